@@ -1,0 +1,1 @@
+"""Gap-free market-data bars from a Kafka topic of ticks."""

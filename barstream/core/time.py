@@ -1,0 +1,73 @@
+"""Time as integers: microseconds since the epoch, UTC.
+
+Inside barstream a time is an ``int`` whose name ends in ``_us``, a trading date is an
+``int`` of days since 1970-01-01.  Text and datetimes exist only at the edges, and the
+functions here are that edge.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+SECOND_US: Final = 1_000_000
+MINUTE_US: Final = 60 * SECOND_US
+DAY_US: Final = 24 * 60 * MINUTE_US
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+
+
+def floor_minute(ts_us: int) -> int:
+    """Start of the minute that contains ``ts_us``."""
+    return ts_us - ts_us % MINUTE_US
+
+
+def ceil_minute(ts_us: int) -> int:
+    """The first minute start at or after ``ts_us``."""
+    return -(-ts_us // MINUTE_US) * MINUTE_US
+
+
+def datetime_from_us(ts_us: int) -> datetime:
+    """Aware UTC datetime of ``ts_us``, exact to the microsecond."""
+    return _EPOCH + timedelta(microseconds=ts_us)
+
+
+def us_from_datetime(when: datetime) -> int:
+    """Microseconds since the epoch; a naive datetime is taken as UTC."""
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return (when - _EPOCH) // timedelta(microseconds=1)
+
+
+def us_from_iso(text: str) -> int:
+    """Microseconds since the epoch of an ISO 8601 text; without a zone it is UTC.
+
+    Raises:
+        ValueError: the text is not an ISO 8601 date or time.
+    """
+    return us_from_datetime(datetime.fromisoformat(text.strip()))
+
+
+def iso_from_us(ts_us: int) -> str:
+    """``2013-01-01T22:00:00Z``: fixed width, whole seconds, so that text sorts as time does."""
+    return f"{datetime_from_us(ts_us - ts_us % SECOND_US):%Y-%m-%dT%H:%M:%S}Z"
+
+
+def iso_micros_from_us(ts_us: int) -> str:
+    """``2013-01-01T22:00:00.250000Z``: fixed width, microseconds."""
+    return f"{datetime_from_us(ts_us):%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+def iso_date_from_days(days: int) -> str:
+    """``2013-01-01`` from days since 1970-01-01."""
+    return date.fromordinal(_EPOCH_ORDINAL + days).isoformat()
+
+
+def days_from_iso_date(text: str) -> int:
+    """Days since 1970-01-01 of ``2013-01-01``.
+
+    Raises:
+        ValueError: the text is not an ISO 8601 date.
+    """
+    return date.fromisoformat(text.strip()).toordinal() - _EPOCH_ORDINAL
