@@ -1,0 +1,263 @@
+"""Sessions of one series: which instants, minutes and trading dates it has.
+
+The rules, all of them half-open and in microseconds since the epoch, UTC:
+
+* a time ``t`` is in a session when ``open_us <= t < close_us``, exactly;
+* an *in-session minute* is a minute bucket that contains at least one such instant, so a
+  session that opens or closes inside a minute has its partial minutes too;
+* rows are never merged: FX days that touch stay two sessions;
+* two sessions of a series neither overlap nor share a minute, and a later session never
+  belongs to an earlier trading date.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barstream.core.time import (
+    DAY_US,
+    MINUTE_US,
+    ceil_minute,
+    floor_minute,
+    iso_date_from_days,
+    iso_micros_from_us,
+)
+
+OFF_SESSION = -1
+"""What ``locate`` says of a time in no session."""
+
+
+class Session(NamedTuple):
+    """One session of a series, as bars are judged by it.
+
+    ``trading_date`` counts days since 1970-01-01; ``date_ordinal`` counts the distinct
+    trading dates of the series from 0.
+    """
+
+    open_us: int
+    close_us: int
+    trading_date: int
+    number: int
+    date_ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One row of the market schedule; broker and symbol are already normalised."""
+
+    broker: str
+    symbol: str
+    trading_date: int
+    session: int
+    open_us: int
+    close_us: int
+
+    def __str__(self) -> str:
+        return (
+            f"trading_date={iso_date_from_days(self.trading_date)} session={self.session} "
+            f"open={iso_micros_from_us(self.open_us)} close={iso_micros_from_us(self.close_us)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Rows of one series that cannot stand together, and why."""
+
+    reason: str
+    rows: tuple[SessionRow, ...]
+
+    @property
+    def broker(self) -> str:
+        return self.rows[0].broker
+
+    @property
+    def symbol(self) -> str:
+        return self.rows[0].symbol
+
+    def __str__(self) -> str:
+        shown = " and ".join(f"[{row}]" for row in self.rows)
+        return f"{self.broker} {self.symbol}: {self.reason}: {shown}"
+
+
+class SeriesSchedule(Protocol):
+    """What the engine asks of the schedule of one series."""
+
+    def locate(self, ts_us: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Session id of each time, ``OFF_SESSION`` where there is none; same shape.
+
+        Ids belong to this object alone: another version of the schedule has others.
+        """
+        ...
+
+    def session(self, session_id: int) -> Session:
+        """The session of an id that ``locate`` gave."""
+        ...
+
+    def sessions_between(self, start_us: int, end_us: int) -> Iterator[Session]:
+        """Sessions with an in-session minute ``start_us <= m < end_us``, ascending, lazily."""
+        ...
+
+    def ordinal_of(self, trading_date: int) -> int:
+        """Ordinal of the last trading date at or before ``trading_date``; -1 before the first."""
+        ...
+
+    def asleep_from(self, last_trading_date: int, inactive_after: int) -> int | None:
+        """When a series last seen on ``last_trading_date`` falls asleep, in microseconds.
+
+        The first open after ``inactive_after`` whole trading dates without a tick; None
+        while the schedule does not reach that far.
+        """
+        ...
+
+
+def session_minutes(session: Session) -> range:
+    """Starts of the in-session minutes of ``session``, ascending."""
+    return range(floor_minute(session.open_us), ceil_minute(session.close_us), MINUTE_US)
+
+
+def find_conflicts(rows: Sequence[SessionRow]) -> list[Conflict]:
+    """Everything that forbids using ``rows``, which are of one series, in any order."""
+    conflicts = [
+        Conflict("close must be after open", (row,)) for row in rows if row.close_us <= row.open_us
+    ]
+    seen: dict[tuple[int, int], SessionRow] = {}
+    for row in rows:
+        first = seen.setdefault((row.trading_date, row.session), row)
+        if first is not row:
+            conflicts.append(Conflict("trading date and session number are twice", (first, row)))
+    if conflicts:
+        return conflicts
+    # Sorted by open, any overlap at all shows in some neighbouring pair.
+    ordered = sorted(rows, key=lambda row: row.open_us)
+    for before, after in pairwise(ordered):
+        if after.open_us < before.close_us:
+            conflicts.append(Conflict("two sessions overlap", (before, after)))
+        elif floor_minute(after.open_us) < ceil_minute(before.close_us):
+            conflicts.append(Conflict("two sessions share a minute", (before, after)))
+        elif after.trading_date < before.trading_date:
+            conflicts.append(
+                Conflict("a later session has an earlier trading date", (before, after))
+            )
+    return conflicts
+
+
+class RowsSchedule:
+    """The schedule of a series that has rows; ids are positions in order of opening.
+
+    Plain int64 columns, 40 bytes a session, so that it can be shared by every series
+    that keeps the same hours: broker and symbol are not part of it.
+
+    Raises:
+        ValueError: the rows conflict (``find_conflicts``), or there are none.
+    """
+
+    __slots__ = (
+        "_closes",
+        "_closes_np",
+        "_dates",
+        "_first_opens",
+        "_numbers",
+        "_opens",
+        "_opens_np",
+        "_ordinals",
+        "_trading_dates",
+        "fingerprint",
+    )
+
+    def __init__(self, rows: Sequence[SessionRow]) -> None:
+        if not rows:
+            raise ValueError("a series without rows has no schedule; found an empty list")
+        if conflicts := find_conflicts(rows):
+            raise ValueError("; ".join(str(conflict) for conflict in conflicts))
+        ordered = sorted(rows, key=lambda row: row.open_us)
+        self._opens = array("q", [row.open_us for row in ordered])
+        self._closes = array("q", [row.close_us for row in ordered])
+        self._dates = array("q", [row.trading_date for row in ordered])
+        self._numbers = array("q", [row.session for row in ordered])
+        self._trading_dates = array("q", sorted(set(self._dates)))
+        self._ordinals = array("q", [bisect_left(self._trading_dates, d) for d in self._dates])
+        self._first_opens = array(
+            "q", [self._opens[bisect_left(self._dates, d)] for d in self._trading_dates]
+        )
+        self._opens_np = np.frombuffer(self._opens, dtype=np.int64)
+        self._closes_np = np.frombuffer(self._closes, dtype=np.int64)
+        digest = blake2b(digest_size=16)
+        for column in (self._opens, self._closes, self._dates, self._numbers):
+            digest.update(column)
+        self.fingerprint = digest.digest()
+
+    def __len__(self) -> int:
+        return len(self._opens)
+
+    def locate(self, ts_us: NDArray[np.int64]) -> NDArray[np.int64]:
+        ids = np.searchsorted(self._opens_np, ts_us, side="right").astype(np.int64) - 1
+        # Before the first open the id is -1 and its close the last one: masked here too.
+        ids[(ids >= 0) & (ts_us >= self._closes_np[ids])] = OFF_SESSION
+        return ids
+
+    def session(self, session_id: int) -> Session:
+        if session_id < 0:
+            raise IndexError(f"a session id is 0 or more, found {session_id}: off session")
+        return Session(
+            self._opens[session_id],
+            self._closes[session_id],
+            self._dates[session_id],
+            self._numbers[session_id],
+            self._ordinals[session_id],
+        )
+
+    def sessions_between(self, start_us: int, end_us: int) -> Iterator[Session]:
+        first_us, until_us = ceil_minute(start_us), ceil_minute(end_us)
+        if first_us >= until_us:
+            return
+        # Aligned bounds make "has a minute in [first, until)" a comparison of exact times.
+        for session_id in range(bisect_right(self._closes, first_us), len(self._opens)):
+            if self._opens[session_id] >= until_us:
+                return
+            yield self.session(session_id)
+
+    def ordinal_of(self, trading_date: int) -> int:
+        return bisect_right(self._trading_dates, trading_date) - 1
+
+    def asleep_from(self, last_trading_date: int, inactive_after: int) -> int | None:
+        ordinal = self.ordinal_of(last_trading_date) + inactive_after + 1
+        return self._first_opens[ordinal] if ordinal < len(self._first_opens) else None
+
+
+class UtcCalendar:
+    """Always open: each UTC day is one session, number 0, its id the day since 1970.
+
+    Times before 1970 are off session.
+    """
+
+    __slots__ = ()
+
+    def locate(self, ts_us: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.maximum(ts_us // DAY_US, OFF_SESSION)
+
+    def session(self, session_id: int) -> Session:
+        if session_id < 0:
+            raise IndexError(f"a session id is 0 or more, found {session_id}: off session")
+        open_us = session_id * DAY_US
+        return Session(open_us, open_us + DAY_US, session_id, 0, session_id)
+
+    def sessions_between(self, start_us: int, end_us: int) -> Iterator[Session]:
+        first_us, until_us = max(ceil_minute(start_us), 0), ceil_minute(end_us)
+        if first_us < until_us:
+            for day in range(first_us // DAY_US, -(-until_us // DAY_US)):
+                yield self.session(day)
+
+    def ordinal_of(self, trading_date: int) -> int:
+        return max(trading_date, -1)
+
+    def asleep_from(self, last_trading_date: int, inactive_after: int) -> int | None:
+        return (self.ordinal_of(last_trading_date) + inactive_after + 1) * DAY_US
