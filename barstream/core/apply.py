@@ -1,0 +1,191 @@
+"""Applying a batch of ticks to a partition, vectorised and exact.
+
+The result is that of taking the ticks one at a time in offset order, however the input is cut
+into batches: a tick is refused when it is off session or when its bar is closed, otherwise it
+enters its bar, may raise the watermark of its series, and the watermark closes every minute
+``k`` with ``k + 1 minute + grace <= watermark``.  Series are independent of each other, so a
+batch is sorted by series (stable) and each step is one array operation over all of them;
+Python touches bars, never ticks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barstream.core.close import Closed, close_series
+from barstream.core.folding import merge_bars
+from barstream.core.judging import judge_sessions
+from barstream.core.reasons import Reason
+from barstream.core.segments import Segments, running_max
+from barstream.core.state import LIVENESS_TICKS, NEVER_US, PartitionState
+from barstream.core.ticks import Ticks
+from barstream.core.time import MINUTE_US
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+_NOTHING = slice(0, 0)
+
+
+@dataclass(slots=True)
+class Applied(Closed):
+    """What a batch came to: finals, refused ticks and the series that changed."""
+
+    accepted: int = 0
+    #: (offset, why) of every refused tick.
+    rejected: list[tuple[int, Reason]] = field(default_factory=list)
+    #: Slots of series whose state changed.
+    touched: set[int] = field(default_factory=set)
+
+    def reject(self, offsets: Ints, reason: Reason) -> None:
+        """Note ticks that were refused."""
+        self.rejected.extend((offset, reason) for offset in offsets.tolist())
+
+
+def apply_ticks(partition: PartitionState, ticks: Ticks, out: Applied) -> None:
+    """Apply ``ticks``, in offset order and after everything applied before, to ``partition``."""
+    unscheduled = ticks.slot < 0
+    if unscheduled.any():
+        out.reject(ticks.offset[unscheduled], Reason.UNSCHEDULED)
+        ticks = ticks.take(~unscheduled)
+    # numpy sorts 16-bit integers by radix, ten times as fast as others
+    slot = ticks.slot.astype(np.int16) if len(partition) < 1 << 15 else ticks.slot
+    ticks = ticks.take(np.argsort(slot, kind="stable"))
+    while len(ticks):
+        ticks = _apply_sorted(partition, ticks, out)
+
+
+def _apply_sorted(partition: PartitionState, ticks: Ticks, out: Applied) -> Ticks:
+    """Apply ticks sorted by series.
+
+    Returns the ticks not applied: of a series that falls asleep inside the batch, those from
+    the tick that wakes it, because that tick closes by other rules.
+    """
+    runs = Segments.of(ticks.slot)
+    inside, ordinal = judge_sessions(partition, ticks.time_us, runs)
+    if not inside.all():
+        out.reject(ticks.offset[~inside], Reason.OFF_SESSION)
+        ticks, ordinal = ticks.take(inside), ordinal[inside]
+        if not len(ticks):
+            return ticks
+        runs = Segments.of(ticks.slot)
+
+    # Late: the bar was closed before this batch, or by the running maximum before the tick.
+    # A late tick never raises the running maximum, so that needs no second pass.
+    bucket = ticks.time_us - ticks.time_us % MINUTE_US
+    in_time = bucket >= partition.closed_until_us[ticks.slot]
+    watermark = running_max(ticks.time_us, in_time, runs)
+    np.maximum(watermark, partition.watermark_us[ticks.slot], out=watermark)
+    before = runs.shifted(watermark, partition.watermark_us[runs.value])
+    accepted = in_time & (bucket >= _closed_by(before, partition))
+
+    held = _wake(partition, ticks, ordinal, accepted, runs, out)
+    rest = ticks.take(_NOTHING) if held is None else ticks.take(held)
+    late = ~accepted if held is None else ~accepted & ~held
+    if late.any():
+        out.reject(ticks.offset[late], Reason.LATE)
+    kept = accepted if held is None else accepted & ~held
+    if not kept.all():
+        ticks, watermark, before = ticks.take(kept), watermark[kept], before[kept]
+        if not len(ticks):
+            return rest
+        runs = Segments.of(ticks.slot)
+
+    out.accepted += len(ticks)
+    out.touched.update(runs.value.tolist())
+    merge_bars(partition, ticks)
+    _close_passed(partition, ticks, _closed_by(watermark, partition), before, out)
+    _note_latest(partition, ticks, watermark, runs)
+    return rest
+
+
+def _closed_by(watermark: Ints, partition: PartitionState) -> Ints:
+    """The minute up to which (exclusive) a watermark closes."""
+    until = watermark - partition.rules.grace_us
+    until -= until % MINUTE_US
+    return until
+
+
+def _close_passed(
+    partition: PartitionState, ticks: Ticks, until: Ints, before: Ints, out: Applied
+) -> None:
+    """Close what each tick's watermark has passed; ``close_offset`` is one past that tick."""
+    passes = (until > _closed_by(before, partition)) & (
+        until > partition.closed_until_us[ticks.slot]
+    )
+    at = np.flatnonzero(passes)
+    for slot, until_us, offset in zip(
+        ticks.slot[at].tolist(), until[at].tolist(), ticks.offset[at].tolist(), strict=True
+    ):
+        close_series(partition, partition.series[slot], until_us, offset + 1, out)
+
+
+def _note_latest(partition: PartitionState, ticks: Ticks, watermark: Ints, runs: Segments) -> None:
+    """Watermark, liveness and trading date after the batch."""
+    slots, last = runs.value, runs.stop - 1
+    latest = watermark[last]
+    timely = ticks.seen_us - ticks.time_us <= partition.timely_within_us[ticks.slot]
+    place = np.where(timely, np.arange(len(ticks)), -1)
+    last_timely = np.maximum.reduceat(place, runs.start)
+    since = np.where(
+        last_timely >= 0,
+        last - last_timely,
+        np.minimum(partition.since_timely[slots] + (runs.stop - runs.start), LIVENESS_TICKS),
+    )
+    partition.since_timely[slots] = since
+    raised = latest > partition.watermark_us[slots]
+    partition.watermark_us[slots] = latest
+    # the trading date follows the latest tick by event time
+    for slot, latest_us in zip(slots[raised].tolist(), latest[raised].tolist(), strict=True):
+        series = partition.series[slot]
+        trading_date = partition.session_at(series, latest_us).trading_date
+        if trading_date != series.last_trading_date:
+            partition.saw_trading_date(series, trading_date)
+
+
+def _wake(
+    partition: PartitionState,
+    ticks: Ticks,
+    ordinal: Ints,
+    accepted: Flags,
+    runs: Segments,
+    out: Applied,
+) -> Flags | None:
+    """Wake the series that were asleep when their first accepted tick of the batch came.
+
+    A tick wakes its series when its trading date lies more than ``inactive_after`` dates after
+    that of the latest tick before it.  What was to be filled before the series fell asleep is
+    filled, nothing from there to the bucket of the waking tick.
+
+    Returns:
+        The ticks to hold back, from the second waking tick of a series or from one that is not
+        the first of its batch; None when there are none.
+    """
+    leap = partition.rules.inactive_after
+    known = partition.last_ordinal[runs.value]
+    suspects = np.flatnonzero(np.maximum.reduceat(ordinal, runs.start) > known + leap)
+    held: Flags | None = None
+    for run in suspects.tolist():
+        start, stop = int(runs.start[run]), int(runs.stop[run])
+        at = start + np.flatnonzero(accepted[start:stop])
+        if not len(at):
+            continue
+        series = partition.series[int(runs.value[run])]
+        dates = ordinal[at]
+        first_ever = series.first_tick_us == NEVER_US
+        earlier = int(dates[0]) if first_ever else int(known[run])
+        highest = np.maximum.accumulate(np.maximum(dates, earlier))
+        wakes = np.flatnonzero(dates > np.concatenate(([earlier], highest[:-1])) + leap)
+        if len(wakes) and wakes[0] == 0:
+            tick_us, offset = int(ticks.time_us[at[0]]), int(ticks.offset[at[0]])
+            until_us = tick_us - partition.rules.grace_us
+            until_us -= until_us % MINUTE_US
+            close_series(partition, series, until_us, offset + 1, out, series.asleep_us)
+            series.fill_from_us = tick_us - tick_us % MINUTE_US
+            wakes = wakes[1:]
+        if len(wakes):
+            held = np.zeros(len(ticks), np.bool_) if held is None else held
+            held[at[wakes[0]] : stop] = True
+    return held
