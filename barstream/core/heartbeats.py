@@ -1,0 +1,268 @@
+"""Which heartbeats are due: pure planning from schedule, universe, last emitted and now.
+
+A minute ``k`` of a series is due when ``k + 1m + grace + feed_delay <= now``.  Planned is
+every due in-session minute of every live series after its mark (the last minute emitted),
+oldest minutes first, whether or not it had ticks, so that a late wake-up leaves no hole::
+
+    mark            k+1       k+2       now - grace - feed_delay
+    |=== emitted ===|== due ==|== due ==|..|  still running
+                                        ^ floor_minute
+
+A series that is asleep gets nothing from the first open it sleeps through; minutes before
+that are still planned.  No clock is read here and nothing is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barstream.core.schedule import SeriesSchedule, session_minutes
+from barstream.core.time import MINUTE_US, floor_minute
+from barstream.core.universe import SeriesName, SeriesSeen, standing
+
+MAX_BACKFILL_MINUTES = 2
+
+Int64s = NDArray[np.int64]
+
+
+class Index(Protocol):
+    """What planning asks of the schedule index."""
+
+    def for_series(self, broker: str, symbol: str) -> SeriesSchedule | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatRules:
+    """The settings planning depends on; times in microseconds.
+
+    Raises:
+        ValueError: ``backfill_minutes`` outside 0 to 2, or ``max_catch_up`` below 1.
+    """
+
+    grace_us: int
+    inactive_after: int
+    feed_delay_us: Mapping[str, int] = field(default_factory=dict)
+    backfill_minutes: int = 0
+    max_catch_up: int = 50_000
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.backfill_minutes <= MAX_BACKFILL_MINUTES:
+            raise ValueError(
+                f"backfill_minutes must be 0 to {MAX_BACKFILL_MINUTES}, "
+                f"found {self.backfill_minutes}"
+            )
+        if self.max_catch_up < 1:
+            raise ValueError(f"max_catch_up must be at least 1, found {self.max_catch_up}")
+
+    def due_us(self, broker: str, minute_us: int) -> int:
+        """The instant from which minute ``minute_us`` of a series of ``broker`` is due."""
+        return minute_us + MINUTE_US + self.grace_us + self.feed_delay_us.get(broker, 0)
+
+    def newest_due(self, broker: str, now_us: int) -> int:
+        """Start of the newest minute that is due at ``now_us``, in session or not."""
+        late_us = self.grace_us + self.feed_delay_us.get(broker, 0)
+        return floor_minute(now_us - late_us) - MINUTE_US
+
+    def next_due_us(self, now_us: int) -> int:
+        """The next instant, later than ``now_us``, at which minutes of any broker come due."""
+        return min(
+            floor_minute(now_us - late_us) + MINUTE_US + late_us for late_us in self._latenesses()
+        )
+
+    def closes_at(self, minute_us: int) -> int:
+        """A heartbeat for ``minute_us`` appended before this instant closes nothing."""
+        return minute_us + MINUTE_US + self.grace_us
+
+    def _latenesses(self) -> set[int]:
+        return {self.grace_us + delay_us for delay_us in (0, *self.feed_delay_us.values())}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Heartbeats due, oldest minute first; ``series[index[i]]`` is due for ``minute[i]``."""
+
+    now_us: int
+    series: tuple[SeriesSeen, ...]
+    index: Int64s
+    minute: Int64s
+    remaining: int
+    """Due as well, but beyond ``max_catch_up``: left for the next round."""
+    began: Mapping[SeriesName, int]
+    """Marks of series met for the first time with nothing known about them."""
+    historical: int
+    """Series skipped because their feed is not live."""
+    asleep: int
+    unscheduled: int
+
+    def __len__(self) -> int:
+        return len(self.minute)
+
+    def __iter__(self) -> Iterator[tuple[SeriesSeen, int]]:
+        for i, minute_us in zip(self.index.tolist(), self.minute.tolist(), strict=True):
+            yield self.series[i], minute_us
+
+    def head(self, count: int) -> Plan:
+        """The first ``count`` heartbeats; the others count as remaining."""
+        cut = max(0, len(self) - count)
+        return Plan(
+            self.now_us,
+            self.series,
+            self.index[:count],
+            self.minute[:count],
+            self.remaining + cut,
+            self.began,
+            self.historical,
+            self.asleep,
+            self.unscheduled,
+        )
+
+    def partitions(self) -> set[int]:
+        """Tick partitions the planned series live in."""
+        return {self.series[i].partition for i in np.unique(self.index).tolist()}
+
+    def marks(self) -> dict[SeriesName, int]:
+        """The newest planned minute of each planned series."""
+        return {row.name: minute_us for row, minute_us in self}
+
+
+def plan(
+    now_us: int,
+    universe: Iterable[SeriesSeen],
+    schedule_index: Index,
+    last_emitted: Mapping[SeriesName, int],
+    rules: HeartbeatRules,
+) -> Plan:
+    """The heartbeats due at ``now_us``: ascending per series, oldest minutes first across.
+
+    The union of the plans of any sequence of wake-ups, each given the marks of the one
+    before, is every due in-session minute exactly once.
+    """
+    series = tuple(universe)
+    starts: list[int] = []
+    ends: list[int] = []
+    owner: list[int] = []
+    began: dict[SeriesName, int] = {}
+    skipped = dict.fromkeys(("active", "historical", "asleep", "unscheduled"), 0)
+    for i, row in enumerate(series):
+        schedule = schedule_index.for_series(row.broker, row.symbol) if row.live else None
+        skipped[standing(row, schedule, now_us, rules.inactive_after)] += 1
+        if schedule is None:
+            continue
+        newest = rules.newest_due(row.broker, now_us)
+        first = first_missing(row, last_emitted.get(row.name))
+        if first is None:
+            began[row.name] = newest - rules.backfill_minutes * MINUTE_US
+            first = began[row.name] + MINUTE_US
+        for start, end in due_ranges(row, schedule, first, newest, rules.inactive_after):
+            starts.append(start)
+            ends.append(end)
+            owner.append(i)
+    index, minute, total = _oldest(starts, ends, owner, rules.max_catch_up)
+    return Plan(
+        now_us,
+        series,
+        index,
+        minute,
+        total - len(minute),
+        began,
+        skipped["historical"],
+        skipped["asleep"],
+        skipped["unscheduled"],
+    )
+
+
+def first_missing(row: SeriesSeen, mark: int | None) -> int | None:
+    """The first minute of a series that may still lack a heartbeat; None: nothing is known.
+
+    What is closed needs none, so a series that woke up is not caught up through the
+    stretch it slept; before its first tick it has no bars at all.
+    """
+    known = [floor_minute(us) for us in (row.closed_until_us,) if us >= 0]
+    if mark is not None:
+        known.append(mark + MINUTE_US)
+    if not known and row.first_tick_us >= 0:
+        known.append(floor_minute(row.first_tick_us))
+    return max(known, default=None)
+
+
+def due_ranges(
+    row: SeriesSeen, schedule: SeriesSchedule, first: int, newest: int, inactive_after: int
+) -> Iterator[tuple[int, int]]:
+    """In-session minutes of ``[first, newest]`` while awake, as half-open ``(start, end)``."""
+    if first > newest:
+        return
+    asleep_us = schedule.asleep_from(row.last_trading_date, inactive_after)
+    for session in schedule.sessions_between(first, newest + MINUTE_US):
+        # By the open and not by the minute: a session may open inside its first minute.
+        if asleep_us is not None and session.open_us >= asleep_us:
+            return
+        minutes = session_minutes(session)
+        start, end = max(minutes.start, first), min(minutes.stop, newest + MINUTE_US)
+        if start < end:
+            yield start, end
+
+
+def recovery_windows(
+    now_us: int,
+    universe: Iterable[SeriesSeen],
+    schedule_index: Index,
+    rules: HeartbeatRules,
+    width_us: int,
+) -> list[tuple[int, int]]:
+    """Spans of time in which the newest heartbeat of each live series was sent, if in time.
+
+    A series whose session ended on Friday has its last heartbeat there and not in the last
+    minutes of the topic; reading these spans finds it without reading the days between.
+    Half-open ``(from_us, to_us)``, ascending, disjoint.
+    """
+    instants: set[int] = set()
+    for row in universe:
+        schedule = schedule_index.for_series(row.broker, row.symbol) if row.live else None
+        first = first_missing(row, None)
+        if schedule is None or first is None:
+            continue
+        newest = rules.newest_due(row.broker, now_us)
+        ranges = list(due_ranges(row, schedule, first, newest, rules.inactive_after))
+        if ranges:
+            instants.add(rules.due_us(row.broker, ranges[-1][1] - MINUTE_US))
+    windows: list[tuple[int, int]] = []
+    for instant in sorted(instants):
+        if windows and instant <= windows[-1][1]:
+            windows[-1] = windows[-1][0], instant + width_us
+        else:
+            windows.append((instant, instant + width_us))
+    return windows
+
+
+def _oldest(
+    starts: list[int], ends: list[int], owner: list[int], bound: int
+) -> tuple[Int64s, Int64s, int]:
+    """Of all minutes in the ranges the ``bound`` oldest: owners, minutes, and how many in all.
+
+    After a long outage the ranges hold millions of minutes: the newest minute needed is
+    found by bisection over their lengths before any range is spelled out.
+    """
+    start = np.asarray(starts, dtype=np.int64) // MINUTE_US
+    end = np.asarray(ends, dtype=np.int64) // MINUTE_US
+    who = np.asarray(owner, dtype=np.int64)
+    total = int((end - start).sum())
+    if total > bound:
+        low, high = int(start.min()), int(end.max())
+        while low < high:  # the smallest cut with at least `bound` minutes before it
+            middle = (low + high) // 2
+            if int(np.clip(middle - start, 0, end - start).sum()) >= bound:
+                high = middle
+            else:
+                low = middle + 1
+        end = np.minimum(end, low)
+    count = np.maximum(end - start, 0)
+    within = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    minute = np.repeat(start, count) + within
+    index = np.repeat(who, count)
+    order = np.lexsort((index, minute))[:bound]
+    return index[order], minute[order] * MINUTE_US, total
