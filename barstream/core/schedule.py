@@ -110,6 +110,19 @@ class ScheduleIndex:
             problems=problems,
         )
 
+    def succeeding(self, current: ScheduleIndex) -> ScheduleIndex:
+        """This index as the one that replaces ``current``: next version, ``changed`` against it."""
+        return ScheduleIndex(
+            self._schedules,
+            current.version + 1,
+            changed=frozenset(
+                series
+                for series in self._schedules.keys() | current._schedules.keys()
+                if self._schedules.get(series) is not current._schedules.get(series)
+            ),
+            problems=self.problems,
+        )
+
     def for_series(self, broker: str, symbol: str) -> SeriesSchedule | None:
         """The schedule of a series by its normalised names; None when it has no rows."""
         return self._schedules.get((broker, symbol))
