@@ -1,0 +1,105 @@
+"""The kinds of value a setting can have, each with the check that goes with it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+
+SECOND_US: Final = 1_000_000
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_APP_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_LAST_PORT: Final = 65_535
+
+
+class Section(BaseModel):
+    """A table of the settings file: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
+        """Empty text means none where none is allowed (TOML has no null); true is no number."""
+        accepted = _accepted_types(cls, info.field_name or "")
+        if value == "" and type(None) in accepted:
+            return None
+        if isinstance(value, bool) and bool not in accepted:
+            raise ValueError("must not be true or false")
+        return value
+
+
+def _accepted_types(section: type[BaseModel], key: str) -> tuple[Any, ...]:
+    annotation = section.model_fields[key].annotation
+    return getattr(annotation, "__args__", (annotation,))
+
+
+def may_be_none(section: type[BaseModel], key: str) -> bool:
+    """Whether the setting is optional, so that empty text stands for "none"."""
+    return key in section.model_fields and type(None) in _accepted_types(section, key)
+
+
+def seconds_to_us(seconds: float) -> int:
+    """Whole microseconds, nearest: settings are given in seconds, the core counts in these."""
+    return round(seconds * SECOND_US)
+
+
+def _bootstrap(text: str) -> str:
+    addresses = [part.strip() for part in text.split(",")]
+    for address in addresses:
+        match = _ADDRESS.fullmatch(address)
+        if match is None or not 1 <= int(match[1]) <= _LAST_PORT:
+            raise ValueError(
+                "must be host:port, several separated by commas and without a scheme "
+                f"(for example 127.0.0.1:9092), found {address!r}"
+            )
+    return ",".join(addresses)
+
+
+def _topic(name: str) -> str:
+    if not _TOPIC.fullmatch(name) or name in (".", ".."):
+        raise ValueError(
+            f"must be a Kafka topic name: 1 to 249 of the letters a-z A-Z 0-9 . _ -, found {name!r}"
+        )
+    return name
+
+
+def _app_id(name: str) -> str:
+    if not _APP_ID.fullmatch(name):
+        raise ValueError(
+            "must be 1 to 100 of the letters a-z A-Z 0-9 . _ - (it names the consumer group and "
+            f"the transactions), found {name!r}"
+        )
+    return name
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        # the text is not repeated: it may hold a password
+        raise ValueError("must be a URL that begins with http:// or https:// and names a host")
+    return text.rstrip("/")
+
+
+Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
+TopicName = Annotated[str, AfterValidator(_topic)]
+AppId = Annotated[str, AfterValidator(_app_id)]
+Url = Annotated[str, AfterValidator(_url)]
+FieldName = Annotated[str, Field(min_length=1)]
+"""Name of a field in the user's own tick schema."""
