@@ -1,0 +1,35 @@
+"""``barstream config``: the settings in force and where each comes from."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from barstream.cli.context import settings
+
+
+@click.command("config")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--changed", is_flag=True, help="Only what differs from the defaults' place.")
+@click.pass_context
+def command(ctx: click.Context, as_json: bool, changed: bool) -> None:  # noqa: FBT001 - flags
+    """Print the settings in force and where each comes from; secrets are masked."""
+    from barstream.config.settings import DEFAULT
+    from barstream.config.shown import rows, shown
+
+    listed = [row for row in rows(settings(ctx)) if not changed or row.source != DEFAULT]
+    if as_json:
+        for row in listed:
+            click.echo(json.dumps(row._asdict()))
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("setting", "value", "from", box=None, pad_edge=False, header_style="bold")
+    for row in listed:
+        style = "dim" if row.source == DEFAULT else ""
+        table.add_row(row.name, Text(shown(row.value), overflow="fold"), row.source, style=style)
+    Console().print(table)

@@ -1,0 +1,33 @@
+"""What every command shares: the settings, read once and only by commands that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from barstream.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The global options of this call."""
+
+    config: Path | None
+
+
+def settings(ctx: click.Context, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings in force; ``overrides`` are options of the command, ``{"web.port": 7000}``.
+
+    Raises:
+        ConfigError: they cannot be used; left alone, it ends the command with exit code 2.
+    """
+    from barstream.config import load_settings
+
+    invocation = ctx.find_root().obj
+    config = invocation.config if isinstance(invocation, Invocation) else None
+    return load_settings(config, overrides=overrides)

@@ -1,0 +1,82 @@
+"""A click group that imports a command when it is run, and turns our errors into messages."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from typing import IO, Any
+
+import click
+
+from barstream.errors import BarstreamError, MissingPieceError
+
+
+class Failure(click.ClickException):
+    """A `BarstreamError` on its way to stderr: the message without a traceback."""
+
+    def __init__(self, error: BarstreamError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"{click.style('barstream:', fg='red')} {self.message}", file=file, err=True)
+
+
+class LazyGroup(click.Group):
+    """Commands by name and ``module:attribute``; ``--help`` imports none of them.
+
+    A command whose module is absent is not listed; its absence troubles no other command.
+    """
+
+    def __init__(
+        self, *args: Any, commands: Mapping[str, str], summaries: Mapping[str, str], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._targets = commands
+        self._summaries = summaries
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click calls it
+        return sorted(name for name, target in self._targets.items() if _exists(target))
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - as click calls it
+        cmd_name: str,
+    ) -> click.Command | None:
+        target = self._targets.get(cmd_name)
+        return None if target is None else _load(cmd_name, target)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, self._summaries.get(name, "")) for name in self.list_commands(ctx)]
+            )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BarstreamError as error:
+            raise Failure(error) from error
+
+
+def _exists(target: str) -> bool:
+    return importlib.util.find_spec(target.partition(":")[0]) is not None
+
+
+def _load(name: str, target: str) -> click.Command:
+    module_name, _, attribute = target.partition(":")
+    try:
+        command = getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        if error.name == module_name:
+            raise MissingPieceError(
+                f"this version of barstream has no `{name}` command yet"
+            ) from error
+        raise MissingPieceError(
+            f"`barstream {name}` needs the module {error.name}, which is not installed: install "
+            "barstream again with all its dependencies"
+        ) from error
+    if not isinstance(command, click.Command):
+        raise TypeError(f"{target} must be a click command, found {type(command).__name__}")
+    return command
