@@ -1,0 +1,130 @@
+"""Schedule rows as Kafka carries them: ours exactly, other producers' with tolerance."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from barstream.codecs.session import (
+    decode_session,
+    encode_session,
+    session_key,
+    session_to_json,
+    split_session_key,
+)
+from barstream.core.schedule import SessionRow
+from barstream.core.time import days_from_iso_date, us_from_iso
+
+ROW = SessionRow(
+    "OANDA",
+    "EURUSD",
+    days_from_iso_date("2024-01-02"),
+    1,
+    us_from_iso("2024-01-01T22:00"),
+    us_from_iso("2024-01-02T22:00"),
+)
+
+names = (
+    st.text(min_size=1)
+    .map(lambda s: s.strip().upper())
+    .filter(lambda s: s and "\0" not in s and s == s.strip().upper())
+)
+end_of_time_us = us_from_iso("9999-12-31")
+
+
+@given(
+    broker=names,
+    symbol=names,
+    trading_date=st.integers(0, 2_900_000),
+    session=st.integers(0, 2**31 - 1),
+    times=st.tuples(st.integers(0, end_of_time_us), st.integers(0, end_of_time_us)).filter(
+        lambda pair: pair[0] != pair[1]
+    ),
+)
+def test_a_row_survives_the_way_through_kafka(
+    broker: str, symbol: str, trading_date: int, session: int, times: tuple[int, int]
+) -> None:
+    row = SessionRow(broker, symbol, trading_date, session, min(times), max(times))
+
+    assert decode_session(encode_session(row)) == row
+    assert split_session_key(session_key(row)) == (broker, symbol, trading_date, session)
+
+
+def test_the_key_names_the_session_so_that_none_overwrites_another() -> None:
+    assert session_key(ROW) == b"OANDA\0EURUSD\x002024-01-02\x001"
+
+
+def test_a_registry_header_before_the_body_is_skipped() -> None:
+    assert decode_session(b"\0\0\0\0\x07" + encode_session(ROW)) == ROW
+
+
+def test_json_of_other_producers_is_normalised_and_naive_times_are_utc() -> None:
+    value = {
+        "broker": " oanda",
+        "symbol": "eurusd ",
+        "trading_date": "2024-01-02",
+        "session": 1,
+        "open": "2024-01-01T22:00:00",
+        "close": "2024-01-02T17:00:00-05:00",
+    }
+
+    assert decode_session(json.dumps(value).encode()) == ROW
+
+
+def test_json_shown_by_us_is_read_by_us() -> None:
+    shown = session_to_json(ROW)
+
+    assert (shown["open"], shown["trading_date"]) == ("2024-01-01T22:00:00Z", "2024-01-02")
+    assert decode_session(json.dumps(shown).encode()) == ROW
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"close": "2024-01-01T22:00:00"}, "close must be after open"),
+        ({"close": "2024-01-01T21:00:00"}, "close must be after open"),
+        ({"broker": "  "}, "broker or symbol"),
+        ({"symbol": None}, "missing: symbol"),
+        ({"session": -1}, "session must be"),
+        ({"session": True}, "session must be"),
+        ({"session": 1.5}, "session must be"),
+        ({"trading_date": "02/01/2024"}, "02/01/2024"),
+        ({"open": "soon"}, "soon"),
+        ({"open": 1704146400000}, "milliseconds"),
+        ({"open": [1]}, "open must be a time"),
+    ],
+)
+def test_json_that_is_no_session_is_refused_with_its_reason(
+    changes: dict[str, object], reason: str
+) -> None:
+    value = json.dumps({**session_to_json(ROW), **changes}).encode()
+
+    with pytest.raises(ValueError, match=reason):
+        decode_session(value)
+
+
+@given(value=st.binary())
+def test_garbage_is_refused_with_a_value_error_and_nothing_else(value: bytes) -> None:
+    try:
+        row = decode_session(value)
+    except ValueError:
+        return
+    assert row.close_us > row.open_us
+
+
+@given(cut=st.integers(0, 200), junk=st.binary(min_size=1, max_size=3))
+def test_a_body_cut_short_or_with_bytes_left_over_is_refused(cut: int, junk: bytes) -> None:
+    body = encode_session(ROW)
+
+    for broken in (body[: cut % len(body)], body + junk):
+        with pytest.raises(ValueError, match=r"Avro|registry|neither"):
+            decode_session(broken)
+
+
+@pytest.mark.parametrize("key", [b"", b"A\0B", b"A\0B\x002024-01-02", b"A\0B\0soon\x001", b"\xff"])
+def test_a_key_without_its_four_parts_is_refused(key: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the text differs with what is wrong
+        split_session_key(key)
