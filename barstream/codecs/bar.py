@@ -1,0 +1,32 @@
+"""A bar as JSON: the field names of the bar schema, times ISO 8601 UTC ending in ``Z``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from barstream.core.bars import Bar
+from barstream.core.time import iso_date_from_days, iso_from_us, iso_micros_from_us
+
+
+def bar_to_json(bar: Bar) -> dict[str, Any]:
+    """The fields of ``bar`` by name, ready to be written as JSON; absent ones are null."""
+    return {
+        "broker": bar.broker,
+        "symbol": bar.symbol,
+        "bucket_start": iso_from_us(bar.bucket_start_us),
+        "trading_date": iso_date_from_days(bar.trading_date),
+        "session": bar.session,
+        "open": bar.open,
+        "high": bar.high,
+        "low": bar.low,
+        "close": bar.close,
+        "volume": bar.volume,
+        "tick_count": bar.tick_count,
+        "open_time": None if bar.open_time_us is None else iso_micros_from_us(bar.open_time_us),
+        "close_time": None if bar.close_time_us is None else iso_micros_from_us(bar.close_time_us),
+        "synthetic": bar.synthetic,
+        "revision": bar.revision,
+        "first_offset": bar.first_offset,
+        "last_offset": bar.last_offset,
+        "close_offset": bar.close_offset,
+    }

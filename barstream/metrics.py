@@ -1,0 +1,143 @@
+"""Every number an operator can see; what each means and what to do is in ``docs/metrics.md``.
+
+One `Metrics` per worker, on its own registry, so that tests and several workers in a process
+do not share numbers.  An attribute is the name of its metric without ``barstream_`` and unit
+suffixes; labelled metrics are bound once by callers, off the hot path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+_FLUSH_SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_HTTP_SECONDS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0)
+
+
+class Metrics:
+    """The metrics of one worker.
+
+    ``before_scrape`` callbacks run before each scrape: numbers that can be looked up then
+    (lag, series by kind, heartbeats waiting) need not be kept up to date all the time.
+    """
+
+    def __init__(self) -> None:
+        self.registry: Final = CollectorRegistry()
+        self.before_scrape: list[Callable[[], None]] = []
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._worker()
+        self._ticks_and_bars()
+        self._heartbeats()
+        self._engine()
+        self._http()
+
+    def _worker(self) -> None:
+        self.build = self._gauge("build_info", "1, with the version running.", "version")
+        self.build.labels(_version()).set(1)
+        self.ready = self._gauge("ready", "1 when this worker answers reads.")
+        self.partitions = self._gauge("partitions", "Tick partitions this worker holds.")
+        self.rebalances = self._counter("rebalances", "Assignments received.")
+        self.fenced = self._counter("fenced", "Writes refused since another worker took over.")
+        self.restore_rows = self._counter("restore_rows", "Rows read back from changelogs.")
+        self.restore_remaining = self._gauge(
+            "restore_remaining_rows", "Changelog rows still to be read before reads are answered."
+        )
+
+    def _ticks_and_bars(self) -> None:
+        self.ticks = self._counter("ticks", "Ticks accepted into bars.", "partition")
+        self.ticks_rejected = self._counter("ticks_rejected", "Ticks rejected.", "reason")
+        self.bars_final = self._counter("bars_final", "Final bars written.", "cause")
+        self.bars_synthetic = self._counter("bars_synthetic", "Finals of minutes without a tick.")
+        self.bars_revised = self._counter("bars_revised", "Finals written again for late ticks.")
+        self.bars_live = self._counter("bars_live", "Updates of open bars written.")
+        self.unpriced_minutes = self._counter(
+            "unpriced_minutes", "In-session minutes without a bar: no price before them."
+        )
+        self.series = self._gauge("series", "Series this worker holds.", "kind")
+        self.event_delay = self._gauge(
+            "event_delay_seconds", "Append time less event time of recent ticks.", "broker"
+        )
+        self.invariant_failures = self._counter(
+            "invariant_failures", "Checks of barstream's own laws that failed.", "invariant"
+        )
+
+    def _heartbeats(self) -> None:
+        self.leader = self._gauge("leader", "1 on the worker that sends heartbeats.")
+        self.heartbeats_sent = self._counter("heartbeats_sent", "Heartbeats acknowledged.")
+        self.heartbeats_behind = self._gauge(
+            "heartbeats_behind_minutes", "Minutes due that the leader has not sent yet."
+        )
+        self.heartbeat_failures = self._counter("heartbeat_failures", "Sendings that failed.")
+        self.last_heartbeat = self._gauge(
+            "last_heartbeat_timestamp_seconds", "When the last heartbeat was acknowledged."
+        )
+        self.clock_offset = self._gauge(
+            "clock_offset_seconds", "This worker's clock less the broker's append time."
+        )
+        self.heartbeats_waiting = self._gauge(
+            "heartbeats_waiting", "Heartbeats whose barrier is not reached yet.", "partition"
+        )
+        self.heartbeats_illegal = self._counter(
+            "heartbeats_illegal", "Heartbeats from before their minute was over."
+        )
+        self.heartbeats_undecodable = self._counter(
+            "heartbeats_undecodable", "Records of the heartbeat topic that are none."
+        )
+
+    def _engine(self) -> None:
+        self.lag = self._gauge("lag_records", "End offset less position.", "topic", "partition")
+        self.flush_seconds = self._histogram("flush_seconds", "One flush.", _FLUSH_SECONDS)
+        self.flush_rows = self._counter("flush_rows", "Rows written by flushes.")
+        self.schedule_rows = self._gauge("schedule_rows", "Sessions loaded.")
+        self.schedule_series = self._gauge("schedule_series", "Series that have sessions.")
+        self.schedule_conflicts = self._gauge(
+            "schedule_conflicts", "Series whose newer rows are refused, as they conflict."
+        )
+        self.schedule_reload_failures = self._counter(
+            "schedule_reload_failures", "Reloads that failed; the rows before stay in force."
+        )
+
+    def _http(self) -> None:
+        self.http_requests = self._counter("http_requests", "Requests answered.", "path", "status")
+        self.http_request_seconds = self._histogram(
+            "http_request_seconds", "Time to answer a request.", _HTTP_SECONDS, "path"
+        )
+
+    def forget_partition(self, partition: int) -> None:
+        """Drop what is shown of a partition this worker lost; its counters stand."""
+        self.heartbeats_waiting.remove_by_labels({"partition": str(partition)})
+        self.lag.remove_by_labels({"partition": str(partition)})
+
+    def scraped(self) -> CollectorRegistry:
+        """The registry, brought up to date by ``before_scrape``."""
+        for callback in self.before_scrape:
+            callback()
+        return self.registry
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, namespace="barstream", registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(name, meaning, labels, namespace="barstream", registry=self.registry)
+
+    def _histogram(
+        self, name: str, meaning: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(
+            name, meaning, labels, namespace="barstream", registry=self.registry, buckets=buckets
+        )
+
+
+def _version() -> str:
+    try:
+        return version("barstream")
+    except PackageNotFoundError:
+        return "unknown"

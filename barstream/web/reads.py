@@ -1,0 +1,128 @@
+"""What the web views ask of the engine: the seam between HTTP and the partitions of a worker.
+
+All names are normalised (`barstream.core.keys.normalise`), all times microseconds UTC, all
+intervals half-open.  Every method is called on the worker's event loop and must not wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from barstream.core.bars import Bar
+from barstream.core.sessions import Session
+
+SeriesKind = Literal["live", "historical", "asleep"]
+Order = Literal["asc", "desc"]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Where a series is.
+
+    Attributes:
+        partition: the tick partition its ticks are seen in; None when no tick was seen yet.
+        here: whether this worker holds that partition.
+        url: base URL of the worker that holds it, when known.
+    """
+
+    partition: int | None
+    here: bool
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesInfo:
+    """One row of the series list; what this worker does not know is None.
+
+    Attributes:
+        kind: ``live`` is closed by heartbeats too, ``historical`` by its own ticks alone,
+            ``asleep`` had no tick for too many trading dates and is not filled.
+        closed_until_us: every minute before it is closed.
+        here: whether this worker holds it; if not, ``url`` is who does, when known.
+    """
+
+    broker: str
+    symbol: str
+    partition: int
+    kind: SeriesKind
+    last_tick_us: int | None = None
+    watermark_us: int | None = None
+    closed_until_us: int | None = None
+    previous_close: float | None = None
+    here: bool = True
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether reads may be answered; if not, why (sentences), and how far it has come."""
+
+    ready: bool
+    reasons: Sequence[str] = ()
+    progress: Mapping[str, int | float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The status line.
+
+    Attributes:
+        lag: records of all owned tick partitions not applied yet.
+        ticks: ticks accepted since this worker started.
+        rejected: ticks rejected since then, by reason.
+        unscheduled: series whose ticks are rejected because they have no schedule, most
+            recent first, the first few.
+        scheduled_series: series that have a schedule; None when none is needed (24x7).
+    """
+
+    app_id: str
+    leader: bool
+    partitions: Sequence[int] = ()
+    lag: int = 0
+    ticks: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    unscheduled: Sequence[tuple[str, str]] = ()
+    scheduled_series: int | None = None
+    last_heartbeat_us: int | None = None
+
+
+class Reads(Protocol):
+    """The engine as the web sees it."""
+
+    def bars(
+        self, broker: str, symbol: str, from_us: int, to_us: int, limit: int, order: Order
+    ) -> Sequence[Bar]:
+        """Bars with ``from_us <= bucket_start_us < to_us``, live and final merged, final wins.
+
+        ``asc`` from the earliest, ``desc`` from the latest; at most ``limit``.
+        Only asked of a series that is here.
+        """
+        ...
+
+    def live(self, broker: str, symbol: str) -> Sequence[Bar]:
+        """The open bars of a series that is here, ascending."""
+        ...
+
+    def series(self) -> Iterable[SeriesInfo]:
+        """Every series that is known, on this worker and on others."""
+        ...
+
+    def owner(self, broker: str, symbol: str) -> Owner:
+        """Where the series is."""
+        ...
+
+    def schedule(
+        self, broker: str, symbol: str, from_us: int, to_us: int
+    ) -> Iterable[Session] | None:
+        """Sessions with a minute in [from_us, to_us), ascending, lazily; None: unscheduled."""
+        ...
+
+    def ready(self) -> Readiness:
+        """Whether this worker has recovered what it holds."""
+        ...
+
+    def stats(self) -> Stats:
+        """Numbers of the status line."""
+        ...

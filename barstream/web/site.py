@@ -1,0 +1,159 @@
+"""What every view shares: the engine's reads, the metrics, the clock, and errors as JSON."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import web
+from faust.web.exceptions import NotFound, ServiceUnavailable, WebError
+from faust.web.views import View
+
+from barstream.core.time import iso_micros_from_us
+from barstream.metrics import Metrics
+from barstream.web.parameters import BadParameterError
+from barstream.web.reads import Owner, Reads
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the views of one worker work with."""
+
+    reads: Reads
+    metrics: Metrics
+    now_us: Callable[[], int]
+
+
+SITE: Final = web.AppKey("barstream_site", Site)
+
+
+class MisdirectedError(WebError):
+    """The series is on another worker (421); ask the one named in ``url``."""
+
+    code = HTTPStatus.MISDIRECTED_REQUEST
+    detail = "The series is not on this worker."
+
+
+class ReadView(View):
+    """A view that answers JSON and refuses with JSON."""
+
+    def answer(self, value: dict[str, Any], status: int = 200) -> Any:
+        """``value`` as a JSON response that no cache keeps."""
+        return self.json(value, status=status, headers={"Cache-Control": "no-store"})
+
+    def site(self, request: Any) -> Site:
+        """What this view works with."""
+        site: Site = request.app[SITE]
+        return site
+
+    def ready_reads(self, request: Any) -> Reads:
+        """The engine's reads.
+
+        Raises:
+            ServiceUnavailable: the worker is recovering; a part of the truth is no answer.
+        """
+        reads = self.site(request).reads
+        readiness = reads.ready()
+        if not readiness.ready:
+            raise ServiceUnavailable(
+                "this worker is not ready yet: " + ("; ".join(readiness.reasons) or "starting"),
+                reasons=list(readiness.reasons),
+                progress=dict(readiness.progress),
+                what_to_do="ask again; GET /health/ready says when",
+            )
+        return reads
+
+    def owned(self, reads: Reads, broker: str, symbol: str) -> Owner:
+        """Where the series is: here.
+
+        Raises:
+            BadParameterError: a name is empty.
+            MisdirectedError: another worker holds it.
+            NotFound: no tick of it was seen.
+        """
+        owner = reads.owner(broker, symbol)
+        if owner.partition is None:
+            raise unknown_series(reads, broker, symbol)
+        if not owner.here:
+            where = owner.url or "not known right now, see GET /series or ask again"
+            raise MisdirectedError(
+                f"{broker} {symbol} is not on this worker; the worker that holds it: {where}",
+                broker=broker,
+                symbol=symbol,
+                partition=owner.partition,
+                url=owner.url,
+            )
+        return owner
+
+
+def unknown_series(reads: Reads, broker: str, symbol: str) -> NotFound:
+    """Why there is nothing of a series, and what to do about it."""
+    if reads.schedule(broker, symbol, 0, 1) is None:
+        why = "unscheduled"
+        what_to_do = (
+            f"its ticks are rejected until sessions are loaded: barstream schedule load FILE, or "
+            f"barstream schedule load --calendar NAME; check the spelling with GET /series"
+            f" (asked for: {broker} {symbol})"
+        )
+    else:
+        why = "no tick seen yet"
+        what_to_do = (
+            "it has a schedule, so bars start with its first accepted tick; check the spelling with"
+            " GET /series, and barstream_ticks_rejected_total in GET /metrics"
+        )
+    return NotFound(
+        f"{broker} {symbol} has no bars: {why}",
+        broker=broker,
+        symbol=symbol,
+        why=why,
+        what_to_do=what_to_do,
+    )
+
+
+def time_text(us: int | None) -> str | None:
+    """``2013-01-01T22:00:00.250000Z``, or None."""
+    return None if us is None else iso_micros_from_us(us)
+
+
+def _error(status: int, error: str, **context: Any) -> web.Response:
+    return web.json_response({"error": error, **context}, status=status)
+
+
+@web.middleware
+async def errors_as_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Count and time a request; whatever goes wrong is answered in JSON too."""
+    metrics = request.app[SITE].metrics
+    resource = request.match_info.route.resource
+    path = resource.canonical if resource is not None else "unknown"
+    began = time.perf_counter()
+    try:
+        response = await handler(request)
+    except BadParameterError as error:
+        response = _error(
+            400,
+            str(error),
+            parameter=error.parameter,
+            required=error.required,
+            found=error.found,
+        )
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = _error(error.status, f"{request.method} {request.path}: {error.reason}")
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+    except Exception:
+        log.exception("A request failed. path=%s", request.path)
+        response = _error(500, "an error of this worker, not of the request; see its log")
+    metrics.http_requests.labels(path, response.status).inc()
+    metrics.http_request_seconds.labels(path).observe(time.perf_counter() - began)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

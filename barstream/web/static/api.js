@@ -1,0 +1,38 @@
+// Asking the worker this page came from.
+
+export class ApiError extends Error {
+  constructor(status, body) {
+    super(body.error ?? `the worker answered ${status}`);
+    this.status = status;
+    this.body = body;
+  }
+}
+
+/** The JSON at `path`; throws ApiError when the worker refuses, TypeError when it is not there. */
+export async function get(path, signal) {
+  const response = await fetch(path, { signal, headers: { Accept: "application/json" } });
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new ApiError(response.status, body);
+  return body;
+}
+
+export const seriesPath = (series) =>
+  `${encodeURIComponent(series.broker)}/${encodeURIComponent(series.symbol)}`;
+
+/** The latest `limit` bars before `to` (exclusive, optional), ascending, and whether more are older. */
+export async function latestBars(series, limit, to, signal) {
+  const until = to ? `&to=${to}` : "";
+  const body = await get(`/bars/${seriesPath(series)}?order=desc&limit=${limit}${until}`, signal);
+  return { bars: body.bars.reverse(), older: body.truncated };
+}
+
+/** Every bar from `from` on, ascending. */
+export async function barsSince(series, from, signal) {
+  const bars = [];
+  for (let next = from; next; ) {
+    const body = await get(`/bars/${seriesPath(series)}?limit=2000&from=${next}`, signal);
+    bars.push(...body.bars);
+    next = body.next_from;
+  }
+  return bars;
+}

@@ -1,0 +1,75 @@
+// Why there is no chart, in words, with the command that mends it.
+
+const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);
+
+export function unreachable() {
+  return {
+    title: "The worker does not answer",
+    text: "This page asks it again every few seconds. If it was stopped, start it:",
+    command: "barstream worker",
+  };
+}
+
+export function recovering(status) {
+  const progress = Object.entries(status.progress).map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`);
+  return {
+    title: "The worker is getting ready",
+    text: `It reads its bars back from Kafka before it answers, so that nothing is shown in part. Now: ${status.reasons.join("; ")}.`,
+    command: progress.join("\n"),
+  };
+}
+
+export function noSeries(status) {
+  if (status.unscheduled.length || status.rejected.unscheduled) {
+    const names = status.unscheduled.map((series) => `${series.broker} ${series.symbol}`).join(", ");
+    return {
+      title: "Ticks arrive, but they have no market schedule",
+      text: `A tick makes a bar only inside a session, and these series have none: ${names || "see barstream_ticks_rejected_total"}. Load their sessions from a file, or from an exchange calendar:`,
+      command: "barstream schedule load FILE\nbarstream schedule load --calendar NAME",
+    };
+  }
+  if (status.scheduled_series === 0) {
+    return {
+      title: "No market schedule yet, and no tick",
+      text: "A tick makes a bar only inside a session. Load sessions first, then a feed:",
+      command: "barstream schedule load --calendar NAME\nbarstream ticks simulate",
+    };
+  }
+  const rejected = sum(status.rejected);
+  const reasons = Object.entries(status.rejected).map(([reason, count]) => `${reason}: ${count}`).join(", ");
+  if (rejected) {
+    return {
+      title: "Ticks arrive, but every one is rejected",
+      text: `By reason: ${reasons}. The rejected ticks stand in the topic ticks_rejected, each with its reason.`,
+    };
+  }
+  return {
+    title: "No tick seen yet",
+    text: status.partitions.length
+      ? "The worker is ready and listens. Bars appear with the first tick. To try it without a feed of your own:"
+      : "This worker holds no partition: other workers hold them all. Open the page of one of those, or try a feed:",
+    command: "barstream ticks simulate",
+  };
+}
+
+export function refused(error, series) {
+  if (error.status === 421) {
+    const url = error.body.url;
+    return {
+      title: `${series.broker} ${series.symbol} is on another worker`,
+      text: url ? "" : "Which one is not known right now; this page asks again.",
+      link: url ? { href: `${url}/#${encodeURIComponent(series.broker)}/${encodeURIComponent(series.symbol)}`, text: url } : null,
+    };
+  }
+  return {
+    title: error.message,
+    text: error.body.what_to_do ?? "",
+  };
+}
+
+export function noBars(series) {
+  return {
+    title: `No bars of ${series.broker} ${series.symbol} yet`,
+    text: "Its first accepted tick opens one. Bars older than the retention are gone.",
+  };
+}

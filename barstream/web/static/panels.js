@@ -1,0 +1,124 @@
+// Everything around the chart. Text from the worker only ever becomes text, never markup.
+
+import { decimalsOf } from "./chart.js";
+
+const at = (id) => document.getElementById(id);
+
+export function element(tag, attributes, ...children) {
+  const made = Object.assign(document.createElement(tag), attributes);
+  made.append(...children);
+  return made;
+}
+
+const clock = (iso) => iso.slice(11, 19);
+const volumeText = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
+export const hashOf = (series) =>
+  `#${encodeURIComponent(series.broker)}/${encodeURIComponent(series.symbol)}`;
+
+export function showStatus(status) {
+  if (!status) {
+    at("status").replaceChildren(element("span", { className: "state lost" }, "worker not reachable, trying again"));
+    return;
+  }
+  const item = (name, value) => element("span", {}, `${name} `, element("b", {}, value));
+  const rejected = Object.values(status.rejected).reduce((sum, count) => sum + count, 0);
+  at("status").replaceChildren(
+    element(
+      "span",
+      { className: status.ready ? "state" : "state waiting", title: status.reasons.join("\n") },
+      status.ready ? "ready" : `not ready: ${status.reasons[0] ?? "starting"}`,
+    ),
+    item("lag", `${status.lag.toLocaleString("en")} ticks`),
+    item("heartbeats", status.leader ? "sent by this worker" : "sent by another worker"),
+    ...(status.last_heartbeat ? [item("last", clock(status.last_heartbeat))] : []),
+    ...(rejected ? [item("rejected", rejected.toLocaleString("en"))] : []),
+  );
+  at("unscheduled").hidden = !status.unscheduled.length;
+  const shown = status.unscheduled.map((series) => `${series.broker} ${series.symbol}`).join(", ");
+  at("unscheduled").textContent = `No schedule, so ticks are rejected: ${shown}. Load one: barstream schedule load`;
+}
+
+export function showSeries(list, chosen, filter) {
+  const wanted = filter.trim().toUpperCase();
+  const rows = list.filter((series) => `${series.broker} ${series.symbol}`.includes(wanted));
+  at("series").replaceChildren(...rows.map((series) => {
+    const current = chosen && series.broker === chosen.broker && series.symbol === chosen.symbol;
+    const link = element(
+      "a", { href: hashOf(series) },
+      element("span", { className: "symbol" }, series.symbol),
+      element("span", { className: "close" }, series.previous_close === null ? "" : String(series.previous_close)),
+      element("small", {}, series.broker),
+      element("small", {}, series.here ? series.kind : "other worker"),
+    );
+    if (current) link.setAttribute("aria-current", "true");
+    return element("li", {}, link);
+  }));
+}
+
+const KINDS = {
+  live: "A live feed: every minute is closed by the clock, tick or no tick.",
+  historical: "Loaded from the past: minutes are closed as its own ticks pass, not by today's clock.",
+  asleep: "No tick for several trading dates: nothing is filled until its next tick.",
+};
+
+/** The title, the price and the table of the bars of the chosen series (ascending). */
+export function showBars(series, bars) {
+  const decimals = decimalsOf(bars);
+  at("name").replaceChildren(series.symbol, element("small", {}, series.broker));
+  at("kind").textContent = series.kind ?? "";
+  at("kind").className = `badge ${series.kind ?? ""}`;
+  at("kind").title = KINDS[series.kind] ?? "";
+  document.title = `${series.symbol} · barstream`;
+  const last = bars.at(-1);
+  at("price").textContent = last ? last.close.toFixed(decimals) : "";
+  const first = bars.at(-61) ?? bars[0];
+  const change = last && first ? (last.close / first.close - 1) * 100 : NaN;
+  const minutes = last && first ? Math.round((Date.parse(last.bucket_start) - Date.parse(first.bucket_start)) / 60000) : 0;
+  at("change").textContent = minutes ? `${change >= 0 ? "+" : ""}${change.toFixed(2)}% since ${first.bucket_start.slice(11, 16)}` : "";
+  at("change").className = change >= 0 ? "rise" : "fall";
+  at("rows").replaceChildren(...bars.slice(-12).reverse().map((bar) => row(bar, decimals)));
+}
+
+function row(bar, decimals) {
+  const kind = bar.status === "live" ? "live" : bar.synthetic ? "synthetic" : "";
+  const words = bar.status === "live" ? "live" : bar.synthetic ? "final, no tick" : "final";
+  const revised = bar.revision ? `, revision ${bar.revision}` : "";
+  const cells = [
+    bar.bucket_start.slice(0, 16).replace("T", " "),
+    ...[bar.open, bar.high, bar.low, bar.close].map((price) => price.toFixed(decimals)),
+    volumeText(bar.volume), String(bar.tick_count), words + revised,
+  ];
+  return element("tr", { className: kind }, ...cells.map((text) => element("td", {}, text)));
+}
+
+/** The values of `bar`, the one under the cursor or the latest. */
+export function showReadout(bar, decimals) {
+  if (!bar) return at("readout").replaceChildren();
+  const tone = bar.close >= bar.open ? "rise" : "fall";
+  const pair = (name, value, className = "") =>
+    element("div", {}, element("dt", {}, name), element("dd", { className }, value));
+  at("readout").replaceChildren(
+    pair("", bar.bucket_start.slice(0, 16).replace("T", " ")),
+    pair("O", bar.open.toFixed(decimals), tone), pair("H", bar.high.toFixed(decimals), tone),
+    pair("L", bar.low.toFixed(decimals), tone), pair("C", bar.close.toFixed(decimals), tone),
+    pair("Vol", volumeText(bar.volume)), pair("Ticks", String(bar.tick_count)),
+    pair("", bar.synthetic ? "no tick" : bar.status),
+  );
+}
+
+/** Say in the middle of the page why there is no chart, and what to run. */
+export function showEmpty({ title, text, command, link }) {
+  at("view").hidden = true;
+  at("empty").hidden = false;
+  at("empty").replaceChildren(
+    element("h2", {}, title),
+    element("p", {}, text),
+    ...(command ? [element("pre", {}, command)] : []),
+    ...(link ? [element("p", {}, element("a", { href: link.href }, link.text))] : []),
+  );
+}
+
+export function showView() {
+  at("empty").hidden = true;
+  at("view").hidden = false;
+}

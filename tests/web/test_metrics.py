@@ -1,0 +1,50 @@
+"""The metrics and the page that explains them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from barstream.metrics import Metrics
+
+DOC = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+def declared() -> dict[str, tuple[str, ...]]:
+    """Name as scraped, and labels, of every metric that is an attribute of `Metrics`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for metric in vars(Metrics()).values():
+        if isinstance(metric, Counter | Gauge | Histogram):
+            (family,) = metric.describe()
+            suffix = "_total" if isinstance(metric, Counter) else ""
+            found[family.name + suffix] = tuple(metric._labelnames)
+    return found
+
+
+def documented() -> dict[str, tuple[str, ...]]:
+    rows = re.findall(r"^\| `(barstream_\w+)` \| ([^|]*)\|", DOC.read_text(), re.MULTILINE)
+    return {name: tuple(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+
+
+def test_every_metric_is_documented_with_its_labels_and_nothing_else_is() -> None:
+    assert documented() == declared()
+
+
+def test_workers_in_one_process_do_not_share_numbers() -> None:
+    one, other = Metrics(), Metrics()
+    one.bars_synthetic.inc(5)
+    assert other.registry.get_sample_value("barstream_bars_synthetic_total") == 0
+
+
+def test_a_lost_partition_is_no_longer_shown() -> None:
+    metrics = Metrics()
+    for partition in (0, 1):
+        metrics.lag.labels("ticks", partition).set(7)
+        metrics.heartbeats_waiting.labels(partition).set(1)
+    metrics.forget_partition(0)
+    value = metrics.registry.get_sample_value
+    assert value("barstream_lag_records", {"topic": "ticks", "partition": "0"}) is None
+    assert value("barstream_heartbeats_waiting", {"partition": "0"}) is None
+    assert value("barstream_lag_records", {"topic": "ticks", "partition": "1"}) == 7

@@ -1,0 +1,80 @@
+"""A real Faust app's web server on a loopback port, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+
+from barstream.metrics import Metrics
+from barstream.web.serve import app_options, register
+
+from .memory_reads import MemoryReads
+
+
+@dataclass(frozen=True)
+class Loopback:
+    port: int
+    host: str = "127.0.0.1"
+    advertise_url: str | None = None
+
+
+@dataclass
+class WebWorker:
+    url: str
+    reads: MemoryReads
+    metrics: Metrics
+    app: faust.App
+
+    def get(self, path: str, method: str = "GET") -> tuple[int, Any]:
+        """Status and decoded JSON body."""
+        status, _, body = self.raw(path, method=method)
+        return status, json.loads(body) if body else None
+
+    def raw(
+        self, path: str, *, method: str = "GET", headers: dict[str, str] | None = None
+    ) -> tuple[int, Any, bytes]:
+        """Status, headers and body."""
+        request = urllib.request.Request(self.url + path, method=method, headers=headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return response.status, response.headers, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers, error.read()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def web_worker(reads: MemoryReads, port: int | None = None) -> Iterator[WebWorker]:
+    """Serve ``reads`` until the block ends."""
+    port = port or free_port()
+    metrics = Metrics()
+    app = faust.App(f"web-{port}", broker="memory://", **app_options(Loopback(port)))
+    register(app, reads, metrics)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(app.web.start(), loop).result(10)
+    try:
+        yield WebWorker(f"http://127.0.0.1:{port}", reads, metrics, app)
+    finally:
+        asyncio.run_coroutine_threadsafe(app.web.stop(), loop).result(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
