@@ -26,8 +26,13 @@ from barstream.config.names import (
 from barstream.errors import ConfigError
 
 CONFIG_VARIABLE: Final = "BARSTREAM_CONFIG"
-#: No settings: the file itself, and what only the project's own tests read.
-_NOT_SETTINGS: Final = (CONFIG_VARIABLE, "BARSTREAM_REQUIRE_KAFKA")
+#: No settings: the file itself, and what only the tests of the project read.
+_NOT_SETTINGS: Final = (
+    CONFIG_VARIABLE,
+    "BARSTREAM_KAFKA_CACHE",
+    "BARSTREAM_REAL_DATA",
+    "BARSTREAM_REQUIRE_KAFKA",
+)
 _TESTS_PREFIX: Final = "BARSTREAM_TEST_"
 _FILES: Final = (
     ("data_dir",),

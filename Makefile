@@ -1,0 +1,67 @@
+# One command each; `make` alone says which.  Needs Python 3.11 or later, and for the tests that
+# run on a real Apache Kafka also Java 17 or later and Maven.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The first of these that is really there: a shim of a version manager may name one that is not.
+PYTHONS := python3.11 python3.12 python3.13 python3
+IS_GOOD := import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11))
+
+.PHONY: help demo test lint format check lock clean
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(READY) ## Broker, topics, schedule, feed and worker in one go; Ctrl-C ends all of it
+	@exec $(BIN)/barstream demo
+
+test: $(READY) ## The whole suite; says what was skipped and why
+	@for tool in java mvn; do command -v $$tool >/dev/null || \
+	  echo "note: $$tool is not installed, so the tests on a real Apache Kafka cannot run" >&2; done
+	@if [ "$${CI:-}" = true ]; then export BARSTREAM_REQUIRE_KAFKA=1; fi; \
+	  $(BIN)/python -m pytest -rs $(ARGS)
+
+lint: $(READY) ## Style, formatting, types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY) ## Format the code and mend what can be mended
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+check: lint test ## What CI runs
+
+lock: $(READY) ## Resolve the dependencies anew into requirements.lock
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
+	  --no-header --upgrade pyproject.toml --output-file requirements.lock
+
+clean: ## Remove everything that can be made again, also the data of the demo
+	@rm -rf $(VENV) build dist .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	  .import_linter_cache barstream-data *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml
+	@python=""; \
+	for candidate in $(PYTHONS); do \
+	  if $$candidate -c '$(IS_GOOD)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "barstream needs Python 3.11 or later with its venv module." >&2; \
+	  echo "None of $(PYTHONS) is one; on Debian: apt-get install python3 python3-venv" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Making the environment in $(VENV) with $$($$python --version) ..."; \
+	$$python -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation --editable .
+	@touch $@
