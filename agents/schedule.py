@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from barstream.kafka import client_options
 from croniter import croniter
 from mode import Service
 
 from barstream.config import Settings
 from barstream.core.schedule import AlwaysOpenIndex, MarketScheduleProvider, Series
 from barstream.core.time import SECOND_US, datetime_from_us, iso_from_us, us_from_datetime
-from barstream.kafka import client_options
 from barstream.reader import TopicReader
 from barstream.schedule_loading import schedule_topic
 from tables.schedule import ScheduleRows
@@ -209,7 +209,7 @@ class ScheduleService(Service):
             finished, self._reload = self._reload, None
             try:
                 reader, rows = finished.result()
-            except Exception as error:  # whatever it was, the index there is stays
+            except Exception as error:  # noqa: BLE001 - whatever it was, the index there is stays
                 self._fail(f"reload failed: {error!r}")
                 self._next_reload_us = now_us + self._retry_us
                 return

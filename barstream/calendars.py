@@ -39,7 +39,10 @@ def calendar_rows(
 
     Args:
         name: a code of ``exchange_calendars`` (``XNYS``, ``XHKG``), ``FX`` or ``24x7``.
-        broker: any spelling; rows carry the normalised one, as for ``symbols``.
+        broker: in any spelling; rows carry the normalised one.
+        symbols: as for ``broker``.
+        first: first trading date.
+        last: last trading date.
 
     Raises:
         CalendarError: unknown name, dates the calendar does not reach, or no trading date.
@@ -101,8 +104,8 @@ def exchange_hours(name: str, first: date, last: date) -> Iterator[Hours]:
     columns = (schedule[column] for column in ("open", "break_start", "break_end", "close"))
     for day, opens, break_start, break_end, closes in zip(schedule.index, *columns, strict=True):
         days = _days(day.date())
-        # Not-a-time, which is unequal to itself, stands where a day has no break.
-        if break_start == break_start and break_start < break_end:
+        # A comparison with not-a-time, which stands where a day has no break, is false.
+        if break_start < break_end:
             yield days, 0, _us(opens), _us(break_start)
             yield days, 1, _us(break_end), _us(closes)
         else:

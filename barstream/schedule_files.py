@@ -108,11 +108,11 @@ def _csv_rows(path: Path) -> Iterator[Numbered]:
 
 
 def _parquet_rows(path: Path) -> Iterator[Numbered]:
-    import polars
+    import polars as pl
 
     try:
-        frame = polars.read_parquet(path)
-    except polars.exceptions.PolarsError as error:
+        frame = pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
         raise BarstreamError(f"{path} cannot be read as Parquet: {error}") from error
     columns = _checked_columns(path, frame.columns)
     for number, values in enumerate(frame.iter_rows(), start=1):

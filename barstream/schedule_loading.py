@@ -150,7 +150,9 @@ async def publish(
     """Write ``changes`` in one transaction, acknowledged by all replicas.
 
     Args:
+        settings: where the cluster is.
         current: what the changes were made against; a session is replaced where it lies.
+        changes: what to write.
         on_progress: called with the number of records newly acknowledged.
 
     Raises:

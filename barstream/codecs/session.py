@@ -7,14 +7,12 @@ that no session overwrites another in a compacted topic.  The value is a plain A
 
 from __future__ import annotations
 
-import io
 from datetime import date, datetime
 from typing import Any, Final
 
 import orjson
-from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
-from barstream.codecs.avro import load_schema
+from barstream.codecs import avro
 from barstream.core.keys import normalise, series_key
 from barstream.core.sessions import SessionRow
 from barstream.core.time import (
@@ -35,28 +33,6 @@ _END_OF_TIME_US: Final = 253_402_300_800_000_000
 _END_OF_TIME_DAYS: Final = 2_932_897
 
 
-def _plain_integers(schema: dict[str, Any]) -> dict[str, Any]:
-    # Logical types would make a datetime of every time, only to be turned back.
-    fields = [
-        {
-            **field,
-            "type": field["type"]["type"] if isinstance(field["type"], dict) else field["type"],
-        }
-        for field in schema["fields"]
-    ]
-    return {**schema, "fields": fields}
-
-
-_schema: Any = None
-
-
-def _parsed() -> Any:
-    global _schema
-    if _schema is None:
-        _schema = parse_schema(_plain_integers(load_schema("session")))
-    return _schema
-
-
 def session_key(row: SessionRow) -> bytes:
     """The key of ``row`` in topic ``market_schedule``."""
     day = iso_date_from_days(row.trading_date)
@@ -70,7 +46,7 @@ def split_session_key(key: bytes) -> tuple[str, str, int, int]:
         ValueError: the key does not have these four parts.
     """
     parts = key.decode().split("\0")
-    if len(parts) != 4:  # noqa: PLR2004
+    if len(parts) != 4:
         raise ValueError(
             f"a key BROKER NUL SYMBOL NUL trading_date NUL session is required, found {key!r}"
         )
@@ -80,7 +56,6 @@ def split_session_key(key: bytes) -> tuple[str, str, int, int]:
 
 def encode_session(row: SessionRow) -> bytes:
     """The Avro body of ``row``."""
-    body = io.BytesIO()
     record = {
         "broker": row.broker,
         "symbol": row.symbol,
@@ -89,8 +64,7 @@ def encode_session(row: SessionRow) -> bytes:
         "open": row.open_us,
         "close": row.close_us,
     }
-    schemaless_writer(body, _parsed(), record)
-    return body.getvalue()
+    return avro.encode("session", record)
 
 
 def decode_session(value: bytes) -> SessionRow:
@@ -102,13 +76,11 @@ def decode_session(value: bytes) -> SessionRow:
     # No Avro body of ours begins with "{": its first byte would be a negative text length.
     if value[:1] == b"{":
         return row_from_fields(_from_json(value))
-    body = io.BytesIO(value[_HEADER_BYTES:] if value[:1] == _MAGIC else value)
+    body = value[_HEADER_BYTES:] if value[:1] == _MAGIC else value
     try:
-        fields: Any = schemaless_reader(body, _parsed(), None)
-    except Exception as error:  # fastavro raises whatever the bytes lead it into
-        raise ValueError(f"neither JSON nor an Avro body of session.avsc: {error!r}") from error
-    if body.read(1):
-        raise ValueError("neither JSON nor an Avro body of session.avsc: bytes are left over")
+        fields = avro.decode("session", body)
+    except ValueError as error:
+        raise ValueError(f"neither JSON nor Avro: {error}") from error
     return row_from_fields(fields)
 
 

@@ -140,7 +140,7 @@ class AlwaysOpenIndex(ScheduleIndex):
 
     always_open = True
 
-    def for_series(self, broker: str, symbol: str) -> SeriesSchedule:
+    def for_series(self, broker: str, symbol: str) -> SeriesSchedule:  # noqa: ARG002 - all alike
         return UTC_CALENDAR
 
 

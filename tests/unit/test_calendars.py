@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_the_fx_week_runs_from_sunday_to_friday_at_five_in_new_york() -> None:
     assert [day for day, *_ in week] == [f"2024-01-{day:02}" for day in range(8, 13)]
     assert week[0][2] == "2024-01-07T22:00:00Z"
     assert week[-1][3] == "2024-01-12T22:00:00Z"
-    assert all(before[3] == after[2] for before, after in zip(week, week[1:], strict=False))
+    assert all(before[3] == after[2] for before, after in pairwise(week))
 
 
 @pytest.mark.parametrize(

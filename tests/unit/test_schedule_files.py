@@ -55,7 +55,7 @@ def test_times_are_of_the_zone_given_through_its_clock_changes(csv_file: Path) -
 def test_a_local_time_that_is_skipped_or_comes_twice_is_refused(csv_file: Path, local: str) -> None:
     write(csv_file, HEADER, f"b,s,2024-03-11,0,{local},2024-12-01 17:00")
 
-    with pytest.raises(ScheduleFileError, match="line 2: .*skipped or comes twice"):
+    with pytest.raises(ScheduleFileError, match=r"line 2: .*skipped or comes twice"):
         read_schedule_file(csv_file, ZoneInfo("America/New_York"))
 
 

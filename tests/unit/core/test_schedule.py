@@ -18,7 +18,7 @@ from barstream.core.schedule import (
 from barstream.core.time import DAY_US, MINUTE_US, days_from_iso_date, us_from_iso
 
 
-def row(  # noqa: PLR0913
+def row(
     open_: str,
     close: str,
     day: str = "2024-01-02",
@@ -175,9 +175,7 @@ def test_a_refused_series_keeps_its_schedule_and_the_others_go_on() -> None:
     overlapping = row("2024-01-02T11:00", "2024-01-02T13:00", session=1)
     other = row("2024-01-02T09:00", "2024-01-02T10:00", symbol="USDJPY")
 
-    after = before.updated(
-        {("OANDA", "EURUSD"): [good, overlapping], ("OANDA", "USDJPY"): [other]}
-    )
+    after = before.updated({("OANDA", "EURUSD"): [good, overlapping], ("OANDA", "USDJPY"): [other]})
 
     assert after.for_series("OANDA", "EURUSD") is before.for_series("OANDA", "EURUSD")
     assert after.for_series("OANDA", "USDJPY") is not None

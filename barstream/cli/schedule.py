@@ -1,0 +1,281 @@
+"""``barstream schedule``: load market sessions, or show those in force."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+
+from barstream.cli.context import settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from barstream.config import Settings
+    from barstream.core.schedule import SessionRow
+    from barstream.schedule_loading import ScheduleDifference
+
+EXAMPLES: Final = 8
+DAYS_BACK: Final = 400
+DAYS_AHEAD: Final = 370
+
+
+class Day(click.ParamType):
+    """A date in ISO 8601, as days since 1970-01-01."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """The date that ``value`` names; fails the command when it names none."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"a date such as 2024-01-31 is required, found {value!r}", param, ctx)
+
+
+class Zone(click.ParamType):
+    """The name of a time zone, such as America/New_York."""
+
+    name = "zone"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ZoneInfo:
+        """The zone of that name; fails the command when there is none."""
+        try:
+            return ZoneInfo(str(value))
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            self.fail(
+                f"a zone such as UTC or Europe/London is required, found {value!r}", param, ctx
+            )
+
+
+@click.group("schedule")
+def command() -> None:
+    """Load or show market sessions."""
+
+
+@command.command("load")
+@click.argument(
+    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--calendar", metavar="NAME", help="FX, 24x7, or an exchange such as XNYS, XHKG.")
+@click.option("--broker", help="Broker of the series (with --calendar).")
+@click.option("--symbol", "symbols", multiple=True, help="Symbol; may be repeated.")
+@click.option("--from", "first", type=Day(), help="First trading date to replace.")
+@click.option("--to", "last", type=Day(), help="Last trading date to replace, included.")
+@click.option(
+    "--timezone", "zone", type=Zone(), default="UTC", show_default=True,
+    help="Zone of the times in FILE that name none.",
+)  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show the difference and change nothing.")
+@click.pass_context
+def load(
+    ctx: click.Context,
+    *,
+    file: Path | None,
+    calendar: str | None,
+    broker: str | None,
+    symbols: tuple[str, ...],
+    first: date | None,
+    last: date | None,
+    zone: ZoneInfo,
+    yes: bool,
+    dry_run: bool,
+) -> None:
+    """Replace sessions by those of FILE (CSV or Parquet), or of a calendar.
+
+    FILE has the columns broker, symbol, trading_date, open, close and optionally session.
+    Sessions of its series that it does not contain are withdrawn: within --from and --to, else
+    from the first to the last trading date that it has of the series. A calendar reaches from
+    400 days ago to 370 days ahead unless --from and --to say otherwise.
+    """
+    from rich.console import Console
+
+    if file is not None and calendar is not None:
+        raise click.UsageError("FILE and --calendar exclude each other: give one of them")
+    if calendar is not None:
+        if broker is None or not symbols:
+            raise click.UsageError("--calendar needs --broker and at least one --symbol")
+        today = datetime.now(UTC).date()
+        first = first or today - timedelta(days=DAYS_BACK)
+        last = last or today + timedelta(days=DAYS_AHEAD)
+        rows = _calendar_rows(calendar, broker, symbols, first, last)
+    elif file is not None:
+        if broker or symbols:
+            raise click.UsageError("--broker and --symbol go with --calendar: FILE has its own")
+        rows = _file_rows(file, zone, first, last)
+    else:
+        raise click.UsageError("either FILE or --calendar NAME is required")
+    console = Console()
+    asyncio.run(
+        _load(settings(ctx), rows, first, last, console=console, ask=not yes, dry_run=dry_run)
+    )
+
+
+def _calendar_rows(
+    name: str, broker: str, symbols: tuple[str, ...], first: date, last: date
+) -> list[SessionRow]:
+    from barstream.calendars import calendar_rows
+
+    try:
+        return calendar_rows(name, broker, symbols, first, last)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _file_rows(
+    file: Path, zone: ZoneInfo, first: date | None, last: date | None
+) -> list[SessionRow]:
+    from barstream.schedule_files import read_schedule_file
+
+    low, high = _days(first), _days(last)
+    rows = [
+        row
+        for row in read_schedule_file(file, zone)
+        if (low is None or row.trading_date >= low) and (high is None or row.trading_date <= high)
+    ]
+    if not rows:
+        raise click.UsageError(f"{file} has no trading date from {first} to {last}")
+    return rows
+
+
+def _days(day: date | None) -> int | None:
+    from barstream.core.time import days_from_iso_date
+
+    return None if day is None else days_from_iso_date(day.isoformat())
+
+
+async def _load(
+    config: Settings,
+    rows: list[SessionRow],
+    first: date | None,
+    last: date | None,
+    *,
+    console: Console,
+    ask: bool,
+    dry_run: bool,
+) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from barstream.schedule_loading import dates_of, difference, publish, read_current
+
+    with console.status("reading the schedule in force"):
+        current = await read_current(config)
+    changes = difference(current.rows, rows, dates_of(rows, _days(first), _days(last)))
+    _show(console, changes)
+    if dry_run or not len(changes):
+        console.print("nothing was changed" if dry_run else "nothing to change")
+        return
+    if ask and sys.stdin.isatty() and not click.confirm("Apply?", default=True):
+        console.print("nothing was changed")
+        return
+    columns = TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TextColumn("records")
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("loading", total=len(changes))
+        await publish(config, current, changes, lambda count: progress.advance(task, count))
+    console.print(f"loaded: {_counts(changes)}")
+
+
+def _counts(changes: ScheduleDifference) -> str:
+    return (
+        f"{len(changes.added)} added, {len(changes.changed)} changed, "
+        f"{len(changes.withdrawn)} withdrawn, {changes.unchanged} unchanged"
+    )
+
+
+def _show(console: Console, changes: ScheduleDifference) -> None:
+    from rich.table import Table
+
+    console.print(f"sessions: {_counts(changes)}")
+    if not len(changes):
+        return
+    titles = ("", "broker", "symbol", "trading date", "session", "open", "close")
+    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
+    for row in changes.added[:EXAMPLES]:
+        table.add_row("+", *_cells(row), style="green")
+    for old, new in changes.changed[:EXAMPLES]:
+        table.add_row("-", *_cells(old), style="yellow")
+        table.add_row("+", *_cells(new), style="yellow")
+    for row in changes.withdrawn[:EXAMPLES]:
+        table.add_row("-", *_cells(row), style="red")
+    console.print(table)
+    kinds = (changes.added, changes.changed, changes.withdrawn)
+    if hidden := sum(max(0, len(kind) - EXAMPLES) for kind in kinds):
+        console.print(f"... and {hidden} more")
+
+
+def _cells(row: SessionRow) -> tuple[str, ...]:
+    from barstream.codecs.session import session_to_json
+
+    return tuple(str(value) for value in session_to_json(row).values())
+
+
+@command.command("show")
+@click.argument("broker")
+@click.argument("symbol")
+@click.option("--from", "first", type=Day(), help="First trading date.")
+@click.option("--to", "last", type=Day(), help="Last trading date, included.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_context
+def show(
+    ctx: click.Context,
+    *,
+    broker: str,
+    symbol: str,
+    first: date | None,
+    last: date | None,
+    as_json: bool,
+) -> None:
+    """Show the sessions of a series, times in UTC."""
+    from barstream.codecs.session import session_to_json
+    from barstream.core.keys import normalise
+    from barstream.core.schedule import find_conflicts
+    from barstream.errors import BarstreamError
+    from barstream.schedule_loading import read_current
+
+    try:
+        series = normalise(broker), normalise(symbol)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    in_force = asyncio.run(read_current(settings(ctx))).rows.rows_of(series)
+    if not in_force:
+        raise BarstreamError(
+            f"{series[0]} {series[1]} has no schedule, its ticks are rejected as unscheduled: run "
+            f"`barstream schedule load --calendar FX --broker {series[0]} --symbol {series[1]}` "
+            "(or another calendar, or a file)"
+        )
+    for conflict in find_conflicts(in_force):
+        click.echo(f"refused by workers: {conflict}", err=True)
+    low, high = _days(first), _days(last)
+    chosen = [
+        row
+        for row in sorted(in_force, key=lambda row: row.open_us)
+        if (low is None or row.trading_date >= low) and (high is None or row.trading_date <= high)
+    ]
+    _print_rows(chosen, (lambda row: json.dumps(session_to_json(row))) if as_json else None)
+
+
+def _print_rows(rows: list[SessionRow], line: Callable[[SessionRow], str] | None) -> None:
+    if line is not None:
+        for row in rows:
+            click.echo(line(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    titles = ("trading date", "session", "open (UTC)", "close (UTC)")
+    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*_cells(row)[2:])
+    Console().print(table)
