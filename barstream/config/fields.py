@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+
+from barstream.config.masking import printable
 
 SECOND_US: Final = 1_000_000
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -43,6 +46,10 @@ class Section(BaseModel):
         if isinstance(value, bool) and bool not in accepted:
             raise ValueError("must not be true or false")
         return value
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Settings end up in tracebacks and logs, so their text is masked as well."""
+        return ((name, printable(value)) for name, value in super().__repr_args__())
 
 
 def _accepted_types(section: type[BaseModel], key: str) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from barstream.config.layers import (
     from_file,
     from_mapping,
 )
+from barstream.config.masking import shown
 from barstream.config.names import (
     SettingPath,
     dotted,
@@ -27,7 +28,6 @@ from barstream.config.names import (
     variable,
 )
 from barstream.config.settings import Settings
-from barstream.config.shown import shown
 from barstream.errors import ConfigError
 
 DEFAULT_FILE: Final = Path("barstream.toml")

@@ -1,16 +1,11 @@
-"""Settings as they may be printed: secrets and passwords inside URLs are masked."""
+"""The list of all settings, fit for printing."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, NamedTuple
 
-from pydantic import SecretStr
-
+from barstream.config.masking import printable
 from barstream.config.settings import Settings
-
-MASK: Final = "********"
 
 
 class Row(NamedTuple):
@@ -25,33 +20,3 @@ def rows(settings: Settings) -> list[Row]:
     """Every setting in force, in the order they are declared."""
     sources = settings.sources
     return [Row(name, printable(value), sources[name]) for name, value in settings.flat().items()]
-
-
-def printable(value: Any) -> Any:
-    """``value`` as JSON can hold it, without secrets."""
-    if isinstance(value, SecretStr):
-        return MASK
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, str) and "://" in value:
-        return _without_password(value)
-    return value
-
-
-def shown(value: Any) -> str:
-    """``value`` as text for a person."""
-    value = printable(value)
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value) if isinstance(value, str) else str(value)
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    credentials, at, host = parts.netloc.rpartition("@")
-    if not at:
-        return url
-    user = credentials.partition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{user}:{MASK}@{host}"))
