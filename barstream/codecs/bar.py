@@ -1,9 +1,10 @@
-"""A bar as JSON: the field names of the bar schema, times ISO 8601 UTC ending in ``Z``."""
+"""A bar as JSON (the field names of the bar schema, times ISO 8601 UTC) and from Avro."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from barstream.codecs.avro import decode
 from barstream.core.bars import Bar
 from barstream.core.time import iso_date_from_days, iso_from_us, iso_micros_from_us
 
@@ -30,3 +31,32 @@ def bar_to_json(bar: Bar) -> dict[str, Any]:
         "last_offset": bar.last_offset,
         "close_offset": bar.close_offset,
     }
+
+
+def decode_bar(value: bytes) -> Bar:
+    """The final bar in a record of a bar topic.
+
+    Raises:
+        ValueError: the bytes are no body of ``bar.avsc``.
+    """
+    row = decode("bar", value)
+    return Bar(
+        row["broker"],
+        row["symbol"],
+        row["bucket_start"],
+        row["trading_date"],
+        row["session"],
+        row["open"],
+        row["high"],
+        row["low"],
+        row["close"],
+        row["volume"],
+        row["tick_count"],
+        row["open_time"],
+        row["close_time"],
+        row["synthetic"],
+        row["revision"],
+        row["first_offset"],
+        row["last_offset"],
+        row["close_offset"],
+    )

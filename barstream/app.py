@@ -1,0 +1,179 @@
+"""The Faust application: its settings, and where our own recovery and positions come in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import faust
+from faust.types import TP
+from mode import Service
+from yarl import URL
+
+from barstream.config import Settings
+from barstream.kafka import faust_credentials
+from barstream.transport.driver import Transport
+
+log = logging.getLogger(__name__)
+
+
+class Assignments(Protocol):
+    """Who takes partitions over and gives them up."""
+
+    @property
+    def start_positions(self) -> Mapping[tuple[str, int], int]:
+        """Where to read on, by (topic, partition)."""
+        ...
+
+    async def assign(self, partitions: set[int], generation: int) -> None:
+        """Take over these tick partitions."""
+        ...
+
+    async def revoke(self) -> None:
+        """Give up everything."""
+        ...
+
+
+class BarstreamApp(faust.App):  # type: ignore[misc]
+    """A Faust app that restores in bulk and reads on from its own position rows.
+
+    Attributes:
+        columnar_topics: topics that arrive as one `RecordChunk` per fetch.
+        assignments: takes partitions over; set before the app starts.
+        before_revoke: called first thing when a rebalance begins or the app stops.
+        after_assign: called with the assignment when it is complete.
+        failure: the error that crashed the worker.
+        first_services: started before the app consumes anything.
+    """
+
+    columnar_topics: frozenset[str] = frozenset()
+    ticks_topic: str = "ticks"
+    assignments: Assignments
+    failure: BaseException | None = None
+    first_services: tuple[Service, ...] = ()
+    before_revoke: Callable[[], None] = staticmethod(lambda: None)
+    after_assign: Callable[[set[TP]], Awaitable[None] | None] = staticmethod(lambda _: None)
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
+    def start_positions(self) -> dict[TP, int]:
+        """Where each assigned partition of ticks and heartbeats is to be read on."""
+        assigned = self.consumer.assignment()
+        return {
+            TP(topic, partition): offset
+            for (topic, partition), offset in self.assignments.start_positions.items()
+            if TP(topic, partition) in assigned
+        }
+
+    async def on_start(self) -> None:
+        """Start what the engine needs before the first assignment comes."""
+        await super().on_start()
+        for service in self.first_services:
+            await self.add_runtime_dependency(service)
+
+    async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self.before_revoke()
+        await super()._on_partitions_revoked(revoked)
+        await self._guarded(self.assignments.revoke())
+
+    async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        if not self.should_stop:
+            mine = {tp.partition for tp in assigned if tp.topic == self.ticks_topic}
+            actives = self.assignor.assigned_actives()
+            mine = {p for p in mine if not actives or TP(self.ticks_topic, p) in actives}
+            if not await self._guarded(self.assignments.assign(mine, generation_id)):
+                return
+        await super()._on_partitions_assigned(assigned, generation_id)
+        await self._guarded(_maybe(self.after_assign(assigned)))
+
+    async def _guarded(self, step: Awaitable[None]) -> bool:
+        """Run one step of a rebalance; an error crashes the worker, Faust would only log it."""
+        try:
+            await step
+        except Exception as error:
+            log.exception("rebalance failed")
+            await self.crash(error)
+            return False
+        return True
+
+    async def crash(self, reason: BaseException) -> None:
+        """Stop the worker because of ``reason``; the first one is remembered."""
+        if self.failure is None:
+            self.failure = reason
+        await super().crash(reason)
+
+    async def on_stop(self) -> None:
+        """Give up the partitions before Faust drops the stores they write to."""
+        self.before_revoke()
+        await self.assignments.revoke()
+        await super().on_stop()
+
+
+async def _maybe(result: Awaitable[None] | None) -> None:
+    if result is not None:
+        await result
+
+
+def make_app(settings: Settings) -> BarstreamApp:
+    """The app of ``settings``, without tables and agents."""
+    kafka, web = settings.kafka, settings.web
+    canonical = web.advertise_url or f"http://{web.host}:{web.port}"
+    return BarstreamApp(
+        settings.app_id,
+        broker=[URL(f"kafka://{server}") for server in settings.bootstrap.split(",")],
+        broker_credentials=faust_credentials(settings),
+        store="rocksdb://",
+        datadir=settings.data_dir,
+        origin="barstream",
+        autodiscover=False,
+        # an event is a chunk of up to 65,536 ticks
+        stream_buffer_maxsize=16,
+        consumer_max_fetch_size=2 << 20,
+        # waiting for unacknowledged events in a rebalance took 20 to 61 s: flushes are waited
+        # for instead, and what was not flushed is read again
+        stream_wait_empty=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_recovery_delay=0,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=kafka.group_instance_id,
+        # a member without an active partition stops polling; it must stay in the group
+        broker_max_poll_interval=10_000,
+        broker_session_timeout=kafka.session_timeout_s,
+        broker_heartbeat_interval=kafka.session_timeout_s / 3,
+        broker_request_timeout=kafka.request_timeout_s,
+        broker_commit_interval=5.0,
+        key_serializer="raw",
+        value_serializer="raw",
+        web_enabled=True,
+        web_host=web.host,
+        web_bind=web.host,
+        web_port=web.port,
+        canonical_url=canonical,
+    )
+
+
+def bytes_topic(app: BarstreamApp, name: str) -> Any:
+    """A topic of raw keys and values that Faust neither creates nor decodes."""
+    return app.topic(
+        name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
+        internal=False,
+    )  # fmt: skip
+
+
+def bytes_table(app: BarstreamApp, name: str, topic: str, meaning: str) -> Any:
+    """A RocksDB table of raw bytes with ``topic`` as its changelog.
+
+    Keys are bytes because Faust quotes ``str`` keys as JSON, which hash to other partitions.
+    """
+    return app.Table(
+        name,
+        key_type=bytes,
+        value_type=bytes,
+        changelog_topic=bytes_topic(app, topic),
+        help=meaning,
+        # Faust's own cache is 2 GiB per table and partition; it takes entries out of the dict
+        options={"driver": "rocksdict", "block_cache_size": 32 << 20},
+    )

@@ -1,0 +1,115 @@
+"""Rows of the `series` table: series states and the position of their partition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from barstream.codecs.avro import decode, encode
+from barstream.core import exact
+from barstream.core.bars import PartialBar
+from barstream.core.state import PartitionState, SeriesState
+
+#: Sorts before every series: a broker is never empty.
+POSITION_KEY: Final = b"\0position"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a tick partition has been applied; fields as in ``position.avsc``."""
+
+    next_offset: int
+    heartbeat_offset: int
+    topic_id: str | None = None
+
+
+def encode_position(position: Position) -> bytes:
+    """Value of the position row."""
+    return encode(
+        "position",
+        {
+            "next_offset": position.next_offset,
+            "heartbeat_offset": position.heartbeat_offset,
+            "topic_id": position.topic_id,
+        },
+    )
+
+
+def decode_position(value: bytes) -> Position:
+    """Inverse of `encode_position`."""
+    return Position(**decode("position", value))
+
+
+def encode_series(partition: PartitionState, series: SeriesState) -> bytes:
+    """Value of the row of ``series``."""
+    slot = series.slot
+    return encode(
+        "series_state",
+        {
+            "broker": series.broker,
+            "symbol": series.symbol,
+            "closed_until": int(partition.closed_until_us[slot]),
+            "watermark": int(partition.watermark_us[slot]),
+            "previous_close": series.previous_close,
+            "fill_from": series.fill_from_us,
+            "first_tick": series.first_tick_us,
+            "last_trading_date": series.last_trading_date,
+            "since_timely": int(partition.since_timely[slot]),
+            "open_bars": [_open_bar(bar) for bar in series.open_bars.values()],
+        },
+    )
+
+
+def restore_series(partition: PartitionState, value: bytes) -> SeriesState:
+    """Put the series of a row back into ``partition``."""
+    row = decode("series_state", value)
+    series = partition.add(row["broker"], row["symbol"])
+    partition.closed_until_us[series.slot] = row["closed_until"]
+    partition.watermark_us[series.slot] = row["watermark"]
+    partition.since_timely[series.slot] = row["since_timely"]
+    series.previous_close = row["previous_close"]
+    series.fill_from_us = row["fill_from"]
+    series.first_tick_us = row["first_tick"]
+    series.open_bars = {bar["bucket_start"]: _partial_bar(bar) for bar in row["open_bars"]}
+    partition.saw_trading_date(series, row["last_trading_date"])
+    return series
+
+
+def _open_bar(bar: PartialBar) -> dict[str, Any]:
+    return {
+        "bucket_start": bar.bucket_us,
+        "trading_date": bar.trading_date,
+        "session": bar.session,
+        "open": bar.open,
+        "open_time": bar.open_time_us,
+        "open_offset": bar.open_offset,
+        "high": bar.high,
+        "low": bar.low,
+        "close": bar.close,
+        "close_time": bar.close_time_us,
+        "last_tick_offset": bar.close_offset,
+        "volume": exact.to_bytes(bar.volume_units),
+        "tick_count": bar.tick_count,
+        "first_offset": bar.first_offset,
+        "last_offset": bar.last_offset,
+    }
+
+
+def _partial_bar(row: dict[str, Any]) -> PartialBar:
+    return PartialBar(
+        row["bucket_start"],
+        row["trading_date"],
+        row["session"],
+        row["open"],
+        row["open_time"],
+        row["open_offset"],
+        row["high"],
+        row["low"],
+        row["close"],
+        row["close_time"],
+        row["last_tick_offset"],
+        exact.from_bytes(row["volume"]),
+        row["tick_count"],
+        row["first_offset"],
+        row["last_offset"],
+    )

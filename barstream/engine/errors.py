@@ -1,0 +1,37 @@
+"""What stops a worker."""
+
+from __future__ import annotations
+
+from barstream.errors import BarstreamError
+
+
+class LostChunk(BarstreamError):
+    """Records between the applied position and the next chunk never arrived.
+
+    The worker crashes with nothing acknowledged and, started again, goes on from its position
+    row.  Nothing is to be done unless it happens again and again.
+    """
+
+
+class TicksGone(BarstreamError):
+    """The tick topic no longer holds what comes next: truncated, deleted or made again.
+
+    The bars up to the position stand.  Find out what happened to the topic, then follow the
+    command in the message; ticks that are gone cannot be brought back.
+    """
+
+
+class StateUnusable(BarstreamError):
+    """The local state or a changelog contradicts the broker.
+
+    Remove the data directory of this worker when only the local state is older or newer than
+    the changelog: it is restored from Kafka at the next start.
+    """
+
+
+class FlushStalled(BarstreamError):
+    """A transaction was not finished within its deadline.
+
+    The worker stops; started again it learns from the broker whether the transaction was
+    committed.  Look at the brokers: under-replicated partitions, full disks, network.
+    """

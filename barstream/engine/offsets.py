@@ -1,0 +1,55 @@
+"""What a topic holds, and whether it still holds what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from barstream.engine.errors import TicksGone
+
+
+class Extent(NamedTuple):
+    """Offsets of a partition: [``begin``, ``end``), uncommitted records included."""
+
+    begin: int
+    end: int
+
+
+async def extents(
+    options: Mapping[str, Any], topic: str, partitions: Collection[int]
+) -> dict[int, Extent]:
+    """The extent of each of ``partitions``."""
+    if not partitions:
+        return {}
+    consumer = AIOKafkaConsumer(**options, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, partition) for partition in partitions]
+        begins = await consumer.beginning_offsets(places)
+        ends = await consumer.end_offsets(places)
+    finally:
+        await consumer.stop()
+    return {tp.partition: Extent(begins[tp], ends[tp]) for tp in places}
+
+
+def check_position(topic: str, partition: int, position: int, found: Extent) -> None:
+    """Refuse to go on where ticks are missing.
+
+    Raises:
+        TicksGone: the topic ends before ``position`` (made again) or begins after it.
+    """
+    if position > found.end:
+        raise TicksGone(
+            f"{topic}[{partition}] must go on at offset {position}, but it ends at {found.end}: "
+            "the topic was deleted and made again. The bars up to there stand. To start over on "
+            "the new topic, run the workers under another app_id (BARSTREAM_APP_ID)"
+        )
+    if position < found.begin:
+        raise TicksGone(
+            f"{topic}[{partition}] must go on at offset {position}, but it begins at "
+            f"{found.begin}: {found.begin - position} offsets were deleted before they were "
+            "applied (retention shorter than the outage). Load those ticks again into the topic, "
+            "or start over under another app_id (BARSTREAM_APP_ID)"
+        )

@@ -1,0 +1,176 @@
+"""A tick partition this worker holds: its engine, its producer and its local store."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+
+from aiokafka.errors import ProducerFenced
+
+from barstream.core.bars import Bar
+from barstream.engine.local import LocalPartition
+from barstream.engine.partition import PartitionEngine, Pending
+from barstream.engine.rows import Flush, OutputTopics, build_flush
+from barstream.engine.transaction import PartitionProducer
+from barstream.engine.tally import Tally
+
+#: Between two flushes lies at least so many times what the last one took.
+_REST: Final = 4.0
+#: How often a position that moved without a row to write is written.
+_IDLE_S: Final = 1.0
+#: Rows (finals and rejected ticks) that may wait before the next chunk has to.
+_MAX_BACKLOG: Final = 50_000
+_MAX_EVENTS: Final = 64
+
+Fenced = Callable[["OwnedPartition"], None]
+
+
+class Acknowledged(Protocol):
+    """A Faust event, as far as flushing needs it."""
+
+    def ack(self) -> bool:
+        """Mark it as processed."""
+        ...
+
+
+class OwnedPartition:
+    """Flushes what its engine has to write: one transaction, then the disk, then the acks.
+
+    A flush carries everything of one position: finals, live updates of open bars, rejected
+    ticks, series rows and the position row.  So a final and the state that says "closed" appear
+    together or not at all, and no live record ever follows the final of its bucket.
+    """
+
+    def __init__(
+        self,
+        engine: PartitionEngine,
+        producer: PartitionProducer,
+        tables: dict[str, LocalPartition],
+        topics: OutputTopics,
+        tally: Tally,
+        live_interval_s: float,
+        topic_id: str | None = None,
+    ) -> None:
+        self.engine = engine
+        self.producer = producer
+        self.tables = tables
+        self.fenced = False
+        self._topics = topics
+        self._tally = tally
+        self._live_interval_s = live_interval_s
+        self._topic_id = topic_id
+        self._events: list[Acknowledged] = []
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._flushing = asyncio.Lock()
+        self._finals_not_before = self._live_not_before = 0.0
+        self._flushed_at = 0.0
+        #: Bars of the flush under way: closed in memory, not yet readable in the local store.
+        self.committing: list[Bar] = []
+
+    @property
+    def partition(self) -> int:
+        """Number of the tick partition."""
+        return self.engine.partition
+
+    @property
+    def finals(self) -> LocalPartition:
+        """Local store of the finals."""
+        return self.tables[self._topics.finals]
+
+    def applied(self, event: Acknowledged) -> None:
+        """``event`` has been applied; it is acknowledged with the flush that covers it."""
+        self._events.append(event)
+        self._wake.set()
+
+    async def room(self) -> None:
+        """Wait until the next chunk may be applied: memory is bounded by what is not flushed."""
+        while not self.fenced and (
+            self.engine.backlog > _MAX_BACKLOG or len(self._events) > _MAX_EVENTS
+        ):
+            self._room.clear()
+            await self._room.wait()
+
+    async def run(self, on_fenced: Callable[[OwnedPartition], Awaitable[None]]) -> None:
+        """Flush until cancelled; a flush that has begun is always waited for."""
+        while True:
+            await self._due()
+            try:
+                await asyncio.shield(self.flush())
+            except ProducerFenced:
+                self.fenced = True
+                self._room.set()
+                self._tally.fenced()
+                await on_fenced(self)
+                return
+
+    async def _due(self) -> None:
+        """Return when there is something to write and its time has come."""
+        while True:
+            await self._wake.wait()
+            now = time.monotonic()
+            engine = self.engine
+            if engine.has_finals or engine.backlog > _MAX_BACKLOG:
+                wait = self._finals_not_before - now
+            elif engine.has_rows:
+                wait = self._live_not_before - now
+            else:
+                wait = self._flushed_at + _IDLE_S - now
+            if wait <= 0 or len(self._events) > _MAX_EVENTS:
+                return
+            self._wake.clear()
+            try:
+                # a final that comes meanwhile is not kept waiting for the live interval
+                await asyncio.wait_for(self._wake.wait(), wait)
+            except TimeoutError:
+                self._wake.set()
+
+    async def flush(self) -> None:
+        """Write everything that waits; one flush at a time."""
+        async with self._flushing:
+            self._wake.clear()
+            if self.fenced or not self.engine.dirty:
+                return
+            began = time.monotonic()
+            pending, events = self.engine.take(), self._events
+            self._events = []
+            self.committing = pending.finals
+            flush = build_flush(
+                pending, self.engine.state, self.partition, self._topics, self._topic_id
+            )
+            written = await self.producer.write(flush.rows)
+            self._store(flush, written)
+            self.committing = []
+            for event in events:
+                event.ack()
+            self._note(pending, flush, began)
+
+    def _store(self, flush: Flush, written: dict[tuple[str, int], int]) -> None:
+        for place, rows in flush.rows.items():
+            table = self.tables.get(place[0])
+            if table is not None:
+                table.write(
+                    ((row.key, row.value) for row in rows if row.key is not None), written[place]
+                )
+
+    def _note(self, pending: Pending, flush: Flush, began: float) -> None:
+        now = time.monotonic()
+        took = now - began
+        self._flushed_at = now
+        self._finals_not_before = now + took * _REST
+        self._live_not_before = max(began + self._live_interval_s, self._finals_not_before)
+        self._room.set()
+        self._tally.flushed(len(flush), len(pending.live), took)
+        self._tally.count(self.partition, self.engine.take_counts())
+
+    async def stop(self, task: asyncio.Task[Any] | None) -> None:
+        """Wait for the flush under way, begin no other, and let the producer go."""
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        async with self._flushing:
+            self.fenced = True
+            self._room.set()
+        await self.producer.stop()

@@ -1,0 +1,342 @@
+"""One tick partition: ticks and heartbeats in, rows to be written out.
+
+Nothing here waits or talks to Kafka.  `PartitionEngine` applies chunks in offset order, closes
+bars when a heartbeat's barrier has been applied, and remembers what has to be written; a flush
+takes that as one `Pending`, so that what is written belongs to one position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from barstream.core.apply import Applied, apply_ticks
+from barstream.core.bars import Bar
+from barstream.core.close import Closed, close_series
+from barstream.core.reasons import Reason
+from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules, SeriesState
+from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.ticks import Ticks
+from barstream.core.time import MINUTE_US
+from barstream.engine.errors import LostChunk
+from barstream.engine.waiting import Waiting, WaitingHeartbeats
+from barstream.transport.chunk import RecordChunk
+
+if TYPE_CHECKING:
+    from barstream.codecs.ticks import TickColumns
+
+_UNSCHEDULED: Final = -1
+_ELSEWHERE: Final = -2
+_UNSCHEDULED_SHOWN: Final = 20
+
+PartitionOf = Callable[[str, str], int | None]
+"""Where the ticks of a series are seen, as far as is known."""
+
+
+@dataclass(slots=True)
+class RejectedTick:
+    """A record that made no bar; ``detail`` says what was required and found, where known."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    reason: Reason
+    detail: str
+
+
+@dataclass(slots=True)
+class Pending:
+    """What a partition has to write, all of it of one position."""
+
+    position: int
+    heartbeat_position: int
+    finals: list[Bar] = field(default_factory=list)
+    live: list[Bar] = field(default_factory=list)
+    rejected: list[RejectedTick] = field(default_factory=list)
+    #: Series whose row changed, and those of them whose row in `series_seen` changed too.
+    touched: list[SeriesState] = field(default_factory=list)
+    seen: list[SeriesState] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened since the counts were taken last."""
+
+    accepted: int = 0
+    watermark_finals: int = 0
+    heartbeat_finals: int = 0
+    synthetic: int = 0
+    unpriced_minutes: int = 0
+    early_heartbeats: int = 0
+    rejected: dict[Reason, int] = field(default_factory=dict)
+
+
+class PartitionEngine:
+    """The state of one partition and the rules that move it.
+
+    Args:
+        partition: number of the tick partition.
+        rules: what decides a bar.
+        provider: the schedule, ready.
+        partition_of: where a series is seen, to refuse its ticks from a second partition.
+        publish_off_session: whether off-session ticks are written to ``ticks_rejected``.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        rules: Rules,
+        provider: MarketScheduleProvider,
+        partition_of: PartitionOf,
+        *,
+        publish_off_session: bool = False,
+    ) -> None:
+        self.partition = partition
+        self.state = PartitionState(rules)
+        #: First offset not applied yet; None before the first chunk of a partition never read.
+        self.position: int | None = None
+        self.waiting = WaitingHeartbeats()
+        self.counts = Counts()
+        self._rules = rules
+        self._provider = provider
+        self._partition_of = partition_of
+        self._publish_off_session = publish_off_session
+        self._finals: list[Bar] = []
+        self._rejected: list[RejectedTick] = []
+        self._touched: set[int] = set()
+        self._published: dict[tuple[int, int], int] = {}
+        self._seen: dict[int, tuple[int | None, bool]] = {}
+        self._dirty = False
+        #: Series refused for want of a schedule, the latest last, a few of them.
+        self.unscheduled: dict[tuple[str, str], None] = {}
+
+    # --- input --------------------------------------------------------------------------------
+
+    def apply_ticks(
+        self, chunk: RecordChunk, columns: TickColumns, now_us: int, *, at_end: bool
+    ) -> None:
+        """Apply a decoded chunk, split at every barrier that lies in it.
+
+        Args:
+            chunk: the records; those below the position were applied before and are skipped.
+            columns: what `TickDecoder.decode` made of ``chunk.values``.
+            now_us: wall clock, by which a feed without append times is judged live.
+            at_end: whether the chunk reached the end of the partition.
+
+        Raises:
+            LostChunk: the chunk starts above the position.
+        """
+        start = chunk.start if self.position is None else self.position
+        if chunk.start > start:
+            raise LostChunk(
+                f"tick partition {self.partition} must go on at offset {start}, "
+                f"the next chunk starts at {chunk.start}: the worker starts again from {start}"
+            )
+        if chunk.next_offset <= start:
+            return
+        self.state.use_schedule(self._provider.index)
+        self._dirty = True
+        for at, reason, detail in columns.rejected:
+            if (offset := int(chunk.offsets[at])) >= start:
+                self._reject(chunk, at, offset, reason, detail)
+        ticks = self._ticks(chunk, columns, now_us, at_end=at_end)
+        if chunk.start < start:
+            ticks = ticks.take(slice(int(np.searchsorted(ticks.offset, start)), None))
+        self.position = start
+        while (barrier := self.waiting.barrier()) is not None and barrier <= chunk.next_offset:
+            cut = int(np.searchsorted(ticks.offset, barrier))
+            self._apply(chunk, ticks.take(slice(None, cut)))
+            ticks = ticks.take(slice(cut, None))
+            self.position = max(self.position, barrier)
+            self._release()
+        self._apply(chunk, ticks)
+        self.position = chunk.next_offset
+
+    def add_heartbeat(self, heartbeat: Waiting, appended_us: int | None) -> None:
+        """Take the next heartbeat of the log; it closes at once when its barrier is applied.
+
+        Args:
+            heartbeat: the heartbeat.
+            appended_us: append time of its record; None where the topic has none.
+        """
+        due_us = heartbeat.minute_us + MINUTE_US + self._rules.grace_us
+        if appended_us is not None and due_us > appended_us:
+            self.counts.early_heartbeats += 1
+            return
+        self.waiting.add(heartbeat)
+
+    def heartbeats_read(self, next_offset: int) -> None:
+        """The ``hb_1m`` partition has been read up to ``next_offset``."""
+        self.waiting.next_offset = next_offset
+        self._dirty = True
+        self._release()
+
+    def _release(self) -> None:
+        if self.position is None or not len(self.waiting):
+            return
+        self.state.use_schedule(self._provider.index)
+        out = Closed()
+        for heartbeat in self.waiting.release(self.position):
+            series = self.state.get(heartbeat.broker, heartbeat.symbol)
+            if series is None or series.first_tick_us == NEVER_US:
+                self.counts.unpriced_minutes += 1
+                continue
+            until_us = heartbeat.minute_us + MINUTE_US
+            if close_series(self.state, series, until_us, self.position, out, series.asleep_us):
+                self._touched.add(series.slot)
+        self.counts.heartbeat_finals += len(out.finals)
+        self._closed(out)
+
+    def _ticks(
+        self, chunk: RecordChunk, columns: TickColumns, now_us: int, *, at_end: bool
+    ) -> Ticks:
+        index = columns.index
+        offset = chunk.offsets if index is None else chunk.offsets[index]
+        stamps = chunk.timestamps_us if index is None else chunk.timestamps_us[index]
+        if chunk.append_time:
+            seen = stamps
+        elif at_end:
+            seen = np.maximum(stamps, now_us)
+        else:
+            seen = np.full(len(offset), FOREVER_US)
+        slots = np.array([self._slot(*name) for name in columns.names], np.int32)
+        slot = slots[columns.series] if len(slots) else np.empty(0, np.int32)
+        ticks = Ticks(slot, columns.time_us, columns.price, columns.size, offset, seen)
+        elsewhere = slot == _ELSEWHERE
+        if elsewhere.any():
+            for number in ticks.offset[elsewhere].tolist():
+                if self.position is None or number >= self.position:
+                    self._reject_offset(chunk, number, Reason.PARTITION)
+            ticks = ticks.take(~elsewhere)
+        return ticks
+
+    def _slot(self, broker: str, symbol: str) -> int:
+        known = self.state.get(broker, symbol)
+        if known is not None and known.schedule is not None:
+            return known.slot
+        home = self._partition_of(broker, symbol)
+        if home is not None and home != self.partition:
+            return _ELSEWHERE
+        if self._provider.index.for_series(broker, symbol) is None:
+            self.unscheduled.pop((broker, symbol), None)
+            self.unscheduled[broker, symbol] = None
+            if len(self.unscheduled) > _UNSCHEDULED_SHOWN:
+                del self.unscheduled[next(iter(self.unscheduled))]
+            return _UNSCHEDULED
+        self.unscheduled.pop((broker, symbol), None)
+        return self.state.add(broker, symbol).slot
+
+    def _apply(self, chunk: RecordChunk, ticks: Ticks) -> None:
+        if not len(ticks):
+            return
+        out = Applied()
+        apply_ticks(self.state, ticks, out)
+        self.counts.accepted += out.accepted
+        self.counts.watermark_finals += len(out.finals)
+        for offset, reason in out.rejected:
+            self._reject_offset(chunk, offset, reason)
+        self._touched |= out.touched
+        self._closed(out)
+
+    def _closed(self, out: Closed) -> None:
+        self.counts.unpriced_minutes += out.unpriced_minutes
+        self.counts.synthetic += sum(bar.synthetic for bar in out.finals)
+        self._finals.extend(out.finals)
+
+    def _reject_offset(self, chunk: RecordChunk, offset: int, reason: Reason) -> None:
+        at = int(np.searchsorted(chunk.offsets, offset))
+        self._reject(chunk, at, offset, reason, _DETAIL[reason])
+
+    def _reject(
+        self, chunk: RecordChunk, at: int, offset: int, reason: Reason, detail: str
+    ) -> None:
+        self.counts.rejected[reason] = self.counts.rejected.get(reason, 0) + 1
+        if reason is not Reason.OFF_SESSION or self._publish_off_session:
+            self._rejected.append(
+                RejectedTick(offset, chunk.keys[at], chunk.values[at], reason, detail)
+            )
+
+    # --- output -------------------------------------------------------------------------------
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything has changed since the last `take`, if only the position."""
+        return self._dirty or bool(self._touched or self._finals)
+
+    @property
+    def has_finals(self) -> bool:
+        """Whether finals wait to be written."""
+        return bool(self._finals)
+
+    @property
+    def backlog(self) -> int:
+        """Rows waiting to be written."""
+        return len(self._finals) + len(self._rejected)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is more to write than the position."""
+        return bool(self._touched or self._rejected or self._finals)
+
+    def take_counts(self) -> Counts:
+        """What happened since the last call."""
+        counts, self.counts = self.counts, Counts()
+        return counts
+
+    def unwritten(self, broker: str, symbol: str) -> Iterator[Bar]:
+        """Finals of a series that no flush has taken yet."""
+        return (bar for bar in self._finals if (bar.broker, bar.symbol) == (broker, symbol))
+
+    def take(self) -> Pending:
+        """Everything to be written for the position reached, which is not given out again."""
+        touched = [self.state.series[slot] for slot in sorted(self._touched)]
+        pending = Pending(
+            self.position or 0,
+            self.waiting.resume_offset,
+            self._finals,
+            list(self._changed_bars(touched)),
+            self._rejected,
+            touched,
+            [series for series in touched if self._standing_changed(series)],
+        )
+        self._finals, self._rejected, self._touched = [], [], set()
+        self._dirty = False
+        for bar in pending.finals:
+            if not bar.synthetic:
+                slot = self.state.slot(bar.broker, bar.symbol)
+                self._published.pop((slot, bar.bucket_start_us), None)
+        return pending
+
+    def _changed_bars(self, touched: list[SeriesState]) -> Iterator[Bar]:
+        """Open bars with ticks that no live record has shown yet."""
+        for series in touched:
+            for bucket_us, bar in series.open_bars.items():
+                key = series.slot, bucket_us
+                if self._published.get(key) != bar.tick_count:
+                    self._published[key] = bar.tick_count
+                    yield bar.to_bar(series.broker, series.symbol, None)
+
+    def _standing_changed(self, series: SeriesState) -> bool:
+        standing = series.last_trading_date, self.state.is_live(series)
+        if self._seen.get(series.slot) == standing:
+            return False
+        self._seen[series.slot] = standing
+        return True
+
+    def restored(self) -> None:
+        """The state was put back from its rows: what they say was published already."""
+        for series in self.state:
+            self._seen[series.slot] = series.last_trading_date, self.state.is_live(series)
+
+
+_DETAIL: Final = {
+    Reason.UNSCHEDULED: "the series has no row in the market schedule; "
+    "load one with: barstream schedule load",
+    Reason.OFF_SESSION: "no session of the series has open <= event time < close",
+    Reason.LATE: "the bar of its minute was final",
+    Reason.PARTITION: "the series is seen in another partition; "
+    "all ticks of a series must go to one",
+}

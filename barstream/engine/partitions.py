@@ -1,0 +1,302 @@
+"""The tick partitions this worker holds: taken over, fed, flushed and given up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from aiokafka import TopicPartition
+
+from barstream.codecs.heartbeat import decode as decode_heartbeat
+from barstream.codecs.state import POSITION_KEY, decode_position, restore_series
+from barstream.core.keys import normalise
+from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.state import Rules
+from barstream.core.universe import Universe
+from barstream.engine.errors import LostChunk
+from barstream.engine.local import LocalPartition
+from barstream.engine.offsets import Extent, check_position, extents
+from barstream.engine.owned import OwnedPartition
+from barstream.engine.partition import PartitionEngine
+from barstream.engine.restore import restore
+from barstream.engine.rows import OutputTopics
+from barstream.engine.tally import Tally
+from barstream.engine.transaction import PartitionProducer
+from barstream.engine.waiting import Waiting
+from barstream.metrics import Metrics
+from barstream.transport.chunk import RecordChunk
+
+if TYPE_CHECKING:
+    from barstream.codecs.ticks import TickDecoder
+
+log = logging.getLogger(__name__)
+
+#: A fenced worker that sees no rebalance within this time does not know what it holds: it stops.
+_FENCED_GRACE_S: Final = 60.0
+
+Crash = Callable[[BaseException], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What the engine needs of the settings, in its own units."""
+
+    app_id: str
+    rules: Rules
+    live_interval_s: float
+    publish_off_session: bool
+    ticks_topic: str
+    heartbeat_topic: str
+    outputs: OutputTopics
+    options: Mapping[str, Any]
+
+
+class Partitions:
+    """Everything between the agents and the partitions.
+
+    Args:
+        settings: see `EngineSettings`.
+        stores: RocksDB store by table topic: the series table and the finals.
+        decoder: ticks from bytes, started.
+        provider: the market schedule.
+        universe: where series of all partitions are seen.
+        metrics: numbers of this worker.
+        crash: ends the worker with an error.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        stores: Mapping[str, Callable[[], Any]],
+        decoder: TickDecoder,
+        provider: MarketScheduleProvider,
+        universe: Universe,
+        metrics: Metrics,
+        crash: Crash,
+    ) -> None:
+        self.settings = settings
+        self.generation = -1
+        self.restoring = False
+        self.rows_remaining = 0
+        self.tally = Tally(metrics)
+        self._stores = stores
+        self._decoder = decoder
+        self._provider = provider
+        self._universe = universe
+        self._metrics = metrics
+        self._crash = crash
+        self._owned: dict[int, OwnedPartition] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._starts: dict[tuple[str, int], int] = {}
+
+    # --- assignment ---------------------------------------------------------------------------
+
+    @property
+    def owned(self) -> Mapping[int, OwnedPartition]:
+        """The partitions held, by number."""
+        return self._owned
+
+    @property
+    def start_positions(self) -> Mapping[tuple[str, int], int]:
+        """Where to read on, by (topic, partition) of ticks and heartbeats."""
+        return self._starts
+
+    async def assign(self, partitions: Collection[int], generation: int) -> None:
+        """Take over ``partitions``: fence, restore, and know where to read on.
+
+        Raises:
+            TicksGone: the tick topic does not hold what comes next.
+            StateUnusable: a local store contradicts its changelog.
+        """
+        await self.revoke()
+        self.generation = generation
+        self.restoring = True
+        try:
+            await self._assign(sorted(partitions))
+        finally:
+            self.restoring = False
+        self._metrics.partitions.set(len(self._owned))
+
+    async def _assign(self, partitions: list[int]) -> None:
+        settings = self.settings
+        producers = {
+            partition: PartitionProducer(settings.options, f"{settings.app_id}-{partition}")
+            for partition in partitions
+        }
+        # first of all: from here on no one else can write to these partitions
+        await asyncio.gather(*(producer.start() for producer in producers.values()))
+        stores = {topic: store() for topic, store in self._stores.items()}
+        tables = {
+            partition: {topic: LocalPartition(store, partition) for topic, store in stores.items()}
+            for partition in partitions
+        }
+        places = {
+            TopicPartition(topic, partition): place
+            for partition, parts in tables.items()
+            for topic, place in parts.items()
+        }
+        began = time.monotonic()
+        rows = 0
+
+        def progress(read: int, left: int) -> None:
+            nonlocal rows
+            rows += read
+            self._metrics.restore_rows.inc(read)
+            self.rows_remaining = left
+            self._metrics.restore_remaining.set(left)
+
+        await restore(settings.options, places, progress)
+        log.info(
+            "tables restored: partitions=%s rows=%d seconds=%.1f",
+            partitions, rows, time.monotonic() - began,
+        )  # fmt: skip
+        ticks = await extents(settings.options, settings.ticks_topic, partitions)
+        beats = await extents(settings.options, settings.heartbeat_topic, partitions)
+        self._starts = {}
+        for partition in partitions:
+            engine = PartitionEngine(
+                partition,
+                settings.rules,
+                self._provider,
+                self._home_of,
+                publish_off_session=settings.publish_off_session,
+            )
+            self._restore_state(
+                engine, tables[partition][settings.outputs.series], ticks[partition], beats[partition]
+            )
+            owned = OwnedPartition(
+                engine,
+                producers[partition],
+                tables[partition],
+                settings.outputs,
+                self.tally,
+                settings.live_interval_s,
+            )
+            self._owned[partition] = owned
+            self._tasks[partition] = asyncio.create_task(self._run(owned))
+
+    def _restore_state(
+        self, engine: PartitionEngine, rows: LocalPartition, ticks: Extent, beats: Extent
+    ) -> None:
+        engine.state.use_schedule(self._provider.index)
+        for key, value in rows.items():
+            if key != POSITION_KEY:
+                restore_series(engine.state, value)
+        engine.restored()
+        position, beat = ticks.begin, beats.begin
+        if (value := rows.get(POSITION_KEY)) is not None:
+            found = decode_position(value)
+            check_position(self.settings.ticks_topic, engine.partition, found.next_offset, ticks)
+            # heartbeats that retention has deleted are of minutes long closed
+            position, beat = found.next_offset, max(found.heartbeat_offset, beats.begin)
+            if found.heartbeat_offset > beats.end:
+                beat = beats.begin
+            engine.position = position
+        engine.waiting.next_offset = beat
+        self._starts[self.settings.ticks_topic, engine.partition] = position
+        self._starts[self.settings.heartbeat_topic, engine.partition] = beat
+
+    async def revoke(self) -> None:
+        """Give up everything: wait for flushes under way, drop the memory."""
+        owned, self._owned = self._owned, {}
+        tasks, self._tasks = self._tasks, {}
+        await asyncio.gather(
+            *(part.stop(tasks.get(partition)) for partition, part in owned.items())
+        )
+        for partition in owned:
+            self._metrics.forget_partition(partition)
+        self._metrics.partitions.set(0)
+
+    async def _run(self, owned: OwnedPartition) -> None:
+        try:
+            await owned.run(self._fenced)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            log.exception("flush failed: partition=%d", owned.partition)
+            await self._crash(error)
+
+    async def _fenced(self, owned: OwnedPartition) -> None:
+        """Another worker took over while this one was frozen or cut off: write nothing more."""
+        log.warning(
+            "another worker took the partition over, nothing was written: partition=%d",
+            owned.partition,
+        )
+        generation = self.generation
+        await asyncio.sleep(_FENCED_GRACE_S)
+        if self.generation == generation and self._owned.get(owned.partition) is owned:
+            await self._crash(
+                LostChunk(
+                    f"partition {owned.partition} was taken over by another worker and no "
+                    f"rebalance followed within {_FENCED_GRACE_S:.0f} s: this worker stops"
+                )
+            )
+
+    def _home_of(self, broker: str, symbol: str) -> int | None:
+        for owned in self._owned.values():
+            if owned.engine.state.get(broker, symbol) is not None:
+                return owned.partition
+        row = self._universe.get(broker, symbol)
+        return None if row is None else row.partition
+
+    # --- input --------------------------------------------------------------------------------
+
+    def _owner(self, event: Any) -> OwnedPartition | None:
+        """The partition an event is for; None when it was fetched under another assignment."""
+        if event.message.generation_id != self.generation:
+            return None
+        owned = self._owned.get(event.message.partition)
+        return None if owned is None or owned.fenced else owned
+
+    async def on_ticks(self, event: Any, *, end_offset: int | None) -> None:
+        """Decode and apply one chunk of ticks; its event is acknowledged when it is flushed."""
+        if self._owner(event) is None:
+            return
+        chunk: RecordChunk = event.value
+        if missing := self._decoder.missing_schema_ids(chunk.values):
+            await self._decoder.fetch_schemas(missing)
+        columns = self._decoder.decode(chunk.values, chunk.timestamps_us)
+        owned = self._owner(event)
+        if owned is None:
+            return
+        at_end = end_offset is not None and chunk.next_offset >= end_offset
+        owned.engine.apply_ticks(chunk, columns, time.time_ns() // 1000, at_end=at_end)
+        owned.applied(event)
+        await owned.room()
+
+    def on_heartbeats(self, event: Any) -> None:
+        """Take one chunk of heartbeats; they close what they may and wait with the rest."""
+        owned = self._owner(event)
+        if owned is None:
+            return
+        chunk: RecordChunk = event.value
+        engine = owned.engine
+        expected = engine.waiting.next_offset
+        if chunk.start > expected:
+            raise LostChunk(
+                f"heartbeat partition {owned.partition} must go on at offset {expected}, "
+                f"the next chunk starts at {chunk.start}: the worker starts again from there"
+            )
+        stamps = chunk.timestamps_us.tolist()
+        for offset, value, stamp in zip(chunk.offsets.tolist(), chunk.values, stamps, strict=True):
+            if offset < expected or value is None:
+                continue
+            try:
+                beat = decode_heartbeat(value)
+                broker, symbol = normalise(beat.broker), normalise(beat.symbol)
+            except ValueError as error:
+                self._metrics.heartbeats_undecodable.inc()
+                log.warning(
+                    "heartbeat ignored: %s partition=%d offset=%d", error, owned.partition, offset
+                )
+                continue
+            engine.add_heartbeat(
+                Waiting(offset, broker, symbol, beat.bucket_start_us, beat.barrier),
+                stamp if chunk.append_time else None,
+            )
+        engine.heartbeats_read(max(chunk.next_offset, expected))
+        owned.applied(event)

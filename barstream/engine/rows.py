@@ -1,0 +1,162 @@
+"""What a flush writes, as bytes by topic and partition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from barstream.codecs.avro import encode_batch
+from barstream.codecs.series_seen import encode as encode_seen
+from barstream.codecs.state import POSITION_KEY, Position, encode_position, encode_series
+from barstream.core.bars import Bar
+from barstream.core.keys import bar_key, series_key
+from barstream.core.state import PartitionState
+from barstream.core.universe import SeriesSeen
+from barstream.engine.partition import Pending, RejectedTick
+
+
+_LARGEST_VALUE: Final = 900_000
+
+
+class Row(NamedTuple):
+    """One record to be written."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTopics:
+    """Names of the topics a flush writes to."""
+
+    ticks: str
+    finals: str
+    live: str
+    rejected: str
+    series: str
+    series_seen: str
+
+
+@dataclass(slots=True)
+class Flush:
+    """One transaction: rows by (topic, partition); topics that are tables are written locally too."""
+
+    rows: dict[tuple[str, int], list[Row]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.rows.values()))
+
+    def add(self, topic: str, partition: int, rows: list[Row]) -> None:
+        """Rows of one partition of one topic, in order."""
+        if rows:
+            self.rows.setdefault((topic, partition), []).extend(rows)
+
+
+def build_flush(
+    pending: Pending,
+    state: PartitionState,
+    partition: int,
+    topics: OutputTopics,
+    topic_id: str | None,
+) -> Flush:
+    """The rows of ``pending``, taken synchronously so that they belong to one position.
+
+    After a final the live record of its bucket equals it, so a final is written to both topics.
+    """
+    flush = Flush()
+    finals = bar_rows(pending.finals)
+    flush.add(topics.finals, partition, finals)
+    flush.add(topics.live, partition, [*bar_rows(pending.live), *finals])
+    flush.add(
+        topics.rejected,
+        partition,
+        [_rejected_row(tick, topics.ticks, partition) for tick in pending.rejected],
+    )
+    rows = [Row(series.key, encode_series(state, series)) for series in pending.touched]
+    position = Position(pending.position, pending.heartbeat_position, topic_id)
+    rows.append(Row(POSITION_KEY, encode_position(position)))
+    flush.add(topics.series, partition, rows)
+    flush.add(
+        topics.series_seen,
+        0,
+        [
+            Row(
+                series.key,
+                encode_seen(
+                    SeriesSeen(
+                        series.broker,
+                        series.symbol,
+                        partition,
+                        series.first_tick_us,
+                        series.last_trading_date or 0,
+                        state.is_live(series),
+                        int(state.closed_until_us[series.slot]),
+                    )
+                ),
+            )
+            for series in pending.seen
+            if series.last_trading_date is not None
+        ],
+    )
+    return flush
+
+
+def bar_rows(bars: Sequence[Bar]) -> list[Row]:
+    """Key and value of each bar, in order."""
+    if not bars:
+        return []
+    values = encode_batch("bar", bar_columns(bars))
+    return [
+        Row(bar_key(bar.broker, bar.symbol, bar.bucket_start_us), value)
+        for bar, value in zip(bars, values, strict=True)
+    ]
+
+
+def bar_columns(bars: Sequence[Bar]) -> dict[str, list[Any]]:
+    """The fields of ``bar.avsc``, one list a field."""
+    return {
+        "broker": [bar.broker for bar in bars],
+        "symbol": [bar.symbol for bar in bars],
+        "bucket_start": [bar.bucket_start_us for bar in bars],
+        "trading_date": [bar.trading_date for bar in bars],
+        "session": [bar.session for bar in bars],
+        "open": [bar.open for bar in bars],
+        "high": [bar.high for bar in bars],
+        "low": [bar.low for bar in bars],
+        "close": [bar.close for bar in bars],
+        "volume": [bar.volume for bar in bars],
+        "tick_count": [bar.tick_count for bar in bars],
+        "open_time": [bar.open_time_us for bar in bars],
+        "close_time": [bar.close_time_us for bar in bars],
+        "synthetic": [bar.synthetic for bar in bars],
+        "revision": [bar.revision for bar in bars],
+        "first_offset": [bar.first_offset for bar in bars],
+        "last_offset": [bar.last_offset for bar in bars],
+        "close_offset": [bar.close_offset for bar in bars],
+    }
+
+
+def _rejected_row(tick: RejectedTick, topic: str, partition: int) -> Row:
+    value = tick.value
+    if value is None and tick.key is None:
+        value = b""  # a record needs one of them
+    elif value is not None and len(value) > _LARGEST_VALUE:
+        value = value[:_LARGEST_VALUE]  # with its headers it would pass what a broker takes
+    return Row(
+        tick.key,
+        value,
+        (
+            ("reason", tick.reason.encode()),
+            ("detail", tick.detail.encode()),
+            ("topic", topic.encode()),
+            ("partition", b"%d" % partition),
+            ("offset", b"%d" % tick.offset),
+        ),
+    )
+
+
+def series_prefix(broker: str, symbol: str) -> bytes:
+    """Start of every bar key of a series: it ends with NUL, so ``S`` never matches ``S2``."""
+    return series_key(broker, symbol) + b"\0"

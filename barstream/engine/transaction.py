@@ -1,0 +1,101 @@
+"""The transactional producer of one tick partition."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+
+from barstream.engine.errors import FlushStalled
+from barstream.engine.rows import Row
+
+#: Below the 1 MiB a broker takes by default, headers of the batch included.
+_BATCH_BYTES: Final = 900_000
+
+
+class PartitionProducer:
+    """Writes all rows of a flush in one transaction, or none.
+
+    ``transactional.id`` names the partition and not the worker: starting this producer fences
+    whoever held the partition before, which then can write nothing more to it.
+
+    Args:
+        options: connection options, see `barstream.kafka.client_options`.
+        transactional_id: ``{app_id}-{partition}``.
+        deadline_s: with idempotence batches never expire, so a flush needs a deadline.
+    """
+
+    def __init__(
+        self, options: Mapping[str, Any], transactional_id: str, deadline_s: float = 60.0
+    ) -> None:
+        self._deadline_s = deadline_s
+        self.transactional_id = transactional_id
+        self._producer = AIOKafkaProducer(
+            **options,
+            transactional_id=transactional_id,
+            acks="all",
+            max_batch_size=_BATCH_BYTES,
+            linger_ms=0,
+            transaction_timeout_ms=int(deadline_s * 1000),
+        )
+
+    async def start(self) -> None:
+        """Fence the previous owner; its open transaction is aborted before this returns."""
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        await self._producer.stop()
+
+    async def write(self, rows: Mapping[tuple[str, int], Sequence[Row]]) -> dict[tuple[str, int], int]:
+        """Write ``rows`` by (topic, partition) in one transaction.
+
+        Returns:
+            Offset of the last row of each (topic, partition).
+
+        Raises:
+            FlushStalled: not committed within the deadline; whether it was is not known.
+            aiokafka.errors.ProducerFenced: another worker owns the partition; nothing is written.
+        """
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                async with self._producer.transaction():
+                    sent = {
+                        place: await self._send(*place, some) for place, some in rows.items()
+                    }
+                    return {place: await _last_offset(parts) for place, parts in sent.items()}
+        except TimeoutError as error:
+            raise FlushStalled(
+                f"transaction {self.transactional_id} must be committed within "
+                f"{self._deadline_s:.0f} s and was not: look at the brokers"
+            ) from error
+
+    async def _send(
+        self, topic: str, partition: int, rows: Sequence[Row]
+    ) -> list[tuple[int, asyncio.Future[Any]]]:
+        sent: list[tuple[int, asyncio.Future[Any]]] = []
+        batch = self._producer.create_batch()
+        for key, value, headers in rows:
+            while batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+                sent.append(await self._send_batch(batch, topic, partition))
+                batch = self._producer.create_batch()
+        sent.append(await self._send_batch(batch, topic, partition))
+        return sent
+
+    async def _send_batch(
+        self, batch: Any, topic: str, partition: int
+    ) -> tuple[int, asyncio.Future[Any]]:
+        # a batch left open may be appended to by a later send
+        batch.close()
+        future = await self._producer.send_batch(batch, topic, partition=partition)
+        return batch.record_count(), future
+
+
+async def _last_offset(parts: list[tuple[int, asyncio.Future[Any]]]) -> int:
+    last = -1
+    for count, future in parts:
+        # the future of a batch knows the offset of its first record
+        last = (await future).offset + count - 1
+    return last

@@ -1,0 +1,32 @@
+"""A fetched chunk of one partition, as columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(slots=True)
+class RecordChunk:
+    """Consecutive records of one partition: what lies in [``start``, ``next_offset``).
+
+    Aborted and control records are in the range of offsets but not among the values, so a chunk
+    can be empty and still say that the partition has been read up to ``next_offset``.
+    """
+
+    topic: str
+    partition: int
+    start: int
+    next_offset: int
+    keys: list[bytes | None]
+    values: list[bytes | None]
+    #: Shape (n,), ascending; compaction and transactions leave gaps.
+    offsets: NDArray[np.int64]
+    #: Shape (n,): append time where ``append_time``, otherwise what the producer said.
+    timestamps_us: NDArray[np.int64]
+    append_time: bool
+
+    def __len__(self) -> int:
+        return len(self.values)

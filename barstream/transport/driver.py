@@ -1,0 +1,88 @@
+"""The transport driver: Faust's, with columnar topics, read_committed and our own positions.
+
+It leans on private names of faust-streaming 0.15.3 and aiokafka 0.14.0, which is why both are
+pinned exactly; ``tests/unit/transport/test_internals.py`` fails when one of them is gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import aiokafka
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from barstream.transport.records import ColumnarTopics, install
+
+if TYPE_CHECKING:
+    from barstream.app import BarstreamApp
+
+#: A quiet partition must not keep the busy ones of its broker waiting; Faust asks for 1,500.
+FETCH_MAX_WAIT_MS = 100
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Opens the consumer the way the engine needs it."""
+
+    app: BarstreamApp
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # an aborted tick is no tick
+        consumer._isolation_level = "read_committed"
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        consumer._value_deserializer = ColumnarTopics(self.app.columnar_topics)
+        return consumer
+
+
+class Consumer(driver.Consumer):
+    """Commits columnar topics by the highest chunk acknowledged, starts at our own positions."""
+
+    app: BarstreamApp
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        if tp.topic not in self.app.columnar_topics:
+            return super()._new_offset(tp)  # type: ignore[no-any-return]
+        # chunks are acknowledged in order, so the highest one stands for all before it
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        highest: int = max(acked)
+        acked.clear()
+        self._acked_index[tp].clear()
+        return highest + 1
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        # a chunk covers its range whole: what is between two chunks is no gap to be remembered
+        if tp.topic not in self.app.columnar_topics:
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    async def perform_seek(self) -> None:
+        """Start where the position rows say; the group's committed offsets are only a hint.
+
+        Faust calls this last after every rebalance, so it is the one place where a seek stays.
+        """
+        await super().perform_seek()
+        positions = self.app.start_positions()
+        if not positions:
+            return
+        await self._thread.seek_wait(positions)
+        for tp, offset in positions.items():
+            self._read_offset[tp] = offset or None
+            self._committed_offset[tp] = None
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's livelock log counts events, and a quiet market has none: we watch positions."""
+
+
+class Transport(driver.Transport):
+    """`kafka://` with columns."""
+
+    Consumer = Consumer
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        install()

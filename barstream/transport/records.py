@@ -1,0 +1,135 @@
+"""Record batches to columns, with no object kept per record.
+
+aiokafka hands every record to its consumer as an object: 490,000 a second on the machine where
+the record batches alone unpack at 3,000,000.  `install` makes its ``PartitionRecords`` hand out
+one `RecordChunk` for many records instead, for the topics a consumer names by passing
+`ColumnarTopics` as its ``value_deserializer``; every other consumer is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+
+import aiokafka.consumer.fetcher as fetcher
+import numpy as np
+from aiokafka.errors import CorruptRecordException
+from aiokafka.structs import ConsumerRecord
+from numpy.typing import NDArray
+
+from barstream.transport.chunk import RecordChunk
+
+#: A compressed fetch can hold many more records than its bytes suggest.
+MAX_RECORDS: Final = 65_536
+_LOG_APPEND_TIME: Final = 1
+
+
+class ColumnarTopics:
+    """Names the topics that a consumer wants in columns; passed as ``value_deserializer``."""
+
+    def __init__(self, topics: Collection[str]) -> None:
+        self.topics = frozenset(topics)
+
+    def __call__(self, value: bytes | None) -> bytes | None:
+        """Values of other topics stay as they are."""
+        return value
+
+
+class _Columns:
+    """Records gathered for one chunk."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.keys: list[bytes | None] = []
+        self.values: list[bytes | None] = []
+        self.offsets: list[NDArray[np.int64]] = []
+        self.timestamps: list[NDArray[np.int64]] = []
+        self.append_time = True
+
+    def add(self, batch: Any, first: int) -> None:
+        """Take the records of ``batch`` from offset ``first``."""
+        records = list(batch)
+        dense = len(records) == batch.next_offset - batch.base_offset
+        if dense:
+            skip = max(0, first - batch.base_offset)
+            records = records[skip:] if skip else records
+            offsets = np.arange(batch.base_offset + skip, batch.next_offset, dtype=np.int64)
+        else:
+            records = [record for record in records if record.offset >= first]
+            offsets = np.array([record.offset for record in records], np.int64)
+        if not records:
+            return
+        self.keys.extend([record.key for record in records])
+        self.values.extend([record.value for record in records])
+        self.offsets.append(offsets)
+        if batch.timestamp_type == _LOG_APPEND_TIME:
+            stamps = np.full(len(records), batch.max_timestamp, np.int64)
+        else:
+            self.append_time = False
+            stamps = np.array([record.timestamp for record in records], np.int64)
+        self.timestamps.append(stamps)
+
+    def chunk(self, topic: str, partition: int, next_offset: int) -> RecordChunk:
+        empty = np.empty(0, np.int64)
+        return RecordChunk(
+            topic,
+            partition,
+            self.start,
+            next_offset,
+            self.keys,
+            self.values,
+            np.concatenate(self.offsets) if self.offsets else empty,
+            np.concatenate(self.timestamps) * 1000 if self.timestamps else empty,
+            self.append_time,
+        )
+
+
+class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
+    """Unpacks the topics of `ColumnarTopics` in columns and all others as aiokafka does."""
+
+    def _unpack_records(self) -> Iterator[ConsumerRecord[bytes, Any]]:
+        wanted = self._value_deserializer
+        if isinstance(wanted, ColumnarTopics) and self._tp.topic in wanted.topics:
+            return self._unpack_columns()
+        return super()._unpack_records()  # type: ignore[no-any-return]
+
+    def _unpack_columns(self) -> Iterator[ConsumerRecord[bytes, Any]]:
+        columns = _Columns(self.next_fetch_offset)
+        while self._records.has_next():
+            batch = self._records.next_batch()
+            if self._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"Invalid CRC - {self._tp}")
+            if not self._is_hidden(batch):
+                columns.add(batch, self.next_fetch_offset)
+            self.next_fetch_offset = max(self.next_fetch_offset, batch.next_offset)
+            if len(columns.values) >= MAX_RECORDS:
+                yield self._event(columns)
+                columns = _Columns(self.next_fetch_offset)
+        # also when there were control or aborted records alone: they moved the position, and a
+        # heartbeat may be waiting for just that
+        if self.next_fetch_offset > columns.start:
+            yield self._event(columns)
+
+    def _is_hidden(self, batch: Any) -> bool:
+        """Control batches always, aborted ones for readers of committed records; as aiokafka."""
+        if self._isolation_level == fetcher.READ_COMMITTED and batch.producer_id is not None:
+            self._consume_aborted_up_to(batch.base_offset)
+            if batch.is_control_batch:
+                if self._contains_abort_marker(batch):
+                    self._aborted_producers.discard(batch.producer_id)
+            elif batch.is_transactional and batch.producer_id in self._aborted_producers:
+                return True
+        return bool(batch.is_control_batch)
+
+    def _event(self, columns: _Columns) -> ConsumerRecord[bytes, Any]:
+        chunk = columns.chunk(self._tp.topic, self._tp.partition, self.next_fetch_offset)
+        stamp = int(chunk.timestamps_us[-1]) // 1000 if len(chunk) else 0
+        return ConsumerRecord(
+            chunk.topic, chunk.partition, chunk.next_offset - 1, stamp, _LOG_APPEND_TIME,
+            None, chunk, None, -1, -1, (),
+        )  # fmt: skip
+
+
+def install() -> None:
+    """Make aiokafka's fetchers unpack with `PartitionRecords`; doing it twice is doing it once."""
+    fetcher.PartitionRecords = PartitionRecords

@@ -1,0 +1,141 @@
+"""What a worker says of itself: readiness, the status line and the gauges of its metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from faust.types import TP
+
+from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.state import NEVER_US
+from barstream.core.universe import Universe
+from barstream.metrics import Metrics
+from barstream.web.reads import Readiness, Stats
+
+if TYPE_CHECKING:
+    from agents.heartbeats import HeartbeatSender
+    from agents.schedule import ScheduleService
+    from barstream.app import BarstreamApp
+    from barstream.engine.partitions import Partitions
+
+
+class Reporting:
+    """Looks the numbers up when they are asked for."""
+
+    def __init__(
+        self,
+        app: BarstreamApp,
+        partitions: Partitions,
+        provider: MarketScheduleProvider,
+        universe: Universe,
+        schedule: ScheduleService,
+        sender: HeartbeatSender,
+        metrics: Metrics,
+        ticks_topic: str,
+        heartbeat_topic: str,
+    ) -> None:
+        self._app = app
+        self._partitions = partitions
+        self._provider = provider
+        self._universe = universe
+        self._schedule = schedule
+        self._sender = sender
+        self._metrics = metrics
+        self._ticks_topic = ticks_topic
+        self._heartbeat_topic = heartbeat_topic
+        self._counted: Counter[str] = Counter()
+
+    def readiness(self) -> Readiness:
+        """Ready once the schedule is read, the tables are restored and no rebalance runs."""
+        reasons: list[str] = []
+        if not self._provider.ready:
+            reasons.append("the market schedule is being read")
+        if self._partitions.restoring:
+            reasons.append("tables are being restored from their changelogs")
+        elif self._app.rebalancing or self._partitions.generation < 0:
+            reasons.append("partitions are being assigned")
+        progress: dict[str, int | float | str] = {"partitions": len(self._partitions.owned)}
+        if self._partitions.restoring:
+            progress["rows_remaining"] = self._partitions.rows_remaining
+        return Readiness(not reasons, reasons, progress)
+
+    def stats(self) -> Stats:
+        """The status line."""
+        index = self._provider.index
+        unscheduled = [
+            name
+            for owned in self._partitions.owned.values()
+            for name in reversed(owned.engine.unscheduled)
+        ]
+        return Stats(
+            self._app.conf.id,
+            self._sender.flag.on,
+            sorted(self._partitions.owned),
+            sum(self._lags(self._ticks_topic).values()),
+            self._partitions.tally.accepted,
+            dict(self._partitions.tally.rejected),
+            unscheduled,
+            None if index.always_open else len(index),
+            self._sender.report.last_sent_us,
+        )
+
+    def url_of(self, partition: int) -> str | None:
+        """Base URL of the worker that holds a tick partition, as the group's leader knows it."""
+        distribution = self._app.assignor.external_topic_distribution
+        for url, topics in distribution.items():
+            if partition in topics.get(self._ticks_topic, ()):
+                return str(url)
+        return None
+
+    def _lags(self, topic: str) -> Mapping[int, int]:
+        """End offset less applied position, by partition held."""
+        lags: dict[int, int] = {}
+        for partition, owned in self._partitions.owned.items():
+            end = self._app.consumer.highwater(TP(topic, partition))
+            position = (
+                owned.engine.position
+                if topic == self._ticks_topic
+                else owned.engine.waiting.resume_offset
+            )
+            if end is not None and position is not None:
+                lags[partition] = max(0, end - position)
+        return lags
+
+    def update(self) -> None:
+        """Bring the gauges up to date, before a scrape."""
+        metrics, report = self._metrics, self._sender.report
+        metrics.ready.set(self.readiness().ready)
+        for topic in (self._ticks_topic, self._heartbeat_topic):
+            for partition, lag in self._lags(topic).items():
+                metrics.lag.labels(topic, str(partition)).set(lag)
+        kinds = Counter({"live": 0, "historical": 0, "asleep": 0})
+        for partition, owned in self._partitions.owned.items():
+            state = owned.engine.state
+            metrics.heartbeats_waiting.labels(str(partition)).set(len(owned.engine.waiting))
+            for series in state:
+                if series.first_tick_us == NEVER_US:
+                    continue
+                if state.closed_until_us[series.slot] > series.asleep_us:
+                    kinds["asleep"] += 1
+                else:
+                    kinds["live" if state.is_live(series) else "historical"] += 1
+        for kind, count in kinds.items():
+            metrics.series.labels(kind).set(count)
+        metrics.leader.set(self._sender.flag.on)
+        metrics.heartbeats_behind.set(report.remaining)
+        metrics.clock_offset.set(report.clock_offset_us / 1e6)
+        if report.last_sent_us is not None:
+            metrics.last_heartbeat.set(report.last_sent_us / 1e6)
+        self._add("sent", report.sent_total, metrics.heartbeats_sent)
+        self._add("errors", report.errors, metrics.heartbeat_failures)
+        status = self._schedule.status
+        metrics.schedule_rows.set(status.rows)
+        metrics.schedule_series.set(status.series)
+        metrics.schedule_conflicts.set(len(self._provider.index.problems))
+
+    def _add(self, name: str, total: int, counter: object) -> None:
+        """Raise a counter by what a total has grown since it was looked at last."""
+        counter.inc(total - self._counted[name])  # type: ignore[attr-defined]
+        self._counted[name] = total

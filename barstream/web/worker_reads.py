@@ -1,0 +1,155 @@
+"""Answers to the web views, from the partitions this worker holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+from barstream.codecs.bar import decode_bar
+from barstream.core.bars import Bar
+from barstream.core.keys import bar_key, series_key
+from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.sessions import Session
+from barstream.core.state import NEVER_US, PartitionState, SeriesState
+from barstream.core.time import ceil_minute
+from barstream.core.universe import SeriesSeen, Universe
+from barstream.engine.owned import OwnedPartition
+from barstream.engine.partitions import Partitions
+from barstream.web.reads import Owner, Readiness, SeriesInfo, SeriesKind, Stats
+from barstream.web.reporting import Reporting
+
+_LATEST_US: Final = 253_402_300_740_000_000  # 9999-12-31T23:59, the last minute a key can name
+
+
+class WorkerReads:
+    """The engine as the web sees it; see `barstream.web.reads.Reads`."""
+
+    def __init__(
+        self,
+        partitions: Partitions,
+        provider: MarketScheduleProvider,
+        universe: Universe,
+        reporting: Reporting,
+    ) -> None:
+        self._partitions = partitions
+        self._provider = provider
+        self._universe = universe
+        self._reporting = reporting
+
+    def bars(
+        self, broker: str, symbol: str, from_us: int, to_us: int, limit: int, descending: bool
+    ) -> Sequence[Bar]:
+        owned = self._holder(broker, symbol)
+        if owned is None:
+            return []
+        first = bar_key(broker, symbol, max(0, ceil_minute(from_us)))
+        end = (
+            bar_key(broker, symbol, ceil_minute(to_us))
+            if to_us < _LATEST_US
+            else series_key(broker, symbol) + b"\1"
+        )
+        scan = owned.finals.range_back if descending else owned.finals.range
+        found = {
+            bar.bucket_start_us: bar
+            for bar in (decode_bar(value) for _, value in islice(scan(first, end), limit))
+        }
+        # what no flush has committed yet is shown as live; the stored final wins
+        newer = [*owned.committing, *owned.engine.unwritten(broker, symbol)]
+        for bar in newer:
+            if (bar.broker, bar.symbol) == (broker, symbol):
+                found.setdefault(bar.bucket_start_us, _as_live(bar))
+        for bar in self.live(broker, symbol):
+            found.setdefault(bar.bucket_start_us, bar)
+        chosen = sorted(
+            (start for start in found if from_us <= start < to_us), reverse=descending
+        )
+        return [found[start] for start in chosen[:limit]]
+
+    def live(self, broker: str, symbol: str) -> Sequence[Bar]:
+        owned = self._holder(broker, symbol)
+        series = None if owned is None else owned.engine.state.get(broker, symbol)
+        if series is None:
+            return []
+        return [
+            series.open_bars[bucket].to_bar(broker, symbol, None)
+            for bucket in sorted(series.open_bars)
+        ]
+
+    def series(self) -> Iterable[SeriesInfo]:
+        here: set[tuple[str, str]] = set()
+        for owned in self._partitions.owned.values():
+            state = owned.engine.state
+            for series in state:
+                if series.first_tick_us != NEVER_US:
+                    here.add((series.broker, series.symbol))
+                    yield self._info(owned.partition, state, series)
+        for row in self._universe.rows():
+            if row.name not in here:
+                yield SeriesInfo(
+                    row.broker,
+                    row.symbol,
+                    row.partition,
+                    self._kind_elsewhere(row),
+                    closed_until_us=None if row.closed_until_us < 0 else row.closed_until_us,
+                    here=row.partition in self._partitions.owned,
+                    url=self._reporting.url_of(row.partition),
+                )
+
+    def owner(self, broker: str, symbol: str) -> Owner:
+        owned = self._holder(broker, symbol)
+        if owned is not None:
+            return Owner(owned.partition, True)
+        row = self._universe.get(broker, symbol)
+        if row is None:
+            return Owner(None, False)
+        return Owner(
+            row.partition, row.partition in self._partitions.owned, self._reporting.url_of(row.partition)
+        )
+
+    def schedule(
+        self, broker: str, symbol: str, from_us: int, to_us: int
+    ) -> Iterable[Session] | None:
+        schedule = self._provider.index.for_series(broker, symbol)
+        return None if schedule is None else schedule.sessions_between(from_us, to_us)
+
+    def ready(self) -> Readiness:
+        return self._reporting.readiness()
+
+    def stats(self) -> Stats:
+        return self._reporting.stats()
+
+    def _holder(self, broker: str, symbol: str) -> OwnedPartition | None:
+        for owned in self._partitions.owned.values():
+            series = owned.engine.state.get(broker, symbol)
+            if series is not None and series.first_tick_us != NEVER_US:
+                return owned
+        return None
+
+    def _info(self, partition: int, state: PartitionState, series: SeriesState) -> SeriesInfo:
+        closed = int(state.closed_until_us[series.slot])
+        watermark = int(state.watermark_us[series.slot])
+        kind: SeriesKind = "live" if state.is_live(series) else "historical"
+        return SeriesInfo(
+            series.broker,
+            series.symbol,
+            partition,
+            "asleep" if closed > series.asleep_us else kind,
+            last_tick_us=watermark,
+            watermark_us=watermark,
+            closed_until_us=None if closed == NEVER_US else closed,
+            previous_close=series.previous_close,
+        )
+
+    def _kind_elsewhere(self, row: SeriesSeen) -> SeriesKind:
+        return "live" if row.live else "historical"
+
+
+def _as_live(bar: Bar) -> Bar:
+    """A copy of a final whose transaction is not committed yet: not to be called final."""
+    return Bar(
+        bar.broker, bar.symbol, bar.bucket_start_us, bar.trading_date, bar.session, bar.open,
+        bar.high, bar.low, bar.close, bar.volume, bar.tick_count, bar.open_time_us,
+        bar.close_time_us, bar.synthetic, bar.revision, bar.first_offset, bar.last_offset,
+        None, final=False,
+    )  # fmt: skip

@@ -1,0 +1,213 @@
+"""A worker: everything it is made of, put together in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Awaitable
+from typing import Any, Final
+
+import faust
+from faust.types import TP
+from mode import Service
+
+import agents.bars
+import tables.finals
+import tables.series
+from agents.heartbeats import HeartbeatSender
+from agents.schedule import ScheduleService
+from barstream.app import BarstreamApp, make_app
+from barstream.codecs.series_seen import UniverseReading
+from barstream.codecs.ticks import TickDecoder
+from barstream.config import Settings
+from barstream.core.heartbeats import HeartbeatRules
+from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.state import Rules
+from barstream.core.time import SECOND_US
+from barstream.core.universe import Universe
+from barstream.engine.partitions import EngineSettings, Partitions
+from barstream.engine.rows import OutputTopics
+from barstream.kafka import client_options
+from barstream.leadership import LeadershipFlag
+from barstream.metrics import Metrics
+from barstream.reader import TopicReader
+from barstream.topics import TopicNames
+from barstream.web.reporting import Reporting
+from barstream.web.serve import register
+from barstream.web.worker_reads import WorkerReads
+
+log = logging.getLogger(__name__)
+
+#: A shutdown that takes longer hangs; ending it is as safe as kill -9.
+_STOP_WITHIN_S: Final = 30.0
+
+
+class Preparation(Service):  # type: ignore[misc]
+    """What must be known before the first tick is judged: schedule, universe, tick schemas."""
+
+    def __init__(
+        self, schedule: ScheduleService, universe: TopicReader, decoder: TickDecoder, app: Any
+    ) -> None:
+        super().__init__()
+        self._schedule = schedule
+        self._universe = universe
+        self._decoder = decoder
+        self._app = app
+
+    async def on_start(self) -> None:
+        """Start reading; the schedule service was started before this one."""
+        await self._universe.start()
+        await self._decoder.start()
+
+    async def on_stop(self) -> None:
+        """Stop reading."""
+        await self._universe.stop()
+
+    async def done(self) -> None:
+        """Wait until everything that was there at the start has been read.
+
+        Raises:
+            BarstreamError: the schedule or the universe cannot be read.
+        """
+        await asyncio.gather(self._schedule.loaded(), self._universe.caught_up())
+
+
+class PreparedPartitions(Partitions):
+    """Takes nothing over before the preparation is done."""
+
+    preparation: Preparation
+
+    async def assign(self, partitions: Any, generation: int) -> None:
+        """Wait for schedule and universe, then take over."""
+        await self.preparation.done()
+        await super().assign(partitions, generation)
+
+
+class Worker:
+    """The parts of a worker, wired; `run` starts it and returns its exit code."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.names = TopicNames.of(settings)
+        self.options = client_options(settings)
+        self.metrics = Metrics()
+        self.provider = MarketScheduleProvider()
+        self.universe = Universe()
+        self.flag = LeadershipFlag()
+        self.app: BarstreamApp = make_app(settings)
+        self.schedule = ScheduleService(settings, self.provider)
+        self.decoder = TickDecoder(
+            settings.ticks, max_future_skew_us=settings.bars.max_future_skew_us
+        )
+        reading = UniverseReading(self.universe)
+        reader = TopicReader(
+            self.names.series_seen, reading, client_options=self.options, on_failure=self._failed
+        )
+        self.preparation = Preparation(self.schedule, reader, self.decoder, self.app)
+        self.partitions = self._engine()
+        self.partitions.preparation = self.preparation
+        self.sender = self._sender(reader)
+        self._wire()
+
+    def _engine(self) -> PreparedPartitions:
+        settings, names = self.settings, self.names
+        outputs = OutputTopics(
+            names.ticks, names.final_1m, names.live_1m, names.ticks_rejected, names.series,
+            names.series_seen,
+        )  # fmt: skip
+        tables.series.declare(self.app, outputs.series)
+        tables.finals.declare(self.app, outputs.finals)
+        return PreparedPartitions(
+            EngineSettings(
+                settings.app_id,
+                Rules(
+                    settings.bars.grace_us,
+                    settings.bars.inactive_after,
+                    settings.heartbeats.feed_delay_us,
+                ),
+                settings.bars.live_interval_ms / 1000,
+                settings.bars.publish_off_session,
+                names.ticks,
+                names.heartbeats,
+                outputs,
+                self.options,
+            ),
+            {
+                outputs.series: lambda: self.app.tables["series"].data,
+                outputs.finals: lambda: self.app.tables["rate_1m_final"].data,
+            },
+            self.decoder,
+            self.provider,
+            self.universe,
+            self.metrics,
+            self.app.crash,
+        )
+
+    def _sender(self, universe: TopicReader) -> HeartbeatSender:
+        settings = self.settings
+        return HeartbeatSender(
+            rules=HeartbeatRules.of(settings),
+            provider=self.provider,
+            universe=self.universe,
+            flag=self.flag,
+            options=self.options,
+            ticks_topic=self.names.ticks,
+            heartbeats_topic=self.names.heartbeats,
+            transactional_id=f"{settings.app_id}-heartbeats",
+            rebalancing=lambda: bool(self.app.rebalancing),
+            ready=lambda: universe.is_caught_up,
+            wanted=settings.heartbeats.enabled,
+            jitter_us=settings.heartbeats.jitter_ms * 1000,
+            resume_hold_us=round(settings.heartbeats.resume_hold_s * SECOND_US),
+        )
+
+    def _wire(self) -> None:
+        app, names = self.app, self.names
+        app.columnar_topics = frozenset({names.ticks, names.heartbeats})
+        app.ticks_topic = names.ticks
+        app.assignments = self.partitions
+        app.before_revoke = self.flag.clear
+        app.after_assign = self._assigned
+        app.first_services = (self.schedule, self.preparation, self.sender)
+        agents.bars.declare(app, self.partitions, names.ticks, names.heartbeats)
+        reporting = Reporting(
+            app, self.partitions, self.provider, self.universe, self.schedule, self.sender,
+            self.metrics, names.ticks, names.heartbeats,
+        )  # fmt: skip
+        self.metrics.before_scrape.append(reporting.update)
+        reads = WorkerReads(self.partitions, self.provider, self.universe, reporting)
+        register(app, reads, self.metrics)
+
+    def _assigned(self, assigned: set[TP]) -> Awaitable[None] | None:
+        self.metrics.rebalances.inc()
+        if TP(self.names.heartbeats, 0) in assigned:
+            self.flag.set()
+        return None
+
+    def _failed(self, error: BaseException) -> None:
+        asyncio.get_running_loop().create_task(self.app.crash(error))
+
+    def run(self, loglevel: str = "info") -> int:
+        """Run until stopped by a signal or an error.
+
+        Returns:
+            0 after a signal, 1 after an error (see ``app.failure``).
+        """
+        worker = faust.Worker(self.app, loglevel=loglevel, redirect_stdouts=False)
+        self.app.on_before_shutdown.connect(_limit_shutdown, weak=False)
+        try:
+            worker.execute_from_commandline()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        else:  # pragma: no cover - Faust always leaves by SystemExit
+            code = 0
+        return 1 if self.app.failure is not None else code
+
+
+def _limit_shutdown(*_: Any, **__: Any) -> None:
+    """End a shutdown that hangs; what was not flushed is read again at the next start."""
+    timer = threading.Timer(_STOP_WITHIN_S, os._exit, (1,))
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,48 @@
+"""The private names the transport leans on, so that an upgrade fails here and loudly."""
+
+from __future__ import annotations
+
+import inspect
+
+import aiokafka
+import aiokafka.consumer.fetcher as fetcher
+import faust
+from faust.transport import consumer
+from faust.transport.drivers import aiokafka as driver
+
+
+def test_the_versions_are_the_ones_the_transport_was_written_for() -> None:
+    assert faust.__version__ == "0.15.3"
+    assert aiokafka.__version__ == "0.14.0"
+
+
+def test_the_fetcher_makes_partition_records_by_that_name() -> None:
+    assert "PartitionRecords(" in inspect.getsource(fetcher.Fetcher._proc_fetch_request)
+    source = inspect.getsource(fetcher.PartitionRecords)
+    for name in (
+        "_unpack_records", "_value_deserializer", "next_fetch_offset", "_consume_aborted_up_to",
+        "_contains_abort_marker", "_aborted_producers", "_check_crcs", "_isolation_level",
+    ):  # fmt: skip
+        assert name in source
+
+
+def test_the_consumer_keeps_its_options_until_it_starts() -> None:
+    made = inspect.getsource(aiokafka.AIOKafkaConsumer.__init__)
+    used = inspect.getsource(aiokafka.AIOKafkaConsumer.start)
+    for name in ("_isolation_level", "_fetch_max_wait_ms", "_value_deserializer"):
+        assert f"self.{name} =" in made
+        assert f"self.{name}" in used
+
+
+def test_fausts_consumer_calls_what_the_driver_overrides() -> None:
+    assert "self._new_consumer_thread()" in inspect.getsource(
+        consumer.ThreadDelegateConsumer.__init__
+    )
+    assert "self._create_worker_consumer(" in inspect.getsource(
+        driver.AIOKafkaConsumerThread._create_consumer
+    )
+    assert "self._new_offset(" in inspect.getsource(consumer.Consumer._filter_committable_offsets)
+    assert inspect.iscoroutinefunction(consumer.Consumer._add_gap)
+    assert inspect.iscoroutinefunction(consumer.Consumer.perform_seek)
+    for name in ("_acked", "_acked_index", "_read_offset", "_committed_offset"):
+        assert f"self.{name} = " in inspect.getsource(consumer.Consumer.__init__)
