@@ -12,7 +12,6 @@ from typing import Final
 
 from barstream.core.keys import normalise
 from barstream.core.time import DAY_US, floor_minute, us_from_iso
-from barstream.web.reads import Order
 
 DEFAULT_LIMIT: Final = 500
 MAX_LIMIT: Final = 10_000
@@ -49,7 +48,7 @@ class Span:
     from_us: int
     to_us: int
     limit: int
-    order: Order
+    descending: bool
 
 
 def series_names(broker: str, symbol: str) -> tuple[str, str]:
@@ -73,12 +72,12 @@ def bars_span(broker: str, symbol: str, query: Pairs) -> Span:
         raise BadParameterError(
             "timeframe", "1m (5m, 15m, 1h and others come with roll-ups)", repr(timeframe)
         )
-    orders: dict[str, Order] = {"asc": "asc", "desc": "desc"}
-    if (order := orders.get(given.get("order", "asc"))) is None:
-        raise BadParameterError("order", "asc or desc", repr(given["order"]))
+    order = given.get("order", "asc")
+    if order not in ("asc", "desc"):
+        raise BadParameterError("order", "asc or desc", repr(order))
     names = series_names(broker, symbol)
     from_us, to_us = _interval(given, EARLIEST_US, LATEST_US)
-    return Span(*names, floor_minute(from_us), to_us, _limit(given), order)
+    return Span(*names, floor_minute(from_us), to_us, _limit(given), descending=order == "desc")
 
 
 def schedule_span(broker: str, symbol: str, query: Pairs, now_us: int) -> Span:
@@ -91,7 +90,7 @@ def schedule_span(broker: str, symbol: str, query: Pairs, now_us: int) -> Span:
     names = series_names(broker, symbol)
     from_us = _time(given, "from", now_us - now_us % DAY_US - DAY_US)
     from_us, to_us = _interval(given, from_us, min(from_us + 8 * DAY_US, LATEST_US))
-    return Span(*names, from_us, to_us, _limit(given), "asc")
+    return Span(*names, from_us, to_us, _limit(given), descending=False)
 
 
 def no_parameters(query: Pairs) -> None:

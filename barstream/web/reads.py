@@ -14,7 +14,6 @@ from barstream.core.bars import Bar
 from barstream.core.sessions import Session
 
 SeriesKind = Literal["live", "historical", "asleep"]
-Order = Literal["asc", "desc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +91,11 @@ class Reads(Protocol):
     """The engine as the web sees it."""
 
     def bars(
-        self, broker: str, symbol: str, from_us: int, to_us: int, limit: int, order: Order
+        self, broker: str, symbol: str, from_us: int, to_us: int, limit: int, *, descending: bool
     ) -> Sequence[Bar]:
         """Bars with ``from_us <= bucket_start_us < to_us``, live and final merged, final wins.
 
-        ``asc`` from the earliest, ``desc`` from the latest; at most ``limit``.
+        Ascending, or descending from the latest; at most ``limit``.
         Only asked of a series that is here.
         """
         ...

@@ -44,14 +44,16 @@ async def _read_bars(reads: Reads, span: Span) -> tuple[list[dict[str, Any]], Ba
     from_us, to_us = span.from_us, span.to_us
     while from_us < to_us:
         wanted = min(CHUNK, span.limit + 1 - len(rendered))
-        bars = reads.bars(span.broker, span.symbol, from_us, to_us, wanted, span.order)
+        bars = reads.bars(
+            span.broker, span.symbol, from_us, to_us, wanted, descending=span.descending
+        )
         room = span.limit - len(rendered)
         rendered.extend(map(bar_json, bars[:room]))
         if len(bars) > room:
             return rendered, bars[room]
         if len(bars) < wanted:
             break
-        if span.order == "desc":
+        if span.descending:
             to_us = bars[-1].bucket_start_us
         else:
             from_us = bars[-1].bucket_start_us + 1
@@ -74,11 +76,11 @@ class Bars(ReadView):
             "symbol": span.symbol,
             "timeframe": "1m",
             "partition": owner.partition,
-            "order": span.order,
+            "order": "desc" if span.descending else "asc",
             "truncated": left_off is not None,
             "bars": bars,
         }
-        if left_off is not None and span.order == "desc":
+        if left_off is not None and span.descending:
             # exclusive, so that the bar left off is the first of the next page
             body["next_to"] = bars[-1]["bucket_start"]
         elif left_off is not None:

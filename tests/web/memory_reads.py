@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from barstream.core.bars import Bar
 from barstream.core.schedule import ScheduleIndex, Session
 from barstream.core.time import MINUTE_US
-from barstream.web.reads import Order, Owner, Readiness, SeriesInfo, Stats
+from barstream.web.reads import Owner, Readiness, SeriesInfo, Stats
 
 Series = tuple[str, str]
 
@@ -32,11 +32,11 @@ class MemoryReads:
                 self.open_bars.get(series, {}).pop(bar.bucket_start_us, None)
 
     def bars(
-        self, broker: str, symbol: str, from_us: int, to_us: int, limit: int, order: Order
+        self, broker: str, symbol: str, from_us: int, to_us: int, limit: int, *, descending: bool
     ) -> Sequence[Bar]:
         series = (broker, symbol)
         merged = {**self.open_bars.get(series, {}), **self.finals.get(series, {})}
-        starts = sorted((us for us in merged if from_us <= us < to_us), reverse=order == "desc")
+        starts = sorted((us for us in merged if from_us <= us < to_us), reverse=descending)
         return [merged[us] for us in starts[:limit]]
 
     def live(self, broker: str, symbol: str) -> Sequence[Bar]:

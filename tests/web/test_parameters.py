@@ -68,4 +68,4 @@ def test_what_was_written_is_what_is_read(a_us: int, b_us: int, limit: int, orde
     assert (span.broker, span.symbol, span.to_us, span.limit) == ("FX", "EURUSD", to_us, limit)
     assert 0 <= from_us - span.from_us < MINUTE_US
     assert span.from_us % MINUTE_US == 0
-    assert span.order == order
+    assert span.descending == (order == "desc")

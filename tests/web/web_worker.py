@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import faust
@@ -34,6 +34,10 @@ class WebWorker:
     reads: MemoryReads
     metrics: Metrics
     app: faust.App
+    # loopback is not for a proxy to reach
+    opener: urllib.request.OpenerDirector = field(
+        default_factory=lambda: urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    )
 
     def get(self, path: str, method: str = "GET") -> tuple[int, Any]:
         """Status and decoded JSON body."""
@@ -46,7 +50,7 @@ class WebWorker:
         """Status, headers and body."""
         request = urllib.request.Request(self.url + path, method=method, headers=headers or {})
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with self.opener.open(request, timeout=10) as response:
                 return response.status, response.headers, response.read()
         except urllib.error.HTTPError as error:
             with error:

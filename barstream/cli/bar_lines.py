@@ -1,0 +1,68 @@
+"""Bars as lines of a terminal: columns aligned, minutes without a tick dim, open bars marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from rich.text import Text
+
+Bar = Mapping[str, Any]
+
+_PRICES: Final = ("open", "high", "low", "close")
+_MARKS: Final = {"live": "● live", "synthetic": "no tick", "final": ""}
+
+
+def decimals_of(bars: Iterable[Bar]) -> int:
+    """How many decimals the prices need: 2 to 8."""
+    decimals = 2
+    for bar in bars:
+        for name in _PRICES:
+            # the shortest text of a float is its digits as quoted, up to noise beyond the 8th
+            fraction = f"{bar[name]:.8f}".rstrip("0").partition(".")[2]
+            decimals = max(decimals, len(fraction))
+    return decimals
+
+
+class BarLines:
+    """Lines of one width, fitted to the first ``bars``; wider values push their own line only."""
+
+    def __init__(self, bars: Sequence[Bar]) -> None:
+        self.decimals = decimals_of(bars)
+        price_width = max([7, *(len(self._price(bar[name])) for bar in bars for name in _PRICES)])
+        volume_width = max([7, *(len(_volume(bar["volume"])) for bar in bars)])
+        self._widths = (16, *[price_width] * 4, volume_width, 5)
+
+    def header(self) -> Text:
+        """The names of the columns."""
+        names = ("time (UTC)", "open", "high", "low", "close", "volume", "ticks")
+        return Text(self._line(names), style="bold")
+
+    def line(self, bar: Bar) -> Text:
+        """One bar."""
+        cells = (
+            f"{bar['bucket_start'][:16].replace('T', ' ')}",
+            *(self._price(bar[name]) for name in _PRICES),
+            _volume(bar["volume"]),
+            str(bar["tick_count"]),
+        )
+        kind = "live" if bar["status"] == "live" else "synthetic" if bar["synthetic"] else "final"
+        line = Text(self._line(cells), style="dim" if kind == "synthetic" else "")
+        if kind == "final" and bar["close"] != bar["open"]:
+            start = sum(self._widths[:4]) + 2 * 4
+            colour = "green" if bar["close"] > bar["open"] else "red"
+            line.stylize(colour, start, start + self._widths[4])
+        mark = _MARKS[kind] + (f" revision {bar['revision']}" if bar["revision"] else "")
+        return line.append(f"  {mark}", style="cyan" if kind == "live" else "") if mark else line
+
+    def _line(self, cells: Sequence[str]) -> str:
+        first, *rest = cells
+        numbers = (cell.rjust(width) for cell, width in zip(rest, self._widths[1:], strict=True))
+        return "  ".join((first.ljust(self._widths[0]), *numbers))
+
+    def _price(self, price: float) -> str:
+        return f"{price:.{self.decimals}f}"
+
+
+def _volume(volume: float) -> str:
+    return f"{volume:,.8f}".rstrip("0").rstrip(".")

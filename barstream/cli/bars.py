@@ -1,0 +1,201 @@
+"""``barstream bars``: the bars of a series in the terminal, once or as they come."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any, Final
+
+import click
+
+from barstream.cli.context import settings
+from barstream.client import WorkerClient, WorkerRefusedError, WorkerUnreachableError
+
+DEFAULT_LIMIT: Final = 50
+POLL_S: Final = 0.5
+#: No tick yet, on its way to another worker, recovering: worth waiting for.
+_PASSING: Final = (404, 421, 503)
+
+Bar = dict[str, Any]
+
+
+@click.command("bars")
+@click.argument("broker")
+@click.argument("symbol")
+@click.option("--timeframe", default="1m", show_default=True, help="Size of the bars.")
+@click.option("--from", "start", metavar="TIME", help="First bar, ISO 8601, UTC; all from there.")
+@click.option("--to", "end", metavar="TIME", help="End, exclusive.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    help=f"At most so many: the latest, or with --from the first.  [default: {DEFAULT_LIMIT}, "
+    "with --from all]",
+)
+@click.option("--follow", is_flag=True, help="Go on, and print each final bar as it comes.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line; --follow: finals.")
+@click.option("--url", metavar="URL", help="Of a worker.  [default: from the settings]")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    broker: str,
+    symbol: str,
+    timeframe: str,
+    start: str | None,
+    end: str | None,
+    limit: int | None,
+    follow: bool,  # noqa: FBT001 - a flag
+    as_json: bool,  # noqa: FBT001 - a flag
+    url: str | None,
+) -> None:
+    """Print the bars of a series: the latest, or those between --from and --to.
+
+    Times are UTC. A dim line is a minute without a tick, a marked one is still open.
+    """
+    if follow and end is not None:
+        raise click.UsageError("--follow has no end: leave --to out")
+    query = BarQuery(
+        WorkerClient(url or _default_url(ctx)), broker, symbol, timeframe, start, end, limit
+    )
+    output = JsonOutput() if as_json else TerminalOutput()
+    if not follow:
+        bars, more = query.first()
+        if bars:
+            output.finals(bars)
+        else:
+            click.echo(f"no bars of {broker} {symbol} in this range", err=True)
+        if more:
+            click.echo(more, err=True)
+        return
+    try:
+        with output:
+            for finals, open_bars in query.follow():
+                output.finals(finals)
+                output.open(open_bars)
+    except KeyboardInterrupt:
+        # the way to end it
+        return
+
+
+class BarQuery:
+    """What is asked of the worker, and how it goes on from there."""
+
+    def __init__(
+        self,
+        client: WorkerClient,
+        broker: str,
+        symbol: str,
+        timeframe: str,
+        start: str | None,
+        end: str | None,
+        limit: int | None,
+    ) -> None:
+        self._client = client
+        self._series = (broker, symbol, timeframe)
+        self._start, self._end, self._limit = start, end, limit
+
+    def first(self) -> tuple[list[Bar], str | None]:
+        """The bars asked for, ascending, and how to see those left off."""
+        if self._start is None:
+            limit = self._limit or DEFAULT_LIMIT
+            bars, older = self._client.latest(*self._series, limit, self._end)
+            asked = self._limit is not None or self._end is not None
+            if older and asked:
+                return bars, f"older bars: --to {bars[0]['bucket_start']}"
+            return bars, None
+        bars = []
+        for bar in self._client.since(*self._series, self._start, self._end):
+            if len(bars) == self._limit:
+                return bars, f"more bars: --from {bar['bucket_start']}"
+            bars.append(bar)
+        return bars, None
+
+    def follow(self) -> Iterator[tuple[list[Bar], list[Bar]]]:
+        """New finals, each once, and the open bars, every half second; never ends."""
+        told = after = None
+        # a worker that is not there at the start is a mistake, later on it is an accident
+        patient = False
+        while True:
+            try:
+                if after is None:
+                    bars, _ = self.first()
+                else:
+                    bars = list(self._client.since(*self._series, after, None))
+                patient, told = True, None
+            except (WorkerUnreachableError, WorkerRefusedError) as error:
+                status = error.status if isinstance(error, WorkerRefusedError) else None
+                if status not in _PASSING and not (patient and status is None):
+                    raise
+                if str(error) != told:
+                    told = str(error)
+                    click.echo(f"waiting: {told}", err=True)
+                bars = []
+            finals = [
+                bar for bar in bars if bar["status"] == "final" and bar["bucket_start"] != after
+            ]
+            if finals:
+                after = finals[-1]["bucket_start"]
+            yield finals, [bar for bar in bars if bar["status"] == "live"]
+            time.sleep(POLL_S)
+
+
+class JsonOutput(nullcontext[None]):
+    """One JSON object a line."""
+
+    def finals(self, bars: list[Bar]) -> None:
+        for bar in bars:
+            click.echo(json.dumps(bar))
+
+    def open(self, bars: list[Bar]) -> None:
+        """Open bars change; as lines they would only repeat themselves."""
+
+
+class TerminalOutput:
+    """Aligned lines; when followed on a terminal, open bars move below them."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._live = Live("", console=self._console, auto_refresh=False, transient=True)
+        self._lines: Any = None
+
+    def __enter__(self) -> None:
+        if self._console.is_terminal:
+            self._live.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def finals(self, bars: list[Bar]) -> None:
+        if not bars:
+            return
+        self._fit(bars)
+        for bar in bars:
+            self._console.print(self._lines.line(bar))
+        sys.stdout.flush()
+
+    def open(self, bars: list[Bar]) -> None:
+        if not self._console.is_terminal:
+            return
+        from rich.console import Group
+
+        if bars:
+            self._fit(bars)
+        self._live.update(Group(*(self._lines.line(bar) for bar in bars)), refresh=True)
+
+    def _fit(self, bars: list[Bar]) -> None:
+        from barstream.cli.bar_lines import BarLines
+
+        if self._lines is None:
+            self._lines = BarLines(bars)
+            self._console.print(self._lines.header())
+
+
+def _default_url(ctx: click.Context) -> str:
+    web = settings(ctx).web
+    host = web.host if web.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - bound to
+    return f"http://[{host}]:{web.port}" if ":" in host else f"http://{host}:{web.port}"
