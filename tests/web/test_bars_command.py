@@ -157,6 +157,6 @@ def _read_until(master: int, wanted: str, deadline_s: float = 20.0) -> str:
 
 
 def test_a_line_with_its_mark_fits_a_terminal_of_80_columns() -> None:
-    bar = bar_json(make_bar(TEN_US, 65199.69, final=False, volume=1234.5))
+    bar = bar_json(make_bar(TEN_US, 65199.5, final=False, spread=0.5, volume=1234.5))
     lines = BarLines([bar])
     assert len(lines.line(bar).plain) <= 80
