@@ -33,7 +33,7 @@ RELOAD_AT: Final = "5 0 * * *"
 POLL_S: Final = 0.1
 LONGEST_WAIT_POLLS: Final = 5
 """Rows that keep arriving are applied after so many polls all the same."""
-SERIES_A_STEP: Final = 50
+SERIES_A_STEP: Final = 10
 """Series judged without a break; the event loop gets its turn in between."""
 
 

@@ -229,7 +229,7 @@ def records_of_changes(
     choose = DefaultPartitioner()
     for row in changes.added:
         key = session_key(row)
-        partition = current.rows.partition_of(key)
+        partition = current.rows.partition_of(key, current.partitions)
         if partition is None:
             partition = choose(key, partitions, partitions)
         records.setdefault(partition, []).append((key, encode_session(row)))

@@ -49,7 +49,6 @@ class ScheduleRows:
         self.records = 0
         self._stored: dict[Series, dict[Record, StoredRow]] = {}
         self._series_of: dict[Record, Series] = {}
-        self._partition_of: dict[bytes, int] = {}
         self._dirty: set[Series] = set()
 
     def apply(
@@ -78,7 +77,6 @@ class ScheduleRows:
             return
         series = broker, symbol
         self._series_of[record] = series
-        self._partition_of[record[1]] = partition
         self._stored.setdefault(series, {})[record] = StoredRow(
             partition, record[1], offset, timestamp_us, trading_date, session, row
         )
@@ -123,9 +121,9 @@ class ScheduleRows:
             and stored.row is not None
         ]
 
-    def partition_of(self, key: bytes) -> int | None:
-        """A partition in which ``key`` was seen, withdrawn or not."""
-        return self._partition_of.get(key)
+    def partition_of(self, key: bytes, partitions: int) -> int | None:
+        """The first of ``partitions`` in which ``key`` was seen, withdrawn or not."""
+        return next((each for each in range(partitions) if (each, key) in self._series_of), None)
 
     def __len__(self) -> int:
         """Records that hold a row."""

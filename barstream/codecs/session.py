@@ -7,6 +7,7 @@ that no session overwrites another in a compacted topic.  The value is a plain A
 
 from __future__ import annotations
 
+import sys
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -105,8 +106,9 @@ def row_from_fields(fields: dict[str, Any]) -> SessionRow:
             f"{iso_micros_from_us(close_us)}"
         )
     return SessionRow(
-        broker=normalise(str(fields["broker"])),
-        symbol=normalise(str(fields["symbol"])),
+        # Thousands of rows share a name: one text serves them all.
+        broker=sys.intern(normalise(str(fields["broker"]))),
+        symbol=sys.intern(normalise(str(fields["symbol"]))),
         trading_date=_days(fields["trading_date"]),
         session=_number(fields["session"]),
         open_us=open_us,

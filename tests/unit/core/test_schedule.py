@@ -236,3 +236,30 @@ def test_sessions_between_is_lazy() -> None:
 
     assert next(sessions).trading_date == 0
     assert next(sessions).trading_date == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "days"),
+    [
+        # ── day 2: 09:00 ─ 12:00 ── day 3: 09:00 ─ 12:00 ──
+        ("2024-01-02T00:00", "2024-01-03T09:00", [2]),
+        ("2024-01-02T00:00", "2024-01-03T09:00:00.000001", [2, 3]),
+        ("2024-01-02T11:59", "2024-01-03T09:00", [2]),
+        ("2024-01-02T11:59:00.000001", "2024-01-03T09:01", [3]),
+        ("2024-01-02T10:00", "2024-01-02T10:00", []),
+    ],
+)
+def test_sessions_between_hold_a_minute_start_inside_half_open_bounds(
+    start: str, end: str, days: list[int]
+) -> None:
+    schedule = RowsSchedule(
+        [
+            row("2024-01-02T09:00", "2024-01-02T12:00", "2024-01-02"),
+            row("2024-01-03T09:00", "2024-01-03T12:00", "2024-01-03"),
+        ]
+    )
+
+    found = schedule.sessions_between(us_from_iso(start), us_from_iso(end))
+
+    first = days_from_iso_date("2024-01-01")
+    assert [session.trading_date - first + 1 for session in found] == days
