@@ -208,12 +208,12 @@ def test_a_provider_is_not_ready_before_its_first_index() -> None:
     provider = MarketScheduleProvider()
     heard: list[ScheduleIndex] = []
     provider.on_change(heard.append)
-    assert not provider.ready
+    ready = [provider.ready]
 
     index = ScheduleIndex.build([])
     provider.swap(index)
 
-    assert provider.ready
+    assert [*ready, provider.ready] == [False, True]
     assert provider.index is index
     assert heard == [index]
 
