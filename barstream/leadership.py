@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-Listener = Callable[[bool], None]
+Listener = Callable[["LeadershipFlag"], None]
 
 
 class LeadershipFlag:
@@ -51,7 +51,7 @@ class LeadershipFlag:
         return self._held
 
     def listen(self, listener: Listener) -> None:
-        """Call ``listener(on)``, synchronously, on every change."""
+        """Call ``listener(flag)``, synchronously, on every change."""
         self._listeners.append(listener)
 
     def _change(self, *, held: bool, deposed: bool) -> None:
@@ -59,4 +59,4 @@ class LeadershipFlag:
         self._held, self._deposed = held, deposed
         if self.on != before:
             for listener in tuple(self._listeners):
-                listener(self.on)
+                listener(self)

@@ -15,17 +15,26 @@ that are still planned.  No clock is read here and nothing is sent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from barstream.core.heartbeat_rules import HeartbeatRules
 from barstream.core.schedule import SeriesSchedule, session_minutes
 from barstream.core.time import MINUTE_US, floor_minute
 from barstream.core.universe import SeriesName, SeriesSeen, standing
 
-MAX_BACKFILL_MINUTES = 2
+__all__ = [
+    "HeartbeatRules",
+    "Index",
+    "Plan",
+    "due_ranges",
+    "first_missing",
+    "plan",
+    "recovery_windows",
+]
 
 Int64s = NDArray[np.int64]
 
@@ -34,52 +43,6 @@ class Index(Protocol):
     """What planning asks of the schedule index."""
 
     def for_series(self, broker: str, symbol: str) -> SeriesSchedule | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class HeartbeatRules:
-    """The settings planning depends on; times in microseconds.
-
-    Raises:
-        ValueError: ``backfill_minutes`` outside 0 to 2, or ``max_catch_up`` below 1.
-    """
-
-    grace_us: int
-    inactive_after: int
-    feed_delay_us: Mapping[str, int] = field(default_factory=dict)
-    backfill_minutes: int = 0
-    max_catch_up: int = 50_000
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.backfill_minutes <= MAX_BACKFILL_MINUTES:
-            raise ValueError(
-                f"backfill_minutes must be 0 to {MAX_BACKFILL_MINUTES}, "
-                f"found {self.backfill_minutes}"
-            )
-        if self.max_catch_up < 1:
-            raise ValueError(f"max_catch_up must be at least 1, found {self.max_catch_up}")
-
-    def due_us(self, broker: str, minute_us: int) -> int:
-        """The instant from which minute ``minute_us`` of a series of ``broker`` is due."""
-        return minute_us + MINUTE_US + self.grace_us + self.feed_delay_us.get(broker, 0)
-
-    def newest_due(self, broker: str, now_us: int) -> int:
-        """Start of the newest minute that is due at ``now_us``, in session or not."""
-        late_us = self.grace_us + self.feed_delay_us.get(broker, 0)
-        return floor_minute(now_us - late_us) - MINUTE_US
-
-    def next_due_us(self, now_us: int) -> int:
-        """The next instant, later than ``now_us``, at which minutes of any broker come due."""
-        return min(
-            floor_minute(now_us - late_us) + MINUTE_US + late_us for late_us in self._latenesses()
-        )
-
-    def closes_at(self, minute_us: int) -> int:
-        """A heartbeat for ``minute_us`` appended before this instant closes nothing."""
-        return minute_us + MINUTE_US + self.grace_us
-
-    def _latenesses(self) -> set[int]:
-        return {self.grace_us + delay_us for delay_us in (0, *self.feed_delay_us.values())}
 
 
 @dataclass(frozen=True, slots=True)

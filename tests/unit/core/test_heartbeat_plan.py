@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from barstream.core.heartbeats import HeartbeatRules, plan, recovery_windows
+from barstream.core.heartbeats import HeartbeatRules, Plan, plan, recovery_windows
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex, SessionRow
 from barstream.core.time import DAY_US, MINUTE_US, SECOND_US, us_from_iso
 from barstream.core.universe import SeriesSeen
@@ -16,7 +18,7 @@ MONDAY = MONDAY_US // DAY_US
 OPEN_24X7 = AlwaysOpenIndex()
 
 
-def row(symbol: str = "EURUSD", **changes: object) -> SeriesSeen:
+def row(symbol: str = "EURUSD", **changes: Any) -> SeriesSeen:
     seen = SeriesSeen("DEMO", symbol, 0, MONDAY_US, MONDAY, live=True, closed_until_us=-1)
     return seen._replace(**changes)
 
@@ -33,8 +35,8 @@ def sessions(*spans: tuple[int, int, int], symbol: str = "EURUSD") -> ScheduleIn
     return ScheduleIndex.build(rows)
 
 
-def minutes(result: object) -> list[tuple[str, int]]:
-    return [(seen.symbol, minute_us) for seen, minute_us in result]  # type: ignore[attr-defined]
+def minutes(result: Plan) -> list[tuple[str, int]]:
+    return [(seen.symbol, minute_us) for seen, minute_us in result]
 
 
 def test_a_minute_is_due_exactly_one_grace_after_its_end() -> None:

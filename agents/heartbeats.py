@@ -1,0 +1,286 @@
+"""The heartbeat sender: plans on every worker, sends on the one that leads.
+
+Order at start: schedule and universe read, topics ensured (``ready``), leadership, sending.
+One round: follow the flag, plan by the clock, send, remember what the broker acknowledged,
+wait until the next minute is due.  Anything that goes wrong with the broker drops the
+producer; the next round fences with a new one and reads from the log what was emitted, so
+an unknown outcome is never guessed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError, ProducerFenced
+from mode import Service
+
+from barstream.core.heartbeats import HeartbeatRules, Plan, plan, recovery_windows
+from barstream.core.resume import ResumeRule
+from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.time import MINUTE_US, SECOND_US
+from barstream.core.universe import SeriesName, Universe
+from barstream.heartbeat_producer import Appended, Barriers, Due, LeaderProducer, encode_rows
+from barstream.heartbeat_recovery import recover
+from barstream.heartbeat_report import HeartbeatReport
+from barstream.heartbeat_waker import Waker
+from barstream.leadership import LeadershipFlag
+
+log = logging.getLogger(__name__)
+
+ROUND_WITHIN_S: Final = 10.0
+"""Acknowledged later than this, a heartbeat would carry a barrier from before the trouble."""
+RECOVER_WITHIN_S: Final = 60.0
+WINDOW_US: Final = 2 * MINUTE_US
+
+# Pauses before the next round, when it is not the clock that decides.
+RETRY_S: Final = 3.0
+PROBE_S: Final = 5.0
+CATCH_UP_S: Final = 1.0
+REBALANCE_S: Final = 0.2
+EARLY_S: Final = 0.05
+
+
+def system_clock_us() -> int:
+    """The system clock in microseconds."""
+    return time.time_ns() // 1000
+
+
+class HeartbeatSender(Service):
+    """Sends the heartbeats of all series while ``flag`` is on.
+
+    Args:
+        rules: what planning depends on.
+        provider: the market schedule; nothing is planned before it is ready.
+        universe: the series seen, kept up to date by a reader of ``series_seen``.
+        flag: leadership; this service only ever deposes it (fenced) and reclaims it.
+        options: what an aiokafka client needs to connect.
+        ticks_topic, heartbeats_topic: names in Kafka.
+        transactional_id: one for the application, so that a new leader fences the old.
+        clock: microseconds since the epoch.
+        rebalancing: True while the consumer group is; nothing is sent then.
+        ready: the universe is read and the topics are ensured.
+        wanted: heartbeats are enabled and the pipeline has a tumbling window.
+        jitter_us: wake up to this much after the instant a minute is due.
+        resume_hold_us: after an outage wait so long before catching up.
+        reclaim_s: how long a fenced leader waits before it looks at its assignment again;
+            longer than the session timeout, so that a deposed one has lost it by then.
+        nap_s: the clock is looked at again at least this often.
+    """
+
+    def __init__(
+        self,
+        *,
+        rules: HeartbeatRules,
+        provider: MarketScheduleProvider,
+        universe: Universe,
+        flag: LeadershipFlag,
+        options: Mapping[str, Any],
+        ticks_topic: str,
+        heartbeats_topic: str,
+        transactional_id: str,
+        clock: Callable[[], int] = system_clock_us,
+        rebalancing: Callable[[], bool] = lambda: False,
+        ready: Callable[[], bool] = lambda: True,
+        wanted: bool = True,
+        jitter_us: int = 250_000,
+        resume_hold_us: int = 30 * SECOND_US,
+        reclaim_s: float = 15.0,
+        nap_s: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.rules = rules
+        self.provider = provider
+        self.universe = universe
+        self.flag = flag
+        self.report = HeartbeatReport()
+        self._options = options
+        self._ticks_topic = ticks_topic
+        self._topic = heartbeats_topic
+        self._transactional_id = transactional_id
+        self._clock = clock
+        self._rebalancing = rebalancing
+        self._ready = ready
+        self._wanted = wanted
+        self._nap_s = nap_s
+        self._reclaim_s = reclaim_s
+        self._reclaim_at_s: float | None = None
+        self._resume = ResumeRule(resume_hold_us / SECOND_US)
+        self._waker = Waker(rules, self.now_us, jitter_us, nap_s)
+        self._marks: dict[SeriesName, int] = {}
+        self._producer: LeaderProducer | None = None
+        self._barriers: Barriers | None = None
+        self._stale = False
+        flag.listen(self._flag_changed)
+
+    async def start(self) -> None:
+        """Start once: again, or without a tumbling window, it changes nothing."""
+        if self._wanted and not self._started.is_set():
+            await super().start()
+
+    def wake(self) -> None:
+        """Plan now instead of when the next minute is due."""
+        self._waker.nudge()
+
+    def now_us(self) -> int:
+        """The clock less what it is known to be fast, so that no heartbeat comes too early."""
+        fast_us = self.report.clock_offset_us
+        return self._clock() - (0 if self.report.clock_wrong else max(0, fast_us))
+
+    @Service.task
+    async def _send_for_ever(self) -> None:
+        while not self.should_stop:
+            if self.provider.ready and self._ready():
+                break
+            await asyncio.sleep(min(self._nap_s, 0.1))
+        while not self.should_stop:
+            await self._round()
+            await self._waker.wait(lambda: self.should_stop)
+
+    async def on_shutdown(self) -> None:
+        await self._close()
+
+    def _flag_changed(self, flag: LeadershipFlag) -> None:
+        # Off and on again between two rounds: another may have led meanwhile.
+        self._stale = self._stale or not flag.on
+        self._waker.nudge()
+
+    async def _round(self) -> None:
+        self._waker.begin()
+        try:
+            await self._follow_flag()
+            due = await self._plan()
+            self._marks.update(due.began)
+            self._marks.update(await self._send(due))
+        except ProducerFenced:
+            log.warning("another worker leads now, stepping down topic=%s", self._topic)
+            self.report.fenced += 1
+            self._reclaim_at_s = time.monotonic() + self._reclaim_s
+            self.flag.depose()
+            await self._close()
+        except (KafkaError, TimeoutError, OSError) as error:
+            self.report.errors += 1
+            if not self._resume.failing:
+                log.warning("heartbeats not acknowledged, trying on error=%r", error)
+            self._resume.failed(time.monotonic())
+            await self._close()
+            self._waker.again_in(RETRY_S)
+
+    async def _plan(self) -> Plan:
+        rows, index = self.universe.rows(), self.provider.index
+        due = await asyncio.to_thread(plan, self.now_us(), rows, index, self._marks, self.rules)
+        unseen = sum(name not in self.universe for name in index.series())
+        self.report.planned_by(due, unseen=unseen)
+        if due.remaining:
+            log.info("catching up planned=%d remaining=%d", len(due), due.remaining)
+            self._waker.again_in(CATCH_UP_S)
+        return due
+
+    async def _send(self, due: Plan) -> Mapping[SeriesName, int]:
+        """Send if this worker leads; returns the minutes that need no sending any more."""
+        producer, barriers = self._producer, self._barriers
+        if producer is None or barriers is None:
+            return due.marks()  # a follower: the leader sends them, its log is the truth
+        if not len(due) or self._holds(due):
+            return {}
+        if not self._may_send():
+            self._waker.again_in(REBALANCE_S)
+            return {}
+        if self.report.clock_wrong:
+            due = due.head(1)  # just enough to hear the broker's time
+        async with asyncio.timeout(ROUND_WITHIN_S):
+            ends = await barriers.read(due.partitions())  # after `now` was decided
+            items = [Due(row.broker, row.symbol, row.partition, at) for row, at in due]
+            rows = await asyncio.to_thread(encode_rows, items, ends, self._clock(), "planner")
+            if not rows:
+                return {}
+            before_us = self._clock()
+            appended = await producer.begin(rows)
+            if self.report.compare_clocks(before_us, self._clock(), appended.values()):
+                self._waker.again_in(0.0)  # the clock is right again: the rest may follow
+            if self.report.clock_wrong or not self._may_send():
+                await producer.abort()
+                self._waker.again_in(PROBE_S if self.report.clock_wrong else REBALANCE_S)
+                return {}
+            await producer.commit()
+        return self._acknowledged(items, appended)
+
+    def _acknowledged(
+        self, items: list[Due], appended: Mapping[int, Appended]
+    ) -> dict[SeriesName, int]:
+        self._resume.acknowledged(self._clock())
+        marks: dict[SeriesName, int] = {}
+        early = 0
+        for item in items:
+            part = appended.get(item.partition)
+            if part is None:
+                continue
+            if part.earliest_us is None or part.earliest_us >= self.rules.closes_at(item.minute_us):
+                marks[item.broker, item.symbol] = item.minute_us
+            else:  # by the broker's clock its minute was not over: it closes nothing
+                early += 1
+        if early:
+            self._waker.again_in(EARLY_S)
+        self.report.sent(self._clock(), sum(part.count for part in appended.values()), early)
+        return marks
+
+    def _holds(self, due: Plan) -> bool:
+        row, oldest_us = next(iter(due))
+        now_us = self._clock()
+        overdue_us = now_us - self.rules.due_us(row.broker, oldest_us)
+        hold_s = self._resume.hold_s(overdue_us, now_us, time.monotonic())
+        if hold_s and not self.report.holding:
+            log.warning("after an outage, catching up in %.0f s planned=%d", hold_s, len(due))
+        self.report.holding = hold_s > 0
+        if hold_s:
+            self._waker.again_in(hold_s)
+        return hold_s > 0
+
+    def _may_send(self) -> bool:
+        return self.flag.on and not self._rebalancing()
+
+    async def _follow_flag(self) -> None:
+        if self._reclaim_at_s is not None:
+            left_s = self._reclaim_at_s - time.monotonic()
+            if left_s > 0:
+                self._waker.again_in(left_s)
+            else:
+                self._reclaim_at_s = None
+                self.flag.reclaim()
+        if self._stale or not self.flag.on:
+            self._stale = False
+            await self._close()
+        if self.flag.on and self._producer is None:
+            if self._rebalancing():
+                self._waker.again_in(REBALANCE_S)
+            else:
+                await self._take_over()
+
+    async def _take_over(self) -> None:
+        """Fence the leader before, then learn from the log where it stopped."""
+        async with asyncio.timeout(RECOVER_WITHIN_S):
+            self._producer = LeaderProducer(self._options, self._topic, self._transactional_id)
+            self._barriers = Barriers(self._options, self._ticks_topic)
+            await self._producer.start()
+            await self._barriers.start()
+            now_us, rows, index = self._clock(), self.universe.rows(), self.provider.index
+            windows = await asyncio.to_thread(
+                recovery_windows, now_us, rows, index, self.rules, WINDOW_US
+            )
+            recovered = await recover(self._options, self._topic, now_us, windows, self.rules)
+        self._marks = recovered.marks
+        self._resume.took_over(recovered.newest_us, time.monotonic())
+        self.report.leader = True
+        log.info("leading the heartbeats series_recovered=%d", len(recovered.marks))
+
+    async def _close(self) -> None:
+        producer, self._producer = self._producer, None
+        barriers, self._barriers = self._barriers, None
+        self.report.leader = False
+        if producer is not None:
+            await producer.stop()
+        if barriers is not None:
+            await barriers.stop()

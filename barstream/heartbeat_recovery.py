@@ -1,0 +1,183 @@
+"""Where the last leader stopped: the newest heartbeat of each series, read from ``hb_1m``.
+
+Not days of it are read but its recent end, found by timestamp, and the few spans in which
+series that are out of session had their last one (``core.heartbeats.recovery_windows``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from barstream.core.heartbeats import HeartbeatRules
+from barstream.core.keys import split_bar_key
+from barstream.core.time import MINUTE_US
+from barstream.core.universe import SeriesName
+
+RECENT_US: Final = 5 * MINUTE_US
+"""Each round sends the oldest minutes first, so this much of the end holds every series."""
+_READ_AT_ONCE: Final = 2_000
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What the log says was emitted."""
+
+    marks: dict[SeriesName, int] = field(default_factory=dict)
+    """Newest minute per series, by any source, that can close anything."""
+    newest_us: int | None = None
+    """Append time of the newest heartbeat; None: there is none."""
+
+    def take(self, key: bytes, appended_us: int, rules: HeartbeatRules) -> None:
+        """Take one record in; a key that is no heartbeat's is passed over."""
+        self.newest_us = max(appended_us, self.newest_us or appended_us)
+        try:
+            broker, symbol, minute_us = split_bar_key(key)
+        except ValueError:
+            return
+        # One that was appended before its minute was over closes nothing: it is still due.
+        if appended_us >= rules.closes_at(minute_us):
+            name = broker, symbol
+            self.marks[name] = max(minute_us, self.marks.get(name, minute_us))
+
+
+async def recover(
+    options: Mapping[str, Any],
+    topic: str,
+    now_us: int,
+    windows: Sequence[tuple[int, int]],
+    rules: HeartbeatRules,
+) -> Recovered:
+    """Read the recent end of ``topic`` and ``windows`` of it, committed records only.
+
+    Raises:
+        KafkaError: a broker did not answer.
+    """
+    consumer = AIOKafkaConsumer(
+        **options,
+        group_id=None,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=100,
+    )
+    recovered = Recovered()
+    try:
+        await consumer.start()
+        # Knowing partition 0 makes the client learn the others.
+        await consumer.end_offsets([TopicPartition(topic, 0)])
+        partitions = [
+            TopicPartition(topic, number)
+            for number in sorted(consumer.partitions_for_topic(topic) or ())
+        ]
+        spans = await _spans(consumer, partitions, now_us, windows)
+        for tp, ranges in spans.items():
+            consumer.assign([tp])
+            for start, end in ranges:
+                await _read(consumer, tp, start, end, recovered, rules)
+    finally:
+        await consumer.stop()
+    return recovered
+
+
+async def _spans(
+    consumer: AIOKafkaConsumer,
+    partitions: Sequence[TopicPartition],
+    now_us: int,
+    windows: Sequence[tuple[int, int]],
+) -> dict[TopicPartition, list[tuple[int, int]]]:
+    """Offset ranges to read, half-open and disjoint."""
+    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+    begins: dict[TopicPartition, int] = await consumer.beginning_offsets(partitions)
+    filled = [tp for tp in partitions if begins[tp] < ends[tp]]
+    found: dict[TopicPartition, list[tuple[int, int]]] = {tp: [] for tp in filled}
+    newest = await _newest_times(consumer, filled, now_us)
+    recent = await _offsets_at(consumer, {tp: us - RECENT_US for tp, us in newest.items()}, ends)
+    for tp in filled:
+        found[tp].append((recent.get(tp, begins[tp]), ends[tp]))
+    for from_us, to_us in windows:
+        starts = await _offsets_at(consumer, dict.fromkeys(filled, from_us), ends)
+        stops = await _offsets_at(consumer, dict.fromkeys(filled, to_us), ends)
+        for tp in filled:
+            found[tp].append((starts[tp], stops[tp]))
+    return {tp: list(_merged(ranges)) for tp, ranges in found.items()}
+
+
+async def _newest_times(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition], now_us: int
+) -> dict[TopicPartition, int]:
+    """About when (to a minute) the newest record of each partition was appended.
+
+    Kafka answers "the first record at or after a time": widening steps back from now until
+    there is one, then bisection.  A partition with nothing in reach is absent.
+    """
+    low: dict[TopicPartition, int] = {}
+    high = dict.fromkeys(partitions, now_us)
+    step_us = RECENT_US
+    while missing := [tp for tp in high if tp not in low]:
+        at_us = max(0, now_us - step_us)
+        answers = await consumer.offsets_for_times(dict.fromkeys(missing, at_us // 1000))
+        for tp in missing:
+            if answers.get(tp) is not None:
+                low[tp] = at_us
+            else:
+                high[tp] = at_us
+        if at_us == 0:
+            break
+        step_us *= 4
+    while wide := [tp for tp in low if high[tp] - low[tp] > MINUTE_US]:
+        middle = {tp: (low[tp] + high[tp]) // 2 for tp in wide}
+        answers = await consumer.offsets_for_times({tp: us // 1000 for tp, us in middle.items()})
+        for tp, us in middle.items():
+            (low if answers.get(tp) is not None else high)[tp] = us
+    return low
+
+
+async def _offsets_at(
+    consumer: AIOKafkaConsumer,
+    times_us: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+) -> dict[TopicPartition, int]:
+    """Offset of the first record at or after a time, else the end offset."""
+    asked = {tp: max(0, us) // 1000 for tp, us in times_us.items()}
+    answers = await consumer.offsets_for_times(asked) if asked else {}
+    return {
+        tp: ends[tp] if answers.get(tp) is None else min(answers[tp].offset, ends[tp])
+        for tp in times_us
+    }
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int]]:
+    last: tuple[int, int] | None = None
+    for start, end in sorted(pair for pair in ranges if pair[0] < pair[1]):
+        if last is not None and start <= last[1]:
+            last = last[0], max(last[1], end)
+            continue
+        if last is not None:
+            yield last
+        last = start, end
+    if last is not None:
+        yield last
+
+
+async def _read(
+    consumer: AIOKafkaConsumer,
+    tp: TopicPartition,
+    start: int,
+    end: int,
+    into: Recovered,
+    rules: HeartbeatRules,
+) -> None:
+    consumer.seek(tp, start)
+    # By position: the last records of a range may be commit markers or aborted ones.
+    while await consumer.position(tp) < end:
+        batches = await consumer.getmany(tp, timeout_ms=100, max_records=_READ_AT_ONCE)
+        for record in batches.get(tp, ()):
+            if record.key is not None and record.value is not None:
+                into.take(record.key, record.timestamp * 1000, rules)
+        await asyncio.sleep(0)

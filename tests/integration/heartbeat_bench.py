@@ -1,0 +1,153 @@
+"""What the heartbeat tests share: topics, a worker's sender, and reading ``hb_1m`` back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import TopicPartition
+
+from agents.heartbeats import HeartbeatSender, system_clock_us
+from barstream.codecs.heartbeat import HeartbeatRecord, decode
+from barstream.core.heartbeats import HeartbeatRules
+from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.time import DAY_US, MINUTE_US, SECOND_US, floor_minute
+from barstream.core.universe import SeriesSeen, Universe
+from barstream.leadership import LeadershipFlag
+
+PARTITIONS = 3
+RULES = HeartbeatRules(grace_us=SECOND_US, inactive_after=5)
+
+
+class Beat(NamedTuple):
+    """A heartbeat as it stands in the topic."""
+
+    partition: int
+    offset: int
+    appended_us: int
+    key: bytes
+    record: HeartbeatRecord
+
+
+class Town:
+    """Topics of one test, under names of their own."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.options: dict[str, Any] = {"bootstrap_servers": bootstrap}
+        self.name = f"hb{uuid.uuid4().hex[:8]}"
+        self.ticks, self.beats = f"{self.name}-ticks", f"{self.name}-beats"
+
+    async def create(self, *, append_time: bool = True) -> None:
+        kind = "LogAppendTime" if append_time else "CreateTime"
+        admin = AIOKafkaAdminClient(**self.options)
+        await admin.start()
+        try:
+            await admin.create_topics(
+                [
+                    NewTopic(
+                        name, PARTITIONS, 1, topic_configs={"message.timestamp.type": kind}
+                    )
+                    for name in (self.ticks, self.beats)
+                ]
+            )  # fmt: skip
+        finally:
+            await admin.close()
+
+    async def append(self, topic: str, partition: int, values: Sequence[bytes]) -> None:
+        async with AIOKafkaProducer(**self.options) as producer:
+            for value in values:
+                await producer.send_and_wait(topic, value, partition=partition)
+
+    def sender(
+        self, rows: Sequence[SeriesSeen], flag: LeadershipFlag, **changes: Any
+    ) -> HeartbeatSender:
+        universe = Universe()
+        for row in rows:
+            universe.put(row)
+        given: dict[str, Any] = {
+            "rules": RULES,
+            "provider": MarketScheduleProvider.always_open(),
+            "universe": universe,
+            "flag": flag,
+            "options": self.options,
+            "ticks_topic": self.ticks,
+            "heartbeats_topic": self.beats,
+            "transactional_id": f"{self.name}-heartbeats",
+            "nap_s": 0.05,
+            "jitter_us": 0,
+            **changes,
+        }
+        return HeartbeatSender(**given)
+
+    async def beats_committed(self) -> list[Beat]:
+        """All of ``hb_1m`` that readers of committed records see, by partition and offset."""
+        consumer = AIOKafkaConsumer(
+            **self.options, isolation_level="read_committed", auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        found: list[Beat] = []
+        try:
+            parts = [TopicPartition(self.beats, n) for n in range(PARTITIONS)]
+            consumer.assign(parts)
+            ends = await consumer.end_offsets(parts)
+            while any([await consumer.position(tp) < ends[tp] for tp in parts]):
+                for tp, records in (await consumer.getmany(timeout_ms=100)).items():
+                    for r in records:
+                        assert r.key is not None
+                        assert r.value is not None
+                        beat = Beat(
+                            tp.partition, r.offset, r.timestamp * 1000, r.key, decode(r.value)
+                        )
+                        found.append(beat)
+        finally:
+            await consumer.stop()
+        return sorted(found)
+
+
+@asynccontextmanager
+async def running(*senders: HeartbeatSender) -> AsyncIterator[None]:
+    for sender in senders:
+        await sender.start()
+    try:
+        yield
+    finally:
+        for sender in senders:
+            await sender.stop()
+
+
+async def eventually(met: Callable[[], bool], within_s: float = 20.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not met():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        await asyncio.sleep(0.02)
+
+
+def live_row(symbol: str, partition: int, minutes_back: int = 10) -> SeriesSeen:
+    """A live series whose last ``minutes_back`` minutes are not closed."""
+    now_us = system_clock_us()
+    closed_us = floor_minute(now_us) - minutes_back * MINUTE_US
+    return SeriesSeen(
+        "DEMO", symbol, partition, closed_us, now_us // DAY_US, live=True, closed_until_us=closed_us
+    )
+
+
+def minutes_of(beats: Sequence[Beat], symbol: str) -> list[int]:
+    return [beat.record.bucket_start_us for beat in beats if beat.record.symbol == symbol]
+
+
+def due_minutes(row: SeriesSeen) -> list[int]:
+    """What is due of an always open series by now."""
+    newest = RULES.newest_due(row.broker, system_clock_us())
+    return list(range(row.closed_until_us, newest + MINUTE_US, MINUTE_US))
+
+
+def leading() -> LeadershipFlag:
+    flag = LeadershipFlag()
+    flag.set()
+    return flag
