@@ -1,5 +1,7 @@
 // Why there is no chart, in words, with the command that mends it.
 
+import { namesOf } from "./panels.js";
+
 const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);
 
 export function unreachable() {
@@ -21,7 +23,7 @@ export function recovering(status) {
 
 export function noSeries(status) {
   if (status.unscheduled.length || status.rejected.unscheduled) {
-    const names = status.unscheduled.map((series) => `${series.broker} ${series.symbol}`).join(", ");
+    const names = namesOf(status.unscheduled);
     return {
       title: "Ticks arrive, but they have no market schedule",
       text: `A tick makes a bar only inside a session, and these series have none: ${names || "see barstream_ticks_rejected_total"}. Load their sessions from a file, or from an exchange calendar:`,

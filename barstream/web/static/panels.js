@@ -10,6 +10,12 @@ export function element(tag, attributes, ...children) {
   return made;
 }
 
+/** The first few names, and how many more. */
+export function namesOf(list, few = 5) {
+  const names = list.slice(0, few).map((series) => `${series.broker} ${series.symbol}`).join(", ");
+  return list.length > few ? `${names} and ${list.length - few} more` : names;
+}
+
 const clock = (iso) => iso.slice(11, 19);
 const volumeText = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
 export const hashOf = (series) =>
@@ -34,8 +40,7 @@ export function showStatus(status) {
     ...(rejected ? [item("rejected", rejected.toLocaleString("en"))] : []),
   );
   at("unscheduled").hidden = !status.unscheduled.length;
-  const shown = status.unscheduled.map((series) => `${series.broker} ${series.symbol}`).join(", ");
-  at("unscheduled").textContent = `No schedule, so ticks are rejected: ${shown}. Load one: barstream schedule load`;
+  at("unscheduled").textContent = `No schedule, so ticks are rejected: ${namesOf(status.unscheduled)}. Load one: barstream schedule load`;
 }
 
 export function showSeries(list, chosen, filter) {
