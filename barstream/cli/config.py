@@ -13,7 +13,7 @@ from barstream.cli.context import settings
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--changed", is_flag=True, help="Only what differs from the defaults' place.")
 @click.pass_context
-def command(ctx: click.Context, as_json: bool, changed: bool) -> None:  # noqa: FBT001 - flags
+def command(ctx: click.Context, as_json: bool, changed: bool) -> None:
     """Print the settings in force and where each comes from; secrets are masked."""
     from barstream.config.masking import shown
     from barstream.config.settings import DEFAULT
