@@ -1,0 +1,125 @@
+"""How clients reach Kafka: addresses and security from the settings, for aiokafka and Faust."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from barstream.config import KafkaSettings, Settings
+from barstream.errors import BarstreamError, ConfigError
+from barstream.reader import BrokerUnreachableError
+
+if TYPE_CHECKING:
+    from faust.types.auth import CredentialsT
+
+
+class AccessRefusedError(BarstreamError):
+    """The broker answers but does not let us in: mend user, password, certificate or ACL."""
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments for any aiokafka client: addresses and security.
+
+    Raises:
+        ConfigError: a certificate or key cannot be used.
+    """
+    kafka = settings.kafka
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap.split(","),
+        "security_protocol": kafka.security_protocol,
+    }
+    context = ssl_context(kafka)
+    if context is not None:
+        options["ssl_context"] = context
+    if kafka.security_protocol.startswith("SASL_"):
+        options["sasl_mechanism"] = kafka.sasl_mechanism
+        options["sasl_plain_username"] = kafka.sasl_username
+        options["sasl_plain_password"] = _password(kafka)
+    return options
+
+
+def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
+    """The TLS context of the settings; None for the protocols without TLS.
+
+    Raises:
+        ConfigError: a certificate or key cannot be used.
+    """
+    if not kafka.security_protocol.endswith("SSL"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=kafka.ssl_cafile)
+        if kafka.ssl_certfile is not None:
+            # Without a password callback OpenSSL would ask on the terminal for an encrypted key.
+            context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile, password=lambda: b"")
+    except (OSError, ssl.SSLError) as error:
+        files = [kafka.ssl_cafile, kafka.ssl_certfile, kafka.ssl_keyfile]
+        named = ", ".join(str(path) for path in files if path is not None)
+        raise ConfigError(
+            f"the TLS files of [kafka] must be readable PEM, the key unencrypted ({named}): {error}"
+        ) from error
+    context.check_hostname = kafka.ssl_check_hostname
+    return context
+
+
+def faust_credentials(settings: Settings) -> CredentialsT | None:
+    """The same security for Faust's own clients; None: plain text."""
+    from faust.auth import SASLCredentials, SSLCredentials
+
+    kafka = settings.kafka
+    context = ssl_context(kafka)
+    if kafka.security_protocol.startswith("SASL_"):
+        return SASLCredentials(
+            username=kafka.sasl_username,
+            password=_password(kafka),
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=context,
+        )
+    return None if context is None else SSLCredentials(context)
+
+
+@asynccontextmanager
+async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client, closed at the end.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        AccessRefusedError: one does, and refuses.
+    """
+    timeout_s = settings.kafka.request_timeout_s
+    admin = AIOKafkaAdminClient(
+        **client_options(settings), request_timeout_ms=round(timeout_s * 1000)
+    )
+    try:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await admin.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise explained(error, settings) from error
+        yield admin
+    finally:
+        await admin.close()
+
+
+def explained(error: Exception, settings: Settings) -> BarstreamError:
+    """A failure to talk to the broker, as an error that says what to do."""
+    where, protocol = settings.bootstrap, settings.kafka.security_protocol
+    if "uthentication" in type(error).__name__ or "uthorization" in type(error).__name__:
+        return AccessRefusedError(
+            f"the broker at {where} must accept us as [kafka] says (security_protocol {protocol}); "
+            f"it refused: {error}"
+        )
+    return BrokerUnreachableError(
+        f"a Kafka broker must answer at {where} ({protocol}); none does ({error}): start one "
+        "(`barstream broker`), or set BARSTREAM_BOOTSTRAP to yours; a broker that wants TLS or a "
+        "password also looks like this without [kafka] security_protocol"
+    )
+
+
+def _password(kafka: KafkaSettings) -> str | None:
+    return None if kafka.sasl_password is None else kafka.sasl_password.get_secret_value()
