@@ -1,0 +1,37 @@
+"""What feeds share on the command line: the clock, and how they are stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+
+
+def clock_us() -> int:
+    """The wall clock in microseconds."""
+    return time.time_ns() // 1_000
+
+
+class stopped_by_signals:  # noqa: N801  reads as a statement
+    """Ctrl-C and SIGTERM call ``stop`` once; a second signal ends the program at once."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stopped)
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    def _stopped(self) -> None:
+        self._restore()
+        self._stop()

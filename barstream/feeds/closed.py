@@ -1,0 +1,109 @@
+"""What is already known of the series a file holds: where they are seen, what is closed.
+
+A file whose ticks lie in minutes that are closed would be rejected tick by tick as late;
+``ticks load`` finds that out before it sends anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from barstream.codecs.series_seen import apply_row
+from barstream.core.keys import split_bar_key
+from barstream.core.time import MINUTE_US
+from barstream.core.universe import SeriesName, Universe
+from barstream.errors import BarstreamError
+from barstream.reader import TopicReader
+
+TAIL_RECORDS: Final = 100_000
+"""Records from the end of a partition that are looked at: series_seen knows the rest."""
+READ_WITHIN_S: Final = 60.0
+
+
+class TailUnreadableError(BarstreamError):
+    """The end of a topic could not be read in time: check the broker, then try again."""
+
+
+async def read_universe(options: Mapping[str, Any], topic: str) -> Universe:
+    """Every row of ``series_seen``.
+
+    Raises:
+        TopicMissingError: run ``barstream topics create``.
+        BrokerUnreachableError: no broker answers.
+    """
+    universe = Universe()
+
+    def take(key: bytes | None, value: bytes | None, *_: int) -> None:
+        apply_row(universe, key, value)
+
+    async with TopicReader(
+        topic, take, client_options=options, connect_timeout_s=READ_WITHIN_S
+    ) as reader:
+        await reader.caught_up()
+    return universe
+
+
+async def newest_minutes(
+    options: Mapping[str, Any], topics: Iterable[str], partitions: Iterable[int]
+) -> dict[SeriesName, int]:
+    """Newest bucket of each series among the last records of ``topics``, keyed like bars.
+
+    Finals tell what is closed; heartbeats also what will be once a worker reads them.
+
+    Raises:
+        TailUnreadableError: the records did not come.
+    """
+    numbers = sorted(set(partitions))
+    assigned = [TopicPartition(topic, number) for topic in topics for number in numbers]
+    newest: dict[SeriesName, int] = {}
+    consumer = AIOKafkaConsumer(
+        **options, group_id=None, enable_auto_commit=False, isolation_level="read_committed"
+    )
+    async with consumer:
+        consumer.assign(assigned)
+        begins = await consumer.beginning_offsets(assigned)
+        ends = await consumer.end_offsets(assigned)
+        for partition in assigned:
+            consumer.seek(partition, max(begins[partition], ends[partition] - TAIL_RECORDS))
+        try:
+            async with asyncio.timeout(READ_WITHIN_S):
+                while not await _arrived(consumer, ends):
+                    for records in (await consumer.getmany(timeout_ms=200)).values():
+                        for record in records:
+                            _take(newest, record.key)
+        except TimeoutError as error:
+            named = ", ".join(sorted({tp.topic for tp in assigned}))
+            raise TailUnreadableError(
+                f"the end of {named} must be readable to know what is closed; it was not within "
+                f"{READ_WITHIN_S:.0f} s: check the broker"
+            ) from error
+    return newest
+
+
+async def _arrived(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
+    for partition, end in ends.items():
+        if await consumer.position(partition) < end:
+            return False
+    return True
+
+
+def _take(newest: dict[SeriesName, int], key: bytes | None) -> None:
+    try:
+        broker, symbol, minute_us = split_bar_key(key or b"")
+    except ValueError:  # not ours: the topic's owner reports it
+        return
+    name = (broker, symbol)
+    newest[name] = max(newest.get(name, minute_us), minute_us)
+
+
+def closed_until(universe: Universe, newest: Mapping[SeriesName, int]) -> dict[SeriesName, int]:
+    """The instant before which the minutes of each series are closed, or about to be."""
+    closed = {row.name: row.closed_until_us for row in universe.rows()}
+    for name, minute_us in newest.items():
+        closed[name] = max(closed.get(name, minute_us), minute_us + MINUTE_US)
+    return closed

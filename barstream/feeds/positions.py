@@ -1,0 +1,156 @@
+"""How far each file was loaded: a compacted topic, written with the ticks it counts.
+
+Why a resumed load is exact.  Ticks, heartbeats and the position of a chunk are one Kafka
+transaction, so they are all there or none is.  The transactional id is made from the load's
+identity: starting its producer ends (commits or aborts) the transaction of a run that was
+killed, and fences one that still runs.  Only after that is the position read, committed
+records only, up to the end the topic had then, waiting out open transactions of other loads.
+So the position found is that of the last committed chunk, and nothing after it is in Kafka.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import TopicPartition
+
+from barstream.codecs.load_position import LastTick, LoadPosition, decode
+from barstream.errors import BarstreamError
+
+READ_WITHIN_S: Final = 120.0
+"""Longer than a transaction of another load, left open by a kill, lives."""
+_TOPIC_EXISTS: Final = 36
+
+
+class PositionUnknownError(BarstreamError):
+    """The position of a load cannot be read, so going on could lose or double ticks.
+
+    Mend what the message names, or load from the start with ``--again`` into topics that do
+    not hold the file yet.
+    """
+
+
+async def ensure_topic(options: Mapping[str, Any], topic: str, replication: int) -> None:
+    """Create the position topic if there is none.
+
+    Raises:
+        PositionUnknownError: the broker refused.
+    """
+    admin = AIOKafkaAdminClient(**options)
+    await admin.start()
+    try:
+        if topic in await admin.list_topics():
+            return
+        answer = await admin.create_topics(
+            [
+                NewTopic(
+                    topic,
+                    1,
+                    replication,
+                    topic_configs={
+                        "cleanup.policy": "compact",
+                        "message.timestamp.type": "LogAppendTime",
+                    },
+                )
+            ]
+        )
+    finally:
+        await admin.close()
+    for name, code, *message in answer.topic_errors:
+        if code not in (0, _TOPIC_EXISTS):
+            raise PositionUnknownError(
+                f"topic {name!r} is required to remember how far files are loaded; the broker "
+                f"refused to create it: error {code} {message[0] if message else ''}"
+            )
+
+
+async def read_position(
+    options: Mapping[str, Any], topic: str, load_id: str
+) -> LoadPosition | None:
+    """The newest committed position of ``load_id``; call it when the producer has started.
+
+    Raises:
+        PositionUnknownError: an open transaction of another client did not end in time, or
+            the record is not a position.
+    """
+    partition = TopicPartition(topic, 0)
+    async with _consumer(options, "read_uncommitted") as consumer:
+        end = (await consumer.end_offsets([partition]))[partition]
+    found: bytes | None = None
+    async with _consumer(options, "read_committed") as consumer:
+        consumer.assign([partition])
+        await consumer.seek_to_beginning(partition)
+        try:
+            async with asyncio.timeout(READ_WITHIN_S):
+                while await consumer.position(partition) < end:
+                    for records in (await consumer.getmany(timeout_ms=200)).values():
+                        for record in records:
+                            if record.key == load_id.encode():
+                                found = record.value
+        except TimeoutError as error:
+            raise PositionUnknownError(
+                f"the position must be read up to offset {end} of {topic!r}, which did "
+                f"not happen within {READ_WITHIN_S:.0f} s: a transaction of another load is still "
+                "open; try again"
+            ) from error
+    if found is None:
+        return None
+    try:
+        return decode(found)
+    except ValueError as error:
+        raise PositionUnknownError(f"topic {topic!r} holds no position: {error}") from error
+
+
+async def check_same_ticks(options: Mapping[str, Any], position: LoadPosition) -> None:
+    """Whether the ticks a position counts are still in the topic it was written for.
+
+    Raises:
+        PositionUnknownError: the topic was deleted and made again, or truncated.
+    """
+    wanted = {
+        TopicPartition(position.ticks_topic, partition): last
+        for partition, last in position.last_ticks.items()
+        if last.offset >= 0
+    }
+    if not wanted:
+        return
+    async with _consumer(options, "read_committed") as consumer:
+        consumer.assign(list(wanted))
+        begins = await consumer.beginning_offsets(list(wanted))
+        ends = await consumer.end_offsets(list(wanted))
+        for partition, last in wanted.items():
+            if begins[partition] > last.offset:
+                continue  # deleted by retention, as any old tick
+            if ends[partition] <= last.offset or not await _holds(consumer, partition, last):
+                raise PositionUnknownError(
+                    f"{position.file} was loaded up to tick {position.rows:,}, the newest of them "
+                    f"at {partition.topic}[{partition.partition}] offset={last.offset}, but it is "
+                    "not there: the topic was deleted and made again, or cut. Load the file from "
+                    "the start with --again"
+                )
+
+
+async def _holds(consumer: AIOKafkaConsumer, partition: TopicPartition, last: LastTick) -> bool:
+    consumer.seek(partition, last.offset)
+    try:
+        async with asyncio.timeout(READ_WITHIN_S):
+            while await consumer.position(partition) <= last.offset:
+                for record in (await consumer.getmany(partition, timeout_ms=500)).get(
+                    partition, ()
+                ):
+                    if record.offset == last.offset:
+                        return zlib.crc32(record.value or b"") == last.crc32
+    except TimeoutError:
+        return False
+    return False
+
+
+def _consumer(options: Mapping[str, Any], isolation: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        **options, group_id=None, enable_auto_commit=False, isolation_level=isolation
+    )

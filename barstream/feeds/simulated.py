@@ -1,0 +1,156 @@
+"""``ticks simulate``: a made-up market on its way into Kafka, as fast as possible or by a clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from aiokafka import AIOKafkaProducer
+
+from barstream.core.time import SECOND_US
+from barstream.feeds.encoding import TickColumns, TickEncoder
+from barstream.feeds.producing import BulkSender, Routes, bulk_options
+from barstream.feeds.simulate import SimulatedTicks, Simulation
+from barstream.feeds.slots import Kind
+from barstream.feeds.watching import Watcher
+
+STEP_S: Final = 0.1
+LONGEST_STEP_US: Final = SECOND_US
+"""After a pause (a suspended machine) ticks go on from now: old ones would all be late."""
+_NO_TICK: Final = b"\xff\xff\xff\xff\x0f"
+"""As Avro a text of negative length, as JSON no UTF-8, as Confluent framing no magic byte."""
+
+
+class SimulatedFeed:
+    """Sends what a `Simulation` makes up.
+
+    Args:
+        simulation: the market.
+        broker: name of the venue its ticks carry.
+        topic: the tick topic.
+        partitions: how many it has.
+        encoder: ticks to record values.
+        options: what an aiokafka client needs to connect.
+        clock_us: the wall clock.
+        watcher: is told of the progress.
+    """
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        *,
+        broker: str,
+        topic: str,
+        partitions: int,
+        encoder: TickEncoder,
+        options: Mapping[str, Any],
+        clock_us: Callable[[], int],
+        watcher: Watcher,
+    ) -> None:
+        self._simulation = simulation
+        self._names = tuple((broker, symbol) for symbol in simulation.market.symbols)
+        self._encoder = encoder
+        self._clock_us = clock_us
+        self._watcher = watcher
+        self._garbage = np.random.default_rng(simulation.rules.seed)
+        self._producer = AIOKafkaProducer(**bulk_options(options))
+        self._sender = BulkSender(self._producer, topic, Routes.of(self._names, partitions))
+        self._stop = asyncio.Event()
+        self._counts: Counter[Kind] = Counter()
+        self._left: int | None = None
+
+    @property
+    def counts(self) -> dict[Kind, int]:
+        """Ticks acknowledged so far, by kind."""
+        return {kind: self._counts[kind] for kind in Kind}
+
+    def stop(self) -> None:
+        """End after the step under way."""
+        self._stop.set()
+
+    async def fast(self, start_us: int, count: int) -> None:
+        """``count`` ticks as fast as Kafka takes them, event times from ``start_us`` on.
+
+        Raises:
+            KafkaError: ticks were not acknowledged.
+        """
+        self._left = count
+        self._watcher.begin(0, count)
+        async with self._producer:
+            for ticks in self._simulation.fast(start_us, self._clock_us()):
+                await self._send(ticks)
+                if self._ended:
+                    return
+
+    async def by_clock(
+        self, start_us: int | None, speed: float, count: int | None, seconds: float | None
+    ) -> None:
+        """Ticks as time goes by, until ``count`` ticks, ``seconds``, or `stop`.
+
+        Args:
+            start_us: where the event clock begins; None: event time is the wall clock.
+            speed: event time per wall time, used with ``start_us``.
+            count: how many ticks; None: no limit.
+            seconds: how long; None: no limit.
+
+        Raises:
+            KafkaError: ticks were not acknowledged.
+        """
+        self._left = count
+        self._watcher.begin(0, count)
+        async with self._producer:
+            began_us = self._clock_us()
+            at_us = began_us if start_us is None else start_us
+            while not self._ended:
+                await self._sleep(STEP_S)
+                now_us = self._clock_us()
+                if seconds is not None and now_us - began_us > seconds * SECOND_US:
+                    return
+                if start_us is None:
+                    end_us, at_us = now_us, max(at_us, now_us - LONGEST_STEP_US)
+                else:
+                    end_us = start_us + int((now_us - began_us) * speed)
+                if end_us > at_us:
+                    await self._send(self._simulation.step(at_us, end_us, now_us))
+                    at_us = end_us
+
+    @property
+    def _ended(self) -> bool:
+        return self._stop.is_set() or self._left == 0
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+    async def _send(self, ticks: SimulatedTicks) -> None:
+        if self._left is not None:
+            ticks = ticks.head(self._left)
+            self._left -= len(ticks)
+        if not len(ticks):
+            return
+        await self._sender.send(ticks.series, self._values(ticks))
+        await self._sender.flush()
+        self._counts.update(ticks.counts())
+        self._watcher.advance(len(ticks))
+
+    def _values(self, ticks: SimulatedTicks) -> list[bytes]:
+        values = self._encoder.encode(
+            TickColumns(
+                names=self._names,
+                series=ticks.series,
+                time_us=ticks.time_us,
+                price=ticks.price,
+                bid=ticks.bid,
+                ask=ticks.ask,
+                size=ticks.size,
+            )
+        )
+        for row in np.flatnonzero(ticks.kind == Kind.UNDECODABLE).tolist():
+            values[row] = _NO_TICK + self._garbage.bytes(12)
+        return values
