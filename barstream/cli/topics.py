@@ -1,0 +1,96 @@
+"""``barstream topics``: create the topics of the settings, or check those that are there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from barstream.cli.context import settings as settings_of
+
+if TYPE_CHECKING:
+    from barstream.topics import Finding
+
+_STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "refusal": "bold red"}
+
+
+@click.group("topics")
+def command() -> None:
+    """Create or check the topics of the settings."""
+
+
+@command.command("create")
+@click.option("--partitions", type=click.IntRange(1), help="Instead of topics.partitions.")
+@click.option("--replication", type=click.IntRange(1), help="Instead of topics.replication.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_context
+def create_command(
+    ctx: click.Context,
+    partitions: int | None,
+    replication: int | None,
+    as_json: bool,  # noqa: FBT001 - a flag
+) -> None:
+    """Create the topics that are missing; run it as often as you like.
+
+    Topics that exist are checked and never changed.  An existing tick topic decides the number
+    of partitions.  Exit code 1: one of them keeps a worker from starting.
+    """
+    from barstream.topics import create
+
+    given = {"topics.partitions": partitions, "topics.replication": replication}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    creation = asyncio.run(create(settings_of(ctx, overrides)))
+    _report(ctx, creation.findings, set(creation.created), as_json=as_json)
+
+
+@command.command("check")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_context
+def check_command(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - a flag
+    """Compare the topics with the plan; nothing is changed.
+
+    Exit code 1: a worker would refuse to start.  Warnings leave it 0.
+    """
+    from barstream.topics import check
+
+    _report(ctx, asyncio.run(check(settings_of(ctx))), set(), as_json=as_json)
+
+
+def _report(
+    ctx: click.Context, findings: list[Finding], created: set[str], *, as_json: bool
+) -> None:
+    if as_json:
+        for finding in findings:
+            row = {
+                "topic": finding.topic,
+                "level": finding.level.value,
+                "message": finding.message,
+                "mend": finding.mend or None,
+                "created": finding.topic in created,
+            }
+            click.echo(json.dumps(row))
+    else:
+        _print(findings, created)
+    refused = any(finding.level.value == "refusal" for finding in findings)
+    ctx.exit(1 if refused else 0)
+
+
+def _print(findings: list[Finding], created: set[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("topic", "", "what", box=None, pad_edge=False, header_style="bold")
+    for finding in findings:
+        level = finding.level.value
+        word = "created" if level == "ok" and finding.topic in created else level
+        table.add_row(
+            finding.topic, Text(word, style=_STYLES[level]), Text(finding.message, overflow="fold")
+        )
+    console = Console()
+    console.print(table)
+    # Outside the table and unwrapped, so that a command can be copied.
+    for mend in dict.fromkeys(finding.mend for finding in findings if finding.mend):
+        console.print(Text(f"  mend: {mend}"), soft_wrap=True)
