@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
-
 from barstream.config import Settings
+from barstream.core.names import shorten
 from barstream.errors import BarstreamError
 from barstream.feeds.closed import closed_until, newest_minutes, read_universe
 from barstream.feeds.encoding import TickEncoder
@@ -19,7 +17,7 @@ from barstream.feeds.positions import ensure_topic
 from barstream.feeds.producing import Routes
 from barstream.feeds.watching import Watcher
 from barstream.feeds.writing import LoadTopics
-from barstream.kafka import client_options
+from barstream.kafka import admin_client, client_options
 from barstream.topics import TopicNames
 
 
@@ -31,21 +29,13 @@ async def partitions_of(settings: Settings, *topics: str) -> list[int]:
     """How many partitions each of ``topics`` has.
 
     Raises:
-        TickTopicError: one of them does not exist, or no broker answers.
+        BrokerUnreachableError: no broker answers.
+        TickTopicError: one of them does not exist.
     """
-    admin = AIOKafkaAdminClient(**client_options(settings))
-    try:
-        await admin.start()
+    async with admin_client(settings) as admin:
         known = await admin.list_topics()  # describing an unknown topic could create it
         missing = [topic for topic in topics if topic not in known]
         described = [] if missing else await admin.describe_topics(list(topics))
-    except KafkaError as error:
-        raise TickTopicError(
-            f"a Kafka broker is required at {settings.bootstrap}, found none ({error!r}): start "
-            "one (`barstream broker`), or set BARSTREAM_BOOTSTRAP"
-        ) from error
-    finally:
-        await admin.close()
     if missing:
         raise TickTopicError(
             f"topic {missing[0]!r} is required, {settings.bootstrap} has none of that name: run "
@@ -99,7 +89,7 @@ async def prepare(
     options = client_options(settings)
     names = TopicNames.of(settings)
     # beside the topics of the plan: only loads read and write it
-    positions = settings.topics.overrides.get("load_positions", f"{settings.app_id}-load-positions")
+    positions = shorten(f"{settings.app_id}-load-positions")
     tick_partitions, beat_partitions, *_ = await partitions_of(
         settings, names.ticks, names.heartbeats, names.final_1m, names.series_seen
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from barstream.feeds.slots import Kind
 
 START_US = 1_704_202_200 * SECOND_US
 NOW_US = 1_780_000_000 * SECOND_US
-SHARES = {
+SHARES: dict[str, Any] = {
     "out_of_order_share": 0.05,
     "duplicate_share": 0.04,
     "late_share": 0.03,
@@ -131,6 +133,6 @@ def test_prices_walk_in_small_steps_between_bid_and_ask() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"late_share": -0.1}, {"late_share": 0.5, "bad_share": 0.5}, {"rate_per_s": 0}]
 )
-def test_impossible_rules_are_refused(wrong: dict[str, float]) -> None:
+def test_impossible_rules_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"share|rate"):
-        SimulationRules(**wrong)  # type: ignore[arg-type]
+        SimulationRules(**wrong)
