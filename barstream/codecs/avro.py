@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 import fastavro
 import numpy as np
 import orjson
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyruhvro  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyruhvro
 
 Schema = dict[str, Any]
 #: A sequence, a numpy array or an Arrow array (which has no types to be named by).

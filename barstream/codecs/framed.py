@@ -1,0 +1,132 @@
+"""Confluent framing: each value begins with magic 0 and the id of its writer's schema."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+import numpy as np
+
+from barstream.codecs.parts import Part
+from barstream.codecs.registry import RegistryError, SchemaRegistry
+from barstream.codecs.schema_reader import HEADER_BYTES, SchemaReader
+from barstream.codecs.series_names import SeriesNames
+from barstream.codecs.wire import SchemaError
+from barstream.config.sections import TickSettings
+from barstream.core.reasons import Reason
+
+_head: Final[Any] = itemgetter(slice(0, HEADER_BYTES))
+_UNKNOWN_REMEMBERED: Final = 100_000
+
+
+def frame(schema_id: int, body: bytes) -> bytes:
+    """``body`` with the header of Confluent framing before it."""
+    return b"\0" + schema_id.to_bytes(4, "big") + body
+
+
+class FramedReader:
+    """Reads framed values; one reader for each schema id."""
+
+    def __init__(
+        self, settings: TickSettings, registry: SchemaRegistry, names: SeriesNames
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._names = names
+        self._readers: dict[int, SchemaReader] = {}
+        #: Ids whose records are undecodable, and why.
+        self._unusable: dict[int, str] = {}
+
+    def missing(self, values: Sequence[bytes | None]) -> set[int]:
+        """Ids in ``values`` that nothing is known of."""
+        heads = map(_schema_id, _heads(values))
+        return {
+            schema_id
+            for schema_id in heads
+            if schema_id is not None
+            and schema_id not in self._readers
+            and schema_id not in self._unusable
+        }
+
+    async def fetch(self, schema_ids: set[int]) -> None:
+        """Get to know ``schema_ids``.
+
+        Raises:
+            RegistryError: the registry does not answer.
+        """
+        for schema_id, schema in (await self._registry.schemas(schema_ids)).items():
+            if schema is None:
+                # Random bytes can look like any id, so these are not kept for ever.
+                if len(self._unusable) >= _UNKNOWN_REMEMBERED:
+                    self._unusable.clear()
+                self._unusable[schema_id] = f"the registry has no schema {schema_id}"
+                continue
+            try:
+                self._readers[schema_id] = self._reader(schema.parse(), f"schema {schema_id}")
+            except SchemaError as error:
+                self._unusable[schema_id] = str(error)
+
+    async def check_subject(self, subject: str) -> None:
+        """Bind the latest schema of ``subject``, if there is one.
+
+        Raises:
+            RegistryError: the registry does not answer.
+            SchemaError: the mapping does not fit the schema.
+        """
+        latest = await self._registry.latest(subject)
+        if latest is not None:
+            schema_id, schema = latest
+            origin = f"schema {schema_id} (the latest of subject {subject})"
+            self._readers[schema_id] = self._reader(schema.parse(), origin)
+
+    def read(self, values: Sequence[bytes | None]) -> Part:
+        """One part with every record of ``values``, refused or not.
+
+        Raises:
+            RegistryError: a schema was not fetched before.
+        """
+        heads = _heads(values)
+        if len(heads) == 1:
+            reader = self._readers.get(_schema_id(next(iter(heads))) or 0)
+            if reader is not None and _schema_id(next(iter(heads))) is not None:
+                return reader.read(values)
+        whole = Part.blank(len(values))
+        groups: dict[bytes | None, list[int]] = {}
+        for at, value in enumerate(values):
+            head = None if value is None else value[:HEADER_BYTES]
+            groups.setdefault(head, []).append(at)
+        for head, positions in groups.items():
+            at_group = np.array(positions, np.intp)
+            schema_id = _schema_id(head)
+            if schema_id is None:
+                found = "null" if head is None else repr(head)
+                detail = f"a header of magic 0 and four bytes schema id is required, found {found}"
+                whole.verdicts.refuse(at_group, Reason.UNDECODABLE, detail)
+            elif schema_id in self._unusable:
+                whole.verdicts.refuse(at_group, Reason.UNDECODABLE, self._unusable[schema_id])
+            elif schema_id in self._readers:
+                group = [values[at] for at in positions]
+                whole.put(at_group, self._readers[schema_id].read(group))
+            else:
+                raise RegistryError(
+                    f"schema {schema_id} is required to decode a batch and was not fetched: await "
+                    "fetch_schemas(missing_schema_ids(values)) before decode"
+                )
+        return whole
+
+    def _reader(self, schema: Any, origin: str) -> SchemaReader:
+        return SchemaReader(self._settings, schema, origin, self._names, framed=True)
+
+
+def _heads(values: Sequence[bytes | None]) -> set[bytes | None]:
+    try:
+        return set(map(_head, values))
+    except TypeError:  # a value is None
+        return {None if value is None else value[:HEADER_BYTES] for value in values}
+
+
+def _schema_id(head: bytes | None) -> int | None:
+    if head is None or len(head) < HEADER_BYTES or head[0]:
+        return None
+    return int.from_bytes(head[1:], "big")

@@ -1,0 +1,181 @@
+"""A small client of a Confluent-compatible schema registry.
+
+Schemas are immutable, so each is asked for once in the life of a process and never while a
+batch is being decoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+import aiohttp
+import orjson
+
+from barstream.codecs.wire import Node, SchemaError, named_types, parse_wire
+from barstream.errors import BarstreamError
+
+_ATTEMPTS: Final = 4
+_FIRST_PAUSE_S: Final = 0.2
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=10, connect=3)
+_AT_ONCE: Final = 16
+_NOT_FOUND: Final = 404
+_CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
+
+
+class RegistryError(BarstreamError):
+    """The schema registry did not give what is needed to read ticks.
+
+    No tick is rejected for it and none is lost: look at the registry and at
+    ``ticks.registry_url``; the worker goes on where it stopped.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredSchema:
+    """A schema as the registry has it, and the types it refers to."""
+
+    text: str
+    kind: str
+    known: dict[str, Node]
+
+    def parse(self) -> Node:
+        """The record it describes.
+
+        Raises:
+            SchemaError: it is no Avro record.
+        """
+        if self.kind != "AVRO":
+            raise SchemaError(f"an Avro schema is required, the registry has a {self.kind} schema")
+        return parse_wire(_loads(self.text), self.known)
+
+
+class SchemaRegistry:
+    """Asks a registry; a user and password may stand in the URL."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._auth = (
+            None
+            if parts.username is None
+            else aiohttp.BasicAuth(unquote(parts.username), unquote(parts.password or ""))
+        )
+        host = parts.netloc.rpartition("@")[2]
+        self._url = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+
+    async def schemas(self, schema_ids: Iterable[int]) -> dict[int, RegisteredSchema | None]:
+        """Schemas by id, None for an id that the registry says it does not have.
+
+        Raises:
+            RegistryError: the registry does not answer, or not as a registry does.
+        """
+        gate = asyncio.Semaphore(_AT_ONCE)
+        ids = sorted(schema_ids)
+        async with self._session() as session:
+
+            async def one(schema_id: int) -> RegisteredSchema | None:
+                async with gate:
+                    found = await self._get(session, f"/schemas/ids/{schema_id}")
+                    return None if found is None else await self._schema(session, found)
+
+            return dict(zip(ids, await asyncio.gather(*map(one, ids)), strict=True))
+
+    async def latest(self, subject: str) -> tuple[int, RegisteredSchema] | None:
+        """Id and schema of the latest version of ``subject``, None when there is none.
+
+        Raises:
+            RegistryError: the registry does not answer, or not as a registry does.
+        """
+        async with self._session() as session:
+            found = await self._get(session, f"/subjects/{quote(subject, safe='')}/versions/latest")
+            if found is None:
+                return None
+            return int(found["id"]), await self._schema(session, found)
+
+    async def register(self, subject: str, schema: Any) -> int:
+        """Register an Avro schema (decoded JSON) under ``subject``; its id, also if it was there.
+
+        Raises:
+            RegistryError: the registry does not answer, or refuses the schema.
+        """
+        body = {"schema": orjson.dumps(schema).decode(), "schemaType": "AVRO"}
+        async with self._session() as session:
+            path = f"/subjects/{quote(subject, safe='')}/versions"
+            found = await self._ask(session, "POST", path, body)
+        if found is None:
+            raise RegistryError(f"{self._url} must be a schema registry, found none under {path}")
+        return int(found["id"])
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            timeout=_TIMEOUT, auth=self._auth, headers={"Accept": f"{_CONTENT_TYPE}, */*;q=0.5"}
+        )
+
+    async def _schema(
+        self, session: aiohttp.ClientSession, found: dict[str, Any]
+    ) -> RegisteredSchema:
+        known: dict[str, Node] = {}
+        for reference in found.get("references") or ():
+            subject = quote(reference["subject"], safe="")
+            path = f"/subjects/{subject}/versions/{reference['version']}"
+            part = await self._get(session, path)
+            if part is None:
+                raise RegistryError(f"a schema refers to {path}, which {self._url} does not have")
+            inner = await self._schema(session, part)
+            known |= named_types(_loads(inner.text), inner.known)
+        return RegisteredSchema(found["schema"], found.get("schemaType") or "AVRO", known)
+
+    async def _get(self, session: aiohttp.ClientSession, path: str) -> dict[str, Any] | None:
+        return await self._ask(session, "GET", path, None)
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, method: str, path: str, body: Any
+    ) -> dict[str, Any] | None:
+        pause_s = _FIRST_PAUSE_S
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(pause_s)
+                pause_s *= 2
+            try:
+                async with session.request(
+                    method,
+                    self._url + path,
+                    data=None if body is None else orjson.dumps(body),
+                    headers=None if body is None else {"Content-Type": _CONTENT_TYPE},
+                ) as answer:
+                    text = await answer.text()
+                    if answer.status < 500 and answer.status != 429:
+                        return self._understood(path, answer.status, text)
+                    trouble = f"status {answer.status}: {text[:200]}"
+            except (aiohttp.ClientError, TimeoutError) as error:
+                trouble = repr(error)
+        raise RegistryError(
+            f"the schema registry at {self._url} must answer {path}, found after {_ATTEMPTS} "
+            f"attempts: {trouble}; see whether it runs and whether ticks.registry_url is right"
+        )
+
+    def _understood(self, path: str, status: int, text: str) -> dict[str, Any] | None:
+        try:
+            found = orjson.loads(text)
+        except ValueError:
+            found = None
+        # A web server that is no registry answers 404 as well, but not in these words.
+        if status == _NOT_FOUND and isinstance(found, dict) and "error_code" in found:
+            return None
+        if status >= 300 or not isinstance(found, dict) or not ({"schema", "id"} & found.keys()):
+            raise RegistryError(
+                f"{self._url}{path} must answer as a schema registry does, found status {status}: "
+                f"{text[:200]!r}; see ticks.registry_url (it ends before /schemas and /subjects) "
+                "and the user it names"
+            )
+        return found
+
+
+def _loads(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return text  # the bare name of a type

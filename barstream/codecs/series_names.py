@@ -1,0 +1,94 @@
+"""From the spellings in the records to the one name of a series."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barstream.codecs.verdicts import Verdicts
+from barstream.core.keys import normalise
+from barstream.core.reasons import Reason
+
+_REMEMBERED: Final = 100_000
+_UNUSED: Final = -1
+
+
+class Words(NamedTuple):
+    """A text column: indices, shape (n,), into its distinct values."""
+
+    codes: NDArray[np.int32]
+    values: list[bytes]
+
+
+class SeriesNames:
+    """Normalises names, each spelling once; spellings of one series get one code."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes], tuple[str, str] | str] = {}
+
+    def codes(
+        self, broker: Words, symbol: Words, verdicts: Verdicts
+    ) -> tuple[NDArray[np.int32], list[tuple[str, str]]]:
+        """The series of each record, as a code into the list of names.
+
+        A name is listed only when a record that is not refused has it; records whose name
+        cannot be one are refused as invalid.
+        """
+        width = len(symbol.values)
+        pair = symbol.codes
+        if len(broker.values) > 1:
+            pair = broker.codes.astype(np.int64) * width + symbol.codes
+        wanted = pair if verdicts.clean else pair[verdicts.accepted]
+        pairs, lookup = _distinct(wanted, len(broker.values) * width)
+        names: dict[tuple[str, str], int] = {}
+        codes = np.full(len(pairs) + 1, _UNUSED, np.int32)
+        wrong: list[tuple[int, str]] = []
+        for at, number in enumerate(pairs.tolist()):
+            name = self._name(broker.values[number // width], symbol.values[number % width])
+            if isinstance(name, str):
+                wrong.append((number, name))
+            else:
+                codes[at] = names.setdefault(name, len(names))
+        for number, detail in wrong:
+            verdicts.refuse(pair == number, Reason.INVALID, detail)
+        series = codes[lookup[pair]] if lookup is not None else codes[_search(pairs, pair)]
+        return (series if verdicts.clean else np.maximum(series, 0)), list(names)
+
+    def _name(self, broker: bytes, symbol: bytes) -> tuple[str, str] | str:
+        known = self._known.get((broker, symbol))
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[broker, symbol] = _normalise(broker, symbol)
+        return known
+
+
+def _normalise(broker: bytes, symbol: bytes) -> tuple[str, str] | str:
+    try:
+        return normalise(broker.decode()), normalise(symbol.decode())
+    except ValueError as error:
+        return str(error)
+
+
+def _distinct(
+    codes: NDArray[np.integer], limit: int
+) -> tuple[NDArray[np.intp], NDArray[np.int32] | None]:
+    """Distinct codes and, where ``limit`` allows a table, the place of each among them."""
+    if limit > 4 * len(codes) + 65_536:
+        return np.unique(codes).astype(np.intp), None
+    present = np.zeros(limit, np.bool_)
+    present[codes] = True
+    found = np.flatnonzero(present)
+    lookup = np.full(limit, _UNUSED, np.int32)  # the entry behind the last one: unused
+    lookup[found] = np.arange(len(found), dtype=np.int32)
+    return found, lookup
+
+
+def _search(found: NDArray[np.intp], codes: NDArray[np.integer]) -> NDArray[np.intp]:
+    at = np.searchsorted(found, codes)
+    at[at == len(found)] = _UNUSED
+    if len(found):
+        at[found[at] != codes] = _UNUSED
+    return at

@@ -1,0 +1,172 @@
+"""Record values to ticks in columns: the mapping of section ``ticks``, applied to a batch.
+
+Three verdicts are passed here; the first that holds is the one given:
+
+- *undecodable*: no value, no record of the schema (cut, left over, random), a mapped field that
+  is missing or null or of another type, a text that is no UTF-8, an unknown schema id;
+- *invalid*: price not finite, size negative or not finite, broker or symbol empty or with NUL,
+  event time outside 1970 to 9999;
+- *future*: event time later than the record's own broker timestamp + ``max_future_skew_us``;
+  exactly that much later is still accepted.  Records without a timestamp are not judged.
+
+A verdict is of one record alone: it is the same however records were batched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from barstream.codecs.avro import load_schema
+from barstream.codecs.framed import FramedReader
+from barstream.codecs.json_ticks import JsonReader
+from barstream.codecs.parts import Part
+from barstream.codecs.registry import SchemaRegistry
+from barstream.codecs.schema_reader import SchemaReader
+from barstream.codecs.series_names import SeriesNames
+from barstream.codecs.verdicts import Rejected
+from barstream.codecs.wire import SchemaError, parse_wire
+from barstream.config.sections import TickSettings
+from barstream.core.reasons import Reason
+
+__all__ = ["Rejected", "TickColumns", "TickDecoder"]
+
+
+@dataclass(slots=True)
+class TickColumns:
+    """The ticks of a batch, one entry an accepted record, all arrays of shape (n,).
+
+    ``series`` are indices into ``names``, the normalised (broker, symbol) of accepted records,
+    each once.  ``index`` is the position of each in the input, ascending; None: all, in order.
+    ``rejected`` are the others, by position.
+    """
+
+    series: NDArray[np.int32]
+    names: list[tuple[str, str]]
+    time_us: NDArray[np.int64]
+    price: NDArray[np.float64]
+    size: NDArray[np.float64]
+    index: NDArray[np.intp] | None
+    rejected: list[Rejected]
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+class TickDecoder:
+    """Decodes record values by the settings.
+
+    Args:
+        settings: section ``ticks``.
+        max_future_skew_us: how far an event time may lie after the record's timestamp.
+        subject: where a registry keeps the schema of the tick topic (``{topic}-value``), to
+            find a mapping that cannot work at start.
+
+    Raises:
+        SchemaError: the local schema or the mapping cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: TickSettings,
+        *,
+        max_future_skew_us: int = 5_000_000,
+        subject: str | None = None,
+    ) -> None:
+        self._skew_us = max_future_skew_us
+        self._subject = subject
+        self._framed: FramedReader | None = None
+        self._reader: SchemaReader | JsonReader | FramedReader
+        names = SeriesNames()
+        if settings.format == "json":
+            self._reader = JsonReader(settings, names)
+        elif settings.registry_url is not None:
+            registry = SchemaRegistry(settings.registry_url)
+            self._reader = self._framed = FramedReader(settings, registry, names)
+        else:
+            origin, schema = _local_schema(settings)
+            self._reader = SchemaReader(settings, parse_wire(schema), origin, names, framed=False)
+
+    async def start(self) -> None:
+        """Look the tick topic's latest schema up, when a registry and a subject are configured.
+
+        Raises:
+            RegistryError: the registry does not answer.
+            SchemaError: the mapping does not fit the schema.
+        """
+        if self._framed is not None and self._subject is not None:
+            await self._framed.check_subject(self._subject)
+
+    def missing_schema_ids(self, values: Sequence[bytes | None]) -> set[int]:
+        """Schema ids in ``values`` that `fetch_schemas` has to be awaited for; else empty."""
+        return set() if self._framed is None else self._framed.missing(values)
+
+    async def fetch_schemas(self, schema_ids: set[int]) -> None:
+        """Fetch schemas once; an id the registry does not know makes its records undecodable.
+
+        Raises:
+            RegistryError: the registry does not answer: nothing is decided, try again.
+        """
+        if self._framed is not None:
+            await self._framed.fetch(schema_ids)
+
+    def decode(
+        self, values: Sequence[bytes | None], record_ts_us: NDArray[np.int64]
+    ) -> TickColumns:
+        """Ticks of ``values``.
+
+        Args:
+            values: record values, shape (n,).
+            record_ts_us: their timestamps in Kafka, shape (n,), negative where there is none.
+
+        Raises:
+            RegistryError: a schema was not fetched before.
+        """
+        part = self._reader.read(values)
+        late_us = record_ts_us + self._skew_us
+        future = (part.time_us > late_us) & (record_ts_us >= 0)
+        if future.any():
+            part.verdicts.refuse(
+                future,
+                Reason.FUTURE,
+                lambda at: (
+                    f"the event time is {part.time_us[at] - record_ts_us[at]} us after the "
+                    f"record's timestamp, {self._skew_us} us are allowed"
+                ),
+            )
+        return _accepted(part)
+
+
+def _accepted(part: Part) -> TickColumns:
+    if part.verdicts.clean:
+        return TickColumns(part.series, part.names, part.time_us, part.price, part.size, None, [])
+    index = np.flatnonzero(part.verdicts.accepted)
+    series = part.series[index]
+    used = np.bincount(series, minlength=len(part.names)) > 0
+    code = np.cumsum(used, dtype=np.int32) - np.int32(1)
+    return TickColumns(
+        code[series],
+        [name for name, wanted in zip(part.names, used.tolist(), strict=True) if wanted],
+        part.time_us[index],
+        part.price[index],
+        part.size[index],
+        index,
+        part.verdicts.rejected(),
+    )
+
+
+def _local_schema(settings: TickSettings) -> tuple[str, Any]:
+    path = settings.schema_file
+    if path is None:
+        return "the packaged schema tick.avsc", load_schema("tick")
+    try:
+        return str(path), orjson.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SchemaError(
+            f"ticks.schema_file must name an Avro schema (JSON), but {path} cannot be read: {error}"
+        ) from error
