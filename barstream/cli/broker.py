@@ -1,0 +1,55 @@
+"""``barstream broker``: the embedded broker in the foreground."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from barstream.cli.context import settings as settings_of
+
+_DEFAULT_PORT = 9092
+_LOCAL = ("127.0.0.1", "localhost")
+
+
+@click.command("broker")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    help=f"By default that of bootstrap when it is on this machine, else {_DEFAULT_PORT}.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where it keeps its data; by default broker/ in the data_dir of the settings.",
+)
+@click.pass_context
+def command(ctx: click.Context, port: int | None, data_dir: Path | None) -> None:
+    """Run the embedded Kafka-compatible broker until Ctrl-C.
+
+    It is for trying things out: stopped in good order it keeps its data, killed it may lose what
+    it had acknowledged.  For anything you would miss, run Apache Kafka.
+    """
+    from barstream.broker import EmbeddedBroker
+
+    settings = settings_of(ctx)
+    place = data_dir or settings.data_dir / "broker"
+    broker = EmbeddedBroker(place, port or _port_of(settings.bootstrap))
+    stop = threading.Event()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: stop.set())
+    with broker:
+        click.echo(f"broker ready at {broker.bootstrap}, data in {place} (Ctrl-C stops it)")
+        if settings.bootstrap != broker.bootstrap:
+            click.echo(f"for the other commands: export BARSTREAM_BOOTSTRAP={broker.bootstrap}")
+        while not stop.wait(0.5):
+            broker.check()
+    click.echo("broker stopped")
+
+
+def _port_of(bootstrap: str) -> int:
+    host, _, port = bootstrap.split(",", maxsplit=1)[0].rpartition(":")
+    return int(port) if host in _LOCAL else _DEFAULT_PORT
