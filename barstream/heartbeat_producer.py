@@ -67,8 +67,8 @@ class Barriers:
         await self._consumer.end_offsets([TopicPartition(self._topic, 0)])
 
     async def stop(self) -> None:
-        """Disconnect."""
-        await self._consumer.stop()
+        """Disconnect within a deadline."""
+        await _within(CLOSE_WITHIN_S, self._consumer.stop())
 
     async def read(self, partitions: Iterable[int]) -> dict[int, int]:
         """End offset, exclusive, of each of ``partitions`` that the topic has.

@@ -25,6 +25,7 @@ class HeartbeatReport:
     last_sent_us: int | None = None
     """Own clock at the last acknowledged round."""
     planned: int = 0
+    """Due by the last plan and not acknowledged since."""
     remaining: int = 0
     """Due, but left for later rounds of a catch-up."""
     sent_total: int = 0
@@ -61,6 +62,7 @@ class HeartbeatReport:
         """A round was acknowledged."""
         self.last_sent_us = at_us
         self.sent_total += count
+        self.planned = max(0, self.planned - count)
         self.early += early
 
     def compare_clocks(self, before_us: int, after_us: int, appended: Iterable[Appended]) -> bool:

@@ -147,6 +147,12 @@ def due_minutes(row: SeriesSeen) -> list[int]:
     return list(range(row.closed_until_us, newest + MINUTE_US, MINUTE_US))
 
 
+def caught_up(sender: HeartbeatSender) -> bool:
+    """It leads, and everything that was due at its last plan is acknowledged."""
+    report = sender.report
+    return report.leader and report.planned == report.remaining == 0
+
+
 def leading() -> LeadershipFlag:
     flag = LeadershipFlag()
     flag.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from barstream.core.universe import SeriesSeen
 from tests.integration.heartbeat_bench import (
     RULES,
     Town,
+    caught_up,
     due_minutes,
     eventually,
     leading,
@@ -78,7 +80,7 @@ def test_a_rightful_leader_fenced_by_a_frozen_one_comes_back(kafka: Any) -> None
                 zombie_flag.clear()
                 await eventually(lambda: rightful.report.leader)
                 row = live_row("B", 1)
-                await eventually(lambda: rightful.report.planned == 0)
+                await eventually(lambda: caught_up(rightful))
                 assert not zombie.report.leader
         assert set(due_minutes(row)) <= set(minutes_of(await town.beats_committed(), "B"))
 
@@ -94,7 +96,7 @@ def test_a_new_leader_goes_on_where_the_last_one_stopped(kafka: Any) -> None:
         for _ in range(2):  # the universe still says that nothing of it is closed
             sender = town.sender(rows, leading())
             async with running(sender):
-                await eventually(lambda s=sender: s.report.leader and s.report.planned == 0)  # type: ignore[misc]
+                await eventually(partial(caught_up, sender))
         beats = await town.beats_committed()
         assert total <= len(beats) <= total + len(rows)  # a minute may have come due meanwhile
         for row in rows:
@@ -154,7 +156,7 @@ def test_after_an_outage_the_sender_holds_back_then_catches_up_without_a_hole(
             thawed_us = system_clock_us()
             await town.append(town.ticks, 1, [b"buffered"] * 7)
             await eventually(lambda: sender.report.holding, 30)
-            await eventually(lambda: sender.report.leader and sender.report.planned == 0, 30)
+            await eventually(lambda: caught_up(sender), 30)
         beats = await town.beats_committed()
         assert minutes_of(beats, "B")[: len(due_minutes(row))] == due_minutes(row)
         of_b = [beat for beat in beats if beat.record.symbol == "B"]
@@ -176,7 +178,7 @@ def test_killing_the_broker_in_a_catch_up_leaves_no_hole(new_kafka: Callable[...
         async with running(sender):
             await eventually(lambda: sender.report.sent_total >= 800)
             await asyncio.to_thread(kafka.restart)
-            await eventually(lambda: sender.report.leader and sender.report.planned == 0, 60)
+            await eventually(lambda: caught_up(sender), 60)
         beats = await town.beats_committed()
         newest = floor_minute(system_clock_us()) - 3 * MINUTE_US
         for row in rows:
