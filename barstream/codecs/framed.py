@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from barstream.core.reasons import Reason
 
 _head: Final[Any] = itemgetter(slice(0, HEADER_BYTES))
 _UNKNOWN_REMEMBERED: Final = 100_000
+_UNKNOWN_FOR_S: Final = 60.0
 
 
 def frame(schema_id: int, body: bytes) -> bytes:
@@ -29,24 +31,35 @@ class FramedReader:
     """Reads framed values; one reader for each schema id."""
 
     def __init__(
-        self, settings: TickSettings, registry: SchemaRegistry, names: SeriesNames
+        self,
+        settings: TickSettings,
+        registry: SchemaRegistry,
+        names: SeriesNames,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._settings = settings
         self._registry = registry
         self._names = names
         self._readers: dict[int, SchemaReader] = {}
         #: Ids whose records are undecodable, and why.
         self._unusable: dict[int, str] = {}
+        #: Ids the registry does not have, and when it said so.  Random bytes look like any id,
+        #: so they are remembered; but a registry may lag behind a producer, so not for ever.
+        self._unknown: dict[int, float] = {}
 
     def missing(self, values: Sequence[bytes | None]) -> set[int]:
         """Ids in ``values`` that nothing is known of."""
-        heads = map(_schema_id, _heads(values))
+        ids = set(map(_schema_id, _heads(values))) - {None} - self._readers.keys()
+        if not ids:
+            return set()
+        stale_s = self._clock() - _UNKNOWN_FOR_S
         return {
             schema_id
-            for schema_id in heads
+            for schema_id in ids
             if schema_id is not None
-            and schema_id not in self._readers
             and schema_id not in self._unusable
+            and self._unknown.get(schema_id, stale_s) <= stale_s
         }
 
     async def fetch(self, schema_ids: set[int]) -> None:
@@ -57,10 +70,9 @@ class FramedReader:
         """
         for schema_id, schema in (await self._registry.schemas(schema_ids)).items():
             if schema is None:
-                # Random bytes can look like any id, so these are not kept for ever.
-                if len(self._unusable) >= _UNKNOWN_REMEMBERED:
-                    self._unusable.clear()
-                self._unusable[schema_id] = f"the registry has no schema {schema_id}"
+                if len(self._unknown) >= _UNKNOWN_REMEMBERED:
+                    self._unknown.clear()
+                self._unknown[schema_id] = self._clock()
                 continue
             try:
                 self._readers[schema_id] = self._reader(schema.parse(), f"schema {schema_id}")
@@ -88,9 +100,9 @@ class FramedReader:
         """
         heads = _heads(values)
         if len(heads) == 1:
-            reader = self._readers.get(_schema_id(next(iter(heads))) or 0)
-            if reader is not None and _schema_id(next(iter(heads))) is not None:
-                return reader.read(values)
+            only = _schema_id(next(iter(heads)))
+            if only is not None and only in self._readers:
+                return self._readers[only].read(values)
         whole = Part.blank(len(values))
         groups: dict[bytes | None, list[int]] = {}
         for at, value in enumerate(values):
@@ -103,11 +115,14 @@ class FramedReader:
                 found = "null" if head is None else repr(head)
                 detail = f"a header of magic 0 and four bytes schema id is required, found {found}"
                 whole.verdicts.refuse(at_group, Reason.UNDECODABLE, detail)
-            elif schema_id in self._unusable:
-                whole.verdicts.refuse(at_group, Reason.UNDECODABLE, self._unusable[schema_id])
             elif schema_id in self._readers:
                 group = [values[at] for at in positions]
                 whole.put(at_group, self._readers[schema_id].read(group))
+            elif schema_id in self._unusable:
+                whole.verdicts.refuse(at_group, Reason.UNDECODABLE, self._unusable[schema_id])
+            elif schema_id in self._unknown:
+                detail = f"the registry has no schema {schema_id}"
+                whole.verdicts.refuse(at_group, Reason.UNDECODABLE, detail)
             else:
                 raise RegistryError(
                     f"schema {schema_id} is required to decode a batch and was not fetched: await "

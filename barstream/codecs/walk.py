@@ -17,6 +17,8 @@ Reader = Callable[[bytes, int], tuple[Any, int]]
 _FLOAT: Final = struct.Struct("<f")
 _DOUBLE: Final = struct.Struct("<d")
 _VARINT_BYTES: Final = 10
+#: Items that take no bytes (nulls) could be claimed without end.
+_EMPTY_ITEMS: Final = 1_000
 _MASK: Final = (1 << 64) - 1
 
 
@@ -146,8 +148,7 @@ def _blocks(node: Node) -> Reader:
             if count < 0:  # a block that states its size in bytes
                 count = -count
                 _, at = read_varint(body, at)
-            # Items of no bytes at all could be claimed without end.
-            if count > len(body) - at:
+            if count > len(body) - at + _EMPTY_ITEMS:
                 raise MalformedError(f"{count} items in {len(body) - at} bytes at byte {at}")
             for _ in range(count):
                 if keyed:
