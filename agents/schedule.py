@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from barstream.kafka import client_options
 from croniter import croniter
 from mode import Service
 
 from barstream.config import Settings
 from barstream.core.schedule import AlwaysOpenIndex, MarketScheduleProvider, Series
 from barstream.core.time import SECOND_US, datetime_from_us, iso_from_us, us_from_datetime
+from barstream.kafka import client_options
 from barstream.reader import TopicReader
 from barstream.schedule_loading import schedule_topic
 from tables.schedule import ScheduleRows

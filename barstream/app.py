@@ -35,7 +35,7 @@ class Assignments(Protocol):
         ...
 
 
-class BarstreamApp(faust.App):  # type: ignore[misc]
+class BarstreamApp(faust.App):
     """A Faust app that restores in bulk and reads on from its own position rows.
 
     Attributes:
@@ -116,10 +116,14 @@ async def _maybe(result: Awaitable[None] | None) -> None:
         await result
 
 
-def make_app(settings: Settings) -> BarstreamApp:
-    """The app of ``settings``, without tables and agents."""
-    kafka, web = settings.kafka, settings.web
-    canonical = web.advertise_url or f"http://{web.host}:{web.port}"
+def make_app(settings: Settings, web_options: Mapping[str, Any]) -> BarstreamApp:
+    """The app of ``settings``, without tables and agents.
+
+    Args:
+        settings: what is in force.
+        web_options: how its web server listens, see `barstream.web.serve.app_options`.
+    """
+    kafka = settings.kafka
     return BarstreamApp(
         settings.app_id,
         broker=[URL(f"kafka://{server}") for server in settings.bootstrap.split(",")],
@@ -148,10 +152,7 @@ def make_app(settings: Settings) -> BarstreamApp:
         key_serializer="raw",
         value_serializer="raw",
         web_enabled=True,
-        web_host=web.host,
-        web_bind=web.host,
-        web_port=web.port,
-        canonical_url=canonical,
+        **web_options,
     )
 
 

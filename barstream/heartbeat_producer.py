@@ -192,10 +192,7 @@ class LeaderProducer:
             # An open transaction would hold up the readers of hb_1m until it times out.
             await _within(CLOSE_WITHIN_S, self._producer.abort_transaction())
         await _within(CLOSE_WITHIN_S, self._producer.stop())
-        # aiokafka tells of being fenced a second time in a future that nobody awaits.
-        told = self._producer._txn_manager._transaction_waiter
-        if told is not None and told.done() and not told.cancelled():
-            told.exception()
+        _hear_out(self._producer)
 
 
 class LoaderHeartbeats:
@@ -251,6 +248,20 @@ class LoaderHeartbeats:
         rows = encode_rows(due, barriers, self._clock_us(), self._source)
         appended = await send_rows(self._producer, self._topic, rows)
         return sum(part.count for part in appended.values())
+
+
+def _hear_out(producer: AIOKafkaProducer) -> None:
+    """Take the exceptions that aiokafka leaves in futures of its own.
+
+    A fenced producer puts its error, which we have seen, into futures nobody can await; each
+    would be logged with a traceback when it is collected.
+    """
+    waiting = [producer._txn_manager._transaction_waiter]
+    for batches in producer._message_accumulator._batches.values():
+        waiting.extend(batch._drain_waiter for batch in batches)
+    for future in waiting:
+        if future is not None and future.done() and not future.cancelled():
+            future.exception()
 
 
 async def _within(seconds: float, closing: Awaitable[None]) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import faust
 from faust.types import TP
@@ -35,7 +35,7 @@ from barstream.metrics import Metrics
 from barstream.reader import TopicReader
 from barstream.topics import TopicNames
 from barstream.web.reporting import Reporting
-from barstream.web.serve import register
+from barstream.web.serve import app_options, register
 from barstream.web.worker_reads import WorkerReads
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 _STOP_WITHIN_S: Final = 30.0
 
 
-class Preparation(Service):  # type: ignore[misc]
+class Preparation(Service):
     """What must be known before the first tick is judged: schedule, universe, tick schemas."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Worker:
         self.provider = MarketScheduleProvider()
         self.universe = Universe()
         self.flag = LeadershipFlag()
-        self.app: BarstreamApp = make_app(settings)
+        self.app: BarstreamApp = make_app(settings, app_options(settings.web))
         self.schedule = ScheduleService(settings, self.provider)
         self.decoder = TickDecoder(
             settings.ticks, max_future_skew_us=settings.bars.max_future_skew_us
@@ -135,8 +135,8 @@ class Worker:
                 self.options,
             ),
             {
-                outputs.series: lambda: self.app.tables["series"].data,
-                outputs.finals: lambda: self.app.tables["rate_1m_final"].data,
+                outputs.series: lambda: cast("Any", self.app.tables["series"]).data,
+                outputs.finals: lambda: cast("Any", self.app.tables["rate_1m_final"]).data,
             },
             self.decoder,
             self.provider,
@@ -190,7 +190,7 @@ class Worker:
         asyncio.get_running_loop().create_task(self.app.crash(error))
 
     def run(self, loglevel: str = "info") -> int:
-        """Run until stopped by a signal or an error.
+        """Run until stopped by a signal or an error; Faust always ends with SystemExit.
 
         Returns:
             0 after a signal, 1 after an error (see ``app.failure``).
@@ -200,10 +200,7 @@ class Worker:
         try:
             worker.execute_from_commandline()
         except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else 1
-        else:  # pragma: no cover - Faust always leaves by SystemExit
-            code = 0
-        return 1 if self.app.failure is not None else code
+            return 1 if self.app.failure is not None or ended.code else 0
 
 
 def _limit_shutdown(*_: Any, **__: Any) -> None:

@@ -46,8 +46,8 @@ def command(
     start: str | None,
     end: str | None,
     limit: int | None,
-    follow: bool,  # noqa: FBT001 - a flag
-    as_json: bool,  # noqa: FBT001 - a flag
+    follow: bool,
+    as_json: bool,
     url: str | None,
 ) -> None:
     """Print the bars of a series: the latest, or those between --from and --to.

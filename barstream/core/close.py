@@ -76,7 +76,7 @@ def close_series(
 def _fill(
     series: SeriesState, start_us: int, until_us: int, close_offset: int, out: Closed
 ) -> None:
-    """Synthetic finals for the in-session minutes in [start_us, until_us), none of them with ticks."""
+    """Synthetic finals for the in-session minutes in [start_us, until_us), none with ticks."""
     schedule = series.schedule
     price = series.previous_close
     start_us = max(start_us, series.fill_from_us)

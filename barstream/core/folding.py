@@ -41,7 +41,19 @@ def merge_bars(partition: PartitionState, ticks: Ticks) -> None:
         np.maximum.reduceat(offset, start).tolist(),
         strict=True,
     )
-    for at, bucket_us, open_, open_us, open_at, high, low, close, close_us, close_at, *rest in columns:
+    for (
+        at,
+        bucket_us,
+        open_,
+        open_us,
+        open_at,
+        high,
+        low,
+        close,
+        close_us,
+        close_at,
+        *rest,
+    ) in columns:
         series = partition.series[at]
         session = partition.session_at(series, open_us)
         part = PartialBar(

@@ -147,7 +147,8 @@ class PartitionState:
 
     def rejoin_schedule(self, state: SeriesState) -> None:
         """Look the series up in the schedule again."""
-        found = self._index.for_series(state.broker, state.symbol) if self._index else None
+        index = self._index  # an index may be empty and yet open always, so no truth test
+        found = None if index is None else index.for_series(state.broker, state.symbol)
         state.schedule, state.session = found, None
         # an empty window: the next tick looks its session up
         self.session_open_us[state.slot] = FOREVER_US
@@ -155,7 +156,7 @@ class PartitionState:
         self.saw_trading_date(state, state.last_trading_date)
 
     def saw_trading_date(self, state: SeriesState, trading_date: int | None) -> None:
-        """The latest accepted tick belongs to ``trading_date``: when does the series fall asleep?"""
+        """The latest accepted tick is of ``trading_date``: when will the series fall asleep?"""
         state.last_trading_date = trading_date
         if trading_date is None or state.schedule is None:
             state.asleep_us = FOREVER_US

@@ -13,8 +13,8 @@ from barstream.core.bars import Bar
 from barstream.engine.local import LocalPartition
 from barstream.engine.partition import PartitionEngine, Pending
 from barstream.engine.rows import Flush, OutputTopics, build_flush
-from barstream.engine.transaction import PartitionProducer
 from barstream.engine.tally import Tally
+from barstream.engine.transaction import PartitionProducer
 
 #: Between two flushes lies at least so many times what the last one took.
 _REST: Final = 4.0

@@ -17,8 +17,8 @@ from barstream.core.apply import Applied, apply_ticks
 from barstream.core.bars import Bar
 from barstream.core.close import Closed, close_series
 from barstream.core.reasons import Reason
-from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules, SeriesState
 from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules, SeriesState
 from barstream.core.ticks import Ticks
 from barstream.core.time import MINUTE_US
 from barstream.engine.errors import LostChunk

@@ -166,7 +166,10 @@ class Partitions:
                 publish_off_session=settings.publish_off_session,
             )
             self._restore_state(
-                engine, tables[partition][settings.outputs.series], ticks[partition], beats[partition]
+                engine,
+                tables[partition][settings.outputs.series],
+                ticks[partition],
+                beats[partition],
             )
             owned = OwnedPartition(
                 engine,
@@ -183,9 +186,9 @@ class Partitions:
         self, engine: PartitionEngine, rows: LocalPartition, ticks: Extent, beats: Extent
     ) -> None:
         engine.state.use_schedule(self._provider.index)
-        for key, value in rows.items():
+        for key, row in rows.items():
             if key != POSITION_KEY:
-                restore_series(engine.state, value)
+                restore_series(engine.state, row)
         engine.restored()
         position, beat = ticks.begin, beats.begin
         if (value := rows.get(POSITION_KEY)) is not None:

@@ -15,8 +15,11 @@ from barstream.core.state import PartitionState
 from barstream.core.universe import SeriesSeen
 from barstream.engine.partition import Pending, RejectedTick
 
-
 _LARGEST_VALUE: Final = 900_000
+
+
+#: Shared, because the producer takes nothing but a list and most rows have no headers.
+_NO_HEADERS: Final[list[tuple[str, bytes]]] = []
 
 
 class Row(NamedTuple):
@@ -24,7 +27,7 @@ class Row(NamedTuple):
 
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: list[tuple[str, bytes]] = _NO_HEADERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class OutputTopics:
 
 @dataclass(slots=True)
 class Flush:
-    """One transaction: rows by (topic, partition); topics that are tables are written locally too."""
+    """One transaction: rows by (topic, partition), in order."""
 
     rows: dict[tuple[str, int], list[Row]] = field(default_factory=dict)
 
@@ -147,13 +150,13 @@ def _rejected_row(tick: RejectedTick, topic: str, partition: int) -> Row:
     return Row(
         tick.key,
         value,
-        (
+        [
             ("reason", tick.reason.encode()),
             ("detail", tick.detail.encode()),
             ("topic", topic.encode()),
             ("partition", b"%d" % partition),
             ("offset", b"%d" % tick.offset),
-        ),
+        ],
     )
 
 

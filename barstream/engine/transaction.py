@@ -49,7 +49,9 @@ class PartitionProducer:
         """Close the connection."""
         await self._producer.stop()
 
-    async def write(self, rows: Mapping[tuple[str, int], Sequence[Row]]) -> dict[tuple[str, int], int]:
+    async def write(
+        self, rows: Mapping[tuple[str, int], Sequence[Row]]
+    ) -> dict[tuple[str, int], int]:
         """Write ``rows`` by (topic, partition) in one transaction.
 
         Returns:
@@ -62,9 +64,7 @@ class PartitionProducer:
         try:
             async with asyncio.timeout(self._deadline_s):
                 async with self._producer.transaction():
-                    sent = {
-                        place: await self._send(*place, some) for place, some in rows.items()
-                    }
+                    sent = {place: await self._send(*place, some) for place, some in rows.items()}
                     return {place: await _last_offset(parts) for place, parts in sent.items()}
         except TimeoutError as error:
             raise FlushStalled(

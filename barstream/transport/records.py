@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
-import aiokafka.consumer.fetcher as fetcher
 import numpy as np
+from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import ConsumerRecord
 from numpy.typing import NDArray
@@ -86,6 +86,8 @@ class _Columns:
 
 class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """Unpacks the topics of `ColumnarTopics` in columns and all others as aiokafka does."""
+
+    next_fetch_offset: int
 
     def _unpack_records(self) -> Iterator[ConsumerRecord[bytes, Any]]:
         wanted = self._value_deserializer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from faust.types import TP
 
@@ -83,7 +83,7 @@ class Reporting:
 
     def url_of(self, partition: int) -> str | None:
         """Base URL of the worker that holds a tick partition, as the group's leader knows it."""
-        distribution = self._app.assignor.external_topic_distribution
+        distribution = cast("Any", self._app.assignor).external_topic_distribution
         for url, topics in distribution.items():
             if partition in topics.get(self._ticks_topic, ()):
                 return str(url)
@@ -99,7 +99,7 @@ class Reporting:
                 if topic == self._ticks_topic
                 else owned.engine.waiting.resume_offset
             )
-            if end is not None and position is not None:
+            if position is not None and end:
                 lags[partition] = max(0, end - position)
         return lags
 

@@ -38,7 +38,14 @@ class WorkerReads:
         self._reporting = reporting
 
     def bars(
-        self, broker: str, symbol: str, from_us: int, to_us: int, limit: int, descending: bool
+        self,
+        broker: str,
+        symbol: str,
+        from_us: int,
+        to_us: int,
+        limit: int,
+        *,
+        descending: bool,
     ) -> Sequence[Bar]:
         owned = self._holder(broker, symbol)
         if owned is None:
@@ -61,9 +68,7 @@ class WorkerReads:
                 found.setdefault(bar.bucket_start_us, _as_live(bar))
         for bar in self.live(broker, symbol):
             found.setdefault(bar.bucket_start_us, bar)
-        chosen = sorted(
-            (start for start in found if from_us <= start < to_us), reverse=descending
-        )
+        chosen = sorted((start for start in found if from_us <= start < to_us), reverse=descending)
         return [found[start] for start in chosen[:limit]]
 
     def live(self, broker: str, symbol: str) -> Sequence[Bar]:
@@ -104,7 +109,9 @@ class WorkerReads:
         if row is None:
             return Owner(None, False)
         return Owner(
-            row.partition, row.partition in self._partitions.owned, self._reporting.url_of(row.partition)
+            row.partition,
+            row.partition in self._partitions.owned,
+            self._reporting.url_of(row.partition),
         )
 
     def schedule(

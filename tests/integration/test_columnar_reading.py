@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def test_aborted_and_control_records_are_no_values_but_move_the_position(
         assert _seen(chunks) == [(0, b"a"), (1, b"b"), (2, b"c"), (6, b"good"), (8, b"z")]
         assert chunks[0].start == 0
         assert chunks[-1].next_offset == 9
-        for before, after in zip(chunks, chunks[1:], strict=False):
+        for before, after in pairwise(chunks):
             assert before.next_offset == after.start
 
     asyncio.run(run())

@@ -87,11 +87,11 @@ class PlainSeries:
             minute = self.closed_until
             if minute in self.ticks:
                 self.final(minute, close_offset)
-            elif (row := self.session_of_minute(minute)) is None:
-                pass
-            elif self.fill_from is not None and minute < self.fill_from:
-                pass
-            elif asleep is not None and minute >= asleep:
+            elif (
+                (row := self.session_of_minute(minute)) is None
+                or (self.fill_from or 0) > minute
+                or (asleep is not None and minute >= asleep)
+            ):
                 pass
             elif self.last_close is None:
                 self.unpriced += 1

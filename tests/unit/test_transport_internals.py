@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 
 import aiokafka
-import aiokafka.consumer.fetcher as fetcher
 import faust
+from aiokafka.consumer import fetcher
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
 

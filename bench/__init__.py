@@ -1,0 +1,1 @@
+"""Measurements, committed so that anyone can repeat them; see bench/README.md."""

@@ -1,0 +1,1 @@
+"""The same bars made another way, for the ratio."""
