@@ -75,10 +75,21 @@ async def recover(
             TopicPartition(topic, number)
             for number in sorted(consumer.partitions_for_topic(topic) or ())
         ]
-        spans = await _spans(consumer, partitions, now_us, windows)
-        for tp, ranges in spans.items():
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+        begins: dict[TopicPartition, int] = await consumer.beginning_offsets(partitions)
+        filled = [tp for tp in partitions if begins[tp] < ends[tp]]
+        newest = await _newest_times(consumer, filled, now_us)
+        spans = await _spans(consumer, filled, windows, ends)
+        for tp in filled:
             consumer.assign([tp])
-            for start, end in ranges:
+            end, back_us, found = ends[tp], RECENT_US, 0
+            # A leader with a wrong clock leaves nothing but aborted records: look further back.
+            while not found and end > begins[tp]:
+                starts = await _offsets_at(consumer, {tp: newest.get(tp, 0) - back_us}, ends)
+                start = min(starts[tp], end)
+                found = await _read(consumer, tp, start, end, recovered, rules)
+                end, back_us = start, 4 * back_us
+            for start, end in spans[tp]:
                 await _read(consumer, tp, start, end, recovered, rules)
     finally:
         await consumer.stop()
@@ -88,24 +99,18 @@ async def recover(
 async def _spans(
     consumer: AIOKafkaConsumer,
     partitions: Sequence[TopicPartition],
-    now_us: int,
     windows: Sequence[tuple[int, int]],
+    ends: Mapping[TopicPartition, int],
 ) -> dict[TopicPartition, list[tuple[int, int]]]:
-    """Offset ranges to read, half-open and disjoint."""
-    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-    begins: dict[TopicPartition, int] = await consumer.beginning_offsets(partitions)
-    filled = [tp for tp in partitions if begins[tp] < ends[tp]]
-    found: dict[TopicPartition, list[tuple[int, int]]] = {tp: [] for tp in filled}
-    newest = await _newest_times(consumer, filled, now_us)
-    recent = await _offsets_at(consumer, {tp: us - RECENT_US for tp, us in newest.items()}, ends)
-    for tp in filled:
-        found[tp].append((recent.get(tp, begins[tp]), ends[tp]))
+    """Offset ranges, half-open, of the spans of time in ``windows``."""
+    found: dict[TopicPartition, list[tuple[int, int]]] = {tp: [] for tp in partitions}
     for from_us, to_us in windows:
-        starts = await _offsets_at(consumer, dict.fromkeys(filled, from_us), ends)
-        stops = await _offsets_at(consumer, dict.fromkeys(filled, to_us), ends)
-        for tp in filled:
-            found[tp].append((starts[tp], stops[tp]))
-    return {tp: list(_merged(ranges)) for tp, ranges in found.items()}
+        starts = await _offsets_at(consumer, dict.fromkeys(partitions, from_us), ends)
+        stops = await _offsets_at(consumer, dict.fromkeys(partitions, to_us), ends)
+        for tp in partitions:
+            if starts[tp] < stops[tp]:
+                found[tp].append((starts[tp], stops[tp]))
+    return found
 
 
 async def _newest_times(
@@ -152,19 +157,6 @@ async def _offsets_at(
     }
 
 
-def _merged(ranges: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int]]:
-    last: tuple[int, int] | None = None
-    for start, end in sorted(pair for pair in ranges if pair[0] < pair[1]):
-        if last is not None and start <= last[1]:
-            last = last[0], max(last[1], end)
-            continue
-        if last is not None:
-            yield last
-        last = start, end
-    if last is not None:
-        yield last
-
-
 async def _read(
     consumer: AIOKafkaConsumer,
     tp: TopicPartition,
@@ -172,12 +164,18 @@ async def _read(
     end: int,
     into: Recovered,
     rules: HeartbeatRules,
-) -> None:
+) -> int:
+    """Read ``[start, end)``; how many committed records were there."""
+    count = 0
     consumer.seek(tp, start)
     # By position: the last records of a range may be commit markers or aborted ones.
     while await consumer.position(tp) < end:
         batches = await consumer.getmany(tp, timeout_ms=100, max_records=_READ_AT_ONCE)
         for record in batches.get(tp, ()):
+            if record.offset >= end:
+                break
+            count += 1
             if record.key is not None and record.value is not None:
                 into.take(record.key, record.timestamp * 1000, rules)
         await asyncio.sleep(0)
+    return count

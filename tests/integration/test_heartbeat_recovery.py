@@ -26,10 +26,15 @@ def beat(symbol: str, minute_us: int, source: str = "planner") -> HeartbeatRecor
 async def put(
     town: Town, partition: int, records: list[tuple[HeartbeatRecord, int]], *, commit: bool = True
 ) -> None:
-    """Records with their append times, in one transaction."""
-    producer = AIOKafkaProducer(**town.options, transactional_id=f"{town.name}-put")
+    """Records with their append times; aborted ones if not ``commit``.
+
+    Committed ones without a transaction: its marker would carry the time of today.
+    """
+    name = {} if commit else {"transactional_id": f"{town.name}-put"}
+    producer = AIOKafkaProducer(**town.options, **name)
     await producer.start()
-    await producer.begin_transaction()
+    if not commit:
+        await producer.begin_transaction()
     for record, at_us in records:
         await producer.send_and_wait(
             town.beats,
@@ -38,7 +43,8 @@ async def put(
             partition=partition,
             timestamp_ms=at_us // 1000,
         )
-    await (producer.commit_transaction() if commit else producer.abort_transaction())
+    if not commit:
+        await producer.abort_transaction()
     await producer.stop()
 
 
@@ -92,6 +98,20 @@ def test_aborted_heartbeats_and_markers_at_the_end_are_passed_over(kafka: Any) -
         await put(town, 0, [(beat("A", last), on_time(last))])
         later = last + MINUTE_US
         await put(town, 0, [(beat("A", later), on_time(later))], commit=False)
+        recovered = await recover(town.options, town.beats, system_clock_us(), [], RULES)
+        assert recovered.marks == {("DEMO", "A"): last}
+
+    asyncio.run(scene())
+
+
+def test_an_hour_of_nothing_but_aborted_heartbeats_is_looked_behind(kafka: Any) -> None:
+    async def scene() -> None:
+        town = Town(kafka.bootstrap)
+        await town.create(append_time=False)
+        last = floor_minute(system_clock_us()) - HOUR_US
+        await put(town, 0, [(beat("A", last), on_time(last))])
+        for k in range(last + MINUTE_US, last + HOUR_US, 20 * MINUTE_US):
+            await put(town, 0, [(beat("A", k), on_time(k))], commit=False)
         recovered = await recover(town.options, town.beats, system_clock_us(), [], RULES)
         assert recovered.marks == {("DEMO", "A"): last}
 
