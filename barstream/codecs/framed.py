@@ -68,10 +68,10 @@ class FramedReader:
         Raises:
             RegistryError: the registry does not answer.
         """
+        if len(self._unknown) + len(schema_ids) > _UNKNOWN_REMEMBERED:
+            self._unknown.clear()
         for schema_id, schema in (await self._registry.schemas(schema_ids)).items():
             if schema is None:
-                if len(self._unknown) >= _UNKNOWN_REMEMBERED:
-                    self._unknown.clear()
                 self._unknown[schema_id] = self._clock()
                 continue
             try:

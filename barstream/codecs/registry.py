@@ -81,7 +81,12 @@ class SchemaRegistry:
                     found = await self._get(session, f"/schemas/ids/{schema_id}")
                     return None if found is None else await self._schema(session, found)
 
-            return dict(zip(ids, await asyncio.gather(*map(one, ids)), strict=True))
+            asked = [asyncio.create_task(one(schema_id)) for schema_id in ids]
+            try:
+                return dict(zip(ids, await asyncio.gather(*asked), strict=True))
+            finally:
+                for task in asked:  # one failed: the others must not outlive the session
+                    task.cancel()
 
     async def latest(self, subject: str) -> tuple[int, RegisteredSchema] | None:
         """Id and schema of the latest version of ``subject``, None when there is none.
