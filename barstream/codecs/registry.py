@@ -7,6 +7,7 @@ batch is being decoded.
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -58,11 +59,10 @@ class SchemaRegistry:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._auth = (
-            None
-            if parts.username is None
-            else aiohttp.BasicAuth(unquote(parts.username), unquote(parts.password or ""))
-        )
+        self._headers = {"Accept": f"{_CONTENT_TYPE}, */*;q=0.5"}
+        if parts.username is not None:
+            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._headers["Authorization"] = f"Basic {b64encode(user.encode()).decode()}"
         host = parts.netloc.rpartition("@")[2]
         self._url = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 
@@ -115,9 +115,7 @@ class SchemaRegistry:
         return int(found["id"])
 
     def _session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            timeout=_TIMEOUT, auth=self._auth, headers={"Accept": f"{_CONTENT_TYPE}, */*;q=0.5"}
-        )
+        return aiohttp.ClientSession(timeout=_TIMEOUT, headers=self._headers)
 
     async def _schema(
         self, session: aiohttp.ClientSession, found: dict[str, Any]
