@@ -42,6 +42,7 @@ class FramedReader:
         self._registry = registry
         self._names = names
         self._readers: dict[int, SchemaReader] = {}
+        self._looked_at: tuple[Sequence[bytes | None], set[bytes | None]] | None = None
         #: Ids whose records are undecodable, and why.
         self._unusable: dict[int, str] = {}
         #: Ids the registry does not have, and when it said so.  Random bytes look like any id,
@@ -50,7 +51,9 @@ class FramedReader:
 
     def missing(self, values: Sequence[bytes | None]) -> set[int]:
         """Ids in ``values`` that nothing is known of."""
-        ids = set(map(_schema_id, _heads(values))) - {None} - self._readers.keys()
+        heads = _heads(values)
+        self._looked_at = (values, heads)
+        ids = set(map(_schema_id, heads)) - {None} - self._readers.keys()
         if not ids:
             return set()
         stale_s = self._clock() - _UNKNOWN_FOR_S
@@ -98,7 +101,9 @@ class FramedReader:
         Raises:
             RegistryError: a schema was not fetched before.
         """
-        heads = _heads(values)
+        looked_at, self._looked_at = self._looked_at, None
+        # Nearly always `missing` has just been asked about the same list.
+        heads = looked_at[1] if looked_at and looked_at[0] is values else _heads(values)
         if len(heads) == 1:
             only = _schema_id(next(iter(heads)))
             if only is not None and only in self._readers:

@@ -79,6 +79,7 @@ class JsonReader:
 
 def _objects(values: Sequence[bytes | None], verdicts: Verdicts) -> list[Any]:
     loads, objects = orjson.loads, []
+    wrong: dict[int, str] = {}
     for at, value in enumerate(values):
         found: Any = None
         detail = "a value is required, found null"
@@ -89,9 +90,10 @@ def _objects(values: Sequence[bytes | None], verdicts: Verdicts) -> list[Any]:
             except ValueError as error:
                 detail = f"not JSON: {error}"
         if type(found) is not dict:
-            verdicts.refuse(np.array([at], np.intp), Reason.UNDECODABLE, detail)
+            wrong[at] = detail
             found = {}
         objects.append(found)
+    verdicts.refuse_each(wrong, Reason.UNDECODABLE)
     return objects
 
 

@@ -111,14 +111,15 @@ class SchemaReader:
     def _walk_into(self, whole: Part, at: NDArray[np.intp], bodies: list[bytes]) -> None:
         records: list[dict[str, Any]] = []
         kept: list[int] = []
+        wrong: dict[int, str] = {}
         for position, body in zip(at.tolist(), bodies, strict=True):
             try:
                 records.append(read_body(self._body, body, self._skip))
             except MalformedError as error:
-                where = np.array([position], np.intp)
-                whole.verdicts.refuse(where, Reason.UNDECODABLE, str(error))
+                wrong[position] = str(error)
             else:
                 kept.append(position)
+        whole.verdicts.refuse_each(wrong, Reason.UNDECODABLE)
         if records:
             part = convert(self._mapping, _Walked(records), Verdicts(len(records)), self._names)
             whole.put(np.array(kept, np.intp), part)

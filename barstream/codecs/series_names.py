@@ -11,7 +11,9 @@ from barstream.codecs.verdicts import Verdicts
 from barstream.core.keys import normalise
 from barstream.core.reasons import Reason
 
+#: Together they bound the memory that names made up by a hostile producer can take.
 _REMEMBERED: Final = 100_000
+_REMEMBERED_BYTES: Final = 256
 _UNUSED: Final = -1
 
 
@@ -59,9 +61,11 @@ class SeriesNames:
     def _name(self, broker: bytes, symbol: bytes) -> tuple[str, str] | str:
         known = self._known.get((broker, symbol))
         if known is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            known = self._known[broker, symbol] = _normalise(broker, symbol)
+            known = _normalise(broker, symbol)
+            if len(broker) + len(symbol) <= _REMEMBERED_BYTES:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[broker, symbol] = known
         return known
 
 

@@ -127,7 +127,8 @@ class TickDecoder:
         Raises:
             RegistryError: a schema was not fetched before.
         """
-        part = self._reader.read(values)
+        # pyruhvro reads lists only
+        part = self._reader.read(values if isinstance(values, list) else list(values))
         late_us = record_ts_us + self._skew_us
         future = (part.time_us > late_us) & (record_ts_us >= 0)
         if future.any():

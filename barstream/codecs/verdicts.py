@@ -56,6 +56,10 @@ class Verdicts:
         else:
             self._detail.update(dict.fromkeys(at.tolist(), detail))
 
+    def refuse_each(self, details: dict[int, str], reason: Reason) -> None:
+        """Refuse the records at the positions in ``details``, each for its own words."""
+        self.refuse(np.fromiter(details, np.intp, len(details)), reason, details.__getitem__)
+
     @property
     def clean(self) -> bool:
         """Whether nothing was refused."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -287,3 +289,15 @@ def test_names_of_types_are_resolved_in_their_namespace(make: Any) -> None:
     decoder = make(schema, bid="bid.px", ask="ask.px")
     value = written(schema, bid={"px": 1.0}, ask={"px": 2.0}, last={"px": 9.0})
     assert decoded(decoder, value).price.tolist() == [1.5]
+
+
+def test_the_examples_of_the_manual_are_valid_settings(tmp_path: Path) -> None:
+    manual = (Path(__file__).parents[3] / "docs" / "ticks.md").read_text()
+    examples = re.findall(r"```toml\n(.*?)```", manual, re.DOTALL)
+    assert len(examples) == 3
+    (tmp_path / "quotes.avsc").write_text("{}")
+    for text in examples:
+        section = tomllib.loads(text)["ticks"]
+        if "schema_file" in section:
+            section["schema_file"] = tmp_path / section["schema_file"]
+        TickSettings(**section)
