@@ -250,7 +250,7 @@ class HeartbeatSender(Service):
             else:
                 self._reclaim_at_s = None
                 self.flag.reclaim()
-        if self._stale or not self.flag.on:
+        if self._stale:  # off now, or off and on again
             self._stale = False
             await self._close()
         if self.flag.on and self._producer is None:

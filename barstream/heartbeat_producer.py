@@ -116,6 +116,7 @@ async def send_rows(
             if batch.append(key=key, value=value, timestamp=None) is None:
                 batch.close()
                 sent.append(await producer.send_batch(batch, topic, partition=partition))
+                await asyncio.sleep(0)  # thousands of rows: the rest of the worker goes on
                 batch = producer.create_batch()
                 batch.append(key=key, value=value, timestamp=None)
         batch.close()  # an open batch would take in what others send

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from barstream.core.heartbeat_rules import HeartbeatRules
 from barstream.core.schedule import SeriesSchedule, session_minutes
-from barstream.core.time import MINUTE_US, floor_minute
+from barstream.core.time import DAY_US, MINUTE_US, floor_minute
 from barstream.core.universe import SeriesName, SeriesSeen, standing
 
 __all__ = [
@@ -190,9 +190,9 @@ def recovery_windows(
         if schedule is None or first is None:
             continue
         newest = rules.newest_due(row.broker, now_us)
-        ranges = list(due_ranges(row, schedule, first, newest, rules.inactive_after))
-        if ranges:
-            instants.add(rules.due_us(row.broker, ranges[-1][1] - MINUTE_US))
+        last = _last_due(row, schedule, first, newest, rules.inactive_after)
+        if last is not None:
+            instants.add(rules.due_us(row.broker, last))
     windows: list[tuple[int, int]] = []
     for instant in sorted(instants):
         if windows and instant <= windows[-1][1]:
@@ -200,6 +200,21 @@ def recovery_windows(
         else:
             windows.append((instant, instant + width_us))
     return windows
+
+
+def _last_due(
+    row: SeriesSeen, schedule: SeriesSchedule, first: int, newest: int, inactive_after: int
+) -> int | None:
+    # Looked for from the end, a day and then ever more: `first` may be years ago.
+    span_us = DAY_US
+    while True:
+        start = max(first, newest - span_us)
+        ranges = list(due_ranges(row, schedule, start, newest, inactive_after))
+        if ranges:
+            return ranges[-1][1] - MINUTE_US
+        if start <= first:
+            return None
+        span_us *= 4
 
 
 def _oldest(

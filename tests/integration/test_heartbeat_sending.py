@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaProducer
 
 from agents.heartbeats import system_clock_us
@@ -129,7 +131,33 @@ def test_a_leader_sends_nothing_while_the_group_is_rebalancing(kafka: Any) -> No
     asyncio.run(scene())
 
 
-def test_nothing_is_sent_before_schedule_and_topics_are_ready(kafka: Any) -> None:
+def test_what_was_appended_when_the_flag_goes_off_is_never_seen(kafka: Any) -> None:
+    # Asked at taking over, before sending, and last between appending and committing.
+    async def scene() -> None:
+        town = Town(kafka.bootstrap)
+        await town.create()
+        flag = leading()
+        asked: list[bool] = []
+
+        def rebalancing() -> bool:
+            asked.append(True)
+            if len(asked) == 3:
+                flag.clear()
+            return not flag.on
+
+        sender = town.sender([live_row("A", 0)], flag, rebalancing=rebalancing)
+        async with running(sender):
+            await eventually(lambda: len(asked) >= 3 and not sender.report.leader)
+        assert sender.report.sent_total == 0
+        assert await town.beats_committed() == []
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("schedule_first", [True, False])
+def test_nothing_is_sent_before_schedule_and_topics_are_ready(
+    kafka: Any, schedule_first: bool
+) -> None:
     async def scene() -> None:
         town = Town(kafka.bootstrap)  # no topics yet: to touch the broker would fail
         ready = [False]
@@ -140,10 +168,16 @@ def test_nothing_is_sent_before_schedule_and_topics_are_ready(kafka: Any) -> Non
             await asyncio.sleep(0.3)
             assert sender.report.errors == 0
             await town.create()
-            ready[0] = True
+            steps: list[Callable[[], None]] = [
+                lambda: ready.__setitem__(0, True),
+                lambda: provider.swap(MarketScheduleProvider.always_open().index),
+            ]
+            if schedule_first:
+                steps.reverse()
+            steps[0]()
             await asyncio.sleep(0.3)
-            assert not sender.report.leader  # the schedule is still not there
-            provider.swap(MarketScheduleProvider.always_open().index)
+            assert not sender.report.leader  # the other is still missing
+            steps[1]()
             await eventually(lambda: sender.report.sent_total >= len(due_minutes(row)))
 
     asyncio.run(scene())
