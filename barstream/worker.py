@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import threading
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 #: A shutdown that takes longer hangs; ending it is as safe as kill -9.
 _STOP_WITHIN_S: Final = 30.0
+_GC_THRESHOLDS: Final = (200_000, 20, 50)
 
 
 class Preparation(Service):
@@ -195,6 +197,11 @@ class Worker:
         Returns:
             0 after a signal, 1 after an error (see ``app.failure``).
         """
+        # A fetch makes tens of thousands of records at once, none of them in a cycle: by default
+        # the collector looks at all of them again and again (0.55 instead of 0.13 us a record).
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         worker = faust.Worker(self.app, loglevel=loglevel, redirect_stdouts=False)
         self.app.on_before_shutdown.connect(_limit_shutdown, weak=False)
         try:

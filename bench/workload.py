@@ -1,0 +1,69 @@
+"""The workload of the benchmarks: many series, many ticks a bar, written as fast as possible."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from aiokafka import AIOKafkaProducer
+
+from barstream.codecs.avro import encode_batch
+from barstream.core.keys import series_key
+from barstream.core.time import MINUTE_US
+
+BROKER = "BENCH"
+START_US = 1_700_000_040_000_000 // MINUTE_US * MINUTE_US
+_BATCH_BYTES = 900_000
+
+
+def symbol(number: int) -> str:
+    """``S0007``."""
+    return f"S{number:04d}"
+
+
+async def produce(
+    options: Mapping[str, Any], topic: str, partitions: int, series: int, per_bar: int, bars: int
+) -> int:
+    """Write ``series * per_bar * bars`` ticks in time order; the number written.
+
+    Prices have three places, sizes two; series i goes to partition ``i % partitions``.
+    """
+    producer = AIOKafkaProducer(**options, max_batch_size=_BATCH_BYTES, linger_ms=5)
+    await producer.start()
+    rng = np.random.default_rng(7)
+    step_us = MINUTE_US // per_bar
+    sent: list[asyncio.Future[Any]] = []
+    keys = [series_key(BROKER, symbol(number)) for number in range(series)]
+    try:
+        for bar in range(bars):
+            for partition in range(partitions):
+                mine = np.arange(partition, series, partitions)
+                which = np.tile(mine, per_bar)
+                place = np.repeat(np.arange(per_bar), len(mine))
+                count = len(which)
+                time_us = START_US + bar * MINUTE_US + place * step_us
+                time_us += rng.integers(0, step_us, count)
+                values = encode_batch(
+                    "tick",
+                    {
+                        "broker": [BROKER] * count,
+                        "symbol": [symbol(number) for number in which.tolist()],
+                        "time": time_us,
+                        "price": np.round(100 + rng.standard_normal(count), 3),
+                        "size": np.round(rng.random(count) * 10, 2),
+                    },
+                )
+                batch = producer.create_batch()
+                for number, value in zip(which.tolist(), values, strict=True):
+                    while batch.append(key=keys[number], value=value, timestamp=None) is None:
+                        batch.close()
+                        sent.append(await producer.send_batch(batch, topic, partition=partition))
+                        batch = producer.create_batch()
+                batch.close()
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*sent)
+    finally:
+        await producer.stop()
+    return series * per_bar * bars
