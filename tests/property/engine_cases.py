@@ -1,0 +1,235 @@
+"""Logs of a partition, generated: ticks, heartbeats with barriers, and ways of delivering them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+
+from barstream.codecs.state import POSITION_KEY, decode_position, restore_series
+from barstream.codecs.ticks import Rejected, TickColumns
+from barstream.core.reasons import Reason
+from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
+from barstream.core.state import Rules
+from barstream.engine.partition import PartitionEngine, PartitionOf
+from barstream.engine.rows import OutputTopics, build_flush
+from barstream.engine.waiting import Waiting
+from barstream.transport.chunk import RecordChunk
+from tests.property.plain import MINUTE, PlainSeries
+from tests.property.test_batching import NAMES, schedules
+
+TOPICS = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
+
+
+class Tick(NamedTuple):
+    """One record of the tick partition; a price of None makes it garbage."""
+
+    offset: int
+    symbol: str
+    time_us: int
+    price: float | None
+    size: float = 1.0
+
+    @property
+    def value(self) -> bytes:
+        return repr(tuple(self)).encode()
+
+
+class Beat(NamedTuple):
+    """One record of the heartbeat partition; ``appended_us`` early makes it illegal."""
+
+    offset: int
+    symbol: str
+    minute_us: int
+    barrier: int
+    appended_us: int
+
+
+@dataclass
+class Case:
+    """A log and the rules it is read by; ``end`` is the end offset, control records included."""
+
+    rows: dict[str, list[SessionRow]]
+    rules: Rules
+    ticks: list[Tick]
+    beats: list[Beat]
+    end: int
+
+    def legal(self, beat: Beat) -> bool:
+        return beat.minute_us + MINUTE + self.rules.grace_us <= beat.appended_us
+
+    @property
+    def provider(self) -> MarketScheduleProvider:
+        provider = MarketScheduleProvider()
+        provider.swap(
+            ScheduleIndex.build(
+                SessionRow("B", name, r.trading_date, r.session, r.open_us, r.close_us)
+                for name, rows in self.rows.items()
+                for r in rows
+            )
+        )
+        return provider
+
+    def engine(self) -> PartitionEngine:
+        return PartitionEngine(0, self.rules, self.provider, lambda _broker, _symbol: None)
+
+    def plain(self, delivered_at: Sequence[int] | None = None) -> dict[str, PlainSeries]:
+        """The definition: each legal heartbeat closes at its barrier, those before it first.
+
+        ``delivered_at[i]`` is the position at which heartbeat i arrived, if later.
+        """
+        series = {
+            name: PlainSeries(rows, self.rules.grace_us, self.rules.inactive_after)
+            for name, rows in self.rows.items()
+        }
+        events: list[tuple[int, int, int, Tick | Beat]] = []
+        closes_at = 0
+        for i, beat in enumerate(self.beats):
+            if self.legal(beat):
+                arrived = delivered_at[i] if delivered_at else 0
+                closes_at = max(closes_at, beat.barrier, arrived)
+                if closes_at <= self.end:
+                    events.append((closes_at, 0, i, beat))
+        events += [(tick.offset, 1, 0, tick) for tick in self.ticks if tick.price is not None]
+        for at, _, _, event in sorted(events, key=lambda each: each[:3]):
+            if isinstance(event, Beat):
+                series[event.symbol].heartbeat(event.minute_us, at)
+            else:
+                price = event.price or 0.0
+                series[event.symbol].tick(event.offset, event.time_us, price, event.size)
+        return series
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    rows = {name: draw(schedules()) for name in NAMES[: draw(st.integers(1, 3))]}
+    end_us = max(row.close_us for part in rows.values() for row in part)
+    grace = draw(st.sampled_from([0, 5_000_000, 60_000_000]))
+    clock = draw(st.integers(0, end_us // 2))
+    ticks: list[Tick] = []
+    beats: list[Beat] = []
+    offset = beat_offset = 0
+    for _ in range(draw(st.integers(2, 40))):
+        name = draw(st.sampled_from(sorted(rows)))
+        offset += draw(st.sampled_from([1, 1, 1, 2, 4]))  # gaps: control and aborted records
+        if draw(st.integers(0, 2)) == 0:
+            beat_offset += draw(st.integers(1, 2))
+            minute = clock // MINUTE * MINUTE - draw(st.integers(0, 3)) * MINUTE
+            due = minute + MINUTE + grace
+            early = draw(st.integers(0, 5)) == 0
+            # sent by then: mostly the end there is, but two senders may be out of step
+            barrier = max(0, offset - draw(st.sampled_from([0, 0, 1, 5])))
+            beats.append(Beat(beat_offset, name, minute, barrier, due - 1 if early else due))
+            continue
+        clock += draw(st.sampled_from([0, 1, 1_000_000, 20_000_000, MINUTE, 7 * MINUTE]))
+        back = draw(st.sampled_from([0, 0, 0, 1_000_000, 30_000_000, 3 * MINUTE]))
+        price = draw(st.integers(90, 110)) / 10
+        size = draw(st.sampled_from([0.0, 1.0, 0.1, 0.3, 1e17, 3e-9]))
+        garbage = draw(st.integers(0, 9)) == 0
+        ticks.append(Tick(offset, name, max(0, clock - back), None if garbage else price, size))
+    end = offset + draw(st.integers(1, 3))
+    return Case(rows, Rules(grace, draw(st.integers(1, 3))), ticks, beats, end)
+
+
+def cuts(draw: st.DrawFn, start: int, end: int) -> list[tuple[int, int]]:
+    """[start, end) as consecutive chunks, cut anywhere, also where there is no record."""
+    inner = draw(st.lists(st.integers(start + 1, max(start + 1, end - 1)), max_size=8))
+    at = sorted({start, end, *(cut for cut in inner if start < cut < end)})
+    return list(zip(at, at[1:], strict=False))
+
+
+def chunk(
+    ticks: Iterable[Tick], start: int, end: int, *, appended_us: int | None = None
+) -> tuple[RecordChunk, TickColumns]:
+    """The chunk [start, end) and its decoded columns; by default appended at event time."""
+    inside = [tick for tick in ticks if start <= tick.offset < end]
+    stamps = [tick.time_us if appended_us is None else appended_us for tick in inside]
+    good = [i for i, tick in enumerate(inside) if tick.price is not None]
+    names = sorted({inside[i].symbol for i in good})
+    columns = TickColumns(
+        np.array([names.index(inside[i].symbol) for i in good], np.int32),
+        [("B", name) for name in names],
+        np.array([inside[i].time_us for i in good], np.int64),
+        np.array([inside[i].price for i in good], np.float64),
+        np.array([inside[i].size for i in good], np.float64),
+        None if len(good) == len(inside) else np.array(good, np.intp),
+        [
+            Rejected(i, Reason.INVALID, "not a tick")
+            for i, tick in enumerate(inside)
+            if tick.price is None
+        ],
+    )
+    records = RecordChunk(
+        "ticks", 0, start, end, [tick.symbol.encode() for tick in inside],
+        [tick.value for tick in inside], np.array([t.offset for t in inside], np.int64),
+        np.array(stamps, np.int64), True,
+    )  # fmt: skip
+    return records, columns
+
+
+def feed(engine: PartitionEngine, ticks: Iterable[Tick], start: int, end: int) -> None:
+    engine.apply_ticks(*chunk(ticks, start, end), 0, at_end=False)
+
+
+def deliver(engine: PartitionEngine, beats: Iterable[Beat]) -> None:
+    """Heartbeats in log order, as the worker hands them over: one chunk a call."""
+    for beat in beats:
+        engine.add_heartbeat(
+            Waiting(beat.offset, "B", beat.symbol, beat.minute_us, beat.barrier), beat.appended_us
+        )
+        engine.heartbeats_read(beat.offset + 1)
+
+
+@dataclass
+class Store:
+    """What the transactions of a partition have left in Kafka."""
+
+    finals: list[tuple[bytes | None, bytes | None]] = field(default_factory=list)
+    live: list[tuple[bytes | None, bytes | None]] = field(default_factory=list)
+    rejected: list[tuple[bytes | None, bytes | None, dict[str, bytes]]] = field(
+        default_factory=list
+    )
+    seen: list[bytes | None] = field(default_factory=list)
+    series: dict[bytes, bytes] = field(default_factory=dict)
+
+    def flush(self, engine: PartitionEngine) -> None:
+        """Write what ``engine`` has, as one flush does."""
+        rows = build_flush(engine.take(), engine.state, 0, TOPICS, None).rows
+        for (topic, _), some in rows.items():
+            for row in some:
+                if topic == "finals":
+                    self.finals.append((row.key, row.value))
+                elif topic == "live":
+                    self.live.append((row.key, row.value))
+                elif topic == "rejected":
+                    self.rejected.append((row.key, row.value, dict(row.headers)))
+                elif topic == "seen":
+                    self.seen.append(row.value)
+                else:
+                    self.series[row.key or b""] = row.value or b""
+
+    def restored(
+        self, rules: Rules, provider: MarketScheduleProvider, partition_of: PartitionOf
+    ) -> tuple[PartitionEngine, int, int]:
+        """A new engine from the rows, and the offsets of ticks and heartbeats to go on at."""
+        engine = PartitionEngine(0, rules, provider, partition_of)
+        engine.state.use_schedule(provider.index)
+        for key, row in self.series.items():
+            if key != POSITION_KEY:
+                restore_series(engine.state, row)
+        engine.restored()
+        position = decode_position(self.series[POSITION_KEY])
+        engine.position = position.next_offset
+        engine.waiting.next_offset = position.heartbeat_offset
+        return engine, position.next_offset, position.heartbeat_offset
+
+
+def finals_of(engine: PartitionEngine) -> dict[str, list[Any]]:
+    """Finals not written yet, by symbol."""
+    found: dict[str, list[Any]] = {}
+    for bar in engine.take().finals:
+        found.setdefault(bar.symbol, []).append(bar)
+    return found
