@@ -35,6 +35,7 @@ from barstream.leadership import LeadershipFlag
 from barstream.metrics import Metrics
 from barstream.reader import TopicReader
 from barstream.topics import TopicNames
+from barstream.transport.driver import Consumer
 from barstream.web.reporting import Reporting
 from barstream.web.serve import app_options, register
 from barstream.web.worker_reads import WorkerReads
@@ -85,6 +86,21 @@ class PreparedPartitions(Partitions):
         """Wait for schedule and universe, then take over."""
         await self.preparation.done()
         await super().assign(partitions, generation)
+
+
+class ConsumerReading:
+    """Steers the consumer of the app; see `barstream.engine.partitions.Reading`."""
+
+    def __init__(self, app: BarstreamApp) -> None:
+        self._app = app
+
+    def stop(self, topic: str, partition: int) -> None:
+        """Fetch no more of a partition."""
+        cast("Consumer", self._app.consumer).stop_reading(TP(topic, partition))
+
+    async def resume(self, topic: str, partition: int, offset: int) -> None:
+        """Fetch it again from ``offset``."""
+        await cast("Consumer", self._app.consumer).resume_reading(TP(topic, partition), offset)
 
 
 class Worker:
@@ -145,6 +161,7 @@ class Worker:
             self.universe,
             self.metrics,
             self.app.crash,
+            ConsumerReading(self.app),
         )
 
     def _sender(self, universe: TopicReader) -> HeartbeatSender:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiokafka import TopicPartition
 
@@ -31,7 +31,7 @@ from barstream.metrics import Metrics
 from barstream.transport.chunk import RecordChunk
 
 if TYPE_CHECKING:
-    from barstream.codecs.ticks import TickDecoder
+    from barstream.codecs.ticks import TickColumns, TickDecoder
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,18 @@ log = logging.getLogger(__name__)
 _FENCED_GRACE_S: Final = 60.0
 
 Crash = Callable[[BaseException], Awaitable[None]]
+
+
+class Reading(Protocol):
+    """The consumer, as far as the engine steers it."""
+
+    def stop(self, topic: str, partition: int) -> None:
+        """Fetch no more of a partition; what was fetched already may be dropped."""
+        ...
+
+    async def resume(self, topic: str, partition: int, offset: int) -> None:
+        """Fetch it again from ``offset``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,7 @@ class Partitions:
         universe: where series of all partitions are seen.
         metrics: numbers of this worker.
         crash: ends the worker with an error.
+        reading: stops and resumes the reading of a partition.
     """
 
     def __init__(
@@ -77,6 +90,7 @@ class Partitions:
         universe: Universe,
         metrics: Metrics,
         crash: Crash,
+        reading: Reading,
     ) -> None:
         self.settings = settings
         self.generation = -1
@@ -89,6 +103,7 @@ class Partitions:
         self._universe = universe
         self._metrics = metrics
         self._crash = crash
+        self._reading = reading
         self._owned: dict[int, OwnedPartition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._starts: dict[tuple[str, int], int] = {}
@@ -263,13 +278,28 @@ class Partitions:
         if missing := self._decoder.missing_schema_ids(chunk.values):
             await self._decoder.fetch_schemas(missing)
         columns = self._decoder.decode(chunk.values, chunk.timestamps_us)
+        self._show_delay(chunk, columns)
         owned = self._owner(event)
         if owned is None:
             return
         at_end = end_offset is not None and chunk.next_offset >= end_offset
         owned.engine.apply_ticks(chunk, columns, time.time_ns() // 1000, at_end=at_end)
         owned.applied(event)
+        waiting = owned.engine.waiting
+        if waiting.stopped and waiting.has_room:
+            await self._reading.resume(
+                self.settings.heartbeat_topic, owned.partition, waiting.next_offset
+            )
+            waiting.stopped = False
         await owned.room()
+
+    def _show_delay(self, chunk: RecordChunk, columns: TickColumns) -> None:
+        """Append time less event time of the newest tick: what `feed_delay` should cover."""
+        if chunk.append_time and len(columns):
+            at = -1 if columns.index is None else int(columns.index[-1])
+            delay_us = int(chunk.timestamps_us[at]) - int(columns.time_us[-1])
+            broker, _ = columns.names[int(columns.series[-1])]
+            self._metrics.event_delay.labels(broker).set(delay_us / 1e6)
 
     def on_heartbeats(self, event: Any) -> None:
         """Take one chunk of heartbeats; they close what they may and wait with the rest."""
@@ -279,6 +309,8 @@ class Partitions:
         chunk: RecordChunk = event.value
         engine = owned.engine
         expected = engine.waiting.next_offset
+        if engine.waiting.stopped:
+            return  # read again from where taking them stopped
         if chunk.start > expected:
             raise LostChunk(
                 f"heartbeat partition {owned.partition} must go on at offset {expected}, "
@@ -288,6 +320,17 @@ class Partitions:
         for offset, value, stamp in zip(chunk.offsets.tolist(), chunk.values, stamps, strict=True):
             if offset < expected or value is None:
                 continue
+            if engine.waiting.is_full:
+                engine.waiting.stopped = True
+                engine.heartbeats_read(offset)
+                self._reading.stop(self.settings.heartbeat_topic, owned.partition)
+                log.warning(
+                    "too many heartbeats wait for ticks, reading them stops: partition=%d "
+                    "offset=%d",
+                    owned.partition,
+                    offset,
+                )
+                return
             try:
                 beat = decode_heartbeat(value)
                 broker, symbol = normalise(beat.broker), normalise(beat.symbol)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+FULL: Final = 100_000
 
 
 class Waiting(NamedTuple):
@@ -20,13 +22,18 @@ class Waiting(NamedTuple):
 class WaitingHeartbeats:
     """Heartbeats of one partition in log order, released strictly in that order.
 
+    A worker that is hours behind has hours of heartbeats before it: no more than `FULL` are
+    kept, then the partition of ``hb_1m`` is not read until half of them are gone.
+
     Attributes:
         next_offset: first offset of the ``hb_1m`` partition not taken yet.
+        stopped: reading has been stopped because there are too many.
     """
 
     def __init__(self, next_offset: int = 0) -> None:
         self._queue: deque[Waiting] = deque()
         self.next_offset = next_offset
+        self.stopped = False
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -35,6 +42,16 @@ class WaitingHeartbeats:
     def resume_offset(self) -> int:
         """Where to read on after a restart: the first heartbeat that still waits."""
         return self._queue[0].offset if self._queue else self.next_offset
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more are to be taken."""
+        return len(self._queue) >= FULL
+
+    @property
+    def has_room(self) -> bool:
+        """Whether reading may go on."""
+        return len(self._queue) <= FULL // 2
 
     def add(self, heartbeat: Waiting) -> None:
         """Take the next heartbeat of the log."""

@@ -74,6 +74,16 @@ class Consumer(driver.Consumer):
             self._read_offset[tp] = offset or None
             self._committed_offset[tp] = None
 
+    def stop_reading(self, tp: TP) -> None:
+        """Fetch no more of ``tp``; what was fetched already is dropped."""
+        self.pause_partitions({tp})
+
+    async def resume_reading(self, tp: TP, offset: int) -> None:
+        """Fetch ``tp`` again, from ``offset``."""
+        await self._thread.seek_wait({tp: offset})
+        self._read_offset[tp] = offset or None
+        self.resume_partitions({tp})
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's livelock log counts events, and a quiet market has none: we watch positions."""
 
