@@ -6,10 +6,11 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed
 
 from barstream.config import KafkaSettings, Settings
 from barstream.errors import BarstreamError, ConfigError
@@ -17,6 +18,8 @@ from barstream.reader import BrokerUnreachableError
 
 if TYPE_CHECKING:
     from faust.types.auth import CredentialsT
+
+_CAUSE_WITHIN_S: Final = 5.0
 
 
 class AccessRefusedError(BarstreamError):
@@ -100,7 +103,7 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
             async with asyncio.timeout(timeout_s):
                 await admin.start()
         except (KafkaError, OSError, TimeoutError) as error:
-            raise explained(error, settings) from error
+            raise explained(await _cause(settings) or error, settings) from error
         yield admin
     finally:
         await admin.close()
@@ -109,16 +112,30 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
 def explained(error: Exception, settings: Settings) -> BarstreamError:
     """A failure to talk to the broker, as an error that says what to do."""
     where, protocol = settings.bootstrap, settings.kafka.security_protocol
-    if "uthentication" in type(error).__name__ or "uthorization" in type(error).__name__:
+    refused = isinstance(error, (ssl.SSLError, SaslAuthenticationFailed))
+    if refused or "Authorization" in type(error).__name__:
         return AccessRefusedError(
-            f"the broker at {where} must accept us as [kafka] says (security_protocol {protocol}); "
-            f"it refused: {error}"
+            f"the broker at {where} and we must accept each other as [kafka] says "
+            f"(security_protocol {protocol}); refused: {error}"
         )
     return BrokerUnreachableError(
         f"a Kafka broker must answer at {where} ({protocol}); none does ({error}): start one "
         "(`barstream broker`), or set BARSTREAM_BOOTSTRAP to yours; a broker that wants TLS or a "
         "password also looks like this without [kafka] security_protocol"
     )
+
+
+async def _cause(settings: Settings) -> Exception | None:
+    """Why the first broker cannot be connected to; the clients log that and do not raise it."""
+    options = client_options(settings)
+    host, _, port = options.pop("bootstrap_servers")[0].rpartition(":")
+    try:
+        async with asyncio.timeout(_CAUSE_WITHIN_S):
+            connection = await create_conn(host.strip("[]"), int(port), **options)
+    except (KafkaError, OSError, TimeoutError) as error:
+        return error
+    connection.close()
+    return None
 
 
 def _password(kafka: KafkaSettings) -> str | None:

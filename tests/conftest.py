@@ -35,6 +35,13 @@ def _unavailable(error: KafkaUnavailableError) -> None:
     pytest.skip(str(error))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs real Kafka, so that ``-m "not kafka"`` leaves exactly that out."""
+    for item in items:
+        if {"kafka", "new_kafka"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("kafka")
+
+
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[KafkaCluster | RunningKafka]:
     """One node of Apache Kafka for the whole run; address in ``.bootstrap``.

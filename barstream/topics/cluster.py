@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -105,16 +105,14 @@ async def create(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> list
                 )
         if left:
             await asyncio.sleep(0.2)
-    await _visible({plan.name: plan for plan in plans}, admin, deadline)
+    await _visible([plan.name for plan in plans], admin, deadline)
     return created
 
 
-async def _visible(
-    plans: Mapping[str, TopicPlan], admin: AIOKafkaAdminClient, deadline: float
-) -> None:
+async def _visible(names: Sequence[str], admin: AIOKafkaAdminClient, deadline: float) -> None:
     """Wait until every topic is known and every partition has a leader."""
-    while time.monotonic() < deadline:
+    while names and time.monotonic() < deadline:
         there = await shapes(admin)
-        if all(name in there and not there[name].leaderless for name in plans):
+        if all(name in there and not there[name].leaderless for name in names):
             return
         await asyncio.sleep(0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -14,10 +15,14 @@ from barstream.kafka import admin_client, explained
 from barstream.topics import cluster
 from barstream.topics.findings import Finding, Level, TopicsError
 from barstream.topics.judge import judge
-from barstream.topics.names import TopicNames
+from barstream.topics.names import LOGICAL, TopicNames
 from barstream.topics.plan import make_plan
 
 log = logging.getLogger(__name__)
+
+#: What others inherit from comes first, and the plan is made anew from what the cluster then
+#: shows: a tick topic that somebody made a moment ago is not in the first answer yet.
+_STAGES: Final = (("ticks",), ("final_1m",), tuple(LOGICAL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +44,9 @@ async def create(settings: Settings) -> Creation:
     TopicNames.of(settings)
     async with admin_client(settings) as admin:
         try:
-            there = await cluster.shapes(admin)
-            missing = [plan for plan in make_plan(settings, there) if plan.name not in there]
-            created = await cluster.create(admin, missing)
+            created: list[str] = []
+            for stage in _STAGES:
+                created += await _create_missing(admin, settings, stage)
             findings = await _findings(admin, settings)
         except (KafkaError, OSError) as error:
             raise explained(error, settings) from error
@@ -77,6 +82,15 @@ async def require(settings: Settings) -> list[Finding]:
     if any(finding.level is Level.REFUSAL for finding in findings):
         raise TopicsError(findings)
     return findings
+
+
+async def _create_missing(
+    admin: AIOKafkaAdminClient, settings: Settings, stage: tuple[str, ...]
+) -> list[str]:
+    there = await cluster.shapes(admin)
+    wanted = {LOGICAL[field] for field in stage}
+    plans = [plan for plan in make_plan(settings, there) if plan.logical in wanted]
+    return await cluster.create(admin, [plan for plan in plans if plan.name not in there])
 
 
 async def _findings(admin: AIOKafkaAdminClient, settings: Settings) -> list[Finding]:

@@ -1,0 +1,145 @@
+"""The embedded broker: keeps what it was given, and nothing is left running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from barstream.broker import EmbeddedBroker, EmbeddedBrokerError, PortTakenError
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the Linux kernel")
+
+
+def eventually(true: Callable[[], bool], within_s: float = 20) -> None:
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process exists and is more than a zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+async def _send(bootstrap: str, values: list[bytes]) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id="t")
+    await producer.start()
+    async with producer.transaction():
+        for value in values:
+            await producer.send_and_wait("kept", value, partition=0)
+    await producer.stop()
+
+
+async def _values(bootstrap: str) -> list[bytes | None]:
+    topic = TopicPartition("kept", 0)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    try:
+        consumer.assign([topic])
+        end = (await consumer.end_offsets([topic]))[topic]
+        values: list[bytes | None] = []
+        while await consumer.position(topic) < end:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                values += [record.value for record in records]
+        return values
+    finally:
+        await consumer.stop()
+
+
+def test_committed_records_are_there_after_it_was_stopped(tmp_path: Path) -> None:
+    with EmbeddedBroker(tmp_path) as broker:
+        asyncio.run(_send(broker.bootstrap, [b"one", b"two"]))
+        pid = broker.pid
+    assert pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    with EmbeddedBroker(tmp_path) as broker:
+        assert asyncio.run(_values(broker.bootstrap)) == [b"one", b"two"]
+
+
+def test_a_used_port_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PortTakenError, match=f"port {port}"):
+            EmbeddedBroker(tmp_path, port).start()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_broker_on_the_same_data_is_refused(tmp_path: Path) -> None:
+    with EmbeddedBroker(tmp_path) as first:
+        with pytest.raises(EmbeddedBrokerError, match="already running"):
+            EmbeddedBroker(tmp_path).start()
+        first.check()
+
+
+def test_one_that_ends_by_itself_is_noticed(tmp_path: Path) -> None:
+    with EmbeddedBroker(tmp_path) as broker:
+        pid = broker.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: broker.pid is None)
+        with pytest.raises(EmbeddedBrokerError, match="exit code -9"):
+            broker.check()
+
+
+def start_command(data_dir: Path, port: int) -> tuple[subprocess.Popen[str], int]:
+    """``barstream broker`` in a process of its own, ready; and the pid of its broker."""
+    place = ["--port", str(port), "--data-dir", str(data_dir)]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "barstream", "broker", *place],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith(f"broker ready at 127.0.0.1:{port}")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return process, int(children[0])
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_stops_its_broker_on_a_signal(number: signal.Signals, tmp_path: Path) -> None:
+    process, broker = start_command(tmp_path, free_port())
+    process.send_signal(number)
+    assert process.communicate(timeout=20)[0].endswith("broker stopped\n")
+    assert process.returncode == 0
+    assert not runs(broker)
+
+
+@linux
+def test_the_broker_writes_its_data_and_ends_when_the_command_is_killed(tmp_path: Path) -> None:
+    port = free_port()
+    process, broker = start_command(tmp_path, port)
+    asyncio.run(_send(f"127.0.0.1:{port}", [b"one"]))
+    process.kill()
+    process.communicate()
+    eventually(lambda: not runs(broker))
+    with EmbeddedBroker(tmp_path) as again:
+        assert asyncio.run(_values(again.bootstrap)) == [b"one"]
