@@ -215,7 +215,8 @@ class PartitionEngine:
 
     def _slot(self, broker: str, symbol: str) -> int:
         known = self.state.get(broker, symbol)
-        if known is not None and known.schedule is not None:
+        # only an accepted tick makes a home: what was refused left no row, and would be forgotten
+        if known is not None and known.schedule is not None and known.first_tick_us != NEVER_US:
             return known.slot
         home = self._partition_of(broker, symbol)
         if home is not None and home != self.partition:
@@ -227,7 +228,7 @@ class PartitionEngine:
                 del self.unscheduled[next(iter(self.unscheduled))]
             return _UNSCHEDULED
         self.unscheduled.pop((broker, symbol), None)
-        return self.state.add(broker, symbol).slot
+        return self.state.slot(broker, symbol)
 
     def _apply(self, chunk: RecordChunk, ticks: Ticks) -> None:
         if not len(ticks):

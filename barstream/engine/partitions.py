@@ -15,7 +15,7 @@ from barstream.codecs.heartbeat import decode as decode_heartbeat
 from barstream.codecs.state import POSITION_KEY, decode_position, restore_series
 from barstream.core.keys import normalise
 from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.state import Rules
+from barstream.core.state import NEVER_US, Rules
 from barstream.core.universe import Universe
 from barstream.engine.errors import LostChunk
 from barstream.engine.local import LocalPartition
@@ -256,7 +256,8 @@ class Partitions:
 
     def _home_of(self, broker: str, symbol: str) -> int | None:
         for owned in self._owned.values():
-            if owned.engine.state.get(broker, symbol) is not None:
+            series = owned.engine.state.get(broker, symbol)
+            if series is not None and series.first_tick_us != NEVER_US:
                 return owned.partition
         row = self._universe.get(broker, symbol)
         return None if row is None else row.partition

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,7 +139,7 @@ def cuts(draw: st.DrawFn, start: int, end: int) -> list[tuple[int, int]]:
     """[start, end) as consecutive chunks, cut anywhere, also where there is no record."""
     inner = draw(st.lists(st.integers(start + 1, max(start + 1, end - 1)), max_size=8))
     at = sorted({start, end, *(cut for cut in inner if start < cut < end)})
-    return list(zip(at, at[1:], strict=False))
+    return list(pairwise(at))
 
 
 def chunk(
