@@ -15,7 +15,10 @@ from barstream.core.state import PartitionState
 from barstream.core.universe import SeriesSeen
 from barstream.engine.partition import Pending, RejectedTick
 
+#: Of a rejected tick: key and value together, the key alone, and characters of the detail.
 _LARGEST_VALUE: Final = 900_000
+_LARGEST_KEY: Final = 100_000
+_LARGEST_DETAIL: Final = 2_000
 
 
 #: Shared, because the producer takes nothing but a list and most rows have no headers.
@@ -142,17 +145,24 @@ def bar_columns(bars: Sequence[Bar]) -> dict[str, list[Any]]:
 
 
 def _rejected_row(tick: RejectedTick, topic: str, partition: int) -> Row:
-    value = tick.value
-    if value is None and tick.key is None:
+    key, value, detail = tick.key, tick.value, tick.detail
+    if value is None and key is None:
         value = b""  # a record needs one of them
-    elif value is not None and len(value) > _LARGEST_VALUE:
-        value = value[:_LARGEST_VALUE]  # with its headers it would pass what a broker takes
+    # with its headers it must not pass what a broker takes, or the transaction fails for ever
+    room = _LARGEST_VALUE
+    if key is not None and len(key) > _LARGEST_KEY:
+        detail = f"{detail} (the key is cut from {len(key)} bytes)"
+        key = key[:_LARGEST_KEY]
+    room -= len(key or b"")
+    if value is not None and len(value) > room:
+        detail = f"{detail} (the value is cut from {len(value)} bytes)"
+        value = value[:room]
     return Row(
-        tick.key,
+        key,
         value,
         [
             ("reason", tick.reason.encode()),
-            ("detail", tick.detail.encode()),
+            ("detail", detail[:_LARGEST_DETAIL].encode()),
             ("topic", topic.encode()),
             ("partition", b"%d" % partition),
             ("offset", b"%d" % tick.offset),

@@ -1,0 +1,50 @@
+"""What a rejected tick looks like in its topic."""
+
+from __future__ import annotations
+
+import pytest
+
+from barstream.core.reasons import Reason
+from barstream.core.state import PartitionState, Rules
+from barstream.engine.partition import Pending, RejectedTick
+from barstream.engine.rows import OutputTopics, Row, build_flush
+
+TOPICS = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
+
+
+def row_of(key: bytes | None, value: bytes | None, detail: str = "why") -> Row:
+    pending = Pending(9, 0, rejected=[RejectedTick(7, key, value, Reason.UNDECODABLE, detail)])
+    rows = build_flush(pending, PartitionState(Rules()), 3, TOPICS, None).rows
+    (row,) = rows["rejected", 3]
+    return row
+
+
+def test_a_rejected_tick_keeps_key_and_value_and_says_where_it_stood() -> None:
+    row = row_of(b"k", b"\x00\xff")
+    assert (row.key, row.value) == (b"k", b"\x00\xff")
+    assert dict(row.headers) == {
+        "reason": b"undecodable", "detail": b"why", "topic": b"ticks", "partition": b"3",
+        "offset": b"7",
+    }  # fmt: skip
+
+
+def test_a_record_without_key_and_value_becomes_an_empty_one() -> None:
+    # a broker takes neither-nor, but compaction tools and some clients do not
+    assert row_of(None, None).value == b""
+    assert row_of(b"k", None).value is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(2, 1 << 20), (1 << 20, 1 << 20), (1 << 20, 0), (90_000, 880_000)]
+)
+def test_what_a_broker_would_not_take_is_cut_and_the_detail_says_so(key: int, value: int) -> None:
+    row = row_of(b"k" * key, b"v" * value, "x" * 5_000)
+    assert len(row.key or b"") + len(row.value or b"") <= 900_000
+    whole = len(row.key or b"") == key and len(row.value or b"") == value
+    assert not whole
+    assert len(dict(row.headers)["detail"]) <= 2_000
+
+
+def test_a_detail_names_what_was_cut() -> None:
+    detail = dict(row_of(b"k", b"v" * 1_000_000).headers)["detail"]
+    assert detail == b"why (the value is cut from 1000000 bytes)"
