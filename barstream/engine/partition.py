@@ -204,7 +204,9 @@ class PartitionEngine:
             seen = np.full(len(offset), FOREVER_US)
         slots = np.array([self._slot(*name) for name in columns.names], np.int32)
         slot = slots[columns.series] if len(slots) else np.empty(0, np.int32)
-        ticks = Ticks(slot, columns.time_us, columns.price, columns.size, offset, seen)
+        # -0.0 equals 0.0 but is not the same bytes: which one is high would hang on the order
+        price = columns.price + 0.0
+        ticks = Ticks(slot, columns.time_us, price, columns.size, offset, seen)
         elsewhere = slot == _ELSEWHERE
         if elsewhere.any():
             for number in ticks.offset[elsewhere].tolist():

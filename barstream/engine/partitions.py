@@ -16,6 +16,7 @@ from barstream.codecs.state import POSITION_KEY, decode_position, restore_series
 from barstream.core.keys import normalise
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US, Rules
+from barstream.core.time import MINUTE_US
 from barstream.core.universe import Universe
 from barstream.engine.errors import LostChunk
 from barstream.engine.local import LocalPartition
@@ -213,7 +214,9 @@ class Partitions:
             position, beat = found.next_offset, max(found.heartbeat_offset, beats.begin)
             if found.heartbeat_offset > beats.end:
                 beat = beats.begin
-            engine.position = position
+        # known also before the first chunk: one that starts above would be lost in silence, and
+        # a flush of heartbeats alone writes where the ticks begin
+        engine.position = position
         engine.waiting.next_offset = beat
         self._starts[self.settings.ticks_topic, engine.partition] = position
         self._starts[self.settings.heartbeat_topic, engine.partition] = beat
@@ -335,6 +338,8 @@ class Partitions:
             try:
                 beat = decode_heartbeat(value)
                 broker, symbol = normalise(beat.broker), normalise(beat.symbol)
+                if beat.bucket_start_us % MINUTE_US:
+                    raise ValueError(f"{beat.bucket_start_us} us is not the start of a minute")
             except ValueError as error:
                 self._metrics.heartbeats_undecodable.inc()
                 log.warning(
