@@ -1,0 +1,123 @@
+"""Bars that the clock closes: quiet feeds, sessions that end, history beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barstream.codecs.avro import decode
+from barstream.core.keys import bar_key
+from tests.functional.minutes import BROKER, Minutes, live_through
+from tests.functional.recorded import TRUEFX, sessions_of
+from tests.functional.sending import MINUTE_US
+from tests.offline import bars_of, differences
+from tests.pipeline import pipeline
+
+pytestmark = pytest.mark.kafka
+
+
+def assert_final_in_time(lived: Minutes, note: Callable[[str, object], None]) -> None:
+    delays = lived.delays_s()
+    note("seconds_after_end_and_grace", sorted(delays.values()))
+    assert min(delays.values()) >= 0, "final before its minute and the grace were over"
+    late = {place: delay for place, delay in delays.items() if delay > 1.0}
+    assert not late
+
+
+def test_a_bar_is_final_within_a_second_after_its_grace(
+    minutes: Minutes, record_property: Callable[[str, object], None]
+) -> None:
+    assert len(minutes.delays_s()) >= 8
+    assert_final_in_time(minutes, record_property)
+
+
+def test_a_series_without_a_further_tick_goes_on_in_synthetic_bars(minutes: Minutes) -> None:
+    first = minutes.minute_us
+    assert minutes.buckets("QUIET") == [first, first + MINUTE_US]
+    bar, empty = minutes.final_of("QUIET", first), minutes.final_of("QUIET", first + MINUTE_US)
+    assert (bar["open"], bar["high"], bar["low"], bar["close"]) == (7.5, 9.0, 7.5, 8.25)
+    assert (bar["tick_count"], bar["synthetic"]) == (3, False)
+    assert {empty[name] for name in ("open", "high", "low", "close")} == {8.25}
+    assert (empty["tick_count"], empty["volume"], empty["synthetic"]) == (0, 0.0, True)
+
+
+def test_the_last_minute_of_a_session_closes_and_nothing_follows(minutes: Minutes) -> None:
+    first = minutes.minute_us
+    assert minutes.buckets("ENDS") == [first]
+    assert minutes.buckets("LATER") == [first, first + MINUTE_US]
+    assert minutes.final_of("LATER", first + MINUTE_US)["synthetic"] is True
+
+
+def test_a_session_that_ends_inside_a_minute_gates_exactly_and_closes(minutes: Minutes) -> None:
+    assert minutes.inside_close_us % MINUTE_US
+    first = minutes.minute_us
+    assert minutes.buckets("INSIDE") == [first]
+    bar = minutes.final_of("INSIDE", first)
+    # the tick one microsecond before the close counts, the one at the close does not
+    assert (bar["tick_count"], bar["close"]) == (2, 6.5)
+    assert bar["close_time"] == minutes.inside_close_us - 1
+    assert minutes.worker.get("/status")["rejected"] == {"off_session": 1}
+
+
+def test_a_steady_feed_loses_no_tick_at_the_minute(minutes: Minutes) -> None:
+    sent = minutes.sent["STEADY"]
+    for start in (minutes.minute_us, minutes.minute_us + MINUTE_US):
+        mine = [tick for tick in sent if start <= tick.time_us < start + MINUTE_US]
+        bar = minutes.final_of("STEADY", start)
+        assert bar["tick_count"] == len(mine)
+        assert bar["volume"] == float(len(mine))
+        assert (bar["open"], bar["close"]) == (mine[0].price, mine[-1].price)
+        assert bar["high"] == max(tick.price for tick in mine)
+        assert bar["low"] == min(tick.price for tick in mine)
+    assert minutes.made.rejected() == []
+
+
+def test_history_loaded_meanwhile_is_closed_by_its_loader_alone(minutes: Minutes) -> None:
+    ticks = TRUEFX.ticks(minutes.directory).with_row_index("offset")
+    sessions = sessions_of(minutes.made, TRUEFX.broker, TRUEFX.symbol)
+    expected = bars_of(ticks, [(row["open_us"], row["close_us"]) for row in sessions])
+    bars = [decode("bar", r.value) for r in minutes.finals if r.value is not None]
+    finals = [bar for bar in bars if bar["broker"] == TRUEFX.broker]
+
+    # nothing between 2013 and now, and the last minute of the file is there
+    assert differences(expected, finals) == []
+    assert len(finals) == len(expected)
+    by_source = {
+        source: {
+            (beat.broker, beat.symbol) for _, beat in minutes.heartbeats if beat.source == source
+        }
+        for source in ("planner", "loader")
+    }
+    assert by_source["loader"] == {(TRUEFX.broker, TRUEFX.symbol)}
+    live = ("STEADY", "QUIET", "ENDS", "INSIDE", "LATER")
+    assert by_source["planner"] == {(BROKER, symbol) for symbol in live}
+
+
+def test_heartbeats_are_one_a_minute_and_series_in_session(minutes: Minutes) -> None:
+    first = minutes.minute_us
+    beats: dict[str, list[int]] = {}
+    for record, beat in minutes.heartbeats:
+        if beat.source == "planner":
+            beats.setdefault(beat.symbol, []).append(beat.bucket_start_us)
+            assert record.key == bar_key(beat.broker, beat.symbol, beat.bucket_start_us)
+            assert record.timestamp_ms * 1000 >= beat.bucket_start_us + MINUTE_US + minutes.grace_us
+    both = [first, first + MINUTE_US]
+    assert beats == {
+        "STEADY": both, "QUIET": both, "LATER": both, "ENDS": [first], "INSIDE": [first],
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_bar_is_final_within_a_second_after_the_default_grace(
+    kafka: Any,
+    unique: str,
+    tmp_path: Path,
+    data_dir_real: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    with pipeline(kafka.bootstrap, unique, tmp_path) as made:
+        lived = live_through(made, data_dir_real, made.settings.bars.grace_us)
+        assert_final_in_time(lived, record_property)
