@@ -139,11 +139,13 @@ async def _load(
 ) -> Loaded:
     from barstream.feeds.encoding import tick_encoder
     from barstream.feeds.prepare import prepare, read_in_order
+    from barstream.topics import TopicNames
 
     ticks = read_in_order(file, layout, progress, sorted_only=sorted_only)
+    encoder = await tick_encoder(chosen.ticks, TopicNames.of(chosen).ticks)
     loading = await prepare(
         chosen, file, layout, ticks, rules,
-        encoder=tick_encoder(chosen), clock_us=clock_us, watcher=progress,
+        encoder=encoder, clock_us=clock_us, watcher=progress,
     )  # fmt: skip
     with stopped_by_signals(loading.stop):
         return await loading.run()

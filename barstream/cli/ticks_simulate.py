@@ -153,7 +153,7 @@ async def _simulate(
             broker=normalise(broker),
             topic=topic,
             partitions=partitions,
-            encoder=tick_encoder(chosen),
+            encoder=await tick_encoder(chosen.ticks, topic),
             options=client_options(chosen),
             clock_us=clock_us,
             watcher=progress,

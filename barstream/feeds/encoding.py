@@ -2,65 +2,94 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from barstream.codecs import avro
-from barstream.config import Settings
-
-Float64s = NDArray[np.float64]
-Int64s = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class TickColumns:
-    """Ticks to be encoded; columns of shape (n,), times in microseconds UTC."""
-
-    names: tuple[tuple[str, str], ...]
-    """(broker, symbol) of each series."""
-    series: Int64s
-    """Index into ``names``."""
-    time_us: Int64s
-    price: Float64s
-    bid: Float64s | None
-    """None: the feed has prices only; bid and ask are then both the price."""
-    ask: Float64s | None
-    size: Float64s | None
-    """None, or NaN: the feed has none."""
-
-
-class TickEncoder(Protocol):
-    """Makes record values of ticks."""
-
-    def encode(self, ticks: TickColumns) -> list[bytes]:
-        """One value a tick, in their order."""
-        ...
+from barstream.codecs.avro import load_schema
+from barstream.codecs.encode import encode_ticks
+from barstream.codecs.framed import frame
+from barstream.codecs.registry import SchemaRegistry
+from barstream.codecs.wire import parse_wire
+from barstream.config import TickSettings
+from barstream.feeds.encoder import TickColumns, TickEncoder, TickEncodingError
+from barstream.feeds.record_encoding import AvroRecords, JsonRecords
 
 
 class PackagedTicks:
-    """The packaged ``tick.avsc``."""
+    """The packaged ``tick.avsc``, in columns.
+
+    Args:
+        schema_id: of a registry, for Confluent framing; None: plain bodies.
+    """
+
+    takes_nan = True
+
+    def __init__(self, schema_id: int | None = None) -> None:
+        self._schema_id = schema_id
 
     def encode(self, ticks: TickColumns) -> list[bytes]:
-        """One plain Avro body a tick."""
+        """One Avro body a tick."""
         owner = pa.array(ticks.series)
-        size = np.zeros(len(ticks.series)) if ticks.size is None else np.nan_to_num(ticks.size)
-        return avro.encode_batch(
-            "tick",
-            {
-                "broker": pa.array([broker for broker, _ in ticks.names]).take(owner),
-                "symbol": pa.array([symbol for _, symbol in ticks.names]).take(owner),
-                "time": ticks.time_us,
-                "price": ticks.price,
-                "size": size,
-            },
+        bodies = encode_ticks(
+            pa.array([broker for broker, _ in ticks.names]).take(owner),
+            pa.array([symbol for _, symbol in ticks.names]).take(owner),
+            ticks.time_us,
+            ticks.price,
+            None if ticks.size is None else np.nan_to_num(ticks.size),
         )
+        if self._schema_id is None:
+            return bodies
+        return [frame(self._schema_id, body) for body in bodies]
 
 
-def tick_encoder(settings: Settings) -> TickEncoder:
-    """The encoder for ``settings.ticks``."""
-    del settings
-    return PackagedTicks()
+async def tick_encoder(settings: TickSettings, topic: str) -> TickEncoder:
+    """The encoder for section ``ticks``; ``topic`` is where the ticks will go.
+
+    With a registry the latest schema of ``{topic}-value`` is used; a subject that is not there
+    yet gets the packaged schema.
+
+    Raises:
+        SchemaError: the mapping does not fit the schema.
+        RegistryError: the registry does not answer.
+    """
+    if settings.format == "json":
+        return JsonRecords(settings)
+    packaged: dict[str, Any] = load_schema("tick")
+    if settings.registry_url is not None:
+        registry, subject = SchemaRegistry(settings.registry_url), f"{topic}-value"
+        latest = await registry.latest(subject)
+        if latest is None:
+            if not _is_default(settings):
+                raise TickEncodingError(
+                    f"subject {subject!r} must be in the registry when [ticks] maps other fields "
+                    "than those of the packaged schema: register your schema first"
+                )
+            return PackagedTicks(await registry.register(subject, packaged))
+        schema_id, registered = latest
+        node = registered.parse()
+        if registered.known:
+            raise TickEncodingError(
+                f"the schema of {subject!r} refers to other schemas, which feeds cannot write: "
+                "register one that is whole"
+            )
+        schema = orjson.loads(registered.text)
+        if schema == packaged and _is_default(settings):
+            return PackagedTicks(schema_id)
+        return AvroRecords(settings, node, schema, subject, schema_id)
+    if settings.schema_file is None and _is_default(settings):
+        return PackagedTicks()
+    schema, origin = packaged, "the packaged tick.avsc"
+    if settings.schema_file is not None:
+        schema = orjson.loads(settings.schema_file.read_bytes())
+        origin = str(settings.schema_file)
+    return AvroRecords(settings, parse_wire(schema), schema, origin, None)
+
+
+def _is_default(settings: TickSettings) -> bool:
+    """Whether the mapping is that of the packaged schema."""
+    plain = TickSettings()
+    names = ("broker", "broker_constant", "symbol", "time", "price", "bid", "ask", "size")
+    return all(getattr(settings, name) == getattr(plain, name) for name in names)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from barstream.codecs.load_position import LoadPosition
 from barstream.core.time import MINUTE_US, SECOND_US, iso_from_us
 from barstream.feeds.clocks import AS_FAST_EVERY_US, PACED_EVERY_US, SeriesClocks
-from barstream.feeds.encoding import TickEncoder
+from barstream.feeds.encoder import TickEncoder
 from barstream.feeds.files import FileTicks
 from barstream.feeds.positions import check_same_ticks, read_position
 from barstream.feeds.producing import Routes

@@ -9,7 +9,7 @@ from barstream.config import Settings
 from barstream.core.names import shorten
 from barstream.errors import BarstreamError
 from barstream.feeds.closed import closed_until, newest_minutes, read_universe
-from barstream.feeds.encoding import TickEncoder
+from barstream.feeds.encoder import TickEncoder
 from barstream.feeds.files import FileLayout, FileTicks, TickFileError, identity, read_ticks
 from barstream.feeds.load import Load, LoadRules
 from barstream.feeds.order import disorders, in_time_order, refuse_unsorted

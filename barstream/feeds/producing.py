@@ -123,6 +123,11 @@ class BulkSender:
         future = await self._producer.send_batch(batch, self._topic, partition=partition)
         self._sent.append((partition, count, future))
 
+    @property
+    def outstanding(self) -> int:
+        """Batches handed over since the last flush."""
+        return len(self._sent)
+
     async def flush(self) -> dict[int, int]:
         """Wait until all that was sent is acknowledged.
 

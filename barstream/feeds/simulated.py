@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 from aiokafka import AIOKafkaProducer
+from numpy.typing import NDArray
 
 from barstream.core.time import SECOND_US
-from barstream.feeds.encoding import TickColumns, TickEncoder
+from barstream.feeds.encoder import TickColumns, TickEncoder
 from barstream.feeds.producing import BulkSender, Routes, bulk_options
 from barstream.feeds.simulate import SimulatedTicks, Simulation
 from barstream.feeds.slots import Kind
@@ -20,6 +21,8 @@ from barstream.feeds.watching import Watcher
 STEP_S: Final = 0.1
 LONGEST_STEP_US: Final = SECOND_US
 """After a pause (a suspended machine) ticks go on from now: old ones would all be late."""
+_OUTSTANDING: Final = 32
+"""Batches on their way before the feed waits, so that encoding and sending overlap."""
 _NO_TICK: Final = b"\xff\xff\xff\xff\x0f"
 """As Avro a text of negative length, as JSON no UTF-8, as Confluent framing no magic byte."""
 
@@ -60,6 +63,7 @@ class SimulatedFeed:
         self._sender = BulkSender(self._producer, topic, Routes.of(self._names, partitions))
         self._stop = asyncio.Event()
         self._counts: Counter[Kind] = Counter()
+        self._sent: Counter[Kind] = Counter()
         self._left: int | None = None
 
     @property
@@ -81,9 +85,10 @@ class SimulatedFeed:
         self._watcher.begin(0, count)
         async with self._producer:
             for ticks in self._simulation.fast(start_us, self._clock_us()):
-                await self._send(ticks)
+                await self._send(ticks, flush=self._sender.outstanding >= _OUTSTANDING)
                 if self._ended:
-                    return
+                    break
+            await self._flush()
 
     async def by_clock(
         self, start_us: int | None, speed: float, count: int | None, seconds: float | None
@@ -128,16 +133,29 @@ class SimulatedFeed:
         except TimeoutError:
             return
 
-    async def _send(self, ticks: SimulatedTicks) -> None:
+    async def _send(self, ticks: SimulatedTicks, *, flush: bool = True) -> None:
         if self._left is not None:
             ticks = ticks.head(self._left)
             self._left -= len(ticks)
         if not len(ticks):
             return
         await self._sender.send(ticks.series, self._values(ticks))
+        found = np.bincount(self._kinds(ticks), minlength=len(Kind)).tolist()
+        self._sent.update(dict(zip(Kind, found, strict=True)))
+        if flush:
+            await self._flush()
+
+    async def _flush(self) -> None:
         await self._sender.flush()
-        self._counts.update(ticks.counts())
-        self._watcher.advance(len(ticks))
+        self._counts.update(self._sent)
+        self._watcher.advance(self._sent.total())
+        self._sent.clear()
+
+    def _kinds(self, ticks: SimulatedTicks) -> NDArray[np.int8]:
+        """What the ticks are once encoded: a format without NaN makes garbage of it."""
+        if self._encoder.takes_nan:
+            return ticks.kind
+        return np.where(ticks.kind == Kind.INVALID, Kind.UNDECODABLE, ticks.kind).astype(np.int8)
 
     def _values(self, ticks: SimulatedTicks) -> list[bytes]:
         values = self._encoder.encode(
@@ -151,6 +169,6 @@ class SimulatedFeed:
                 size=ticks.size,
             )
         )
-        for row in np.flatnonzero(ticks.kind == Kind.UNDECODABLE).tolist():
+        for row in np.flatnonzero(self._kinds(ticks) == Kind.UNDECODABLE).tolist():
             values[row] = _NO_TICK + self._garbage.bytes(12)
         return values

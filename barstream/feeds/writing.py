@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from numpy.typing import NDArray
 
 from barstream.codecs.load_position import LastTick, LoadPosition, encode
-from barstream.feeds.encoding import TickColumns, TickEncoder
+from barstream.feeds.encoder import TickColumns, TickEncoder
 from barstream.feeds.files import FileTicks
 from barstream.feeds.producing import BulkSender, Routes, bulk_options
 from barstream.heartbeat_producer import Barriers, Due, encode_rows, send_rows

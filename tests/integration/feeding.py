@@ -97,7 +97,7 @@ async def load_of(
         layout,
         ticks,
         LoadRules(grace_us=GRACE_US, **rules),
-        encoder=tick_encoder(settings),
+        encoder=await tick_encoder(settings.ticks, TopicNames.of(settings).ticks),
         clock_us=now_us,
         watcher=said,
     )

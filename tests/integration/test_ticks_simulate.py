@@ -1,0 +1,91 @@
+"""``ticks simulate`` on real Kafka: the counts it prints are what a worker would find."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from barstream.codecs.ticks import TickDecoder
+from barstream.core.keys import series_key
+from barstream.feeds.producing import default_partition
+from barstream.topics.names import TopicNames
+from tests.integration.feeding import PARTITIONS, create_topics, read_all, settings_for
+
+pytestmark = pytest.mark.kafka
+
+SHARES = (
+    "--bad-share=0.06",
+    "--late-share=0.02",
+    "--duplicate-share=0.01",
+    "--out-of-order-share=0.05",
+)
+
+
+def simulate(bootstrap: str, unique: str, *arguments: str) -> subprocess.Popen[str]:
+    root = Path(__file__).parents[2]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("BARSTREAM_")}
+    environment |= {
+        "BARSTREAM_BOOTSTRAP": bootstrap,
+        "BARSTREAM_TOPICS__TICKS": f"{unique}-ticks",
+        "PYTHONPATH": str(root),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "barstream", "ticks", "simulate", "--json", *arguments],
+        stdout=subprocess.PIPE, text=True, env=environment, cwd=root,
+    )  # fmt: skip
+
+
+def test_the_counts_are_what_the_decoder_finds(kafka: Any, unique: str) -> None:
+    async def read() -> None:
+        await create_topics(settings)
+
+    settings = settings_for(kafka.bootstrap, unique)
+    asyncio.run(read())
+    process = simulate(
+        kafka.bootstrap, unique, "--fast", "--count=30000", "--series=40", "--rate=500", *SHARES
+    )
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    counts = json.loads(said)
+    records = asyncio.run(read_all(kafka.bootstrap, TopicNames.of(settings).ticks))
+    assert counts["ticks"] == len(records) == 30_000
+    stamps = np.array([record.appended_us for record in records])
+    found = TickDecoder(settings.ticks).decode([record.value for record in records], stamps)
+    reasons = Counter(rejected.reason for rejected in found.rejected)
+    for reason in ("undecodable", "invalid", "future"):
+        assert reasons[reason] == counts["rejected"][reason] > 0  # type: ignore[index]
+    assert counts["late"] > 0
+    assert len(found) == 30_000 - sum(reasons.values())
+    for record in records[:200]:
+        assert record.partition == default_partition(record.key, PARTITIONS)
+    assert records[0].key.startswith(series_key("SIM", ""))
+
+
+def test_a_feed_by_the_clock_stamps_ticks_with_now_and_stops_in_good_order(
+    kafka: Any, unique: str
+) -> None:
+    settings = settings_for(kafka.bootstrap, unique)
+    asyncio.run(create_topics(settings))
+    process = simulate(kafka.bootstrap, unique, "--rate=300")
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    records = asyncio.run(read_all(kafka.bootstrap, TopicNames.of(settings).ticks))
+    assert json.loads(said)["ticks"] == len(records) > 100
+    stamps = np.array([record.appended_us for record in records])
+    found = TickDecoder(settings.ticks).decode([record.value for record in records], stamps)
+    delays = (stamps - found.time_us) / 1e6
+    assert delays.min() > -0.5
+    assert delays.max() < 2.5
