@@ -55,7 +55,7 @@ def encode_series(partition: PartitionState, series: SeriesState) -> bytes:
             "first_tick": series.first_tick_us,
             "last_trading_date": series.last_trading_date,
             "since_timely": int(partition.since_timely[slot]),
-            "open_bars": [_open_bar(bar) for bar in series.open_bars.values()],
+            "open_bars": [_open_bar(bar) for _, bar in sorted(series.open_bars.items())],
         },
     )
 
