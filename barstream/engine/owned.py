@@ -115,7 +115,7 @@ class OwnedPartition:
             if engine.has_finals or engine.backlog > _MAX_BACKLOG:
                 wait = self._finals_not_before - now
             elif engine.has_rows:
-                wait = self._live_not_before - now
+                wait = max(self._live_not_before, self._finals_not_before) - now
             else:
                 wait = self._flushed_at + _IDLE_S - now
             if wait <= 0 or len(self._events) > _MAX_EVENTS:
@@ -134,7 +134,8 @@ class OwnedPartition:
             if self.fenced or not self.engine.dirty:
                 return
             began = time.monotonic()
-            pending, events = self.engine.take(), self._events
+            live = began >= self._live_not_before
+            pending, events = self.engine.take(live=live), self._events
             self._events = []
             self.committing = pending.finals
             flush = build_flush(
@@ -145,7 +146,7 @@ class OwnedPartition:
             self.committing = []
             for event in events:
                 event.ack()
-            self._note(pending, flush, began)
+            self._note(pending, flush, began, live=live)
 
     def _store(self, flush: Flush, written: dict[tuple[str, int], int]) -> None:
         for place, rows in flush.rows.items():
@@ -155,12 +156,15 @@ class OwnedPartition:
                     ((row.key, row.value) for row in rows if row.key is not None), written[place]
                 )
 
-    def _note(self, pending: Pending, flush: Flush, began: float) -> None:
+    def _note(self, pending: Pending, flush: Flush, began: float, *, live: bool) -> None:
         now = time.monotonic()
         took = now - began
         self._flushed_at = now
         self._finals_not_before = now + took * _REST
-        self._live_not_before = max(began + self._live_interval_s, self._finals_not_before)
+        if live:
+            self._live_not_before = began + self._live_interval_s
+        if self.engine.has_live:
+            self._wake.set()  # what this flush did not show is due without another event
         self._room.set()
         self._tally.flushed(len(flush), len(pending.live), took)
         self._tally.count(self.partition, self.engine.take_counts())

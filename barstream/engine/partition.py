@@ -107,6 +107,8 @@ class PartitionEngine:
         self._finals: list[Bar] = []
         self._rejected: list[RejectedTick] = []
         self._touched: set[int] = set()
+        #: Series with open bars that changed since they were last given out as live.
+        self._unshown: set[int] = set()
         self._published: dict[tuple[int, int], int] = {}
         self._seen: dict[int, tuple[int | None, bool]] = {}
         self._dirty = False
@@ -267,7 +269,7 @@ class PartitionEngine:
     @property
     def dirty(self) -> bool:
         """Whether anything has changed since the last `take`, if only the position."""
-        return self._dirty or bool(self._touched or self._finals)
+        return self._dirty or bool(self._touched or self._finals or self._unshown)
 
     @property
     def has_finals(self) -> bool:
@@ -282,7 +284,12 @@ class PartitionEngine:
     @property
     def has_rows(self) -> bool:
         """Whether there is more to write than the position."""
-        return bool(self._touched or self._rejected or self._finals)
+        return bool(self._touched or self._rejected or self._finals or self._unshown)
+
+    @property
+    def has_live(self) -> bool:
+        """Whether open bars changed that no live record has shown yet."""
+        return bool(self._unshown)
 
     def take_counts(self) -> Counts:
         """What happened since the last call."""
@@ -293,29 +300,38 @@ class PartitionEngine:
         """Finals of a series that no flush has taken yet."""
         return (bar for bar in self._finals if (bar.broker, bar.symbol) == (broker, symbol))
 
-    def take(self) -> Pending:
-        """Everything to be written for the position reached, which is not given out again."""
+    def take(self, *, live: bool = True) -> Pending:
+        """Everything to be written for the position reached, which is not given out again.
+
+        Args:
+            live: whether open bars may be shown now; otherwise they wait for a later call, so
+                that a flush that comes for the sake of finals does not outrun the live interval.
+        """
         touched = [self.state.series[slot] for slot in sorted(self._touched)]
+        self._unshown |= self._touched
+        shown = [self.state.series[slot] for slot in sorted(self._unshown)] if live else []
         pending = Pending(
             self.position or 0,
             self.waiting.resume_offset,
             self._finals,
-            list(self._changed_bars(touched)),
+            list(self._changed_bars(shown)),
             self._rejected,
             touched,
             [series for series in touched if self._standing_changed(series)],
         )
         self._finals, self._rejected, self._touched = [], [], set()
         self._dirty = False
+        if live:
+            self._unshown = set()
         for bar in pending.finals:
             if not bar.synthetic:
                 slot = self.state.slot(bar.broker, bar.symbol)
                 self._published.pop((slot, bar.bucket_start_us), None)
         return pending
 
-    def _changed_bars(self, touched: list[SeriesState]) -> Iterator[Bar]:
+    def _changed_bars(self, some: list[SeriesState]) -> Iterator[Bar]:
         """Open bars with ticks that no live record has shown yet."""
-        for series in touched:
+        for series in some:
             for bucket_us, bar in series.open_bars.items():
                 key = series.slot, bucket_us
                 if self._published.get(key) != bar.tick_count:

@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiokafka import TopicPartition
 
-from barstream.codecs.heartbeat import decode as decode_heartbeat
 from barstream.codecs.state import POSITION_KEY, decode_position, restore_series
-from barstream.core.keys import normalise
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US, Rules
-from barstream.core.time import MINUTE_US
 from barstream.core.universe import Universe
 from barstream.engine.errors import LostChunk
 from barstream.engine.local import LocalPartition
@@ -336,19 +333,13 @@ class Partitions:
                 )
                 return
             try:
-                beat = decode_heartbeat(value)
-                broker, symbol = normalise(beat.broker), normalise(beat.symbol)
-                if beat.bucket_start_us % MINUTE_US:
-                    raise ValueError(f"{beat.bucket_start_us} us is not the start of a minute")
+                beat = Waiting.decode(offset, value)
             except ValueError as error:
                 self._metrics.heartbeats_undecodable.inc()
                 log.warning(
                     "heartbeat ignored: %s partition=%d offset=%d", error, owned.partition, offset
                 )
                 continue
-            engine.add_heartbeat(
-                Waiting(offset, broker, symbol, beat.bucket_start_us, beat.barrier),
-                stamp if chunk.append_time else None,
-            )
+            engine.add_heartbeat(beat, stamp if chunk.append_time else None)
         engine.heartbeats_read(max(chunk.next_offset, expected))
         owned.applied(event)

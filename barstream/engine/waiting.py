@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
+
+from barstream.codecs.heartbeat import decode
+from barstream.core.keys import normalise
+from barstream.core.time import MINUTE_US
 
 FULL: Final = 100_000
 
@@ -17,6 +21,19 @@ class Waiting(NamedTuple):
     symbol: str
     minute_us: int
     barrier: int
+
+    @classmethod
+    def decode(cls, offset: int, value: bytes) -> Self:
+        """The heartbeat in a record's value.
+
+        Raises:
+            ValueError: the bytes are none, or name no series or no minute.
+        """
+        beat = decode(value)
+        if beat.bucket_start_us % MINUTE_US:
+            raise ValueError(f"{beat.bucket_start_us} us is not the start of a minute")
+        broker, symbol = normalise(beat.broker), normalise(beat.symbol)
+        return cls(offset, broker, symbol, beat.bucket_start_us, beat.barrier)
 
 
 class WaitingHeartbeats:

@@ -339,3 +339,29 @@ def test_a_closed_bar_gets_no_live_row_even_when_no_live_row_showed_it() -> None
     feed(made, [SECOND])  # late
     pending = made.take()
     assert [bar.bucket_start_us // MINUTE for bar in pending.live] == [10]
+
+
+def test_a_flush_that_may_not_show_live_bars_leaves_them_to_the_next() -> None:
+    # a flush for the sake of a final comes sooner than the live interval allows
+    made = engine(symbols=("X", "Y"))
+    feed(made, [0], symbol="Y")
+    feed(made, [0, MINUTE + GRACE])
+    pending = made.take(live=False)
+    assert len(pending.finals) == 1
+    assert pending.live == []
+    assert made.has_live
+    assert made.dirty
+    assert {(bar.symbol, bar.bucket_start_us) for bar in made.take().live} == {
+        ("X", MINUTE), ("Y", 0),
+    }  # fmt: skip
+    assert not made.has_live
+    assert not made.dirty
+
+
+def test_a_bar_that_closes_before_it_was_shown_live_is_not_shown_afterwards() -> None:
+    made = engine()
+    feed(made, [0])
+    made.take(live=False)
+    beat(made, 0, barrier=1)
+    pending = made.take()
+    assert (len(pending.finals), pending.live) == (1, [])
