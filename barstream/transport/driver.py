@@ -6,12 +6,14 @@ pinned exactly; ``tests/unit/transport/test_internals.py`` fails when one of the
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import aiokafka
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from barstream.errors import BarstreamError
 from barstream.transport.records import ColumnarTopics, install
 
 if TYPE_CHECKING:
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
 
 #: A quiet partition must not keep the busy ones of its broker waiting; Faust asks for 1,500.
 FETCH_MAX_WAIT_MS = 100
+
+
+class GroupFailed(BarstreamError):
+    """The consumer group does not work for this worker.
+
+    It stops with nothing acknowledged and goes on from its position rows when started again.
+    """
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -33,6 +42,37 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         consumer._value_deserializer = ColumnarTopics(self.app.columnar_topics)
         return consumer
+
+    async def on_start(self) -> None:
+        """Connect, and watch what coordinates the group.
+
+        aiokafka tells its errors to whoever polls next, and a member that has no partition does
+        not poll: it would stand still for ever.
+        """
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator
+        tell = coordinator._push_error_to_user
+
+        def told(error: BaseException) -> Any:
+            self._group_failed(error)
+            return tell(error)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self._group_failed(error)
+
+        coordinator._push_error_to_user = told
+        coordinator._coordination_task.add_done_callback(ended)
+
+    def _group_failed(self, error: BaseException) -> None:
+        """Crash the worker, from the thread of the consumer."""
+        failure = GroupFailed(
+            f"this worker must be a member of the consumer group {self.app.conf.id!r}, and that "
+            f"failed: {error!r}; look at the brokers and at the permissions for the group, then "
+            "start it again"
+        )
+        failure.__cause__ = error
+        asyncio.run_coroutine_threadsafe(self.app.crash(failure), self.app.loop)
 
 
 class Consumer(driver.Consumer):

@@ -6,7 +6,8 @@ import inspect
 
 import aiokafka
 import faust
-from aiokafka.consumer import fetcher
+from aiokafka.consumer import fetcher, group_coordinator
+from faust.assignor import partition_assignor
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
 
@@ -46,3 +47,12 @@ def test_fausts_consumer_calls_what_the_driver_overrides() -> None:
     assert inspect.iscoroutinefunction(consumer.Consumer.perform_seek)
     for name in ("_acked", "_acked_index", "_read_offset", "_committed_offset"):
         assert f"self.{name} = " in inspect.getsource(consumer.Consumer.__init__)
+
+
+def test_the_group_coordinator_tells_its_errors_by_these_names() -> None:
+    source = inspect.getsource(group_coordinator.GroupCoordinator)
+    assert "self._coordination_task = create_task(" in source
+    assert "await self._push_error_to_user(exc)" in source
+    assert "assert metadata.url == str(self._url)" in inspect.getsource(
+        partition_assignor.PartitionAssignor.on_assignment
+    )
