@@ -9,6 +9,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.engine.errors import TicksGone
 
+_START_OVER = (
+    "The bars up to there stand. To start over on the new topic, run the workers under another "
+    "app_id (BARSTREAM_APP_ID)"
+)
+
 
 class Extent(NamedTuple):
     """Offsets of a partition: [``begin``, ``end``), uncommitted records included."""
@@ -34,6 +39,19 @@ async def extents(
     return {tp.partition: Extent(begins[tp], ends[tp]) for tp in places}
 
 
+def check_identity(topic: str, known: str | None, found: str | None) -> None:
+    """Refuse to go on with another topic of the same name; None: no identity is known.
+
+    Raises:
+        TicksGone: the topic was deleted and made again.
+    """
+    if known is not None and found is not None and known != found:
+        raise TicksGone(
+            f"{topic} must be the topic {known} that was applied so far, but it is {found}: the "
+            f"topic was deleted and made again. {_START_OVER}"
+        )
+
+
 def check_position(topic: str, partition: int, position: int, found: Extent) -> None:
     """Refuse to go on where ticks are missing.
 
@@ -43,8 +61,7 @@ def check_position(topic: str, partition: int, position: int, found: Extent) -> 
     if position > found.end:
         raise TicksGone(
             f"{topic}[{partition}] must go on at offset {position}, but it ends at {found.end}: "
-            "the topic was deleted and made again. The bars up to there stand. To start over on "
-            "the new topic, run the workers under another app_id (BARSTREAM_APP_ID)"
+            f"the topic was deleted and made again. {_START_OVER}"
         )
     if position < found.begin:
         raise TicksGone(

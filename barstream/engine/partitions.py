@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiokafka import TopicPartition
 
-from barstream.codecs.state import POSITION_KEY, decode_position, restore_series
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US, Rules
 from barstream.core.universe import Universe
-from barstream.engine.errors import LostChunk
+from barstream.engine.errors import LostChunk, TicksGone
 from barstream.engine.local import LocalPartition
-from barstream.engine.offsets import Extent, check_position, extents
+from barstream.engine.offsets import extents
 from barstream.engine.owned import OwnedPartition
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.restore import restore
 from barstream.engine.rows import OutputTopics
+from barstream.engine.starts import restore_engine
 from barstream.engine.tally import Tally
 from barstream.engine.transaction import PartitionProducer
 from barstream.engine.waiting import Waiting
+from barstream.engine.watch import TopicWatch
 from barstream.metrics import Metrics
 from barstream.transport.chunk import RecordChunk
 
@@ -105,6 +106,8 @@ class Partitions:
         self._owned: dict[int, OwnedPartition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._starts: dict[tuple[str, int], int] = {}
+        self._watch = TopicWatch(settings.options, settings.ticks_topic)
+        self._watching: asyncio.Task[None] | None = None
 
     # --- assignment ---------------------------------------------------------------------------
 
@@ -167,6 +170,7 @@ class Partitions:
             "tables restored: partitions=%s rows=%d seconds=%.1f",
             partitions, rows, time.monotonic() - began,
         )  # fmt: skip
+        await self._watch.identify()
         ticks = await extents(settings.options, settings.ticks_topic, partitions)
         beats = await extents(settings.options, settings.heartbeat_topic, partitions)
         self._starts = {}
@@ -178,12 +182,14 @@ class Partitions:
                 self._home_of,
                 publish_off_session=settings.publish_off_session,
             )
-            self._restore_state(
-                engine,
-                tables[partition][settings.outputs.series],
-                ticks[partition],
+            engine.state.use_schedule(self._provider.index)
+            rows_of = tables[partition][settings.outputs.series]
+            start = restore_engine(
+                engine, rows_of, settings.ticks_topic, self._watch.identity, ticks[partition],
                 beats[partition],
-            )
+            )  # fmt: skip
+            self._starts[settings.ticks_topic, partition] = start.ticks
+            self._starts[settings.heartbeat_topic, partition] = start.heartbeats
             owned = OwnedPartition(
                 engine,
                 producers[partition],
@@ -191,35 +197,18 @@ class Partitions:
                 settings.outputs,
                 self.tally,
                 settings.live_interval_s,
+                self._watch.identity,
             )
             self._owned[partition] = owned
             self._tasks[partition] = asyncio.create_task(self._run(owned))
-
-    def _restore_state(
-        self, engine: PartitionEngine, rows: LocalPartition, ticks: Extent, beats: Extent
-    ) -> None:
-        engine.state.use_schedule(self._provider.index)
-        for key, row in rows.items():
-            if key != POSITION_KEY:
-                restore_series(engine.state, row)
-        engine.restored()
-        position, beat = ticks.begin, beats.begin
-        if (value := rows.get(POSITION_KEY)) is not None:
-            found = decode_position(value)
-            check_position(self.settings.ticks_topic, engine.partition, found.next_offset, ticks)
-            # heartbeats that retention has deleted are of minutes long closed
-            position, beat = found.next_offset, max(found.heartbeat_offset, beats.begin)
-            if found.heartbeat_offset > beats.end:
-                beat = beats.begin
-        # known also before the first chunk: one that starts above would be lost in silence, and
-        # a flush of heartbeats alone writes where the ticks begin
-        engine.position = position
-        engine.waiting.next_offset = beat
-        self._starts[self.settings.ticks_topic, engine.partition] = position
-        self._starts[self.settings.heartbeat_topic, engine.partition] = beat
+        self._watching = asyncio.create_task(self._watched())
 
     async def revoke(self) -> None:
         """Give up everything: wait for flushes under way, drop the memory."""
+        watching, self._watching = self._watching, None
+        if watching is not None and watching is not asyncio.current_task():
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
         owned, self._owned = self._owned, {}
         tasks, self._tasks = self._tasks, {}
         await asyncio.gather(
@@ -237,6 +226,19 @@ class Partitions:
         except BaseException as error:
             log.exception("flush failed: partition=%d", owned.partition)
             await self._crash(error)
+
+    async def _watched(self) -> None:
+        try:
+            await self._watch.run(self._reached)
+        except TicksGone as error:
+            await self._crash(error)
+
+    def _reached(self) -> dict[int, int]:
+        """By partition: the end offset that the ticks applied, or a barrier, call for."""
+        return {
+            partition: max(owned.engine.position or 0, owned.engine.waiting.barrier() or 0)
+            for partition, owned in self._owned.items()
+        }
 
     async def _fenced(self, owned: OwnedPartition) -> None:
         """Another worker took over while this one was frozen or cut off: write nothing more."""
@@ -283,6 +285,12 @@ class Partitions:
         owned = self._owner(event)
         if owned is None:
             return
+        position = owned.engine.position
+        if position is not None and chunk.start != position:
+            # seldom harmless: a topic made again, or cut, sends its readers somewhere else
+            await self._watch.check(owned.partition, position)
+            if self._owner(event) is not owned:
+                return
         at_end = end_offset is not None and chunk.next_offset >= end_offset
         owned.engine.apply_ticks(chunk, columns, time.time_ns() // 1000, at_end=at_end)
         owned.applied(event)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from hypothesis import strategies as st
 
-from barstream.codecs.state import POSITION_KEY, decode_position, restore_series
 from barstream.codecs.ticks import Rejected, TickColumns
 from barstream.core.reasons import Reason
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.core.state import Rules
+from barstream.engine.local import LocalPartition
+from barstream.engine.offsets import Extent
 from barstream.engine.partition import PartitionEngine, PartitionOf
 from barstream.engine.rows import OutputTopics, build_flush
+from barstream.engine.starts import restore_engine
 from barstream.engine.waiting import Waiting
 from barstream.transport.chunk import RecordChunk
 from tests.property.plain import MINUTE, PlainSeries
@@ -218,14 +220,9 @@ class Store:
         """A new engine from the rows, and the offsets of ticks and heartbeats to go on at."""
         engine = PartitionEngine(0, rules, provider, partition_of)
         engine.state.use_schedule(provider.index)
-        for key, row in self.series.items():
-            if key != POSITION_KEY:
-                restore_series(engine.state, row)
-        engine.restored()
-        position = decode_position(self.series[POSITION_KEY])
-        engine.position = position.next_offset
-        engine.waiting.next_offset = position.heartbeat_offset
-        return engine, position.next_offset, position.heartbeat_offset
+        rows = cast("LocalPartition", self.series)  # what is asked of it, a dict has
+        start = restore_engine(engine, rows, "ticks", None, Extent(0, 1 << 40), Extent(0, 1 << 40))
+        return engine, *start
 
 
 def finals_of(engine: PartitionEngine) -> dict[str, list[Any]]:

@@ -1,0 +1,136 @@
+"""The identity of a topic: a name that was deleted and made again is another topic.
+
+Offsets alone do not tell: a topic made again is soon longer than what was applied.  Brokers give
+every topic an id (Kafka from 2.8 on), but aiokafka asks with versions of before, so the request
+is defined here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import IncompatibleBrokerVersion, for_code
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
+
+_UNKNOWN_TOPIC: Final = 3
+
+
+class _Uuid:
+    """Sixteen bytes."""
+
+    @staticmethod
+    def encode(value: bytes) -> bytes:
+        return value
+
+    @staticmethod
+    def decode(data: Any) -> bytes:
+        found: bytes = data.read(16)
+        return found
+
+    @staticmethod
+    def repr(value: bytes) -> str:
+        return str(UUID(bytes=value))
+
+
+class _MetadataResponse(Response):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 12
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32), ("host", CompactString("utf-8")), ("port", Int32),
+                ("rack", CompactString("utf-8")), ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16), ("name", CompactString("utf-8")), ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16), ("partition", Int32), ("leader", Int32),
+                        ("leader_epoch", Int32), ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)), ("offline_replicas", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("authorized_operations", Int32), ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )  # fmt: skip
+
+
+class _MetadataRequestStruct(RequestStruct):  # type: ignore[misc]
+    FLEXIBLE_VERSION = True
+    API_KEY = 3
+    API_VERSION = 12
+    RESPONSE_TYPE = _MetadataResponse
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", _Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)
+            ),
+        ),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest(Request[_MetadataRequestStruct]):  # type: ignore[misc]
+    API_KEY = 3
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class([(bytes(16), self._topic, {})], False, False, {})
+
+
+class TopicMissing(LookupError):
+    """The cluster has no topic of that name."""
+
+
+async def topic_id(consumer: AIOKafkaConsumer, topic: str) -> str | None:
+    """Identity of ``topic``; None where brokers give none.
+
+    Args:
+        consumer: a started consumer, for its connection.
+        topic: its name.
+
+    Raises:
+        TopicMissing: there is no such topic.
+        KafkaError: no broker answered.
+    """
+    client = consumer._client
+    try:
+        answer = await client.send(client.get_random_node(), _MetadataRequest(topic))
+    except (IncompatibleBrokerVersion, NotImplementedError):
+        return None
+    for code, name, identity, *_ in answer.topics:
+        if name == topic:
+            if code == _UNKNOWN_TOPIC:
+                raise TopicMissing(topic)
+            if code and not any(identity):
+                raise for_code(code)
+            return str(UUID(bytes=identity)) if any(identity) else None
+    raise TopicMissing(topic)
