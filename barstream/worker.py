@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable
+from functools import cache
 from typing import Any, Final, cast
 
 import faust
@@ -43,7 +44,7 @@ from barstream.web.worker_reads import WorkerReads
 log = logging.getLogger(__name__)
 
 #: A shutdown that takes longer hangs; ending it is as safe as kill -9.
-_STOP_WITHIN_S: Final = 30.0
+_STOP_WITHIN_S: Final = 20.0
 _GC_THRESHOLDS: Final = (200_000, 20, 50)
 
 
@@ -187,6 +188,7 @@ class Worker:
         app.columnar_topics = frozenset({names.ticks, names.heartbeats})
         app.ticks_topic = names.ticks
         app.assignments = self.partitions
+        app.before_stop = _limit_shutdown
         app.before_revoke = self.flag.clear
         app.after_assign = self._assigned
         app.first_services = (self.schedule, self.preparation, self.sender)
@@ -220,15 +222,23 @@ class Worker:
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         worker = faust.Worker(self.app, loglevel=loglevel, redirect_stdouts=False)
-        self.app.on_before_shutdown.connect(_limit_shutdown, weak=False)
         try:
             worker.execute_from_commandline()
         except SystemExit as ended:
             return 1 if self.app.failure is not None or ended.code else 0
 
 
-def _limit_shutdown(*_: Any, **__: Any) -> None:
-    """End a shutdown that hangs; what was not flushed is read again at the next start."""
-    timer = threading.Timer(_STOP_WITHIN_S, os._exit, (1,))
+@cache
+def _limit_shutdown() -> None:
+    """End a shutdown that hangs; what was not flushed is read again at the next start.
+
+    Counted from its very beginning, because Faust waits without end for brokers that are gone.
+    """
+
+    def end() -> None:
+        log.error("not stopped within %.0f s, ended: nothing is lost", _STOP_WITHIN_S)
+        os._exit(1)
+
+    timer = threading.Timer(_STOP_WITHIN_S, end)
     timer.daemon = True
     timer.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,6 +12,9 @@ from aiokafka import AIOKafkaProducer
 from barstream.engine.errors import FlushStalled
 from barstream.engine.rows import Row
 
+log = logging.getLogger(__name__)
+
+_STOP_WITHIN_S: Final = 5.0
 #: Below the 1 MiB a broker takes by default, headers of the batch included.
 _BATCH_BYTES: Final = 900_000
 
@@ -32,6 +36,7 @@ class PartitionProducer:
     ) -> None:
         self._deadline_s = deadline_s
         self.transactional_id = transactional_id
+        self._sent: list[asyncio.Future[Any]] = []
         self._producer = AIOKafkaProducer(
             **options,
             transactional_id=transactional_id,
@@ -46,8 +51,22 @@ class PartitionProducer:
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Close the connection."""
-        await self._producer.stop()
+        """Close the connection, within a deadline also when no broker answers."""
+        try:
+            async with asyncio.timeout(_STOP_WITHIN_S):
+                await self._producer.stop()
+        except Exception as error:  # noqa: BLE001  nothing more is wanted of it
+            log.debug("producer not closed: %s %r", self.transactional_id, error)
+        self._hear_out()
+
+    def _hear_out(self) -> None:
+        """Take the errors left in futures nobody awaits, which would be logged one by one."""
+        waiting = [*self._sent, self._producer._txn_manager._transaction_waiter]
+        for batches in self._producer._message_accumulator._batches.values():
+            waiting.extend(batch._drain_waiter for batch in batches)
+        for future in waiting:
+            if future is not None and future.done() and not future.cancelled():
+                future.exception()
 
     async def write(
         self, rows: Mapping[tuple[str, int], Sequence[Row]]
@@ -63,9 +82,14 @@ class PartitionProducer:
         """
         try:
             async with asyncio.timeout(self._deadline_s):
-                async with self._producer.transaction():
-                    sent = {place: await self._send(*place, some) for place, some in rows.items()}
-                    return {place: await _last_offset(parts) for place, parts in sent.items()}
+                # Not `producer.transaction()`: on an error that aborts, and waits for the abort
+                # without end when no broker answers.  Whoever takes the partition next aborts.
+                self._sent.clear()
+                await self._producer.begin_transaction()
+                sent = {place: await self._send(*place, some) for place, some in rows.items()}
+                written = {place: await _last_offset(parts) for place, parts in sent.items()}
+                await self._producer.commit_transaction()
+                return written
         except TimeoutError as error:
             raise FlushStalled(
                 f"transaction {self.transactional_id} must be committed within "
@@ -90,6 +114,7 @@ class PartitionProducer:
         # a batch left open may be appended to by a later send
         batch.close()
         future = await self._producer.send_batch(batch, topic, partition=partition)
+        self._sent.append(future)
         return batch.record_count(), future
 
 
