@@ -13,6 +13,7 @@ from yarl import URL
 
 from barstream.config import Settings
 from barstream.kafka import faust_credentials
+from barstream.transport.assignor import PartitionAssignor
 from barstream.transport.driver import Transport
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class BarstreamApp(faust.App):
     Attributes:
         columnar_topics: topics that arrive as one `RecordChunk` per fetch.
         assignments: takes partitions over; set before the app starts.
+        before_stop: called first thing when the app stops or crashes.
         before_revoke: called first thing when a rebalance begins or the app stops.
         after_assign: called with the assignment when it is complete.
         failure: the error that crashed the worker.
@@ -52,6 +54,7 @@ class BarstreamApp(faust.App):
     assignments: Assignments
     failure: BaseException | None = None
     first_services: tuple[Service, ...] = ()
+    before_stop: Callable[[], None] = staticmethod(lambda: None)
     before_revoke: Callable[[], None] = staticmethod(lambda: None)
     after_assign: Callable[[set[TP]], Awaitable[None] | None] = staticmethod(lambda _: None)
 
@@ -102,10 +105,12 @@ class BarstreamApp(faust.App):
         """Stop the worker because of ``reason``; the first one is remembered."""
         if self.failure is None:
             self.failure = reason
+        self.before_stop()
         await super().crash(reason)
 
     async def on_stop(self) -> None:
         """Give up the partitions before Faust drops the stores they write to."""
+        self.before_stop()
         self.before_revoke()
         await self.assignments.revoke()
         await super().on_stop()
@@ -139,6 +144,10 @@ def make_app(settings: Settings, web_options: Mapping[str, Any]) -> BarstreamApp
         # for instead, and what was not flushed is read again
         stream_wait_empty=False,
         topic_disable_leader=True,
+        PartitionAssignor=PartitionAssignor,
+        # a standby goes row by row through Faust's recovery (0.1 ms a row of every other worker),
+        # and what it has still in hand when it becomes active would overwrite newer rows
+        table_standby_replicas=0,
         topic_allow_declare=False,
         stream_recovery_delay=0,
         consumer_auto_offset_reset="earliest",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
@@ -15,6 +16,8 @@ from barstream.engine.partition import PartitionEngine, Pending
 from barstream.engine.rows import Flush, OutputTopics, build_flush
 from barstream.engine.tally import Tally
 from barstream.engine.transaction import PartitionProducer
+
+log = logging.getLogger(__name__)
 
 #: Between two flushes lies at least so many times what the last one took.
 _REST: Final = 4.0
@@ -65,6 +68,7 @@ class OwnedPartition:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._flushing = asyncio.Lock()
+        self._under_way: asyncio.Future[None] | None = None
         self._finals_not_before = self._live_not_before = 0.0
         self._flushed_at = 0.0
         #: Bars of the flush under way: closed in memory, not yet readable in the local store.
@@ -97,14 +101,18 @@ class OwnedPartition:
         """Flush until cancelled; a flush that has begun is always waited for."""
         while True:
             await self._due()
+            self._under_way = asyncio.ensure_future(self.flush())
             try:
-                await asyncio.shield(self.flush())
+                await asyncio.shield(self._under_way)
             except ProducerFenced:
-                self.fenced = True
-                self._room.set()
-                self._tally.fenced()
+                self._was_fenced()
                 await on_fenced(self)
                 return
+
+    def _was_fenced(self) -> None:
+        self.fenced = True
+        self._room.set()
+        self._tally.fenced()
 
     async def _due(self) -> None:
         """Return when there is something to write and its time has come."""
@@ -174,6 +182,13 @@ class OwnedPartition:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        if not self.fenced and self._under_way is not None:
+            try:
+                await self._under_way
+            except ProducerFenced:
+                self._was_fenced()
+            except Exception as error:  # noqa: BLE001  what it had is read again by the next owner
+                log.warning("flush given up: partition=%d %r", self.partition, error)
         async with self._flushing:
             self.fenced = True
             self._room.set()
