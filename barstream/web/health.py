@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 from aiohttp import web
@@ -65,10 +67,23 @@ class Status(ReadView):
                 "unscheduled": [
                     {"broker": broker, "symbol": symbol} for broker, symbol in stats.unscheduled
                 ],
+                "what_to_do": _mending(stats.unscheduled),
                 "scheduled_series": stats.scheduled_series,
                 "last_heartbeat": time_text(stats.last_heartbeat_us),
             }
         )
+
+
+def _mending(unscheduled: Sequence[tuple[str, str]]) -> str | None:
+    """The command after which the latest unscheduled series of a broker make bars; else None."""
+    if not unscheduled:
+        return None
+    latest = unscheduled[0][0]
+    symbols = [f"--symbol {quote(symbol)}" for broker, symbol in unscheduled if broker == latest]
+    return (
+        f"barstream schedule load --calendar NAME --broker {quote(latest)} {' '.join(symbols)}, "
+        "or barstream schedule load FILE"
+    )
 
 
 class MetricsText(ReadView):

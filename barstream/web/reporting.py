@@ -68,6 +68,8 @@ class Reporting:
             name
             for owned in self._partitions.owned.values()
             for name in reversed(owned.engine.unscheduled)
+            # rows may have come since its last tick was refused
+            if index.for_series(*name) is None
         ]
         return Stats(
             self._app.conf.id,
