@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 PYTHONS := python3.11 python3.12 python3.13 python3
 IS_GOOD := import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11))
 
-.PHONY: help demo test lint format check lock clean
+.PHONY: help demo test chaos lint format check lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,9 @@ test: $(READY) ## The whole suite; says what was skipped and why
 	  echo "note: $$tool is not installed, so the tests on a real Apache Kafka cannot run" >&2; done
 	@if [ "$${CI:-}" = true ]; then export BARSTREAM_REQUIRE_KAFKA=1; fi; \
 	  $(BIN)/python -m pytest -rs $(ARGS)
+
+chaos: $(READY) ## The long fault drills, half an hour; BARSTREAM_CHAOS_SEED=n repeats one
+	@BARSTREAM_CHAOS=1 BARSTREAM_REQUIRE_KAFKA=1 $(BIN)/python -m pytest -rs -m chaos tests/chaos $(ARGS)
 
 lint: $(READY) ## Style, formatting, types, import contracts
 	@$(BIN)/ruff check .

@@ -1,0 +1,147 @@
+"""A seeded feed in a thread of its own, so that the test is free to do harm meanwhile.
+
+Two clocks.  *History*: event time runs ``speed`` times as fast as the wall clock from a fixed
+day, and the feed sends its own heartbeats as a loader does, never for a minute that one of its
+later ticks can still enter; so what must come out follows from the topics alone, whenever
+workers die.  *Live*: event time is the wall clock and the workers' leader sends heartbeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any, Final
+
+import numpy as np
+from aiokafka import AIOKafkaProducer
+from numpy.typing import NDArray
+
+from barstream.codecs.avro import encode_batch
+from barstream.core.time import MINUTE_US, SECOND_US, us_from_iso
+from barstream.feeds.producing import BulkSender, Routes, bulk_options
+from barstream.heartbeat_producer import Due, LoaderHeartbeats
+from barstream.kafka import client_options
+from tests.pipeline import Pipeline
+
+BROKER: Final = "CHX"
+_START_US: Final = us_from_iso("2024-03-04T10:00:00Z")
+_STEP_S: Final = 0.05
+#: Ticks of history come up to so much out of order: many of them late by their watermark.
+_BACK_US: Final = 90 * SECOND_US
+_LIVE_BACK_US: Final = 300_000
+
+
+class Feed(threading.Thread):
+    """Ticks of ``series`` series, busy and thin ones, into the topic of ``made``.
+
+    Args:
+        made: the pipeline.
+        seed: of everything random here.
+        rate: ticks a second.
+        speed: seconds of event time a second of wall clock; 0: live.
+        series: how many series.
+    """
+
+    def __init__(
+        self, made: Pipeline, seed: int, *, rate: int = 3000, speed: float = 20.0, series: int = 16
+    ) -> None:
+        super().__init__(name="feed", daemon=True)
+        self._made = made
+        self._rng = np.random.default_rng(seed)
+        self._rate = rate
+        self._speed = speed
+        self._names = [(BROKER, f"S{number:02d}") for number in range(series)]
+        weights = 0.6 ** np.arange(series)
+        self._weights = weights / weights.sum()
+        self._prices = 100 + 10 * self._rng.random(series)
+        self._stopping = threading.Event()
+        self._failure: BaseException | None = None
+        self.sent = 0
+
+    def run(self) -> None:
+        try:
+            asyncio.run(self._feed())
+        except BaseException as error:  # noqa: BLE001  raised again where it is seen
+            self._failure = error
+
+    def finish(self, timeout_s: float = 60) -> None:
+        """Stop, wait until all is acknowledged and (history) the closing heartbeats are sent."""
+        self._stopping.set()
+        self.join(timeout_s)
+        assert not self.is_alive(), "the feed does not end"
+        self.check()
+
+    def check(self) -> None:
+        """Raise what ended the feed, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    async def _feed(self) -> None:
+        settings = self._made.settings
+        options = client_options(settings)
+        routes = Routes.of(self._names, settings.topics.partitions)
+        partition = routes.partition.tolist()
+        producer = AIOKafkaProducer(**bulk_options(options))
+        names = self._made.names
+        async with (
+            LoaderHeartbeats(options, names.ticks, names.heartbeats, _now_us) as beats,
+        ):
+            await producer.start()
+            sender = BulkSender(producer, names.ticks, routes)
+            began = time.monotonic()
+            closed_us = _START_US - MINUTE_US
+            clock_us = _START_US
+            while not self._stopping.is_set():
+                await asyncio.sleep(_STEP_S)
+                elapsed = time.monotonic() - began
+                count = int(elapsed * self._rate) - self.sent
+                clock_us = _START_US + int(elapsed * self._speed * 1e6)
+                await self._send(sender, count, clock_us)
+                due_us = (clock_us - _BACK_US) // MINUTE_US * MINUTE_US - MINUTE_US
+                if self._speed and due_us > closed_us + 2 * MINUTE_US:
+                    await sender.flush()  # the barrier must cover what was sent
+                    await beats.send(self._due(partition, due_us))
+                    closed_us = due_us
+            await sender.flush()
+            if self._speed:
+                await beats.send(self._due(partition, clock_us // MINUTE_US * MINUTE_US))
+            await producer.stop()
+
+    def _due(self, partition: list[int], minute_us: int) -> list[Due]:
+        return [Due(*name, at, minute_us) for name, at in zip(self._names, partition, strict=True)]
+
+    async def _send(self, sender: BulkSender, count: int, clock_us: int) -> None:
+        if count <= 0:
+            return
+        rng = self._rng
+        who = rng.choice(len(self._names), count, p=self._weights)
+        back = rng.exponential(_LIVE_BACK_US / 6 if not self._speed else _BACK_US / 12, count)
+        back = np.minimum(back, _BACK_US if self._speed else _LIVE_BACK_US).astype(np.int64)
+        time_us = np.sort(clock_us - back) if not self._speed else clock_us - back
+        if not self._speed:
+            time_us = _now_us() - back
+        self._prices += rng.normal(0, 0.01, len(self._prices))
+        values: list[bytes | None] = list(
+            encode_batch("tick", self._columns(who, time_us, rng.random(count)))
+        )
+        for at in np.flatnonzero(rng.random(count) < 0.001).tolist():
+            values[at] = b"\xff" * 7
+        await sender.send(who, values)
+        self.sent += count
+
+    def _columns(
+        self, who: NDArray[np.int64], time_us: NDArray[Any], noise: NDArray[np.float64]
+    ) -> dict[str, Any]:
+        return {
+            "broker": [BROKER] * len(who),
+            "symbol": [self._names[at][1] for at in who.tolist()],
+            "time": time_us,
+            "price": np.round(self._prices[who] + noise / 10, 4),
+            # tenths and thirds: sums that depend on their order unless they are exact
+            "size": np.round(noise * 9, 1) + noise / 3,
+        }
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,84 @@
+"""The broker dies under load and comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.drill import ALWAYS_OPEN, long_drill, metric, seeded, soon
+from tests.chaos.feed import Feed
+from tests.chaos.truth import problems_of, truth_of
+from tests.kafka_cluster import KafkaCluster
+from tests.pipeline import pipeline, until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+@pytest.mark.parametrize(
+    ("kills", "away_s"),
+    [(2, 3.0), pytest.param(3, 90.0, marks=[pytest.mark.chaos, long_drill])],
+)
+@pytest.mark.timeout(900)
+def test_a_broker_that_is_killed_and_comes_back_costs_no_bar(
+    new_kafka: Callable[..., KafkaCluster], unique: str, tmp_path: Path, kills: int, away_s: float
+) -> None:
+    random = seeded()
+    broker = new_kafka()
+    with pipeline(broker.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        feed = Feed(made, random.randrange(1 << 30), rate=2000)
+        feed.start()
+        worker = made.worker()
+        ended = 0
+        for _ in range(kills):
+            before = metric(worker, "barstream_ticks_total")
+            soon(lambda: metric(worker, "barstream_ticks_total") > before, "ticks are applied")
+            time.sleep(random.uniform(1, 4))
+            broker.kill()
+            time.sleep(away_s)
+            broker.restart()
+            before = metric(worker, "barstream_ticks_total")
+
+            def goes_on_or_ended() -> bool:
+                return (
+                    worker.process.poll() is not None
+                    or metric(worker, "barstream_ticks_total") > before
+                )
+
+            soon(goes_on_or_ended, "the worker goes on or ends", 90)
+            if worker.process.poll() is not None:
+                ended += 1
+                assert worker.process.returncode == 1
+                assert "worker stopped: " in worker.tail(), "it says why"
+                worker = made.worker()
+        print(f"the worker ended {ended} times of {kills}")  # noqa: T201
+        feed.finish(120)
+        truth = truth_of(made)
+        until(lambda: len(made.finals()) >= len(truth.bars), 60, "all finals")
+        until(lambda: problems_of(made, truth) == [], 20, "all as computed")
+        assert problems_of(made, truth) == []
+        assert worker.stop(10) == 0
+
+
+@pytest.mark.timeout(200)
+def test_a_worker_whose_broker_is_gone_can_be_stopped(
+    new_kafka: Callable[..., KafkaCluster], unique: str, tmp_path: Path
+) -> None:
+    broker = new_kafka()
+    with pipeline(broker.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        feed = Feed(made, 1, rate=2000)
+        feed.start()
+        worker = made.worker()
+        soon(lambda: metric(worker, "barstream_ticks_total") > 2000, "ticks are applied")
+        broker.kill()
+        time.sleep(2)
+        began = time.monotonic()
+        assert worker.stop(25) in (0, 1)
+        print(f"stopped in {time.monotonic() - began:.1f} s")  # noqa: T201
+        broker.restart()
+        worker = made.worker()
+        feed.finish()
+        truth = truth_of(made)
+        until(lambda: problems_of(made, truth) == [], 60, "all as computed")

@@ -1,0 +1,166 @@
+"""What must have come out of a pipeline, computed from its topics one tick at a time.
+
+Ticks and heartbeats are read back from Kafka and given to `tests.property.plain` in the order
+the contract says: a heartbeat counts at its barrier.  Heartbeats may be taken later than that,
+so ``close_offset`` is held between two bounds; everything else is exact.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from barstream.codecs.avro import decode
+from barstream.codecs.heartbeat import decode as decode_heartbeat
+from barstream.core.sessions import SessionRow
+from tests.pipeline import Pipeline, Record
+from tests.property.plain import PlainSeries
+
+DAY_US = 86_400_000_000
+Bars = dict[tuple[str, int], dict[str, Any]]
+
+
+@dataclass
+class Truth:
+    """Finals by (symbol, minute) and rejected ticks by (partition, offset)."""
+
+    bars: Bars = field(default_factory=dict)
+    #: Without any heartbeat: no bar may close later than this says.
+    latest: Bars = field(default_factory=dict)
+    rejected: dict[tuple[int, int], str] = field(default_factory=dict)
+    ticks: int = 0
+    #: Every heartbeat, (symbol, minute, barrier), in log order by partition.
+    heartbeats: list[tuple[str, int, int]] = field(default_factory=list)
+
+
+def truth_of(made: Pipeline) -> Truth:
+    """The truth as the topics of ``made`` have it now."""
+    truth = Truth()
+    grace_us = made.settings.bars.grace_us
+    ticks = _by_partition(made.read(made.names.ticks))
+    beats = _by_partition(made.read(made.names.heartbeats))
+    for partition, records in ticks.items():
+        found = [decode_heartbeat(record.value or b"") for record in beats.get(partition, [])]
+        waiting = [(beat.symbol, beat.bucket_start_us, beat.barrier) for beat in found]
+        truth.heartbeats += waiting
+        _run(truth, partition, records, waiting, grace_us)
+    return truth
+
+
+def _run(
+    truth: Truth,
+    partition: int,
+    records: list[Record],
+    beats: list[tuple[str, int, int]],
+    grace_us: int,
+) -> None:
+    closed: dict[str, PlainSeries] = {}
+    unclosed: dict[str, PlainSeries] = {}
+    at = 0
+    for record in records:
+        while at < len(beats) and beats[at][2] <= record.offset:
+            _beat(closed, beats[at], beats[at][2])
+            at += 1
+        truth.ticks += 1
+        value = record.value or b""
+        if value.startswith(b"\xff"):
+            truth.rejected[partition, record.offset] = "undecodable"
+            continue
+        tick = decode("tick", value)
+        time_us = _us(tick["time"])
+        for series in (closed, unclosed):
+            if (one := series.get(tick["symbol"])) is None:
+                one = series[tick["symbol"]] = _series(tick, time_us, grace_us)
+            one.tick(record.offset, time_us, tick["price"], tick["size"])
+    for beat in beats[at:]:
+        _beat(closed, beat, max(beat[2], records[-1].offset + 1))
+    for symbol, one in closed.items():
+        truth.bars.update({(symbol, bar["bucket"]): bar for bar in one.finals})
+        truth.rejected.update({(partition, offset): why for offset, why in one.rejected})
+    for symbol, one in unclosed.items():
+        truth.latest.update({(symbol, bar["bucket"]): bar for bar in one.finals})
+
+
+def _us(value: Any) -> int:
+    return value if isinstance(value, int) else round(value.timestamp() * 1e6)
+
+
+def _beat(series: dict[str, PlainSeries], beat: tuple[str, int, int], position: int) -> None:
+    if (one := series.get(beat[0])) is not None:
+        one.heartbeat(beat[1], position)
+
+
+def _series(tick: dict[str, Any], time_us: int, grace_us: int) -> PlainSeries:
+    today = time_us // DAY_US
+    rows = [
+        SessionRow(tick["broker"], tick["symbol"], day, 0, day * DAY_US, (day + 1) * DAY_US)
+        for day in range(today - 1, today + 3)
+    ]
+    return PlainSeries(rows, grace_us, 5)
+
+
+def problems_of(made: Pipeline, truth: Truth) -> list[str]:
+    """Everything published that is not what ``truth`` says; each bar and rejection exactly once."""
+    return _finals(made, truth) + _rejections(made, truth) + _live(made, truth)
+
+
+def _finals(made: Pipeline, truth: Truth) -> list[str]:
+    published = made.finals()
+    found = {(bar["symbol"], int(bar["bucket_start"])): bar for bar in published}
+    twice = Counter((bar["symbol"], int(bar["bucket_start"])) for bar in published)
+    problems = [f"{key} written {count} times" for key, count in twice.items() if count > 1]
+    problems += [f"{key} missing" for key in sorted(truth.bars.keys() - found.keys())]
+    problems += [f"{key} not expected" for key in sorted(found.keys() - truth.bars.keys())]
+    for key in sorted(truth.bars.keys() & found.keys()):
+        wanted, bar = truth.bars[key], found[key]
+        last = truth.latest.get(key, wanted)
+        seen = {
+            "ohlc": (bar["open"], bar["high"], bar["low"], bar["close"]),
+            "volume": bar["volume"],
+            "count": bar["tick_count"],
+            "times": (bar["open_time"], bar["close_time"]),
+            "synthetic": bar["synthetic"],
+            "date": bar["trading_date"],
+        }
+        problems += [
+            f"{key} {name}: expected {wanted[name]!r}, published {value!r}"
+            for name, value in seen.items()
+            if wanted[name] != value
+        ]
+        first, end, closed = bar["first_offset"], bar["last_offset"], bar["close_offset"]
+        if (first, end) != wanted["offsets"][:2]:
+            problems.append(f"{key} offsets: expected {wanted['offsets']}, found {(first, end)}")
+        earliest = wanted["offsets"][2]
+        latest = last["offsets"][2] if key in truth.latest else None
+        if closed < earliest or (latest is not None and closed > max(latest, earliest)):
+            problems.append(f"{key} close_offset {closed}: expected {earliest} to {latest}")
+        if bar["revision"]:
+            problems.append(f"{key} revised")
+    return problems
+
+
+def _rejections(made: Pipeline, truth: Truth) -> list[str]:
+    records = made.rejected()
+    found = Counter(
+        (int(r.headers["partition"]), int(r.headers["offset"]), r.headers["reason"].decode())
+        for r in records
+    )
+    wanted = {(*place, why) for place, why in truth.rejected.items()}
+    problems = [f"rejected {each} {count} times" for each, count in found.items() if count > 1]
+    problems += [f"rejected {each} missing" for each in sorted(wanted - found.keys())]
+    return problems + [f"rejected {each} not expected" for each in sorted(found.keys() - wanted)]
+
+
+def _live(made: Pipeline, truth: Truth) -> list[str]:
+    """After its final, the live record of a bucket equals it."""
+    newest = {record.key: record.value for record in made.read(made.names.live_1m)}
+    final = {record.key: record.value for record in made.read(made.names.final_1m)}
+    return [f"live of {key!r} is not its final" for key in final if newest.get(key) != final[key]]
+
+
+def _by_partition(records: list[Record]) -> dict[int, list[Record]]:
+    parts: dict[int, list[Record]] = {}
+    for record in records:
+        parts.setdefault(record.partition, []).append(record)
+    return parts
