@@ -18,16 +18,17 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError, ProducerFenced
 from mode import Service
 
+from barstream.clock import system_clock_us
 from barstream.core.heartbeats import HeartbeatRules, Plan, plan, recovery_windows
 from barstream.core.resume import ResumeRule
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.time import MINUTE_US, SECOND_US
 from barstream.core.universe import SeriesName, Universe
-from barstream.heartbeat_producer import Appended, Barriers, Due, LeaderProducer, encode_rows
-from barstream.heartbeat_recovery import recover
-from barstream.heartbeat_report import HeartbeatReport
-from barstream.heartbeat_waker import Waker
-from barstream.leadership import LeadershipFlag
+from barstream.heartbeats.leadership import LeadershipFlag
+from barstream.heartbeats.producer import Appended, Barriers, Due, LeaderProducer, encode_rows
+from barstream.heartbeats.recovery import recover
+from barstream.heartbeats.report import HeartbeatReport
+from barstream.heartbeats.waker import Waker
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +43,6 @@ PROBE_S: Final = 5.0
 CATCH_UP_S: Final = 1.0
 REBALANCE_S: Final = 0.2
 EARLY_S: Final = 0.05
-
-
-def system_clock_us() -> int:
-    """The system clock in microseconds."""
-    return time.time_ns() // 1000
 
 
 class HeartbeatSender(Service):

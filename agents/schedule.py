@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +17,7 @@ from typing import Any, Final
 from croniter import croniter
 from mode import Service
 
+from barstream.clock import system_clock_us
 from barstream.config import Settings
 from barstream.core.schedule import AlwaysOpenIndex, MarketScheduleProvider, Series
 from barstream.core.time import SECOND_US, datetime_from_us, iso_from_us, us_from_datetime
@@ -35,11 +35,6 @@ LONGEST_WAIT_POLLS: Final = 5
 """Rows that keep arriving are applied after so many polls all the same."""
 SERIES_A_STEP: Final = 10
 """Series judged without a break; the event loop gets its turn in between."""
-
-
-def system_clock() -> int:
-    """Now, in microseconds since the epoch."""
-    return time.time_ns() // 1000
 
 
 def next_reload_us(after_us: int) -> int:
@@ -84,7 +79,7 @@ class ScheduleService(Service):
         settings: Settings,
         provider: MarketScheduleProvider | None = None,
         *,
-        clock: Callable[[], int] = system_clock,
+        clock: Callable[[], int] = system_clock_us,
         retry_s: float = 30.0,
         reload_timeout_s: float = 120.0,
         **options: Any,

@@ -31,8 +31,8 @@ from barstream.core.time import SECOND_US
 from barstream.core.universe import Universe
 from barstream.engine.partitions import EngineSettings, Partitions
 from barstream.engine.rows import OutputTopics
+from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.kafka import client_options
-from barstream.leadership import LeadershipFlag
 from barstream.metrics import Metrics
 from barstream.reader import TopicReader
 from barstream.topics import TopicNames

@@ -1,16 +1,10 @@
-"""What feeds share on the command line: the clock, and how they are stopped."""
+"""How feeds are stopped on the command line."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable
-
-
-def clock_us() -> int:
-    """The wall clock in microseconds."""
-    return time.time_ns() // 1_000
 
 
 class stopped_by_signals:  # noqa: N801  reads as a statement

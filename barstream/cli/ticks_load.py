@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from barstream.cli.context import settings
-from barstream.cli.feeding import clock_us, stopped_by_signals
+from barstream.cli.feeding import stopped_by_signals
+from barstream.clock import system_clock_us
 
 if TYPE_CHECKING:
     from barstream.cli.progress import TickProgress
@@ -145,7 +146,7 @@ async def _load(
     encoder = await tick_encoder(chosen.ticks, TopicNames.of(chosen).ticks)
     loading = await prepare(
         chosen, file, layout, ticks, rules,
-        encoder=encoder, clock_us=clock_us, watcher=progress,
+        encoder=encoder, clock_us=system_clock_us, watcher=progress,
     )  # fmt: skip
     with stopped_by_signals(loading.stop):
         return await loading.run()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from barstream.cli.context import settings
-from barstream.cli.feeding import clock_us, stopped_by_signals
+from barstream.cli.feeding import stopped_by_signals
+from barstream.clock import system_clock_us
 
 if TYPE_CHECKING:
     from barstream.config import Settings
@@ -155,7 +156,7 @@ async def _simulate(
             partitions=partitions,
             encoder=await tick_encoder(chosen.ticks, topic),
             options=client_options(chosen),
-            clock_us=clock_us,
+            clock_us=system_clock_us,
             watcher=progress,
         )
         with stopped_by_signals(feed.stop):
@@ -163,7 +164,7 @@ async def _simulate(
                 if fast and count is not None:
                     span_us = int(count / simulation.rules.rate_per_s * SECOND_US)
                     # by default the past up to now, with room for a stretch that is quieter
-                    from_us = clock_us() - span_us * 3 // 2 - MINUTE_US
+                    from_us = system_clock_us() - span_us * 3 // 2 - MINUTE_US
                     await feed.fast(from_us if start_us is None else start_us, count)
                 else:
                     await feed.by_clock(start_us, speed, count, seconds)

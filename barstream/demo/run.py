@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition
 
 from barstream.broker import EmbeddedBroker
 from barstream.calendars import ALWAYS_OPEN, calendar_rows
+from barstream.clock import system_clock_us
 from barstream.codecs.bar import decode_bar
 from barstream.config import Settings, load_settings
 from barstream.core.time import MINUTE_US, SECOND_US, floor_minute
@@ -150,7 +151,7 @@ class Demo:
             await self._worker_answers(children)
         with self._screen.step(f"feed: {rules.rate_per_s:g} ticks/s, some late, some bad"):
             children.start("feed", feed)
-        now_us = time.time_ns() // 1_000
+        now_us = system_clock_us()
         first_us = floor_minute(now_us) + MINUTE_US + settings.bars.grace_us + SECOND_US
         self._screen.say(f"Page: {self.url}", "bold")
         self._screen.say(f"Settings for other commands: export BARSTREAM_CONFIG={self._toml()}")

@@ -15,7 +15,7 @@ from barstream.codecs.load_position import LastTick, LoadPosition, encode
 from barstream.feeds.encoder import TickColumns, TickEncoder
 from barstream.feeds.files import FileTicks
 from barstream.feeds.producing import BulkSender, Routes, bulk_options
-from barstream.heartbeat_producer import Barriers, Due, encode_rows, send_rows
+from barstream.heartbeats.producer import Barriers, Due, encode_rows, send_rows
 
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from faust import App
 from faust.web.base import BlueprintManager
 
+from barstream.clock import system_clock_us
 from barstream.metrics import Metrics
 from barstream.web.health import STATIC, HealthLive, HealthReady, MetricsText, Page, Status
 from barstream.web.reads import Reads
@@ -25,7 +25,7 @@ def register(
     app: App,
     reads: Reads,
     metrics: Metrics,
-    now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    now_us: Callable[[], int] = system_clock_us,
 ) -> None:
     """Put the views on ``app``, in place of everything Faust would serve by itself.
 

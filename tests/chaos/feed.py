@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from barstream.codecs.avro import encode_batch
 from barstream.core.time import MINUTE_US, SECOND_US, us_from_iso
 from barstream.feeds.producing import BulkSender, Routes, bulk_options
-from barstream.heartbeat_producer import Due, LoaderHeartbeats
+from barstream.heartbeats.producer import Due, LoaderHeartbeats
 from barstream.kafka import client_options
 from tests.pipeline import Pipeline
 

@@ -13,13 +13,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
-from agents.heartbeats import HeartbeatSender, system_clock_us
+from agents.heartbeats import HeartbeatSender
+from barstream.clock import system_clock_us
 from barstream.codecs.heartbeat import HeartbeatRecord, decode
 from barstream.core.heartbeats import HeartbeatRules
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.time import DAY_US, MINUTE_US, SECOND_US, floor_minute
 from barstream.core.universe import SeriesSeen, Universe
-from barstream.leadership import LeadershipFlag
+from barstream.heartbeats.leadership import LeadershipFlag
 
 PARTITIONS = 3
 RULES = HeartbeatRules(grace_us=SECOND_US, inactive_after=5)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from agents.heartbeats import HeartbeatSender, system_clock_us
+from agents.heartbeats import HeartbeatSender
+from barstream.clock import system_clock_us
 from barstream.core.time import MINUTE_US, SECOND_US, floor_minute
 from barstream.core.universe import SeriesSeen
 from tests.integration.heartbeat_bench import (

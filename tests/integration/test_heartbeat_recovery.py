@@ -10,10 +10,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from agents.heartbeats import system_clock_us
+from barstream.clock import system_clock_us
 from barstream.codecs.heartbeat import HeartbeatRecord, encode
 from barstream.core.time import MINUTE_US, SECOND_US, floor_minute
-from barstream.heartbeat_recovery import RECENT_US, Recovered, recover
+from barstream.heartbeats.recovery import RECENT_US, Recovered, recover
 from tests.integration.heartbeat_bench import RULES, Town
 
 HOUR_US = 60 * MINUTE_US

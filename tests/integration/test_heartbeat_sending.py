@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from agents.heartbeats import system_clock_us
+from barstream.clock import system_clock_us
 from barstream.core.heartbeats import HeartbeatRules
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.time import MINUTE_US, SECOND_US, floor_minute
-from barstream.heartbeat_producer import Due, LoaderHeartbeats
-from barstream.leadership import LeadershipFlag
+from barstream.heartbeats.leadership import LeadershipFlag
+from barstream.heartbeats.producer import Due, LoaderHeartbeats
 from tests.integration.heartbeat_bench import (
     RULES,
     Town,

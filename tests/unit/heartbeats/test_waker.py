@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from barstream.core.heartbeats import HeartbeatRules
 from barstream.core.time import MINUTE_US, SECOND_US
-from barstream.heartbeat_waker import Waker
+from barstream.heartbeats.waker import Waker
 
 START_US = 28_000_000 * MINUTE_US
 RULES = HeartbeatRules(5 * SECOND_US, 5)

@@ -9,7 +9,7 @@ from typing import Final
 
 from barstream.core.heartbeats import Plan
 from barstream.core.time import SECOND_US
-from barstream.heartbeat_producer import Appended
+from barstream.heartbeats.producer import Appended
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from barstream.heartbeat_producer import Appended
-from barstream.heartbeat_report import HeartbeatReport, clock_offset_us
+from barstream.heartbeats.producer import Appended
+from barstream.heartbeats.report import HeartbeatReport, clock_offset_us
 
 SECOND_US = 1_000_000
 NOON_US = 1_709_553_600 * SECOND_US

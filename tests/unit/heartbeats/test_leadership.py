@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from barstream.leadership import LeadershipFlag
+from barstream.heartbeats.leadership import LeadershipFlag
 
 
 def test_listeners_hear_every_change_once_and_at_once() -> None:
