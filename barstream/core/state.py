@@ -82,7 +82,6 @@ class PartitionState:
         self.rules = rules
         self.series: list[SeriesState] = []
         self._slot_of: dict[tuple[str, str], int] = {}
-        self._schedule_version: int | None = None
         self._index: ScheduleIndex | None = None
         self.closed_until_us = np.empty(0, np.int64)
         self.watermark_us = np.empty(0, np.int64)
@@ -142,8 +141,11 @@ class PartitionState:
         if index is self._index:
             return
         self._index = index
+        # By identity and not by `index.changed`: several indexes may have come since the last
+        # use, and a series whose hours are the same keeps its object through all of them.
         for state in self.series:
-            self.rejoin_schedule(state)
+            if index.for_series(state.broker, state.symbol) is not state.schedule:
+                self.rejoin_schedule(state)
 
     def rejoin_schedule(self, state: SeriesState) -> None:
         """Look the series up in the schedule again."""
