@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
-import fastavro
-
-from barstream.codecs.avro import load_schema
+from barstream.codecs import avro
 from barstream.core.keys import bar_key
 
 Source = Literal["planner", "loader"]
-
-_SCHEMA = fastavro.parse_schema(load_schema("heartbeat"))
 
 
 class HeartbeatRecord(NamedTuple):
@@ -34,10 +29,8 @@ class HeartbeatRecord(NamedTuple):
 
 def encode(record: HeartbeatRecord) -> bytes:
     """The value of a heartbeat record; its key is ``record.key``."""
-    out = BytesIO()
-    fastavro.schemaless_writer(
-        out,
-        _SCHEMA,
+    return avro.encode(
+        "heartbeat",
         {
             "broker": record.broker,
             "symbol": record.symbol,
@@ -47,7 +40,6 @@ def encode(record: HeartbeatRecord) -> bytes:
             "source": record.source,
         },
     )
-    return out.getvalue()
 
 
 def decode(value: bytes) -> HeartbeatRecord:
@@ -56,7 +48,7 @@ def decode(value: bytes) -> HeartbeatRecord:
     Raises:
         ValueError: the bytes are not one heartbeat.
     """
-    row = decode_body(value, _SCHEMA, "a heartbeat")
+    row = avro.decode("heartbeat", value)
     return HeartbeatRecord(
         row["broker"],
         row["symbol"],
@@ -65,19 +57,3 @@ def decode(value: bytes) -> HeartbeatRecord:
         row["sent_at"],
         row["source"],
     )
-
-
-def decode_body(value: bytes, schema: Any, what: str) -> dict[str, Any]:
-    """One plain Avro body, all of ``value``.
-
-    Raises:
-        ValueError: the bytes are cut short, left over, or no Avro of ``schema``.
-    """
-    body = BytesIO(value)
-    try:
-        row = fastavro.schemaless_reader(body, schema, None)
-    except (ValueError, EOFError, LookupError, OverflowError, MemoryError, TypeError) as error:
-        raise ValueError(f"{len(value)} bytes are not {what}: {error!r}") from error
-    if body.tell() != len(value):
-        raise ValueError(f"{len(value) - body.tell()} bytes are left over after {what}")
-    return cast("dict[str, Any]", row)

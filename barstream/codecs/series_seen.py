@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import logging
-from io import BytesIO
 
-import fastavro
-
-from barstream.codecs.avro import load_schema
-from barstream.codecs.heartbeat import decode_body
+from barstream.codecs import avro
 from barstream.core.keys import split_series_key
 from barstream.core.universe import SeriesSeen, Universe
 
 log = logging.getLogger(__name__)
 
-_SCHEMA = fastavro.parse_schema(load_schema("series_seen"))
-
 
 def encode(row: SeriesSeen) -> bytes:
     """The value of a row; its key is ``series_key(row.broker, row.symbol)``."""
-    out = BytesIO()
-    fastavro.schemaless_writer(
-        out,
-        _SCHEMA,
+    return avro.encode(
+        "series_seen",
         {
             "broker": row.broker,
             "symbol": row.symbol,
@@ -33,7 +25,6 @@ def encode(row: SeriesSeen) -> bytes:
             "closed_until": row.closed_until_us,
         },
     )
-    return out.getvalue()
 
 
 def decode(value: bytes) -> SeriesSeen:
@@ -42,7 +33,7 @@ def decode(value: bytes) -> SeriesSeen:
     Raises:
         ValueError: the bytes are not one row.
     """
-    row = decode_body(value, _SCHEMA, "a row of series_seen")
+    row = avro.decode("series_seen", value)
     return SeriesSeen(
         row["broker"],
         row["symbol"],

@@ -1,7 +1,7 @@
 """The transport driver: Faust's, with columnar topics, read_committed and our own positions.
 
 It leans on private names of faust-streaming 0.15.3 and aiokafka 0.14.0, which is why both are
-pinned exactly; ``tests/unit/transport/test_internals.py`` fails when one of them is gone.
+pinned exactly; ``tests/unit/test_transport_internals.py`` fails when one of them is gone.
 """
 
 from __future__ import annotations
