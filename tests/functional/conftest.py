@@ -53,8 +53,8 @@ def newest_bar(worker: WorkerProcess, broker: str, symbol: str) -> dict[str, Any
 def minutes(
     kafka: Any, tmp_path_factory: pytest.TempPathFactory, data_dir_real: Path
 ) -> Iterator[Minutes]:
-    """Two minutes of wall clock with quiet, steady, ending and historical series."""
+    """Two minutes of wall clock: quiet, steady and ending series, history beside them."""
     name = f"t{secrets.token_hex(4)}"
     directory = tmp_path_factory.mktemp("minutes")
-    with pipeline(kafka.bootstrap, name, directory, BARS__GRACE_S="1") as made:
-        yield live_through(made, data_dir_real, grace_us=1_000_000)
+    with pipeline(kafka.bootstrap, name, directory) as made:
+        yield live_through(made, data_dir_real)

@@ -32,7 +32,7 @@ from tests.pipeline import Pipeline, Record, WorkerProcess, until
 BROKER = "NOW"
 STEADY_EVERY_S = 0.025
 #: Time needed inside the first minute, to load rows and send what belongs into it.
-_NEEDED_US = 35 * SECOND_US
+_NEEDED_US = 25 * SECOND_US
 
 
 @dataclass
@@ -79,13 +79,14 @@ class Minutes:
         return found
 
 
-def live_through(made: Pipeline, directory: Path, grace_us: int) -> Minutes:
-    """Live through it: 80 to 130 s."""
+def live_through(made: Pipeline, directory: Path) -> Minutes:
+    """Live through it: 90 to 150 s."""
     always = [part for name in ("STEADY", "QUIET") for part in ("--symbol", name)]
     made.run("schedule", "load", "--calendar", "24x7", "--broker", BROKER, *always, "--yes")
     TRUEFX.load_schedule(made)
     worker = made.worker()
     until(lambda: bool(worker.get("/status")["leader"]), 20, "heartbeats led")
+    grace_us = made.settings.bars.grace_us
     start_us = now_us()
     minute_us = start_us - start_us % MINUTE_US
     if start_us - minute_us > MINUTE_US - _NEEDED_US:

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import logging
 
 import pytest
 
 from barstream.codecs.avro import decode
 from barstream.core.keys import bar_key
-from tests.functional.minutes import BROKER, Minutes, live_through
+from tests.functional.minutes import BROKER, Minutes
 from tests.functional.recorded import TRUEFX, sessions_of
 from tests.functional.sending import MINUTE_US
 from tests.offline import bars_of, differences
-from tests.pipeline import pipeline
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+log = logging.getLogger(__name__)
 
 
-def assert_final_in_time(lived: Minutes, note: Callable[[str, object], None]) -> None:
+def assert_final_in_time(lived: Minutes) -> None:
     delays = lived.delays_s()
-    note("seconds_after_end_and_grace", sorted(delays.values()))
+    log.info("seconds after end and grace: %s", sorted(delays.values()))
     assert min(delays.values()) >= 0, "final before its minute and the grace were over"
     late = {place: delay for place, delay in delays.items() if delay > 1.0}
     assert not late
 
 
 def test_a_bar_is_final_within_a_second_after_its_grace(
-    minutes: Minutes, record_property: Callable[[str, object], None]
+    minutes: Minutes,
 ) -> None:
     assert len(minutes.delays_s()) >= 8
-    assert_final_in_time(minutes, record_property)
+    assert_final_in_time(minutes)
 
 
 def test_a_series_without_a_further_tick_goes_on_in_synthetic_bars(minutes: Minutes) -> None:
@@ -108,16 +107,3 @@ def test_heartbeats_are_one_a_minute_and_series_in_session(minutes: Minutes) -> 
     assert beats == {
         "STEADY": both, "QUIET": both, "LATER": both, "ENDS": [first], "INSIDE": [first],
     }  # fmt: skip
-
-
-@pytest.mark.slow
-def test_a_bar_is_final_within_a_second_after_the_default_grace(
-    kafka: Any,
-    unique: str,
-    tmp_path: Path,
-    data_dir_real: Path,
-    record_property: Callable[[str, object], None],
-) -> None:
-    with pipeline(kafka.bootstrap, unique, tmp_path) as made:
-        lived = live_through(made, data_dir_real, made.settings.bars.grace_us)
-        assert_final_in_time(lived, record_property)
