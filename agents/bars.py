@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from faust.types import TP
-
 from barstream.app import BarstreamApp, bytes_topic
 from barstream.engine.partitions import Partitions
 
@@ -23,9 +21,8 @@ def declare(
     @app.agent(bytes_topic(app, ticks_topic), name="build_1m", concurrency=1)
     async def build_1m(stream: Any) -> None:
         async for event in stream.noack().events():
-            end = app.consumer.highwater(TP(ticks_topic, event.message.partition))
             try:
-                await partitions.on_ticks(event, end_offset=end)
+                await partitions.on_ticks(event)
             except Exception as error:
                 await app.crash(error)
                 raise

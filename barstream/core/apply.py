@@ -34,14 +34,14 @@ class Applied(Closed):
     """What a batch came to: finals, refused ticks and the series that changed."""
 
     accepted: int = 0
-    #: (offset, why) of every refused tick.
-    rejected: list[tuple[int, Reason]] = field(default_factory=list)
+    #: Offsets of refused ticks, ascending within a part, and why.
+    rejected: list[tuple[Ints, Reason]] = field(default_factory=list)
     #: Slots of series whose state changed.
     touched: set[int] = field(default_factory=set)
 
     def reject(self, offsets: Ints, reason: Reason) -> None:
         """Note ticks that were refused."""
-        self.rejected.extend((offset, reason) for offset in offsets.tolist())
+        self.rejected.append((offsets, reason))
 
 
 def apply_ticks(partition: PartitionState, ticks: Ticks, out: Applied) -> None:

@@ -12,15 +12,21 @@ from typing import Final
 from barstream.core.time import iso_from_us, us_from_iso
 
 SEPARATOR: Final = b"\0"
+#: Longer names are garbage, and would make keys no broker takes.
+MAX_NAME: Final = 200
 
 
 def normalise(name: str) -> str:
     """The one spelling of a broker or symbol: trimmed, upper case.
 
     Raises:
-        ValueError: nothing is left after trimming, or the name contains NUL.
+        ValueError: nothing is left after trimming, the name contains NUL or is too long.
     """
     spelled = name.strip().upper()
+    if len(spelled) > MAX_NAME:
+        raise ValueError(
+            f"a broker or symbol must have at most {MAX_NAME} characters, found {len(spelled)}"
+        )
     if not spelled:
         raise ValueError("a broker or symbol needs at least one character that is not a space")
     if "\0" in spelled:

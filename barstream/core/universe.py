@@ -8,7 +8,7 @@ next tick brings it back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -48,12 +48,25 @@ class Universe:
     def __init__(self) -> None:
         self._rows: dict[SeriesName, SeriesSeen] = {}
         self._snapshot: tuple[SeriesSeen, ...] | None = ()
+        self._listeners: list[Callable[[SeriesSeen], None]] = []
 
     def put(self, row: SeriesSeen) -> None:
-        """A row replaces the earlier one of its series."""
-        if self._rows.get(row.name) != row:
+        """A row replaces the earlier one of its series, unless it names another partition.
+
+        The partition that was named first is the home of a series until a tombstone: of two
+        workers that saw its ticks in two partitions, all readers follow the same one.
+        """
+        before = self._rows.get(row.name)
+        if before is not None and before.partition != row.partition:
+            for listener in self._listeners:
+                listener(before)
+        elif before != row:
             self._rows[row.name] = row
             self._snapshot = None
+
+    def on_conflict(self, listener: Callable[[SeriesSeen], None]) -> None:
+        """Call ``listener(kept)`` when a row names another partition than the one ``kept``."""
+        self._listeners.append(listener)
 
     def remove(self, broker: str, symbol: str) -> None:
         """A tombstone: the series is forgotten until its next row."""

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 _REST: Final = 4.0
 #: How often a position that moved without a row to write is written.
 _IDLE_S: Final = 1.0
-#: Rows (finals and rejected ticks) that may wait before the next chunk has to.
-_MAX_BACKLOG: Final = 50_000
+#: ... but a flush that was slow (a coordinator moved, a disk hung) delays the next no longer.
+_LONGEST_REST_S: Final = 0.5
 _MAX_EVENTS: Final = 64
 
 Fenced = Callable[["OwnedPartition"], None]
@@ -89,11 +89,13 @@ class OwnedPartition:
         self._events.append(event)
         self._wake.set()
 
+    def wake(self) -> None:
+        """There is something to write that no event brought."""
+        self._wake.set()
+
     async def room(self) -> None:
         """Wait until the next chunk may be applied: memory is bounded by what is not flushed."""
-        while not self.fenced and (
-            self.engine.backlog > _MAX_BACKLOG or len(self._events) > _MAX_EVENTS
-        ):
+        while not self.fenced and (self.engine.is_full or len(self._events) > _MAX_EVENTS):
             self._room.clear()
             await self._room.wait()
 
@@ -120,13 +122,13 @@ class OwnedPartition:
             await self._wake.wait()
             now = time.monotonic()
             engine = self.engine
-            if engine.has_finals or engine.backlog > _MAX_BACKLOG:
+            if engine.has_finals or engine.is_full:
                 wait = self._finals_not_before - now
             elif engine.has_rows:
                 wait = max(self._live_not_before, self._finals_not_before) - now
             else:
                 wait = self._flushed_at + _IDLE_S - now
-            if wait <= 0 or len(self._events) > _MAX_EVENTS:
+            if wait <= 0 or engine.is_full or len(self._events) > _MAX_EVENTS:
                 return
             self._wake.clear()
             try:
@@ -168,11 +170,12 @@ class OwnedPartition:
         now = time.monotonic()
         took = now - began
         self._flushed_at = now
-        self._finals_not_before = now + took * _REST
+        self._finals_not_before = now + min(took * _REST, _LONGEST_REST_S)
         if live:
             self._live_not_before = began + self._live_interval_s
-        if self.engine.has_live:
-            self._wake.set()  # what this flush did not show is due without another event
+        self.engine.release()  # heartbeats that waited for room
+        if self.engine.has_rows:
+            self._wake.set()  # what this flush did not write is due without another event
         self._room.set()
         self._tally.flushed(len(flush), len(pending.live), took)
         self._tally.count(self.partition, self.engine.take_counts())

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from barstream.core.apply import Applied, apply_ticks
 from barstream.core.bars import Bar
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 _UNSCHEDULED: Final = -1
 _ELSEWHERE: Final = -2
 _UNSCHEDULED_SHOWN: Final = 20
+_HOUR_US: Final = 60 * MINUTE_US
+
+#: Rows (finals and rejected ticks) that may wait to be written: no more is closed or applied
+#: before they are, so that a flush stays short and memory bounded whatever a gap is filled with.
+FULL_BACKLOG: Final = 20_000
 
 PartitionOf = Callable[[str, str], int | None]
 """Where the ticks of a series are seen, as far as is known."""
@@ -110,7 +116,7 @@ class PartitionEngine:
         #: Series with open bars that changed since they were last given out as live.
         self._unshown: set[int] = set()
         self._published: dict[tuple[int, int], int] = {}
-        self._seen: dict[int, tuple[int | None, bool]] = {}
+        self._seen: dict[int, tuple[int | None, bool, int]] = {}
         self._dirty = False
         #: Series refused for want of a schedule, the latest last, a few of them.
         self.unscheduled: dict[tuple[str, str], None] = {}
@@ -119,7 +125,7 @@ class PartitionEngine:
 
     def apply_ticks(
         self, chunk: RecordChunk, columns: TickColumns, now_us: int, *, at_end: bool
-    ) -> None:
+    ) -> bool:
         """Apply a decoded chunk, split at every barrier that lies in it.
 
         Args:
@@ -127,6 +133,10 @@ class PartitionEngine:
             columns: what `TickDecoder.decode` made of ``chunk.values``.
             now_us: wall clock, by which a feed without append times is judged live.
             at_end: whether the chunk reached the end of the partition.
+
+        Returns:
+            Whether all of it was applied; if not, `FULL_BACKLOG` rows wait: call again with the
+            same chunk when they are written.
 
         Raises:
             LostChunk: the chunk starts above the position.
@@ -138,24 +148,34 @@ class PartitionEngine:
                 f"the next chunk starts at {chunk.start}: the worker starts again from {start}"
             )
         if chunk.next_offset <= start:
-            return
+            return True
         self.state.use_schedule(self._provider.index)
         self._dirty = True
-        for at, reason, detail in columns.rejected:
-            if (offset := int(chunk.offsets[at])) >= start:
-                self._reject(chunk, at, offset, reason, detail)
-        ticks = self._ticks(chunk, columns, now_us, at_end=at_end)
-        if chunk.start < start:
-            ticks = ticks.take(slice(int(np.searchsorted(ticks.offset, start)), None))
+        ticks = self._ticks(chunk, columns, now_us, start, at_end=at_end)
         self.position = start
-        while (barrier := self.waiting.barrier()) is not None and barrier <= chunk.next_offset:
-            cut = int(np.searchsorted(ticks.offset, barrier))
+        while self.position < chunk.next_offset and not self.is_full:
+            barrier = self.waiting.barrier()
+            end = chunk.next_offset if barrier is None else min(barrier, chunk.next_offset)
+            cut = int(np.searchsorted(ticks.offset, end))
+            while cut > 1 and self._minutes_closed_by(ticks, cut) > FULL_BACKLOG:
+                cut //= 2
+                end = int(ticks.offset[cut])
             self._apply(chunk, ticks.take(slice(None, cut)))
             ticks = ticks.take(slice(cut, None))
-            self.position = max(self.position, barrier)
-            self._release()
-        self._apply(chunk, ticks)
-        self.position = chunk.next_offset
+            self.position = max(self.position, end)
+            self.release()
+        for at, reason, detail in columns.rejected:
+            if start <= (offset := int(chunk.offsets[at])) < self.position:
+                self._reject(chunk, at, offset, reason, detail)
+        return self.position >= chunk.next_offset and not self._may_release
+
+    def _minutes_closed_by(self, ticks: Ticks, count: int) -> int:
+        """About how many minutes the first ``count`` ticks close: the bars that may come of it."""
+        slots = np.unique(ticks.slot[:count])
+        closed_us = self.state.closed_until_us[slots[slots >= 0]]
+        closed_us = closed_us[closed_us > NEVER_US]
+        reach = int(ticks.time_us[:count].max()) - closed_us
+        return int(reach[reach > 0].sum()) // MINUTE_US
 
     def add_heartbeat(self, heartbeat: Waiting, appended_us: int | None) -> None:
         """Take the next heartbeat of the log; it closes at once when its barrier is applied.
@@ -174,10 +194,16 @@ class PartitionEngine:
         """The ``hb_1m`` partition has been read up to ``next_offset``."""
         self.waiting.next_offset = next_offset
         self._dirty = True
-        self._release()
+        self.release()
 
-    def _release(self) -> None:
-        if self.position is None or not len(self.waiting):
+    @property
+    def _may_release(self) -> bool:
+        barrier = self.waiting.barrier()
+        return barrier is not None and self.position is not None and barrier <= self.position
+
+    def release(self) -> None:
+        """Close what heartbeats may close now; the rest of them when there is room again."""
+        if self.position is None or not self._may_release:
             return
         self.state.use_schedule(self._provider.index)
         out = Closed()
@@ -189,12 +215,15 @@ class PartitionEngine:
             until_us = heartbeat.minute_us + MINUTE_US
             if close_series(self.state, series, until_us, self.position, out, series.asleep_us):
                 self._touched.add(series.slot)
+            if self.backlog + len(out.finals) >= FULL_BACKLOG:
+                break
         self.counts.heartbeat_finals += len(out.finals)
         self._closed(out)
 
     def _ticks(
-        self, chunk: RecordChunk, columns: TickColumns, now_us: int, *, at_end: bool
+        self, chunk: RecordChunk, columns: TickColumns, now_us: int, start: int, *, at_end: bool
     ) -> Ticks:
+        """The accepted records from offset ``start`` on."""
         index = columns.index
         offset = chunk.offsets if index is None else chunk.offsets[index]
         stamps = chunk.timestamps_us if index is None else chunk.timestamps_us[index]
@@ -209,22 +238,18 @@ class PartitionEngine:
         # -0.0 equals 0.0 but is not the same bytes: which one is high would hang on the order
         price = columns.price + 0.0
         ticks = Ticks(slot, columns.time_us, price, columns.size, offset, seen)
-        elsewhere = slot == _ELSEWHERE
-        if elsewhere.any():
-            for number in ticks.offset[elsewhere].tolist():
-                if self.position is None or number >= self.position:
-                    self._reject_offset(chunk, number, Reason.PARTITION)
-            ticks = ticks.take(~elsewhere)
+        if chunk.start < start:
+            ticks = ticks.take(slice(int(np.searchsorted(offset, start)), None))
         return ticks
 
     def _slot(self, broker: str, symbol: str) -> int:
+        home = self._partition_of(broker, symbol)
+        if home is not None and home != self.partition:
+            return _ELSEWHERE
         known = self.state.get(broker, symbol)
         # only an accepted tick makes a home: what was refused left no row, and would be forgotten
         if known is not None and known.schedule is not None and known.first_tick_us != NEVER_US:
             return known.slot
-        home = self._partition_of(broker, symbol)
-        if home is not None and home != self.partition:
-            return _ELSEWHERE
         if self._provider.index.for_series(broker, symbol) is None:
             self.unscheduled.pop((broker, symbol), None)
             self.unscheduled[broker, symbol] = None
@@ -235,14 +260,18 @@ class PartitionEngine:
         return self.state.slot(broker, symbol)
 
     def _apply(self, chunk: RecordChunk, ticks: Ticks) -> None:
+        elsewhere = ticks.slot == _ELSEWHERE
+        if elsewhere.any():
+            self._reject_offsets(chunk, ticks.offset[elsewhere], Reason.PARTITION)
+            ticks = ticks.take(~elsewhere)
         if not len(ticks):
             return
         out = Applied()
         apply_ticks(self.state, ticks, out)
         self.counts.accepted += out.accepted
         self.counts.watermark_finals += len(out.finals)
-        for offset, reason in out.rejected:
-            self._reject_offset(chunk, offset, reason)
+        for offsets, reason in out.rejected:
+            self._reject_offsets(chunk, offsets, reason)
         self._touched |= out.touched
         self._closed(out)
 
@@ -251,18 +280,27 @@ class PartitionEngine:
         self.counts.synthetic += sum(bar.synthetic for bar in out.finals)
         self._finals.extend(out.finals)
 
-    def _reject_offset(self, chunk: RecordChunk, offset: int, reason: Reason) -> None:
-        at = int(np.searchsorted(chunk.offsets, offset))
-        self._reject(chunk, at, offset, reason, _DETAIL[reason])
+    def _reject_offsets(
+        self, chunk: RecordChunk, offsets: NDArray[np.int64], reason: Reason
+    ) -> None:
+        if reason is Reason.OFF_SESSION and not self._publish_off_session:
+            # they can be most of a feed: counted, and no more
+            self._count_rejected(reason, len(offsets))
+            return
+        places = np.searchsorted(chunk.offsets, offsets)
+        for at, offset in zip(places.tolist(), offsets.tolist(), strict=True):
+            self._reject(chunk, at, offset, reason, _DETAIL[reason])
 
     def _reject(
         self, chunk: RecordChunk, at: int, offset: int, reason: Reason, detail: str
     ) -> None:
-        self.counts.rejected[reason] = self.counts.rejected.get(reason, 0) + 1
-        if reason is not Reason.OFF_SESSION or self._publish_off_session:
-            self._rejected.append(
-                RejectedTick(offset, chunk.keys[at], chunk.values[at], reason, detail)
-            )
+        self._count_rejected(reason, 1)
+        self._rejected.append(
+            RejectedTick(offset, chunk.keys[at], chunk.values[at], reason, detail)
+        )
+
+    def _count_rejected(self, reason: Reason, count: int) -> None:
+        self.counts.rejected[reason] = self.counts.rejected.get(reason, 0) + count
 
     # --- output -------------------------------------------------------------------------------
 
@@ -280,6 +318,11 @@ class PartitionEngine:
     def backlog(self) -> int:
         """Rows waiting to be written."""
         return len(self._finals) + len(self._rejected)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what waits must be written before anything more is applied."""
+        return self.backlog >= FULL_BACKLOG
 
     @property
     def has_rows(self) -> bool:
@@ -339,7 +382,7 @@ class PartitionEngine:
                     yield bar.to_bar(series.broker, series.symbol, None)
 
     def _standing_changed(self, series: SeriesState) -> bool:
-        standing = series.last_trading_date, self.state.is_live(series)
+        standing = self._standing(series)
         if self._seen.get(series.slot) == standing:
             return False
         self._seen[series.slot] = standing
@@ -348,7 +391,18 @@ class PartitionEngine:
     def restored(self) -> None:
         """The state was put back from its rows: what they say was published already."""
         for series in self.state:
-            self._seen[series.slot] = series.last_trading_date, self.state.is_live(series)
+            self._seen[series.slot] = self._standing(series)
+
+    def _standing(self, series: SeriesState) -> tuple[int | None, bool, int]:
+        """What a new row in `series_seen` is written for; the hour bounds how stale it gets."""
+        closed_until_us = int(self.state.closed_until_us[series.slot])
+        return series.last_trading_date, self.state.is_live(series), closed_until_us // _HOUR_US
+
+    def show_again(self, broker: str, symbol: str) -> None:
+        """Write the series' row in `series_seen` again: another one has replaced it."""
+        if (series := self.state.get(broker, symbol)) is not None:
+            self._seen.pop(series.slot, None)
+            self._touched.add(series.slot)
 
 
 _DETAIL: Final = {

@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US, Rules
-from barstream.core.universe import Universe
+from barstream.core.universe import SeriesSeen, Universe
 from barstream.engine.errors import LostChunk, TicksGone
 from barstream.engine.local import LocalPartition
 from barstream.engine.offsets import extents
@@ -100,6 +100,7 @@ class Partitions:
         self._decoder = decoder
         self._provider = provider
         self._universe = universe
+        universe.on_conflict(self._claimed_twice)
         self._metrics = metrics
         self._crash = crash
         self._reading = reading
@@ -257,12 +258,21 @@ class Partitions:
             )
 
     def _home_of(self, broker: str, symbol: str) -> int | None:
+        """Where a series is at home: as everyone has read it, else as it was accepted here."""
+        if (row := self._universe.get(broker, symbol)) is not None:
+            return row.partition
         for owned in self._owned.values():
             series = owned.engine.state.get(broker, symbol)
             if series is not None and series.first_tick_us != NEVER_US:
                 return owned.partition
-        row = self._universe.get(broker, symbol)
-        return None if row is None else row.partition
+        return None
+
+    def _claimed_twice(self, kept: SeriesSeen) -> None:
+        """A series was seen in a second partition: its home says so again, so that it lasts."""
+        owned = self._owned.get(kept.partition)
+        if owned is not None:
+            owned.engine.show_again(kept.broker, kept.symbol)
+            owned.wake()
 
     # --- input --------------------------------------------------------------------------------
 
@@ -273,7 +283,7 @@ class Partitions:
         owned = self._owned.get(event.message.partition)
         return None if owned is None or owned.fenced else owned
 
-    async def on_ticks(self, event: Any, *, end_offset: int | None) -> None:
+    async def on_ticks(self, event: Any) -> None:
         """Decode and apply one chunk of ticks; its event is acknowledged when it is flushed."""
         if self._owner(event) is None:
             return
@@ -291,8 +301,11 @@ class Partitions:
             await self._watch.check(owned.partition, position)
             if self._owner(event) is not owned:
                 return
-        at_end = end_offset is not None and chunk.next_offset >= end_offset
-        owned.engine.apply_ticks(chunk, columns, time.time_ns() // 1000, at_end=at_end)
+        while not owned.engine.apply_ticks(chunk, columns, chunk.fetched_us, at_end=chunk.at_end):
+            owned.wake()
+            await owned.room()
+            if self._owner(event) is not owned:
+                return
         owned.applied(event)
         waiting = owned.engine.waiting
         if waiting.stopped and waiting.has_room:

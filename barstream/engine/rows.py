@@ -75,11 +75,7 @@ def build_flush(
     finals = bar_rows(pending.finals)
     flush.add(topics.finals, partition, finals)
     flush.add(topics.live, partition, [*bar_rows(pending.live), *finals])
-    flush.add(
-        topics.rejected,
-        partition,
-        [_rejected_row(tick, topics.ticks, partition) for tick in pending.rejected],
-    )
+    flush.add(topics.rejected, partition, _rejected_rows(pending.rejected, topics.ticks, partition))
     rows = [Row(series.key, encode_series(state, series)) for series in pending.touched]
     position = Position(pending.position, pending.heartbeat_position, topic_id)
     rows.append(Row(POSITION_KEY, encode_position(position)))
@@ -144,30 +140,38 @@ def bar_columns(bars: Sequence[Bar]) -> dict[str, list[Any]]:
     }
 
 
-def _rejected_row(tick: RejectedTick, topic: str, partition: int) -> Row:
+def _rejected_rows(ticks: Sequence[RejectedTick], topic: str, partition: int) -> list[Row]:
+    # in a stream of garbage there is one for every record: what repeats is made once
+    source = ("topic", topic.encode()), ("partition", b"%d" % partition)
+    reasons: dict[tuple[str, str], tuple[tuple[str, bytes], tuple[str, bytes]]] = {}
+    rows: list[Row] = []
+    for tick in ticks:
+        key, value, detail = tick.key, tick.value, tick.detail
+        if len(key or b"") + len(value or b"") > _LARGEST_VALUE:
+            key, value, detail = _cut(tick)
+        elif key is None and value is None:
+            value = b""  # a record needs one of them
+        why = reasons.get((tick.reason, detail))
+        if why is None:
+            encoded = detail[:_LARGEST_DETAIL].encode()
+            why = reasons[tick.reason, detail] = (
+                ("reason", tick.reason.encode()), ("detail", encoded),
+            )  # fmt: skip
+        rows.append(Row(key, value, [*why, *source, ("offset", b"%d" % tick.offset)]))
+    return rows
+
+
+def _cut(tick: RejectedTick) -> tuple[bytes | None, bytes | None, str]:
+    """With its headers a row must not pass what a broker takes, or no flush succeeds again."""
     key, value, detail = tick.key, tick.value, tick.detail
-    if value is None and key is None:
-        value = b""  # a record needs one of them
-    # with its headers it must not pass what a broker takes, or the transaction fails for ever
-    room = _LARGEST_VALUE
     if key is not None and len(key) > _LARGEST_KEY:
         detail = f"{detail} (the key is cut from {len(key)} bytes)"
         key = key[:_LARGEST_KEY]
-    room -= len(key or b"")
+    room = _LARGEST_VALUE - len(key or b"")
     if value is not None and len(value) > room:
         detail = f"{detail} (the value is cut from {len(value)} bytes)"
         value = value[:room]
-    return Row(
-        key,
-        value,
-        [
-            ("reason", tick.reason.encode()),
-            ("detail", detail[:_LARGEST_DETAIL].encode()),
-            ("topic", topic.encode()),
-            ("partition", b"%d" % partition),
-            ("offset", b"%d" % tick.offset),
-        ],
-    )
+    return key, value, detail
 
 
 def series_prefix(broker: str, symbol: str) -> bytes:

@@ -27,6 +27,9 @@ class RecordChunk:
     #: Shape (n,): append time where ``append_time``, otherwise what the producer said.
     timestamps_us: NDArray[np.int64]
     append_time: bool
+    #: Set when the chunk leaves the fetcher: whether it reached the last stable offset, and when.
+    at_end: bool = False
+    fetched_us: int = 0
 
     def __len__(self) -> int:
         return len(self.values)

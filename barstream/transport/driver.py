@@ -7,6 +7,7 @@ pinned exactly; ``tests/unit/test_transport_internals.py`` fails when one of the
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import aiokafka
@@ -14,6 +15,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from barstream.errors import BarstreamError
+from barstream.transport import pacing
+from barstream.transport.chunk import RecordChunk
 from barstream.transport.records import ColumnarTopics, install
 
 if TYPE_CHECKING:
@@ -83,6 +86,14 @@ class Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    def _to_message(self, tp: TP, record: Any) -> Any:
+        if isinstance(chunk := record.value, RecordChunk):
+            # now, because a chunk that has waited in a queue says nothing of how live the feed is
+            end = self._thread._ensure_consumer().last_stable_offset(tp)
+            chunk.at_end = end is not None and chunk.next_offset >= end
+            chunk.fetched_us = time.time_ns() // 1000
+        return super()._to_message(tp, record)
+
     def _new_offset(self, tp: TP) -> int | None:
         if tp.topic not in self.app.columnar_topics:
             return super()._new_offset(tp)
@@ -136,3 +147,4 @@ class Transport(driver.Transport):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         install()
+        pacing.install()

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from barstream.core.bars import Bar
 from barstream.core.sessions import Session
 
-SeriesKind = Literal["live", "historical", "asleep"]
+SeriesKind = Literal["live", "historical", "asleep", "unscheduled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class SeriesInfo:
 
     Attributes:
         kind: ``live`` is closed by heartbeats too, ``historical`` by its own ticks alone,
-            ``asleep`` had no tick for too many trading dates and is not filled.
+            ``asleep`` had no tick for too many trading dates and is not filled,
+            ``unscheduled`` is live but no longer in the market schedule.
         closed_until_us: every minute before it is closed.
         here: whether this worker holds it; if not, ``url`` is who does, when known.
     """

@@ -12,6 +12,7 @@ from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US
 from barstream.core.universe import Universe
 from barstream.metrics import Metrics
+from barstream.web.kinds import SERIES_KINDS, Kinds
 from barstream.web.reads import Readiness, Stats
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Reporting:
         self._ticks_topic = ticks_topic
         self._heartbeat_topic = heartbeat_topic
         self._counted: Counter[str] = Counter()
+        self._kinds = Kinds(provider, partitions.settings.rules.inactive_after)
 
     def readiness(self) -> Readiness:
         """Ready once the schedule is read, the tables are restored and no rebalance runs."""
@@ -112,17 +114,13 @@ class Reporting:
         for topic in (self._ticks_topic, self._heartbeat_topic):
             for partition, lag in self._lags(topic).items():
                 metrics.lag.labels(topic, str(partition)).set(lag)
-        kinds = Counter({"live": 0, "historical": 0, "asleep": 0})
+        kinds = Counter(dict.fromkeys(SERIES_KINDS, 0))
         for partition, owned in self._partitions.owned.items():
             state = owned.engine.state
             metrics.heartbeats_waiting.labels(str(partition)).set(len(owned.engine.waiting))
             for series in state:
-                if series.first_tick_us == NEVER_US:
-                    continue
-                if state.closed_until_us[series.slot] > series.asleep_us:
-                    kinds["asleep"] += 1
-                else:
-                    kinds["live" if state.is_live(series) else "historical"] += 1
+                if series.first_tick_us != NEVER_US:
+                    kinds[self._kinds.of_state(partition, state, series)] += 1
         for kind, count in kinds.items():
             metrics.series.labels(kind).set(count)
         metrics.leader.set(self._sender.flag.on)

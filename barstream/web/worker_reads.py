@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
@@ -13,10 +14,11 @@ from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.sessions import Session
 from barstream.core.state import NEVER_US, PartitionState, SeriesState
 from barstream.core.time import ceil_minute
-from barstream.core.universe import SeriesSeen, Universe
+from barstream.core.universe import Universe
 from barstream.engine.owned import OwnedPartition
 from barstream.engine.partitions import Partitions
-from barstream.web.reads import Owner, Readiness, SeriesInfo, SeriesKind, Stats
+from barstream.web.kinds import Kinds
+from barstream.web.reads import Owner, Readiness, SeriesInfo, Stats
 from barstream.web.reporting import Reporting
 
 _LATEST_US: Final = 253_402_300_740_000_000  # 9999-12-31T23:59, the last minute a key can name
@@ -36,6 +38,7 @@ class WorkerReads:
         self._provider = provider
         self._universe = universe
         self._reporting = reporting
+        self._kinds = Kinds(provider, partitions.settings.rules.inactive_after)
 
     def bars(
         self,
@@ -95,7 +98,7 @@ class WorkerReads:
                     row.broker,
                     row.symbol,
                     row.partition,
-                    self._kind_elsewhere(row),
+                    self._kinds.of_row(row),
                     closed_until_us=None if row.closed_until_us < 0 else row.closed_until_us,
                     here=row.partition in self._partitions.owned,
                     url=self._reporting.url_of(row.partition),
@@ -136,27 +139,18 @@ class WorkerReads:
     def _info(self, partition: int, state: PartitionState, series: SeriesState) -> SeriesInfo:
         closed = int(state.closed_until_us[series.slot])
         watermark = int(state.watermark_us[series.slot])
-        kind: SeriesKind = "live" if state.is_live(series) else "historical"
         return SeriesInfo(
             series.broker,
             series.symbol,
             partition,
-            "asleep" if closed > series.asleep_us else kind,
+            self._kinds.of_state(partition, state, series),
             last_tick_us=watermark,
             watermark_us=watermark,
             closed_until_us=None if closed == NEVER_US else closed,
             previous_close=series.previous_close,
         )
 
-    def _kind_elsewhere(self, row: SeriesSeen) -> SeriesKind:
-        return "live" if row.live else "historical"
-
 
 def _as_live(bar: Bar) -> Bar:
     """A copy of a final whose transaction is not committed yet: not to be called final."""
-    return Bar(
-        bar.broker, bar.symbol, bar.bucket_start_us, bar.trading_date, bar.session, bar.open,
-        bar.high, bar.low, bar.close, bar.volume, bar.tick_count, bar.open_time_us,
-        bar.close_time_us, bar.synthetic, bar.revision, bar.first_offset, bar.last_offset,
-        None, final=False,
-    )  # fmt: skip
+    return replace(bar, close_offset=None, final=False)

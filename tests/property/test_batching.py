@@ -143,7 +143,8 @@ def run_plain(case: dict[str, Any]) -> dict[str, PlainSeries]:
 def test_any_batching_gives_the_bars_of_one_tick_at_a_time(case: dict[str, Any]) -> None:
     state, out = run_core(case)
     plain = run_plain(case)
-    assert sorted(out.rejected) == sorted(r for s in plain.values() for r in s.rejected)
+    refused = [(int(at), why) for offsets, why in out.rejected for at in offsets]
+    assert sorted(refused) == sorted(r for s in plain.values() for r in s.rejected)
     assert out.unpriced_minutes == sum(s.unpriced for s in plain.values())
     for name, series in plain.items():
         finals = [as_plain(bar) for bar in out.finals if bar.symbol == name]

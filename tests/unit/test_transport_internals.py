@@ -56,3 +56,9 @@ def test_the_group_coordinator_tells_its_errors_by_these_names() -> None:
     assert "assert metadata.url == str(self._url)" in inspect.getsource(
         partition_assignor.PartitionAssignor.on_assignment
     )
+
+
+def test_the_consumer_makes_its_fetcher_by_that_name() -> None:
+    assert "self._fetcher = Fetcher(" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
+    assert inspect.iscoroutinefunction(fetcher.Fetcher._proc_fetch_request)
+    assert "return needs_wakeup" in inspect.getsource(fetcher.Fetcher._proc_fetch_request)

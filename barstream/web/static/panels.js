@@ -64,6 +64,7 @@ const KINDS = {
   live: "A live feed: every minute is closed by the clock, tick or no tick.",
   historical: "Loaded from the past: minutes are closed as its own ticks pass, not by today's clock.",
   asleep: "No tick for several trading dates: nothing is filled until its next tick.",
+  unscheduled: "No longer in the market schedule: its ticks are rejected until sessions are loaded.",
 };
 
 /** The title, the price and the table of the bars of the chosen series (ascending). */

@@ -12,7 +12,7 @@ from barstream.codecs.ticks import TickColumns
 from barstream.core.reasons import Reason
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.core.state import Rules
-from barstream.engine.partition import PartitionEngine
+from barstream.engine.partition import FULL_BACKLOG, PartitionEngine
 from barstream.engine.waiting import Waiting
 from barstream.transport.chunk import RecordChunk
 from tests.property.engine_cases import Store
@@ -110,13 +110,47 @@ def test_ticks_of_a_series_at_home_elsewhere_are_rejected_with_their_bytes() -> 
     assert (counts.accepted, counts.rejected) == (2, {Reason.PARTITION: 2})
 
 
-def test_a_series_at_home_here_stays_whatever_others_say_later() -> None:
+def test_a_series_that_another_partition_claimed_first_is_refused_from_then_on() -> None:
+    # two workers saw it at once; everyone follows the row that came first, see Universe.put
     homes: dict[str, int | None] = {"X": None}
     made = engine(home=lambda _broker, symbol: homes[symbol])
     feed(made, [0])
     homes["X"] = 7
     feed(made, [SECOND])
-    assert made.take_counts().accepted == 2
+    counts = made.take_counts()
+    assert (counts.accepted, counts.rejected) == (1, {Reason.PARTITION: 1})
+
+
+def test_what_a_gap_is_filled_with_is_written_in_pieces() -> None:
+    """
+    tick of 60 series |--- four days of minutes ---| tick of each: 60 * 5,760 bars
+    """
+    names = [f"S{number}" for number in range(60)]
+    days = 4 * 1440
+    made = PartitionEngine(
+        0, Rules(GRACE), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
+    )
+    for name in names:
+        feed(made, [0], symbol=name)
+    made.take()
+    n = len(names)
+    offsets = np.arange(n, 2 * n, dtype=np.int64)
+    chunk = RecordChunk(
+        "ticks", 0, n, 2 * n, [None] * n, [b"value"] * n, offsets, np.zeros(n, np.int64), True
+    )
+    columns = TickColumns(
+        np.arange(n, dtype=np.int32), [("B", name) for name in names],
+        np.full(n, days * MINUTE + GRACE), np.ones(n), np.ones(n), None, [],
+    )  # fmt: skip
+    closed: dict[str, list[int]] = {name: [] for name in names}
+    whole = False
+    while not whole:
+        whole = made.apply_ticks(chunk, columns, 0, at_end=True)
+        pending = made.take()
+        assert len(pending.finals) < 2 * FULL_BACKLOG + days
+        for bar in pending.finals:
+            closed[bar.symbol].append(bar.bucket_start_us // MINUTE)
+    assert all(found == list(range(days)) for found in closed.values())
 
 
 def test_a_tick_that_was_refused_makes_no_home() -> None:
