@@ -1,0 +1,90 @@
+"""Partitions as the web reads them, with real engines and no Kafka behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+
+from barstream.codecs.ticks import TickColumns
+from barstream.core.bars import Bar
+from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.state import Rules
+from barstream.engine.partition import PartitionEngine
+from barstream.engine.partitions import Partitions
+from barstream.engine.rows import bar_rows
+from barstream.transport.chunk import RecordChunk
+
+
+@dataclass
+class StubStore:
+    """Rows of a table, in a dictionary."""
+
+    rows: dict[bytes, bytes] = field(default_factory=dict)
+
+    def range(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return ((key, self.rows[key]) for key in sorted(self.rows) if first <= key < end)
+
+    def range_back(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(list(self.range(first, end))[::-1])
+
+    def put(self, *bars: Bar) -> None:
+        self.rows.update((row.key or b"", row.value or b"") for row in bar_rows(bars))
+
+
+@dataclass
+class StubOwned:
+    """A partition held, as far as reads look at it."""
+
+    engine: PartitionEngine
+    finals: StubStore = field(default_factory=StubStore)
+    committing: list[Bar] = field(default_factory=list)
+    fenced: bool = False
+
+    @property
+    def partition(self) -> int:
+        return self.engine.partition
+
+
+@dataclass
+class StubSettings:
+    rules: Rules
+
+
+@dataclass
+class StubPartitions:
+    """Partition 0, and whatever a test adds."""
+
+    settings: StubSettings
+    owned: dict[int, StubOwned]
+    generation: int = 1
+    restoring: bool = False
+    rows_remaining: int = 0
+
+    @property
+    def real(self) -> Partitions:
+        return cast("Partitions", self)
+
+
+def stub_partitions(provider: MarketScheduleProvider, rules: Rules) -> StubPartitions:
+    engine = PartitionEngine(0, rules, provider, lambda _broker, _symbol: None)
+    return StubPartitions(StubSettings(rules), {0: StubOwned(engine)})
+
+
+def feed(engine: PartitionEngine, symbol: str, times_us: list[int], *, late_us: int = 0) -> None:
+    """Ticks of broker ``B`` at price 1, 2, 3..., appended ``late_us`` after their event time."""
+    begin, n = engine.position or 0, len(times_us)
+    offsets = np.arange(begin, begin + n, dtype=np.int64)
+    times = np.array(times_us, np.int64)
+    nothing: list[Any] = [None] * n
+    engine.apply_ticks(
+        RecordChunk("ticks", 0, begin, begin + n, nothing, nothing, offsets, times + late_us, True),
+        TickColumns(
+            np.zeros(n, np.int32), [("B", symbol)], times, np.arange(1.0, n + 1), np.ones(n), None,
+            [],
+        ),
+        0,
+        at_end=False,
+    )  # fmt: skip
