@@ -12,9 +12,22 @@ from tests.chaos.drill import ALWAYS_OPEN, long_drill, metric, seeded, soon
 from tests.chaos.feed import Feed
 from tests.chaos.truth import problems_of, truth_of
 from tests.kafka_cluster import KafkaCluster
-from tests.pipeline import pipeline, until
+from tests.pipeline import WorkerProcess, pipeline, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+def goes_on(worker: WorkerProcess) -> bool:
+    """Wait until the worker applies ticks, or ends; whether it goes on."""
+    before = metric(worker, "barstream_ticks_total")
+    soon(
+        lambda: (
+            worker.process.poll() is not None or metric(worker, "barstream_ticks_total") > before
+        ),
+        f"the worker goes on or ends:\n{worker.tail()}",
+        90,
+    )
+    return worker.process.poll() is None
 
 
 @pytest.mark.parametrize(
@@ -33,24 +46,14 @@ def test_a_broker_that_is_killed_and_comes_back_costs_no_bar(
         worker = made.worker()
         ended = 0
         for _ in range(kills):
-            before = metric(worker, "barstream_ticks_total")
-            soon(lambda: metric(worker, "barstream_ticks_total") > before, "ticks are applied")
+            assert goes_on(worker), worker.tail()
             time.sleep(random.uniform(1, 4))
             broker.kill()
             time.sleep(away_s)
             broker.restart()
-            before = metric(worker, "barstream_ticks_total")
-
-            def goes_on_or_ended() -> bool:
-                return (
-                    worker.process.poll() is not None
-                    or metric(worker, "barstream_ticks_total") > before
-                )
-
-            soon(goes_on_or_ended, "the worker goes on or ends", 90)
-            if worker.process.poll() is not None:
+            if not goes_on(worker):
                 ended += 1
-                assert worker.process.returncode == 1
+                assert worker.process.returncode == 1, worker.tail()
                 assert "worker stopped: " in worker.tail(), "it says why"
                 worker = made.worker()
         print(f"the worker ended {ended} times of {kills}")  # noqa: T201
