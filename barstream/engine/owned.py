@@ -113,6 +113,7 @@ class OwnedPartition:
 
     def _was_fenced(self) -> None:
         self.fenced = True
+        self.committing = []  # they were not: nothing of them may be read
         self._room.set()
         self._tally.fenced()
 

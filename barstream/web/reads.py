@@ -16,6 +16,10 @@ from barstream.core.sessions import Session
 SeriesKind = Literal["live", "historical", "asleep", "unscheduled"]
 
 
+class NotHereError(LookupError):
+    """This worker does not hold the series, or has lost it since the read began; ask again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """Where a series is.
@@ -97,12 +101,18 @@ class Reads(Protocol):
         """Bars with ``from_us <= bucket_start_us < to_us``, live and final merged, final wins.
 
         Ascending, or descending from the latest; at most ``limit``.
-        Only asked of a series that is here.
+
+        Raises:
+            NotHereError: the series is not here, or no longer: nothing is half an answer.
         """
         ...
 
     def live(self, broker: str, symbol: str) -> Sequence[Bar]:
-        """The open bars of a series that is here, ascending."""
+        """The open bars of a series, ascending.
+
+        Raises:
+            NotHereError: the series is not here, or no longer.
+        """
         ...
 
     def series(self) -> Iterable[SeriesInfo]:

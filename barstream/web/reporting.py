@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agents.heartbeats import HeartbeatSender
     from agents.schedule import ScheduleService
     from barstream.app import BarstreamApp
+    from barstream.engine.owned import OwnedPartition
     from barstream.engine.partitions import Partitions
 
 
@@ -49,6 +50,15 @@ class Reporting:
         self._counted: Counter[str] = Counter()
         self._kinds = Kinds(provider, partitions.settings.rules.inactive_after)
 
+    @property
+    def held(self) -> Mapping[int, OwnedPartition]:
+        """The partitions that are this worker's: not those another one has taken over."""
+        return {
+            partition: owned
+            for partition, owned in self._partitions.owned.items()
+            if not owned.fenced
+        }
+
     def readiness(self) -> Readiness:
         """Ready once the schedule is read, the tables are restored and no rebalance runs."""
         reasons: list[str] = []
@@ -58,7 +68,12 @@ class Reporting:
             reasons.append("tables are being restored from their changelogs")
         elif self._app.rebalancing or self._partitions.generation < 0:
             reasons.append("partitions are being assigned")
-        progress: dict[str, int | float | str] = {"partitions": len(self._partitions.owned)}
+        reasons += [
+            f"another worker has taken partition {partition} over, a rebalance is awaited"
+            for partition, owned in sorted(self._partitions.owned.items())
+            if owned.fenced
+        ]
+        progress: dict[str, int | float | str] = {"partitions": len(self.held)}
         if self._partitions.restoring:
             progress["rows_remaining"] = self._partitions.rows_remaining
         return Readiness(not reasons, reasons, progress)
@@ -68,7 +83,7 @@ class Reporting:
         index = self._provider.index
         unscheduled = [
             name
-            for owned in self._partitions.owned.values()
+            for owned in self.held.values()
             for name in reversed(owned.engine.unscheduled)
             # rows may have come since its last tick was refused
             if index.for_series(*name) is None
@@ -76,7 +91,7 @@ class Reporting:
         return Stats(
             self._app.conf.id,
             self._sender.flag.on,
-            sorted(self._partitions.owned),
+            sorted(self.held),
             sum(self._lags(self._ticks_topic).values()),
             self._partitions.tally.accepted,
             dict(self._partitions.tally.rejected),
@@ -96,7 +111,7 @@ class Reporting:
     def _lags(self, topic: str) -> Mapping[int, int]:
         """End offset less applied position, by partition held."""
         lags: dict[int, int] = {}
-        for partition, owned in self._partitions.owned.items():
+        for partition, owned in self.held.items():
             end = self._app.consumer.highwater(TP(topic, partition))
             position = (
                 owned.engine.position
@@ -115,7 +130,7 @@ class Reporting:
             for partition, lag in self._lags(topic).items():
                 metrics.lag.labels(topic, str(partition)).set(lag)
         kinds = Counter(dict.fromkeys(SERIES_KINDS, 0))
-        for partition, owned in self._partitions.owned.items():
+        for partition, owned in self.held.items():
             state = owned.engine.state
             metrics.heartbeats_waiting.labels(str(partition)).set(len(owned.engine.waiting))
             for series in state:

@@ -91,6 +91,15 @@ class ReadView(View):
             )
         return owner
 
+    def lost(self, reads: Reads, broker: str, symbol: str) -> ServiceUnavailable:
+        """A partition that went to another worker while it was read: ask again."""
+        return ServiceUnavailable(
+            f"{broker} {symbol} went to another worker while it was read",
+            reasons=list(reads.ready().reasons),
+            progress={},
+            what_to_do="ask again",
+        )
+
 
 def unknown_series(reads: Reads, broker: str, symbol: str) -> NotFound:
     """Why there is nothing of a series, and what to do about it."""

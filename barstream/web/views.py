@@ -10,7 +10,7 @@ from barstream.codecs.bar import bar_to_json
 from barstream.core.bars import Bar
 from barstream.core.time import iso_date_from_days, iso_from_us
 from barstream.web.parameters import Span, bars_span, no_parameters, schedule_span, series_names
-from barstream.web.reads import Reads, SeriesInfo
+from barstream.web.reads import NotHereError, Reads, SeriesInfo
 from barstream.web.site import ReadView, time_text
 
 #: Bars read and rendered before the event loop gets its turn again, about 10 ms.
@@ -70,7 +70,10 @@ class Bars(ReadView):
         span = bars_span(broker, symbol, request.query.items())
         reads = self.ready_reads(request)
         owner = self.owned(reads, span.broker, span.symbol)
-        bars, left_off = await _read_bars(reads, span)
+        try:
+            bars, left_off = await _read_bars(reads, span)
+        except NotHereError:
+            raise self.lost(reads, span.broker, span.symbol) from None
         body: dict[str, Any] = {
             "broker": span.broker,
             "symbol": span.symbol,

@@ -18,7 +18,7 @@ from barstream.core.universe import Universe
 from barstream.engine.owned import OwnedPartition
 from barstream.engine.partitions import Partitions
 from barstream.web.kinds import Kinds
-from barstream.web.reads import Owner, Readiness, SeriesInfo, Stats
+from barstream.web.reads import NotHereError, Owner, Readiness, SeriesInfo, Stats
 from barstream.web.reporting import Reporting
 
 _LATEST_US: Final = 253_402_300_740_000_000  # 9999-12-31T23:59, the last minute a key can name
@@ -50,9 +50,7 @@ class WorkerReads:
         *,
         descending: bool,
     ) -> Sequence[Bar]:
-        owned = self._holder(broker, symbol)
-        if owned is None:
-            return []
+        owned = self._here(broker, symbol)
         first = bar_key(broker, symbol, max(0, ceil_minute(from_us)))
         end = (
             bar_key(broker, symbol, ceil_minute(to_us))
@@ -75,8 +73,7 @@ class WorkerReads:
         return [found[start] for start in chosen[:limit]]
 
     def live(self, broker: str, symbol: str) -> Sequence[Bar]:
-        owned = self._holder(broker, symbol)
-        series = None if owned is None else owned.engine.state.get(broker, symbol)
+        series = self._here(broker, symbol).engine.state.get(broker, symbol)
         if series is None:
             return []
         return [
@@ -86,7 +83,7 @@ class WorkerReads:
 
     def series(self) -> Iterable[SeriesInfo]:
         here: set[tuple[str, str]] = set()
-        for owned in self._partitions.owned.values():
+        for owned in self._reporting.held.values():
             state = owned.engine.state
             for series in state:
                 if series.first_tick_us != NEVER_US:
@@ -100,7 +97,7 @@ class WorkerReads:
                     row.partition,
                     self._kinds.of_row(row),
                     closed_until_us=None if row.closed_until_us < 0 else row.closed_until_us,
-                    here=row.partition in self._partitions.owned,
+                    here=row.partition in self._reporting.held,
                     url=self._reporting.url_of(row.partition),
                 )
 
@@ -113,7 +110,7 @@ class WorkerReads:
             return Owner(None, False)
         return Owner(
             row.partition,
-            row.partition in self._partitions.owned,
+            row.partition in self._reporting.held,
             self._reporting.url_of(row.partition),
         )
 
@@ -129,8 +126,16 @@ class WorkerReads:
     def stats(self) -> Stats:
         return self._reporting.stats()
 
+    def _here(self, broker: str, symbol: str) -> OwnedPartition:
+        owned = self._holder(broker, symbol)
+        if owned is None and (row := self._universe.get(broker, symbol)) is not None:
+            owned = self._reporting.held.get(row.partition)
+        if owned is None:
+            raise NotHereError(f"{broker} {symbol} is not on this worker")
+        return owned
+
     def _holder(self, broker: str, symbol: str) -> OwnedPartition | None:
-        for owned in self._partitions.owned.values():
+        for owned in self._reporting.held.values():
             series = owned.engine.state.get(broker, symbol)
             if series is not None and series.first_tick_us != NEVER_US:
                 return owned

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from barstream.app import BarstreamApp
 from barstream.codecs.ticks import TickColumns
 from barstream.core.bars import Bar
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
+from barstream.core.universe import Universe
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.partitions import Partitions
 from barstream.engine.rows import bar_rows
+from barstream.engine.tally import Tally
+from barstream.heartbeats.leadership import LeadershipFlag
+from barstream.heartbeats.report import HeartbeatReport
+from barstream.metrics import Metrics
 from barstream.transport.chunk import RecordChunk
+from barstream.web.reporting import Reporting
+
+if TYPE_CHECKING:
+    from agents.heartbeats import HeartbeatSender
+    from agents.schedule import ScheduleService
 
 
 @dataclass
@@ -62,6 +74,7 @@ class StubPartitions:
     generation: int = 1
     restoring: bool = False
     rows_remaining: int = 0
+    tally: Tally = field(default_factory=lambda: Tally(Metrics()))
 
     @property
     def real(self) -> Partitions:
@@ -71,6 +84,32 @@ class StubPartitions:
 def stub_partitions(provider: MarketScheduleProvider, rules: Rules) -> StubPartitions:
     engine = PartitionEngine(0, rules, provider, lambda _broker, _symbol: None)
     return StubPartitions(StubSettings(rules), {0: StubOwned(engine)})
+
+
+def stub_reporting(
+    partitions: StubPartitions,
+    provider: MarketScheduleProvider,
+    universe: Universe,
+    metrics: Metrics | None = None,
+    report: HeartbeatReport | None = None,
+) -> Reporting:
+    """Reporting of a worker in a group of its own, whose assignor knows no one else."""
+    conf, assignor = SimpleNamespace(id="app"), SimpleNamespace(external_topic_distribution={})
+    consumer = SimpleNamespace(highwater=lambda _tp: None)
+    app = SimpleNamespace(rebalancing=False, conf=conf, assignor=assignor, consumer=consumer)
+    status = SimpleNamespace(rows=0, series=0)
+    report = report or HeartbeatReport()
+    return Reporting(
+        cast("BarstreamApp", app),
+        partitions.real,
+        provider,
+        universe,
+        cast("ScheduleService", SimpleNamespace(status=status)),
+        cast("HeartbeatSender", SimpleNamespace(flag=LeadershipFlag(), report=report)),
+        metrics or Metrics(),
+        "ticks",
+        "hb_1m",
+    )
 
 
 def feed(engine: PartitionEngine, symbol: str, times_us: list[int], *, late_us: int = 0) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from barstream.core.bars import Bar
 from barstream.core.schedule import ScheduleIndex, SessionRow
 from barstream.core.time import MINUTE_US, days_from_iso_date, us_from_iso
-from barstream.web.reads import Owner, Readiness
+from barstream.web.reads import NotHereError, Owner, Readiness
 from barstream.web.views import CHUNK
 
 from .conftest import TEN_US
@@ -280,3 +282,23 @@ def test_metrics_are_prometheus_text_brought_up_to_date_at_the_scrape(worker: We
 def test_no_other_site_may_read(shared_worker: WebWorker) -> None:
     _, headers, _ = shared_worker.raw("/series", headers={"Origin": "https://example.org"})
     assert "Access-Control-Allow-Origin" not in headers
+
+
+class LostWhileRead(MemoryReads):
+    """Its partition goes to another worker after the first piece."""
+
+    def bars(self, *args: Any, **kwargs: Any) -> Sequence[Bar]:
+        if self.numbers.ticks:
+            raise NotHereError
+        self.numbers = replace(self.numbers, ticks=1)
+        return super().bars(*args, **kwargs)
+
+
+def test_a_partition_lost_while_it_is_read_gives_no_half_an_answer() -> None:
+    reads = LostWhileRead()
+    reads.add(*(make_bar(TEN_US + n * MINUTE_US) for n in range(2 * CHUNK)))
+    with web_worker(reads) as worker:
+        status, body = worker.get(f"/bars/FX/EURUSD?limit={2 * CHUNK}")
+    assert status == 503
+    assert body["what_to_do"] == "ask again"
+    assert "bars" not in body
