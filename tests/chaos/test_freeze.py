@@ -53,3 +53,33 @@ def test_a_frozen_worker_that_wakes_writes_nothing_and_joins_again(
         feed.finish()
         assert_all_came_out(made)
         assert first.stop() == second.stop() == 0
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=[pytest.mark.chaos, long_drill])])
+@pytest.mark.timeout(900)
+def test_a_worker_frozen_while_it_takes_over_does_no_harm(
+    kafka: Any, unique: str, tmp_path: Path, rounds: int
+) -> None:
+    """It may wake between fencing, restoring and reading on, and fence the rightful owner."""
+    random = seeded()
+    with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        feed = Feed(made, random.randrange(1 << 30), rate=2500)
+        feed.start()
+        first = made.worker(directory="w0")
+        for number in range(rounds):
+            comes = made.worker(directory=f"w{1 + number}", wait=False)
+            joined = "Joined group"
+            soon(lambda comes=comes: joined in comes.log.read_text(), "it joins")  # type: ignore[misc]
+            time.sleep(random.uniform(0, 0.8))
+            comes.signal(signal.SIGSTOP)
+            time.sleep(random.uniform(7, 10))  # the session timeout is 6 s
+            comes.signal(signal.SIGCONT)
+            soon(
+                lambda comes=comes: holds(first, 2) and holds(comes, 2),  # type: ignore[misc]
+                "they share",
+            )
+            assert comes.stop(10) == 0
+            soon(lambda: holds(first, 4), "the first holds all again")
+        feed.finish()
+        assert_all_came_out(made)
+        assert first.stop() == 0
