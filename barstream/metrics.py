@@ -82,6 +82,27 @@ class Metrics:
         self.clock_offset = self._gauge(
             "clock_offset_seconds", "This worker's clock less the broker's append time."
         )
+        self.clock_wrong = self._gauge(
+            "clock_wrong", "1 while heartbeats are held back because the clock is off."
+        )
+        self.clock_unchecked = self._gauge(
+            "clock_unchecked", "1 when the heartbeat topic has no append times to compare with."
+        )
+        self.heartbeats_early = self._counter(
+            "heartbeats_early", "Sent before their minute was over by the broker's clock."
+        )
+        self.heartbeats_fenced = self._counter(
+            "heartbeats_fenced", "Times a leader was deposed by the broker."
+        )
+        self.heartbeats_holding = self._gauge(
+            "heartbeats_holding", "1 while catching up waits after an outage."
+        )
+        self.heartbeats_skipped = self._gauge(
+            "heartbeats_skipped_series", "Series of the last plan without heartbeats.", "why"
+        )
+        self.universe_rows_refused = self._counter(
+            "universe_rows_refused", "Records of the series topic that are none."
+        )
         self.heartbeats_waiting = self._gauge(
             "heartbeats_waiting", "Heartbeats whose barrier is not reached yet.", "partition"
         )

@@ -120,9 +120,12 @@ class Worker:
         self.decoder = TickDecoder(
             settings.ticks, max_future_skew_us=settings.bars.max_future_skew_us
         )
-        reading = UniverseReading(self.universe)
+        self.reading = UniverseReading(self.universe)
         reader = TopicReader(
-            self.names.series_seen, reading, client_options=self.options, on_failure=self._failed
+            self.names.series_seen,
+            self.reading,
+            client_options=self.options,
+            on_failure=self._failed,
         )
         self.preparation = Preparation(self.schedule, reader, self.decoder, self.app)
         self.partitions = self._engine()
@@ -194,7 +197,7 @@ class Worker:
         app.first_services = (self.schedule, self.preparation, self.sender)
         agents.bars.declare(app, self.partitions, names.ticks, names.heartbeats)
         reporting = Reporting(
-            app, self.partitions, self.provider, self.universe, self.schedule, self.sender,
+            app, self.partitions, self.provider, self.reading, self.schedule, self.sender,
             self.metrics, names.ticks, names.heartbeats,
         )  # fmt: skip
         self.metrics.before_scrape.append(reporting.update)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from faust.types import TP
 
+from barstream.codecs.series_seen import UniverseReading
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US
-from barstream.core.universe import Universe
 from barstream.metrics import Metrics
 from barstream.web.kinds import SERIES_KINDS, Kinds
 from barstream.web.reads import Readiness, Stats
@@ -31,7 +31,7 @@ class Reporting:
         app: BarstreamApp,
         partitions: Partitions,
         provider: MarketScheduleProvider,
-        universe: Universe,
+        reading: UniverseReading,
         schedule: ScheduleService,
         sender: HeartbeatSender,
         metrics: Metrics,
@@ -41,7 +41,7 @@ class Reporting:
         self._app = app
         self._partitions = partitions
         self._provider = provider
-        self._universe = universe
+        self._reading = reading
         self._schedule = schedule
         self._sender = sender
         self._metrics = metrics
@@ -124,7 +124,7 @@ class Reporting:
 
     def update(self) -> None:
         """Bring the gauges up to date, before a scrape."""
-        metrics, report = self._metrics, self._sender.report
+        metrics = self._metrics
         metrics.ready.set(self.readiness().ready)
         for topic in (self._ticks_topic, self._heartbeat_topic):
             for partition, lag in self._lags(topic).items():
@@ -139,16 +139,33 @@ class Reporting:
         for kind, count in kinds.items():
             metrics.series.labels(kind).set(count)
         metrics.leader.set(self._sender.flag.on)
-        metrics.heartbeats_behind.set(report.remaining)
-        metrics.clock_offset.set(report.clock_offset_us / 1e6)
-        if report.last_sent_us is not None:
-            metrics.last_heartbeat.set(report.last_sent_us / 1e6)
-        self._add("sent", report.sent_total, metrics.heartbeats_sent)
-        self._add("errors", report.errors, metrics.heartbeat_failures)
+        self._update_sender()
+        self._add("refused", self._reading.refused, metrics.universe_rows_refused)
         status = self._schedule.status
         metrics.schedule_rows.set(status.rows)
         metrics.schedule_series.set(status.series)
         metrics.schedule_conflicts.set(len(self._provider.index.problems))
+
+    def _update_sender(self) -> None:
+        metrics, report = self._metrics, self._sender.report
+        metrics.heartbeats_behind.set(report.remaining)
+        metrics.heartbeats_holding.set(report.holding)
+        for why, count in (
+            ("historical", report.skipped),
+            ("asleep", report.asleep),
+            ("unscheduled", report.unscheduled),
+            ("unseen", report.unseen),
+        ):
+            metrics.heartbeats_skipped.labels(why).set(count)
+        metrics.clock_offset.set(report.clock_offset_us / 1e6)
+        metrics.clock_wrong.set(report.clock_wrong)
+        metrics.clock_unchecked.set(report.unchecked)
+        if report.last_sent_us is not None:
+            metrics.last_heartbeat.set(report.last_sent_us / 1e6)
+        self._add("sent", report.sent_total, metrics.heartbeats_sent)
+        self._add("early", report.early, metrics.heartbeats_early)
+        self._add("fenced", report.fenced, metrics.heartbeats_fenced)
+        self._add("errors", report.errors, metrics.heartbeat_failures)
 
     def _add(self, name: str, total: int, counter: object) -> None:
         """Raise a counter by what a total has grown since it was looked at last."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from barstream.app import BarstreamApp
+from barstream.codecs.series_seen import UniverseReading
 from barstream.codecs.ticks import TickColumns
 from barstream.core.bars import Bar
 from barstream.core.schedule import MarketScheduleProvider
@@ -92,6 +93,7 @@ def stub_reporting(
     universe: Universe,
     metrics: Metrics | None = None,
     report: HeartbeatReport | None = None,
+    reading: UniverseReading | None = None,
 ) -> Reporting:
     """Reporting of a worker in a group of its own, whose assignor knows no one else."""
     conf, assignor = SimpleNamespace(id="app"), SimpleNamespace(external_topic_distribution={})
@@ -103,7 +105,7 @@ def stub_reporting(
         cast("BarstreamApp", app),
         partitions.real,
         provider,
-        universe,
+        reading or UniverseReading(universe),
         cast("ScheduleService", SimpleNamespace(status=status)),
         cast("HeartbeatSender", SimpleNamespace(flag=LeadershipFlag(), report=report)),
         metrics or Metrics(),
