@@ -184,6 +184,8 @@ class Worker:
             wanted=settings.heartbeats.enabled,
             jitter_us=settings.heartbeats.jitter_ms * 1000,
             resume_hold_us=round(settings.heartbeats.resume_hold_s * SECOND_US),
+            # by then a worker that was deposed has lost its assignment too
+            reclaim_s=settings.kafka.session_timeout_s + 9,
         )
 
     def _wire(self) -> None:

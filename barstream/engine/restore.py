@@ -7,18 +7,20 @@ offset at the end of the changelog, so that Faust finds nothing left to do.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from barstream.engine.errors import StateUnusable
+from barstream.engine.errors import ReadingStalled, StateUnusable
 from barstream.engine.local import LocalPartition
 from barstream.transport.chunk import RecordChunk
 from barstream.transport.records import ColumnarTopics, install
 
 _FETCH_BYTES: Final = 4 << 20
 _POLL_MS: Final = 200
+_STALLED_AFTER_S: Final = 60.0
 
 Progress = Callable[[int, int], None]
 """Called with rows read just now, and offsets left to read."""
@@ -41,6 +43,7 @@ async def restore(
 
     Raises:
         StateUnusable: the local store is ahead of its changelog.
+        ReadingStalled: a changelog gives nothing although its end is not reached.
     """
     if not places:
         return
@@ -86,6 +89,7 @@ async def _restore(
         elif end:
             place.write((), end - 1)
     consumer.pause(*(tp for tp in places if tp not in behind))
+    moved_at = time.monotonic()
     while behind:
         fetched = await consumer.getmany(*behind, timeout_ms=_POLL_MS)
         rows = 0
@@ -99,6 +103,17 @@ async def _restore(
         for tp in [tp for tp, position in behind.items() if position >= ends[tp]]:
             del behind[tp]
             consumer.pause(tp)
+        if fetched:
+            moved_at = time.monotonic()
+        elif time.monotonic() - moved_at > _STALLED_AFTER_S:
+            places_behind = ", ".join(
+                f"{tp.topic}[{tp.partition}] {position} of {ends[tp]}"
+                for tp, position in behind.items()
+            )
+            raise ReadingStalled(
+                f"changelogs must be read to their end, but gave nothing for "
+                f"{_STALLED_AFTER_S:.0f} s: {places_behind}; look at the leaders of these partitions"
+            )
         progress(rows, sum(ends[tp] - position for tp, position in behind.items()))
 
 
