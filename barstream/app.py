@@ -144,8 +144,6 @@ def make_app(settings: Settings, web_options: Mapping[str, Any]) -> BarstreamApp
         # for instead, and what was not flushed is read again
         stream_wait_empty=False,
         topic_disable_leader=True,
-        # a standby would replay every row through Faust, one by one; restoring in bulk is quick
-        table_standby_replicas=0,
         PartitionAssignor=PartitionAssignor,
         # a standby goes row by row through Faust's recovery (0.1 ms a row of every other worker),
         # and what it has still in hand when it becomes active would overwrite newer rows

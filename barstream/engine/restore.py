@@ -106,14 +106,7 @@ async def _restore(
         if fetched:
             moved_at = time.monotonic()
         elif time.monotonic() - moved_at > _STALLED_AFTER_S:
-            places_behind = ", ".join(
-                f"{tp.topic}[{tp.partition}] {position} of {ends[tp]}"
-                for tp, position in behind.items()
-            )
-            raise ReadingStalled(
-                f"changelogs must be read to their end, but gave nothing for "
-                f"{_STALLED_AFTER_S:.0f} s: {places_behind}; look at the leaders of these partitions"
-            )
+            raise _stalled(behind, ends)
         progress(rows, sum(ends[tp] - position for tp, position in behind.items()))
 
 
@@ -124,3 +117,15 @@ def _latest(chunk: RecordChunk, end: int) -> list[tuple[bytes, bytes | None]]:
         for key, value, offset in zip(chunk.keys, chunk.values, chunk.offsets.tolist(), strict=True)
         if key is not None and offset < end
     ]
+
+
+def _stalled(
+    behind: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+) -> ReadingStalled:
+    left = ", ".join(
+        f"{tp.topic}[{tp.partition}] {position} of {ends[tp]}" for tp, position in behind.items()
+    )
+    return ReadingStalled(
+        f"changelogs must be read to their end, but gave nothing for {_STALLED_AFTER_S:.0f} s: "
+        f"{left}; look at the leaders of these partitions"
+    )
