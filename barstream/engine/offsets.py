@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.engine.errors import TicksGone
 
-_START_OVER = (
-    "The bars up to there stand. To start over on the new topic, run the workers under another "
-    "app_id (BARSTREAM_APP_ID)"
+#: What mends it.
+START_OVER: Final = (
+    "The bars up to there stand. To start over on the new topic, set another BARSTREAM_APP_ID, "
+    "BARSTREAM_DATA_DIR and BARSTREAM_TOPICS__HEARTBEATS (barriers are offsets of the old one), "
+    "run `barstream topics create`, then the workers"
 )
 
 
@@ -48,7 +50,7 @@ def check_identity(topic: str, known: str | None, found: str | None) -> None:
     if known is not None and found is not None and known != found:
         raise TicksGone(
             f"{topic} must be the topic {known} that was applied so far, but it is {found}: the "
-            f"topic was deleted and made again. {_START_OVER}"
+            f"topic was deleted and made again. {START_OVER}"
         )
 
 
@@ -61,12 +63,13 @@ def check_position(topic: str, partition: int, position: int, found: Extent) -> 
     if position > found.end:
         raise TicksGone(
             f"{topic}[{partition}] must go on at offset {position}, but it ends at {found.end}: "
-            f"the topic was deleted and made again. {_START_OVER}"
+            f"the topic was deleted and made again. {START_OVER}"
         )
     if position < found.begin:
         raise TicksGone(
             f"{topic}[{partition}] must go on at offset {position}, but it begins at "
             f"{found.begin}: {found.begin - position} offsets were deleted before they were "
-            "applied (retention shorter than the outage). Load those ticks again into the topic, "
-            "or start over under another app_id (BARSTREAM_APP_ID)"
+            "applied (retention shorter than the outage). The bars up to there stand. To go on "
+            "without those ticks, set another BARSTREAM_APP_ID and BARSTREAM_DATA_DIR, run "
+            "`barstream topics create`, then the workers; load the ticks again if you have them"
         )

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from barstream.engine.errors import TicksGone
 from barstream.engine.identity import TopicMissing, topic_id
-from barstream.engine.offsets import Extent, check_identity, check_position, extents
+from barstream.engine.offsets import START_OVER, Extent, check_identity, check_position, extents
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,5 @@ class TopicWatch:
 
     def _missing(self) -> TicksGone:
         return TicksGone(
-            f"the tick topic {self._topic} must exist, but it was deleted. The bars made of it "
-            "stand. Make it again with `barstream topics create`, and start over on it under "
-            "another app_id (BARSTREAM_APP_ID)"
+            f"the tick topic {self._topic} must exist, but it was deleted. {START_OVER}"
         )

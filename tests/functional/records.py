@@ -53,14 +53,23 @@ async def producer(made: Pipeline, **options: Any) -> AsyncIterator[Any]:
 
 async def send_all(to: Any, topic: str, records: Iterable[Out]) -> list[int]:
     """Send in order; offsets."""
-    sent = [
-        await to.send(
-            topic, key=r.key, value=r.value, partition=r.partition, timestamp_ms=r.timestamp_ms,
-            headers=list(r.headers),
-        )
-        for r in records
-    ]  # fmt: skip
+    sent = [await _send_one(to, topic, record) for record in records]
     return [meta.offset for meta in await asyncio.gather(*sent)]
+
+
+async def _send_one(to: Any, topic: str, record: Out) -> asyncio.Future[Any]:
+    key, value, headers = record.key, record.value, list(record.headers)
+    if key is None and value is None:  # brokers take it and other clients send it
+        batch = to.create_batch()
+        batch.append(key=None, value=None, timestamp=record.timestamp_ms, headers=headers)
+        batch.close()
+        alone: asyncio.Future[Any] = await to.send_batch(batch, topic, partition=record.partition)
+        return alone
+    sent: asyncio.Future[Any] = await to.send(
+        topic, key=key, value=value, partition=record.partition,
+        timestamp_ms=record.timestamp_ms, headers=headers,
+    )  # fmt: skip
+    return sent
 
 
 def send(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
@@ -137,7 +137,7 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(rows, Rules(grace, draw(st.integers(1, 3))), ticks, beats, end)
 
 
-def cuts(draw: st.DrawFn, start: int, end: int) -> list[tuple[int, int]]:
+def cuts(draw: Callable[..., Any], start: int, end: int) -> list[tuple[int, int]]:
     """[start, end) as consecutive chunks, cut anywhere, also where there is no record."""
     inner = draw(st.lists(st.integers(start + 1, max(start + 1, end - 1)), max_size=8))
     at = sorted({start, end, *(cut for cut in inner if start < cut < end)})

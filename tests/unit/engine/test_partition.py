@@ -277,23 +277,29 @@ def test_rejected_ticks_do_not_make_a_series_live() -> None:
 # --- series_seen ---------------------------------------------------------------------------------
 
 
-def test_series_seen_is_written_when_trading_date_or_liveness_changes_and_only_then() -> None:
+def test_series_seen_is_written_when_date_liveness_or_hour_changes_and_only_then() -> None:
+    # minute  10    11 15  hb 17 |  19: live | 61: another hour | next day
     made, store = engine(), Store()
-    feed(made, [0], appended_us=DAY)
+    feed(made, [10 * MINUTE], appended_us=DAY)
     store.flush(made)
     assert len(store.seen) == 1
-    feed(made, [SECOND, 5 * MINUTE], appended_us=DAY)
-    beat(made, 7 * MINUTE)
+    feed(made, [11 * MINUTE, 15 * MINUTE], appended_us=DAY)
+    beat(made, 17 * MINUTE)
     store.flush(made)
     assert len(store.seen) == 1
-    feed(made, [9 * MINUTE])
+    feed(made, [19 * MINUTE])
     store.flush(made)
-    feed(made, [DAY], appended_us=DAY)
+    feed(made, [20 * MINUTE])
+    beat(made, 60 * MINUTE, barrier=5)
+    store.flush(made)
+    feed(made, [DAY])
     store.flush(made)
     rows = [decode_seen(value) for value in store.seen if value is not None]
-    assert [(row.live, row.last_trading_date) for row in rows] == [(False, 0), (True, 0), (True, 1)]
-    assert rows[0].first_tick_us == 0
-    assert rows[2].closed_until_us == DAY - MINUTE  # a tick at DAY passes DAY - grace
+    assert [(row.live, row.last_trading_date, row.closed_until_us) for row in rows] == [
+        (False, 0, 9 * MINUTE), (True, 0, 18 * MINUTE), (True, 0, 61 * MINUTE),
+        (True, 1, DAY - MINUTE),
+    ]  # fmt: skip
+    assert {row.first_tick_us for row in rows} == {10 * MINUTE}
 
 
 def test_a_restored_series_is_not_written_to_series_seen_again() -> None:
