@@ -140,6 +140,9 @@ def test_a_running_worker_follows_the_schedule_and_keeps_its_finals(
         assert names_unscheduled(worker) == [("X", "NEW")]
         load(made, "2024-01-08", "2024-01-12")
         until(lambda: sessions_on(worker, "2024-01-12") == 1, 10, "rows back")
+        # rows that came back open nothing that is closed
+        send(made, [Tick("X", "NEW", THEN_US, 9.0)])
+        until(lambda: rejected(worker, "late") == 1, 10, "refused as late")
         send(made, [Tick("X", "NEW", THEN_US + 2 * DAY_US + 70 * SECOND_US, 3.0)])
         until(lambda: len(finals_of_new(made)) == len(whole) + 1, 15, "bars go on")
         assert names_unscheduled(worker) == []
