@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from barstream.core.apply import Applied, apply_ticks
 from barstream.core.bars import Bar
 from barstream.core.close import Closed, close_series
+from barstream.core.lateness import ArrivalCounter, Arrivals
 from barstream.core.reasons import Reason
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules, SeriesState
@@ -78,6 +79,7 @@ class Counts:
     unpriced_minutes: int = 0
     early_heartbeats: int = 0
     rejected: dict[Reason, int] = field(default_factory=dict)
+    arrivals: dict[str, Arrivals] = field(default_factory=dict)
 
 
 class PartitionEngine:
@@ -106,6 +108,7 @@ class PartitionEngine:
         self.position: int | None = None
         self.waiting = WaitingHeartbeats()
         self.counts = Counts()
+        self._arrivals = ArrivalCounter()
         self._rules = rules
         self._provider = provider
         self._partition_of = partition_of
@@ -268,6 +271,7 @@ class PartitionEngine:
             return
         out = Applied()
         apply_ticks(self.state, ticks, out)
+        self._arrivals.count(self.state, ticks, out.rejected, self.counts.arrivals)
         self.counts.accepted += out.accepted
         self.counts.watermark_finals += len(out.finals)
         for offsets, reason in out.rejected:

@@ -95,7 +95,7 @@ class Partitions:
         self.generation = -1
         self.restoring = False
         self.rows_remaining = 0
-        self.tally = Tally(metrics)
+        self.tally = Tally(metrics, settings.rules)
         self._stores = stores
         self._decoder = decoder
         self._provider = provider

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import Counter
+from collections.abc import Callable
 
+from barstream.core.lateness import LatenessJudge, TooLate
+from barstream.core.state import Rules
+from barstream.core.time import SECOND_US
 from barstream.engine.partition import Counts
 from barstream.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 
 class Tally:
     """Totals since the worker started.
+
+    Args:
+        metrics: numbers of this worker.
+        rules: the grace and the feed delays that late ticks are told with.
+        clock: seconds that do not go back.
 
     Attributes:
         accepted: ticks that entered a bar.
         rejected: ticks that did not, by reason.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        rules: Rules | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.accepted = 0
         self.rejected: Counter[str] = Counter()
         self._metrics = metrics
+        self._rules = rules or Rules()
+        self._clock = clock
+        self._lateness = LatenessJudge()
 
     def count(self, partition: int, counts: Counts) -> None:
         """Add what a partition did since it was counted last."""
@@ -34,6 +55,24 @@ class Tally:
         for reason, count in counts.rejected.items():
             self.rejected[reason.value] += count
             metrics.ticks_rejected.labels(reason.value).inc(count)
+        self._lateness.add(counts.arrivals)
+        for found in self._lateness.judge(self._clock()):
+            self._tell(found)
+
+    def _tell(self, found: TooLate) -> None:
+        delay_us = found.arrivals.delay_us
+        log.warning(
+            "ticks come too late for their bars: out of order, raise bars.grace_s; reaching Kafka "
+            "late, raise heartbeats.feed_delay_s of the broker; broker=%s late=%d of=%d "
+            "share=%.1f%% longest_delay_s=%s grace_s=%g feed_delay_s=%g",
+            found.broker,
+            found.arrivals.late,
+            found.arrivals.ticks,
+            100 * found.share,
+            "unknown" if delay_us is None else f"{delay_us / SECOND_US:.3f}",
+            self._rules.grace_us / SECOND_US,
+            self._rules.feed_delay_us.get(found.broker, 0) / SECOND_US,
+        )
 
     def flushed(self, rows: int, live: int, seconds: float) -> None:
         """A flush was committed."""
