@@ -35,3 +35,12 @@ class FlushStalled(BarstreamError):
     The worker stops; started again it learns from the broker whether the transaction was
     committed.  Look at the brokers: under-replicated partitions, full disks, network.
     """
+
+
+class ReadingStalled(BarstreamError):
+    """There is more to be read and none of it arrives, although brokers answer.
+
+    The worker stops with nothing acknowledged and goes on from its position row when started
+    again.  If it happens again and again, look at the brokers (a partition without a leader, a
+    network that drops packets) and at the schema registry.
+    """
