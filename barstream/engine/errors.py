@@ -44,3 +44,11 @@ class ReadingStalled(BarstreamError):
     again.  If it happens again and again, look at the brokers (a partition without a leader, a
     network that drops packets) and at the schema registry.
     """
+
+
+class ReadingStalled(BarstreamError):
+    """A partition is not read although there are ticks to read, or a changelog gives none.
+
+    The worker stops and its partitions go to the others; start it again.  If it comes back, look
+    at the brokers: a partition without a leader, a network that drops packets.
+    """

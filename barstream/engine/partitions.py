@@ -14,13 +14,14 @@ from aiokafka import TopicPartition
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US, Rules
 from barstream.core.universe import SeriesSeen, Universe
-from barstream.engine.errors import LostChunk, TicksGone
+from barstream.engine.errors import LostChunk, ReadingStalled, TicksGone
 from barstream.engine.local import LocalPartition
 from barstream.engine.offsets import extents
 from barstream.engine.owned import OwnedPartition
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.restore import restore
 from barstream.engine.rows import OutputTopics
+from barstream.engine.stall import StallWatch
 from barstream.engine.starts import restore_engine
 from barstream.engine.tally import Tally
 from barstream.engine.transaction import PartitionProducer
@@ -108,6 +109,7 @@ class Partitions:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._starts: dict[tuple[str, int], int] = {}
         self._watch = TopicWatch(settings.options, settings.ticks_topic)
+        self._stalls = StallWatch(settings.options, settings.ticks_topic)
         self._watching: asyncio.Task[None] | None = None
 
     # --- assignment ---------------------------------------------------------------------------
@@ -230,9 +232,19 @@ class Partitions:
 
     async def _watched(self) -> None:
         try:
-            await self._watch.run(self._reached)
-        except TicksGone as error:
-            await self._crash(error)
+            async with asyncio.TaskGroup() as watches:
+                watches.create_task(self._watch.run(self._reached))
+                watches.create_task(self._stalls.run(self._positions))
+        except* (TicksGone, ReadingStalled) as group:
+            await self._crash(group.exceptions[0])
+
+    def _positions(self) -> dict[int, int]:
+        """By partition: the first offset not applied yet."""
+        return {
+            partition: owned.engine.position or 0
+            for partition, owned in self._owned.items()
+            if not owned.fenced
+        }
 
     def _reached(self) -> dict[int, int]:
         """By partition: the end offset that the ticks applied, or a barrier, call for."""

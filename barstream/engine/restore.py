@@ -103,9 +103,8 @@ async def _restore(
         for tp in [tp for tp, position in behind.items() if position >= ends[tp]]:
             del behind[tp]
             consumer.pause(tp)
-        if fetched:
-            moved_at = time.monotonic()
-        elif time.monotonic() - moved_at > _STALLED_AFTER_S:
+        moved_at = time.monotonic() if fetched else moved_at
+        if time.monotonic() - moved_at > _STALLED_AFTER_S:
             raise _stalled(behind, ends)
         progress(rows, sum(ends[tp] - position for tp, position in behind.items()))
 

@@ -1,0 +1,115 @@
+"""Noticing that a partition is no longer read although there is something to read.
+
+Consumers have been reported to go quiet for good, with heartbeats to the group going on: nothing
+fails, bars only stop.  Ending the worker gives its partitions to one that reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from barstream.engine.errors import ReadingStalled
+
+log = logging.getLogger(__name__)
+
+_ANSWER_WITHIN_S: Final = 10.0
+
+Positions = Callable[[], Mapping[int, int]]
+"""By partition held: first offset not applied yet."""
+
+
+class Progress:
+    """Tells a partition that stands still before its end from one that has nothing to read.
+
+    Args:
+        allowed_s: how long a partition may stand still.
+    """
+
+    def __init__(self, allowed_s: float) -> None:
+        self._allowed_s = allowed_s
+        self._moved: dict[int, tuple[int, float]] = {}
+
+    def look(
+        self, positions: Mapping[int, int], ends: Mapping[int, int], now_s: float
+    ) -> list[int]:
+        """Partitions that have stood still before their end for too long."""
+        stalled: list[int] = []
+        for partition, position in positions.items():
+            seen, since_s = self._moved.get(partition, (-1, now_s))
+            if position != seen or position >= ends.get(partition, 0):
+                self._moved[partition] = position, now_s
+            elif now_s - since_s > self._allowed_s:
+                stalled.append(partition)
+        for gone in self._moved.keys() - positions.keys():
+            del self._moved[gone]
+        return stalled
+
+
+class StallWatch:
+    """Compares positions with the ends that a consumer of its own is told.
+
+    Args:
+        options: connection options, see `barstream.kafka.client_options`.
+        topic: name of the tick topic.
+        every_s: how often.
+        allowed_s: longer than a flush may take, so that one slow flush is not taken for a stall.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        topic: str,
+        every_s: float = 10.0,
+        allowed_s: float = 120.0,
+    ) -> None:
+        self._options = options
+        self._topic = topic
+        self._every_s = every_s
+        self._allowed_s = allowed_s
+
+    async def run(self, positions: Positions) -> None:
+        """Watch until cancelled.
+
+        Raises:
+            ReadingStalled: a partition stands still before its end.
+        """
+        # committed: what an open transaction holds back is not there to be read
+        consumer = AIOKafkaConsumer(
+            **self._options, enable_auto_commit=False, isolation_level="read_committed"
+        )
+        progress = Progress(self._allowed_s)
+        started = False
+        try:
+            while True:
+                await asyncio.sleep(self._every_s)
+                try:
+                    if not started:
+                        await consumer.start()
+                        started = True
+                    await self._look(consumer, positions, progress)
+                except (KafkaError, TimeoutError, OSError) as error:
+                    log.debug("ends of the tick topic not known: %r", error)
+        finally:
+            await consumer.stop()
+
+    async def _look(
+        self, consumer: AIOKafkaConsumer, positions: Positions, progress: Progress
+    ) -> None:
+        reached = dict(positions())
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            places = [TopicPartition(self._topic, partition) for partition in reached]
+            ends = await consumer.end_offsets(places) if places else {}
+        known = {tp.partition: end for tp, end in ends.items()}
+        for partition in progress.look(reached, known, time.monotonic()):
+            raise ReadingStalled(
+                f"{self._topic}[{partition}] must be read on from offset {reached[partition]} to "
+                f"{known[partition]}, but has stood still for {self._allowed_s:.0f} s: the worker "
+                "stops, so that another one takes over; start it again"
+            )
