@@ -79,7 +79,7 @@ def test_garbage_at_any_share_is_set_aside_with_its_bytes_and_disturbs_no_tick(
 
         def judged() -> bool:
             status = worker.get("/status")
-            return status["ticks"] + sum(status["rejected"].values()) >= RECORDS
+            return bool(status["ticks"] + sum(status["rejected"].values()) >= RECORDS)
 
         until(judged, 40, "all judged")
         took_s = time.monotonic() - began

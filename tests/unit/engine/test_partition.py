@@ -389,13 +389,11 @@ def test_a_flush_that_may_not_show_live_bars_leaves_them_to_the_next() -> None:
     pending = made.take(live=False)
     assert len(pending.finals) == 1
     assert pending.live == []
-    assert made.has_live
-    assert made.dirty
+    assert (made.has_live, made.dirty) == (True, True)
     assert {(bar.symbol, bar.bucket_start_us) for bar in made.take().live} == {
         ("X", MINUTE), ("Y", 0),
     }  # fmt: skip
-    assert not made.has_live
-    assert not made.dirty
+    assert (made.has_live, made.dirty) == (False, False)
 
 
 def test_a_bar_that_closes_before_it_was_shown_live_is_not_shown_afterwards() -> None:
