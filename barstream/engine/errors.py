@@ -38,15 +38,6 @@ class FlushStalled(BarstreamError):
 
 
 class ReadingStalled(BarstreamError):
-    """There is more to be read and none of it arrives, although brokers answer.
-
-    The worker stops with nothing acknowledged and goes on from its position row when started
-    again.  If it happens again and again, look at the brokers (a partition without a leader, a
-    network that drops packets) and at the schema registry.
-    """
-
-
-class ReadingStalled(BarstreamError):
     """A partition is not read although there are ticks to read, or a changelog gives none.
 
     The worker stops and its partitions go to the others; start it again.  If it comes back, look
