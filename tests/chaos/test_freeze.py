@@ -68,8 +68,7 @@ def test_a_worker_frozen_while_it_takes_over_does_no_harm(
         first = made.worker(directory="w0")
         for number in range(rounds):
             comes = made.worker(directory=f"w{1 + number}", wait=False)
-            joined = "Joined group"
-            soon(lambda comes=comes: joined in comes.log.read_text(), "it joins")  # type: ignore[misc]
+            soon(lambda comes=comes: "Joined group" in comes.log.read_text(), "it joins")  # type: ignore[misc]
             time.sleep(random.uniform(0, 0.8))
             comes.signal(signal.SIGSTOP)
             time.sleep(random.uniform(7, 10))  # the session timeout is 6 s
