@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 
 from barstream.codecs.avro import encode_batch
@@ -101,12 +102,20 @@ class Feed(threading.Thread):
                 due_us = (clock_us - _BACK_US) // MINUTE_US * MINUTE_US - MINUTE_US
                 if self._speed and due_us > closed_us + 2 * MINUTE_US:
                     await sender.flush()  # the barrier must cover what was sent
-                    await beats.send(self._due(partition, due_us))
-                    closed_us = due_us
+                    if await self._beat(beats, self._due(partition, due_us)):
+                        closed_us = due_us
             await sender.flush()
-            if self._speed:
-                await beats.send(self._due(partition, clock_us // MINUTE_US * MINUTE_US))
+            last = self._due(partition, clock_us // MINUTE_US * MINUTE_US)
+            while self._speed and not await self._beat(beats, last):
+                await asyncio.sleep(1)
             await producer.stop()
+
+    async def _beat(self, beats: LoaderHeartbeats, due: list[Due]) -> bool:
+        try:
+            await beats.send(due)
+        except KafkaError:  # no broker for a while; sending them again is harmless
+            return False
+        return True
 
     def _due(self, partition: list[int], minute_us: int) -> list[Due]:
         return [Due(*name, at, minute_us) for name, at in zip(self._names, partition, strict=True)]

@@ -17,7 +17,7 @@ from tests.pipeline import WorkerProcess, pipeline, until
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
-def goes_on(worker: WorkerProcess) -> bool:
+def goes_on(worker: WorkerProcess, feed: Feed) -> bool:
     """Wait until the worker applies ticks, or ends; whether it goes on."""
     before = metric(worker, "barstream_ticks_total")
     soon(
@@ -27,6 +27,7 @@ def goes_on(worker: WorkerProcess) -> bool:
         f"the worker goes on or ends:\n{worker.tail()}",
         90,
     )
+    feed.check()
     return worker.process.poll() is None
 
 
@@ -46,12 +47,12 @@ def test_a_broker_that_is_killed_and_comes_back_costs_no_bar(
         worker = made.worker()
         ended = 0
         for _ in range(kills):
-            assert goes_on(worker), worker.tail()
+            assert goes_on(worker, feed), worker.tail()
             time.sleep(random.uniform(1, 4))
             broker.kill()
             time.sleep(away_s)
             broker.restart()
-            if not goes_on(worker):
+            if not goes_on(worker, feed):
                 ended += 1
                 assert worker.process.returncode == 1, worker.tail()
                 assert "worker stopped: " in worker.tail(), "it says why"
