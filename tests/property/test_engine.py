@@ -148,7 +148,31 @@ def test_after_a_crash_at_any_point_the_finals_are_the_same_bytes(
     assert store.series == expected.series
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
+@given(cases())
+def test_a_series_comes_back_from_its_row_as_it_was(case: Case) -> None:
+    engine, store = case.engine(), Store()
+    deliver(engine, case.beats)
+    feed(engine, case.ticks, 0, case.end)
+    store.flush(engine)
+    again, _, _ = store.restored(case.rules, case.provider, lambda _broker, _symbol: None)
+    kept = [series for series in engine.state if series.key in store.series]
+    assert len(again.state) == len(kept)
+    for before in kept:
+        after = again.state.get(before.broker, before.symbol)
+        assert after is not None
+        # open bars with their exact volume, and everything else but slot and looked-up session
+        for name in (
+            "open_bars", "previous_close", "fill_from_us", "first_tick_us", "last_trading_date",
+            "asleep_us",
+        ):  # fmt: skip
+            assert getattr(after, name) == getattr(before, name), name
+        for name in ("closed_until_us", "watermark_us", "since_timely", "last_ordinal"):
+            column, old = getattr(again.state, name), getattr(engine.state, name)
+            assert column[after.slot] == old[before.slot], name
+
+
+@settings(max_examples=150, deadline=None)
 @given(st.data(), cases(), st.integers(1, 6))
 def test_what_is_applied_in_pieces_for_want_of_room_gives_the_same_bars(
     data: st.DataObject, case: Case, room: int

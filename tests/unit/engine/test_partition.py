@@ -403,3 +403,12 @@ def test_a_bar_that_closes_before_it_was_shown_live_is_not_shown_afterwards() ->
     beat(made, 0, barrier=1)
     pending = made.take()
     assert (len(pending.finals), pending.live) == (1, [])
+
+
+def test_an_open_bar_that_did_not_change_is_not_shown_again() -> None:
+    # 00:59 and 01:01 are both open within the grace; only the second gets another tick
+    made = engine()
+    feed(made, [59 * SECOND, 61 * SECOND])
+    assert [bar.bucket_start_us for bar in made.take().live] == [0, MINUTE]
+    feed(made, [62 * SECOND])
+    assert [bar.bucket_start_us for bar in made.take().live] == [MINUTE]
