@@ -19,6 +19,7 @@ import agents.bars
 import tables.finals
 import tables.series
 from agents.heartbeats import HeartbeatSender
+from agents.retention import RetentionService
 from agents.schedule import ScheduleService
 from barstream.app import BarstreamApp, make_app
 from barstream.codecs.series_seen import UniverseReading
@@ -196,7 +197,8 @@ class Worker:
         app.before_stop = _limit_shutdown
         app.before_revoke = self.flag.clear
         app.after_assign = self._assigned
-        app.first_services = (self.schedule, self.preparation, self.sender)
+        retention = RetentionService(self.partitions, self.options, names.final_1m)
+        app.first_services = (self.schedule, self.preparation, self.sender, retention)
         agents.bars.declare(app, self.partitions, names.ticks, names.heartbeats)
         reporting = Reporting(
             app, self.partitions, self.provider, self.reading, self.schedule, self.sender,

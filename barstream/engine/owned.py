@@ -6,11 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from aiokafka.errors import ProducerFenced
 
 from barstream.core.bars import Bar
+from barstream.engine.finals import FinalsPartition
 from barstream.engine.local import LocalPartition
 from barstream.engine.partition import PartitionEngine, Pending
 from barstream.engine.rows import Flush, OutputTopics, build_flush
@@ -80,9 +81,9 @@ class OwnedPartition:
         return self.engine.partition
 
     @property
-    def finals(self) -> LocalPartition:
+    def finals(self) -> FinalsPartition:
         """Local store of the finals."""
-        return self.tables[self._topics.finals]
+        return cast("FinalsPartition", self.tables[self._topics.finals])
 
     def applied(self, event: Acknowledged) -> None:
         """``event`` has been applied; it is acknowledged with the flush that covers it."""

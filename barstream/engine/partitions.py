@@ -15,6 +15,7 @@ from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US, Rules
 from barstream.core.universe import SeriesSeen, Universe
 from barstream.engine.errors import LostChunk, ReadingStalled, TicksGone
+from barstream.engine.finals import FinalsPartition
 from barstream.engine.local import LocalPartition
 from barstream.engine.offsets import extents
 from barstream.engine.owned import OwnedPartition
@@ -150,7 +151,12 @@ class Partitions:
         await asyncio.gather(*(producer.start() for producer in producers.values()))
         stores = {topic: store() for topic, store in self._stores.items()}
         tables = {
-            partition: {topic: LocalPartition(store, partition) for topic, store in stores.items()}
+            partition: {
+                topic: FinalsPartition(store, partition)
+                if topic == settings.outputs.finals
+                else LocalPartition(store, partition)
+                for topic, store in stores.items()
+            }
             for partition in partitions
         }
         places = {

@@ -107,6 +107,13 @@ class Reads(Protocol):
         """
         ...
 
+    def retained_from_us(self, broker: str, symbol: str) -> int | None:
+        """Finals of a series that is here that start before this were deleted, as in Kafka.
+
+        None: none were.
+        """
+        ...
+
     def live(self, broker: str, symbol: str) -> Sequence[Bar]:
         """The open bars of a series, ascending.
 

@@ -72,6 +72,7 @@ class Bars(ReadView):
         owner = self.owned(reads, span.broker, span.symbol)
         try:
             bars, left_off = await _read_bars(reads, span)
+            retained_us = reads.retained_from_us(span.broker, span.symbol)
         except NotHereError:
             raise self.lost(reads, span.broker, span.symbol) from None
         body: dict[str, Any] = {
@@ -81,6 +82,7 @@ class Bars(ReadView):
             "partition": owner.partition,
             "order": "desc" if span.descending else "asc",
             "truncated": left_off is not None,
+            "retained_from": None if retained_us is None else iso_from_us(retained_us),
             "bars": bars,
         }
         if left_off is not None and span.descending:

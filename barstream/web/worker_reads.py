@@ -72,6 +72,9 @@ class WorkerReads:
         chosen = sorted((start for start in found if from_us <= start < to_us), reverse=descending)
         return [found[start] for start in chosen[:limit]]
 
+    def retained_from_us(self, broker: str, symbol: str) -> int | None:
+        return self._here(broker, symbol).finals.retained_from_us(broker, symbol)
+
     def live(self, broker: str, symbol: str) -> Sequence[Bar]:
         series = self._here(broker, symbol).engine.state.get(broker, symbol)
         if series is None:

@@ -40,6 +40,9 @@ class StubStore:
     def range(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         return ((key, self.rows[key]) for key in sorted(self.rows) if first <= key < end)
 
+    def retained_from_us(self, _broker: str, _symbol: str) -> int | None:
+        return None
+
     def range_back(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         return iter(list(self.range(first, end))[::-1])
 

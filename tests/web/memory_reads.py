@@ -18,6 +18,7 @@ class MemoryReads:
     finals: dict[Series, dict[int, Bar]] = field(default_factory=dict)
     open_bars: dict[Series, dict[int, Bar]] = field(default_factory=dict)
     elsewhere: dict[Series, Owner] = field(default_factory=dict)
+    retained: dict[Series, int] = field(default_factory=dict)
     index: ScheduleIndex = field(default_factory=ScheduleIndex)
     readiness: Readiness = Readiness(True)
     numbers: Stats = Stats("barstream", leader=True, partitions=(0,))
@@ -38,6 +39,9 @@ class MemoryReads:
         merged = {**self.open_bars.get(series, {}), **self.finals.get(series, {})}
         starts = sorted((us for us in merged if from_us <= us < to_us), reverse=descending)
         return [merged[us] for us in starts[:limit]]
+
+    def retained_from_us(self, broker: str, symbol: str) -> int | None:
+        return self.retained.get((broker, symbol))
 
     def live(self, broker: str, symbol: str) -> Sequence[Bar]:
         return [bar for _, bar in sorted(self.open_bars.get((broker, symbol), {}).items())]

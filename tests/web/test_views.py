@@ -302,3 +302,12 @@ def test_a_partition_lost_while_it_is_read_gives_no_half_an_answer() -> None:
     assert status == 503
     assert body["what_to_do"] == "ask again"
     assert "bars" not in body
+
+
+def test_an_answer_says_from_when_on_bars_are_kept(worker: WebWorker) -> None:
+    """Minutes before it had bars that retention has deleted; they were not empty."""
+    _, body = worker.get("/bars/FX/EURUSD?limit=1")
+    assert body["retained_from"] is None
+    worker.reads.retained["FX", "EURUSD"] = TEN_US
+    _, body = worker.get("/bars/FX/EURUSD?limit=1&from=2024-03-04T09:00:00Z")
+    assert body["retained_from"] == "2024-03-04T10:00:00Z"

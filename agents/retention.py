@@ -1,0 +1,107 @@
+"""Deletes from this worker's disk the bars that Kafka has deleted: at start, and once a day."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+from mode import Service
+
+from agents.schedule import next_reload_us
+from barstream.clock import system_clock_us
+from barstream.core.time import MINUTE_US, SECOND_US
+from barstream.engine.offsets import extents
+from barstream.engine.owned import OwnedPartition
+from barstream.engine.partitions import Partitions
+
+log = logging.getLogger(__name__)
+
+#: So long after the daily reload of the schedule.
+AFTER_RELOAD_US: Final = 5 * MINUTE_US
+_POLL_S: Final = 5.0
+
+
+class RetentionService(Service):
+    """Goes by the offset at which each partition of the finals begins in Kafka, not by time.
+
+    Args:
+        partitions: what this worker holds.
+        options: connection options, see `barstream.kafka.client_options`.
+        topic: of the finals.
+        clock: microseconds since the epoch.
+        poll_s: how often it looks whether a day is over or a partition has come.
+    """
+
+    def __init__(
+        self,
+        partitions: Partitions,
+        options: Mapping[str, Any],
+        topic: str,
+        clock: Callable[[], int] = system_clock_us,
+        poll_s: float = _POLL_S,
+    ) -> None:
+        super().__init__()
+        self._partitions = partitions
+        self._options = options
+        self._topic = topic
+        self._clock = clock
+        self._poll_s = poll_s
+        self._due_us = 0
+        #: Partitions looked through since the day began.
+        self._done: set[OwnedPartition] = set()
+
+    @Service.task
+    async def _daily(self) -> None:
+        while not self.should_stop:
+            await self.sleep(self._poll_s)
+            now_us = self._clock()
+            if now_us >= self._due_us:
+                self._due_us = next_reload_us(now_us) + AFTER_RELOAD_US
+                self._done.clear()
+            try:
+                await self.expire()
+            except (KafkaError, TimeoutError, OSError) as error:
+                log.warning("bars Kafka has deleted are looked for again later: %r", error)
+                await self.sleep(60.0)
+
+    async def expire(self) -> None:
+        """Look through the partitions held that were not looked through today.
+
+        Raises:
+            KafkaError: the brokers do not say where the finals begin.
+        """
+        held = self._partitions.owned
+        self._done.intersection_update(held.values())
+        waiting = {
+            partition: owned
+            for partition, owned in held.items()
+            if owned not in self._done and not owned.fenced
+        }
+        if not waiting or self._partitions.restoring:
+            return
+        begins = await extents(self._options, self._topic, waiting)
+        for partition, owned in waiting.items():
+            if self._is_held(owned):
+                await self._expire(owned, begins[partition].begin)
+                self._done.add(owned)
+
+    async def _expire(self, owned: OwnedPartition, begin: int) -> None:
+        began_us, series = self._clock(), 0
+        owned.finals.begin_window(began_us)
+        for _ in owned.finals.expire(begin):
+            series += 1
+            await asyncio.sleep(0)
+            if not self._is_held(owned):
+                return
+        if series:
+            log.info(
+                "bars that Kafka has deleted are gone from disk too: partition=%d series=%d "
+                "topic_begins=%d seconds=%.1f",
+                owned.partition, series, begin, (self._clock() - began_us) / SECOND_US,
+            )  # fmt: skip
+
+    def _is_held(self, owned: OwnedPartition) -> bool:
+        return self._partitions.owned.get(owned.partition) is owned and not owned.fenced
