@@ -7,6 +7,7 @@ offset at the end of the changelog, so that Faust finds nothing left to do.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -21,6 +22,7 @@ from barstream.transport.records import ColumnarTopics, install
 _FETCH_BYTES: Final = 4 << 20
 _POLL_MS: Final = 200
 _STALLED_AFTER_S: Final = 60.0
+_SETTLE_S: Final = 0.05
 
 Progress = Callable[[int, int], None]
 """Called with rows read just now, and offsets left to read."""
@@ -59,17 +61,45 @@ async def restore(
     )
     await consumer.start()
     try:
-        await _restore(consumer, places, progress)
+        ends = await _settled_ends(consumer, options, list(places))
+        await _restore(consumer, places, ends, progress)
     finally:
         await consumer.stop()
+
+
+async def _settled_ends(
+    consumer: AIOKafkaConsumer, options: Mapping[str, Any], places: list[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """End offsets once the outcome of every transaction is in the log.
+
+    A commit is acknowledged before its markers are in the partitions, and until they are a
+    reader of committed records is given an end before it: after a broker was killed just then,
+    a worker restored from there would apply ticks a second time.  Every writer has been fenced,
+    so nothing new begins and the two ends meet.
+    """
+    raw = AIOKafkaConsumer(**options, enable_auto_commit=False)
+    await raw.start()
+    try:
+        deadline = time.monotonic() + _STALLED_AFTER_S
+        while True:
+            written: dict[TopicPartition, int] = await raw.end_offsets(places)
+            stable: dict[TopicPartition, int] = await consumer.end_offsets(places)
+            undecided = {tp: stable[tp] for tp in places if stable[tp] < written[tp]}
+            if not undecided:
+                return stable
+            if time.monotonic() > deadline:
+                raise _stalled(undecided, written)
+            await asyncio.sleep(_SETTLE_S)
+    finally:
+        await raw.stop()
 
 
 async def _restore(
     consumer: AIOKafkaConsumer,
     places: Mapping[TopicPartition, LocalPartition],
+    ends: Mapping[TopicPartition, int],
     progress: Progress,
 ) -> None:
-    ends = await consumer.end_offsets(list(places))
     begins = await consumer.beginning_offsets(list(places))
     behind: dict[TopicPartition, int] = {}
     consumer.assign(list(places))
