@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Between two flushes lies at least so many times what the last one took.
 _REST: Final = 4.0
+#: A flush that no broker answers is not waited for longer when the partition is given up.
+_GIVE_UP_AFTER_S: Final = 5.0
 #: How often a position that moved without a row to write is written.
 _IDLE_S: Final = 1.0
 #: ... but a flush that was slow (a coordinator moved, a disk hung) delays the next no longer.
@@ -189,7 +191,9 @@ class OwnedPartition:
             await asyncio.gather(task, return_exceptions=True)
         if not self.fenced and self._under_way is not None:
             try:
-                await self._under_way
+                # whether it was committed or not, the next owner finds the truth in Kafka
+                async with asyncio.timeout(_GIVE_UP_AFTER_S):
+                    await self._under_way
             except ProducerFenced:
                 self._was_fenced()
             except Exception as error:  # noqa: BLE001  what it had is read again by the next owner
