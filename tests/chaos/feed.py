@@ -106,7 +106,7 @@ class Feed(threading.Thread):
                         closed_us = due_us
             await sender.flush()
             last = self._due(partition, clock_us // MINUTE_US * MINUTE_US)
-            while self._speed and not await self._beat(beats, last):
+            while self._speed and not await self._beat(beats, last):  # noqa: ASYNC110  asked again
                 await asyncio.sleep(1)
             await producer.stop()
 

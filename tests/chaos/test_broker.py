@@ -20,14 +20,13 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 def goes_on(worker: WorkerProcess, feed: Feed) -> bool:
     """Wait until the worker applies ticks, or ends; whether it goes on."""
     before = metric(worker, "barstream_ticks_total")
-    soon(
-        lambda: (
-            worker.process.poll() is not None or metric(worker, "barstream_ticks_total") > before
-        ),
-        f"the worker goes on or ends:\n{worker.tail()}",
-        90,
-    )
-    feed.check()
+
+    def moved() -> bool:
+        feed.check()
+        ended = worker.process.poll() is not None
+        return ended or metric(worker, "barstream_ticks_total") > before
+
+    soon(moved, f"{worker.log}: it goes on or ends", 90)
     return worker.process.poll() is None
 
 
