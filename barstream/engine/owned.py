@@ -13,7 +13,8 @@ from aiokafka.errors import ProducerFenced
 from barstream.core.bars import Bar
 from barstream.engine.finals import FinalsPartition
 from barstream.engine.local import LocalPartition
-from barstream.engine.partition import PartitionEngine, Pending
+from barstream.engine.outbox import Pending
+from barstream.engine.partition import PartitionEngine
 from barstream.engine.rows import Flush, OutputTopics, build_flush
 from barstream.engine.tally import Tally
 from barstream.engine.transaction import PartitionProducer
@@ -98,7 +99,7 @@ class OwnedPartition:
 
     async def room(self) -> None:
         """Wait until the next chunk may be applied: memory is bounded by what is not flushed."""
-        while not self.fenced and (self.engine.is_full or len(self._events) > _MAX_EVENTS):
+        while not self.fenced and (self.engine.outbox.is_full or len(self._events) > _MAX_EVENTS):
             self._room.clear()
             await self._room.wait()
 
@@ -125,14 +126,14 @@ class OwnedPartition:
         while True:
             await self._wake.wait()
             now = time.monotonic()
-            engine = self.engine
-            if engine.has_finals or engine.is_full:
+            outbox = self.engine.outbox
+            if outbox.has_finals or outbox.is_full:
                 wait = self._finals_not_before - now
-            elif engine.has_rows:
+            elif outbox.has_rows:
                 wait = max(self._live_not_before, self._finals_not_before) - now
             else:
                 wait = self._flushed_at + _IDLE_S - now
-            if wait <= 0 or engine.is_full or len(self._events) > _MAX_EVENTS:
+            if wait <= 0 or outbox.is_full or len(self._events) > _MAX_EVENTS:
                 return
             self._wake.clear()
             try:
@@ -145,7 +146,7 @@ class OwnedPartition:
         """Write everything that waits; one flush at a time."""
         async with self._flushing:
             self._wake.clear()
-            if self.fenced or not self.engine.dirty:
+            if self.fenced or not self.engine.outbox.dirty:
                 return
             began = time.monotonic()
             live = began >= self._live_not_before
@@ -178,7 +179,7 @@ class OwnedPartition:
         if live:
             self._live_not_before = began + self._live_interval_s
         self.engine.release()  # heartbeats that waited for room
-        if self.engine.has_rows:
+        if self.engine.outbox.has_rows:
             self._wake.set()  # what this flush did not write is due without another event
         self._room.set()
         self._tally.flushed(len(flush), len(pending.live), took)

@@ -7,7 +7,7 @@ takes that as one `Pending`, so that what is written belongs to one position.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.core.apply import Applied, apply_ticks
-from barstream.core.bars import Bar
 from barstream.core.close import Closed, close_series
 from barstream.core.lateness import ArrivalCounter, Arrivals
 from barstream.core.reasons import Reason
 from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules, SeriesState
+from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules
 from barstream.core.ticks import Ticks
 from barstream.core.time import MINUTE_US
 from barstream.engine.errors import LostChunk
+from barstream.engine.outbox import FULL_BACKLOG, Outbox, Pending, RejectedTick
 from barstream.engine.waiting import Waiting, WaitingHeartbeats
 from barstream.transport.chunk import RecordChunk
 
@@ -33,39 +33,9 @@ if TYPE_CHECKING:
 _UNSCHEDULED: Final = -1
 _ELSEWHERE: Final = -2
 _UNSCHEDULED_SHOWN: Final = 20
-_HOUR_US: Final = 60 * MINUTE_US
-
-#: Rows (finals and rejected ticks) that may wait to be written: no more is closed or applied
-#: before they are, so that a flush stays short and memory bounded whatever a gap is filled with.
-FULL_BACKLOG: Final = 20_000
 
 PartitionOf = Callable[[str, str], int | None]
 """Where the ticks of a series are seen, as far as is known."""
-
-
-@dataclass(slots=True)
-class RejectedTick:
-    """A record that made no bar; ``detail`` says what was required and found, where known."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    reason: Reason
-    detail: str
-
-
-@dataclass(slots=True)
-class Pending:
-    """What a partition has to write, all of it of one position."""
-
-    position: int
-    heartbeat_position: int
-    finals: list[Bar] = field(default_factory=list)
-    live: list[Bar] = field(default_factory=list)
-    rejected: list[RejectedTick] = field(default_factory=list)
-    #: Series whose row changed, and those of them whose row in `series_seen` changed too.
-    touched: list[SeriesState] = field(default_factory=list)
-    seen: list[SeriesState] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -113,18 +83,9 @@ class PartitionEngine:
         self._provider = provider
         self._partition_of = partition_of
         self._publish_off_session = publish_off_session
-        self._finals: list[Bar] = []
-        self._rejected: list[RejectedTick] = []
-        self._touched: set[int] = set()
-        #: Series with open bars that changed since they were last given out as live.
-        self._unshown: set[int] = set()
-        self._published: dict[tuple[int, int], int] = {}
-        self._seen: dict[int, tuple[int | None, bool, int]] = {}
-        self._dirty = False
+        self.outbox = Outbox(self.state)
         #: Series refused for want of a schedule, the latest last, a few of them.
         self.unscheduled: dict[tuple[str, str], None] = {}
-
-    # --- input --------------------------------------------------------------------------------
 
     def apply_ticks(
         self, chunk: RecordChunk, columns: TickColumns, now_us: int, *, at_end: bool
@@ -153,10 +114,10 @@ class PartitionEngine:
         if chunk.next_offset <= start:
             return True
         self.state.use_schedule(self._provider.index)
-        self._dirty = True
+        self.outbox.position_moved()
         ticks = self._ticks(chunk, columns, now_us, start, at_end=at_end)
         self.position = start
-        while self.position < chunk.next_offset and not self.is_full:
+        while self.position < chunk.next_offset and not self.outbox.is_full:
             barrier = self.waiting.barrier()
             end = chunk.next_offset if barrier is None else min(barrier, chunk.next_offset)
             cut = int(np.searchsorted(ticks.offset, end))
@@ -196,7 +157,7 @@ class PartitionEngine:
     def heartbeats_read(self, next_offset: int) -> None:
         """The ``hb_1m`` partition has been read up to ``next_offset``."""
         self.waiting.next_offset = next_offset
-        self._dirty = True
+        self.outbox.position_moved()
         self.release()
 
     @property
@@ -217,8 +178,8 @@ class PartitionEngine:
                 continue
             until_us = heartbeat.minute_us + MINUTE_US
             if close_series(self.state, series, until_us, self.position, out, series.asleep_us):
-                self._touched.add(series.slot)
-            if self.backlog + len(out.finals) >= FULL_BACKLOG:
+                self.outbox.touch((series.slot,))
+            if self.outbox.backlog + len(out.finals) >= FULL_BACKLOG:
                 break
         self.counts.heartbeat_finals += len(out.finals)
         self._closed(out)
@@ -276,13 +237,13 @@ class PartitionEngine:
         self.counts.watermark_finals += len(out.finals)
         for offsets, reason in out.rejected:
             self._reject_offsets(chunk, offsets, reason)
-        self._touched |= out.touched
+        self.outbox.touch(out.touched)
         self._closed(out)
 
     def _closed(self, out: Closed) -> None:
         self.counts.unpriced_minutes += out.unpriced_minutes
         self.counts.synthetic += sum(bar.synthetic for bar in out.finals)
-        self._finals.extend(out.finals)
+        self.outbox.add_finals(out.finals)
 
     def _reject_offsets(
         self, chunk: RecordChunk, offsets: NDArray[np.int64], reason: Reason
@@ -299,114 +260,19 @@ class PartitionEngine:
         self, chunk: RecordChunk, at: int, offset: int, reason: Reason, detail: str
     ) -> None:
         self._count_rejected(reason, 1)
-        self._rejected.append(
-            RejectedTick(offset, chunk.keys[at], chunk.values[at], reason, detail)
-        )
+        self.outbox.reject(RejectedTick(offset, chunk.keys[at], chunk.values[at], reason, detail))
 
     def _count_rejected(self, reason: Reason, count: int) -> None:
         self.counts.rejected[reason] = self.counts.rejected.get(reason, 0) + count
-
-    # --- output -------------------------------------------------------------------------------
-
-    @property
-    def dirty(self) -> bool:
-        """Whether anything has changed since the last `take`, if only the position."""
-        return self._dirty or bool(self._touched or self._finals or self._unshown)
-
-    @property
-    def has_finals(self) -> bool:
-        """Whether finals wait to be written."""
-        return bool(self._finals)
-
-    @property
-    def backlog(self) -> int:
-        """Rows waiting to be written."""
-        return len(self._finals) + len(self._rejected)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether what waits must be written before anything more is applied."""
-        return self.backlog >= FULL_BACKLOG
-
-    @property
-    def has_rows(self) -> bool:
-        """Whether there is more to write than the position."""
-        return bool(self._touched or self._rejected or self._finals or self._unshown)
-
-    @property
-    def has_live(self) -> bool:
-        """Whether open bars changed that no live record has shown yet."""
-        return bool(self._unshown)
 
     def take_counts(self) -> Counts:
         """What happened since the last call."""
         counts, self.counts = self.counts, Counts()
         return counts
 
-    def unwritten(self, broker: str, symbol: str) -> Iterator[Bar]:
-        """Finals of a series that no flush has taken yet."""
-        return (bar for bar in self._finals if (bar.broker, bar.symbol) == (broker, symbol))
-
     def take(self, *, live: bool = True) -> Pending:
-        """Everything to be written for the position reached, which is not given out again.
-
-        Args:
-            live: whether open bars may be shown now; otherwise they wait for a later call, so
-                that a flush that comes for the sake of finals does not outrun the live interval.
-        """
-        touched = [self.state.series[slot] for slot in sorted(self._touched)]
-        self._unshown |= self._touched
-        shown = [self.state.series[slot] for slot in sorted(self._unshown)] if live else []
-        pending = Pending(
-            self.position or 0,
-            self.waiting.resume_offset,
-            self._finals,
-            list(self._changed_bars(shown)),
-            self._rejected,
-            touched,
-            [series for series in touched if self._standing_changed(series)],
-        )
-        self._finals, self._rejected, self._touched = [], [], set()
-        self._dirty = False
-        if live:
-            self._unshown = set()
-        for bar in pending.finals:
-            if not bar.synthetic:
-                slot = self.state.slot(bar.broker, bar.symbol)
-                self._published.pop((slot, bar.bucket_start_us), None)
-        return pending
-
-    def _changed_bars(self, some: list[SeriesState]) -> Iterator[Bar]:
-        """Open bars with ticks that no live record has shown yet."""
-        for series in some:
-            for bucket_us, bar in series.open_bars.items():
-                key = series.slot, bucket_us
-                if self._published.get(key) != bar.tick_count:
-                    self._published[key] = bar.tick_count
-                    yield bar.to_bar(series.broker, series.symbol, None)
-
-    def _standing_changed(self, series: SeriesState) -> bool:
-        standing = self._standing(series)
-        if self._seen.get(series.slot) == standing:
-            return False
-        self._seen[series.slot] = standing
-        return True
-
-    def restored(self) -> None:
-        """The state was put back from its rows: what they say was published already."""
-        for series in self.state:
-            self._seen[series.slot] = self._standing(series)
-
-    def _standing(self, series: SeriesState) -> tuple[int | None, bool, int]:
-        """What a new row in `series_seen` is written for; the hour bounds how stale it gets."""
-        closed_until_us = int(self.state.closed_until_us[series.slot])
-        return series.last_trading_date, self.state.is_live(series), closed_until_us // _HOUR_US
-
-    def show_again(self, broker: str, symbol: str) -> None:
-        """Write the series' row in `series_seen` again: another one has replaced it."""
-        if (series := self.state.get(broker, symbol)) is not None:
-            self._seen.pop(series.slot, None)
-            self._touched.add(series.slot)
+        """What has to be written for the position reached; see `Outbox.take`."""
+        return self.outbox.take(self.position or 0, self.waiting.resume_offset, live=live)
 
 
 _DETAIL: Final = {

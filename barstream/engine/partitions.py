@@ -289,7 +289,7 @@ class Partitions:
         """A series was seen in a second partition: its home says so again, so that it lasts."""
         owned = self._owned.get(kept.partition)
         if owned is not None:
-            owned.engine.show_again(kept.broker, kept.symbol)
+            owned.engine.outbox.show_again(kept.broker, kept.symbol)
             owned.wake()
 
     # --- input --------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from barstream.core.bars import Bar
 from barstream.core.keys import bar_key, series_key
 from barstream.core.state import PartitionState
 from barstream.core.universe import SeriesSeen
-from barstream.engine.partition import Pending, RejectedTick
+from barstream.engine.outbox import Pending, RejectedTick
 
 #: Of a rejected tick: key and value together, the key alone, and characters of the detail.
 _LARGEST_VALUE: Final = 900_000

@@ -63,7 +63,7 @@ class WorkerReads:
             for bar in (decode_bar(value) for _, value in islice(scan(first, end), limit))
         }
         # what no flush has committed yet is shown as live; the stored final wins
-        newer = [*owned.committing, *owned.engine.unwritten(broker, symbol)]
+        newer = [*owned.committing, *owned.engine.outbox.unwritten(broker, symbol)]
         for bar in newer:
             if (bar.broker, bar.symbol) == (broker, symbol):
                 found.setdefault(bar.bucket_start_us, _as_live(bar))

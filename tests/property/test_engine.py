@@ -181,6 +181,7 @@ def test_what_is_applied_in_pieces_for_want_of_room_gives_the_same_bars(
     engine, store = case.engine(), Store()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("barstream.engine.partition.FULL_BACKLOG", room)
+        patch.setattr("barstream.engine.outbox.FULL_BACKLOG", room)
         deliver(engine, case.beats)
         for start, end in cuts(data.draw, 0, case.end):
             whole = False
@@ -188,7 +189,7 @@ def test_what_is_applied_in_pieces_for_want_of_room_gives_the_same_bars(
                 whole = engine.apply_ticks(*chunk(case.ticks, start, end), 0, at_end=False)
                 store.flush(engine)
                 engine.release()
-        while engine.dirty:
+        while engine.outbox.dirty:
             store.flush(engine)
             engine.release()
     expected = run(case, [(0, case.end)])
@@ -209,7 +210,7 @@ def test_a_chunk_below_the_position_changes_nothing_and_one_above_is_a_lost_chun
     engine.take_counts()
     feed(engine, case.ticks, 0, data.draw(st.integers(0, middle)))
     assert engine.position == middle
-    assert not engine.has_rows
+    assert not engine.outbox.has_rows
     assert not engine.take_counts().rejected
     with pytest.raises(LostChunk, match=str(middle)):
         engine.apply_ticks(*chunk(case.ticks, middle + 1, case.end + 2), 0, at_end=False)

@@ -12,7 +12,8 @@ from barstream.codecs.ticks import TickColumns
 from barstream.core.reasons import Reason
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.core.state import Rules
-from barstream.engine.partition import FULL_BACKLOG, PartitionEngine
+from barstream.engine.outbox import FULL_BACKLOG
+from barstream.engine.partition import PartitionEngine
 from barstream.engine.waiting import Waiting
 from barstream.transport.chunk import RecordChunk
 from tests.property.engine_cases import Store
@@ -389,11 +390,11 @@ def test_a_flush_that_may_not_show_live_bars_leaves_them_to_the_next() -> None:
     pending = made.take(live=False)
     assert len(pending.finals) == 1
     assert pending.live == []
-    assert (made.has_live, made.dirty) == (True, True)
+    assert (made.outbox.has_live, made.outbox.dirty) == (True, True)
     assert {(bar.symbol, bar.bucket_start_us) for bar in made.take().live} == {
         ("X", MINUTE), ("Y", 0),
     }  # fmt: skip
-    assert (made.has_live, made.dirty) == (False, False)
+    assert (made.outbox.has_live, made.outbox.dirty) == (False, False)
 
 
 def test_a_bar_that_closes_before_it_was_shown_live_is_not_shown_afterwards() -> None:

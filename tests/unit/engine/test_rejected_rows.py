@@ -6,7 +6,7 @@ import pytest
 
 from barstream.core.reasons import Reason
 from barstream.core.state import PartitionState, Rules
-from barstream.engine.partition import Pending, RejectedTick
+from barstream.engine.outbox import Pending, RejectedTick
 from barstream.engine.rows import OutputTopics, Row, build_flush
 
 TOPICS = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")

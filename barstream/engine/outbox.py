@@ -1,0 +1,176 @@
+"""What a partition has to write, gathered until a flush takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from barstream.core.bars import Bar
+from barstream.core.reasons import Reason
+from barstream.core.state import PartitionState, SeriesState
+from barstream.core.time import MINUTE_US
+
+_HOUR_US: Final = 60 * MINUTE_US
+
+#: Rows (finals and rejected ticks) that may wait to be written: no more is closed or applied
+#: before they are, so that a flush stays short and memory bounded whatever a gap is filled with.
+FULL_BACKLOG: Final = 20_000
+
+
+@dataclass(slots=True)
+class RejectedTick:
+    """A record that made no bar; ``detail`` says what was required and found, where known."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    reason: Reason
+    detail: str
+
+
+@dataclass(slots=True)
+class Pending:
+    """What a partition has to write, all of it of one position."""
+
+    position: int
+    heartbeat_position: int
+    finals: list[Bar] = field(default_factory=list)
+    live: list[Bar] = field(default_factory=list)
+    rejected: list[RejectedTick] = field(default_factory=list)
+    #: Series whose row changed, and those of them whose row in `series_seen` changed too.
+    touched: list[SeriesState] = field(default_factory=list)
+    seen: list[SeriesState] = field(default_factory=list)
+
+
+class Outbox:
+    """What changed since it was taken last.
+
+    Args:
+        state: the partition whose bars and series these are.
+    """
+
+    def __init__(self, state: PartitionState) -> None:
+        self._state = state
+        self._finals: list[Bar] = []
+        self._rejected: list[RejectedTick] = []
+        self._touched: set[int] = set()
+        #: Series with open bars that changed since they were last given out as live.
+        self._unshown: set[int] = set()
+        self._published: dict[tuple[int, int], int] = {}
+        self._standings: dict[int, tuple[int | None, bool, int]] = {}
+        self._moved = False
+
+    def position_moved(self) -> None:
+        """There is a new position to be written, if nothing else."""
+        self._moved = True
+
+    def touch(self, slots: Iterable[int]) -> None:
+        """The rows of these series have changed."""
+        self._touched.update(slots)
+
+    def add_finals(self, bars: Iterable[Bar]) -> None:
+        """Bars that became final, in that order."""
+        self._finals.extend(bars)
+
+    def reject(self, tick: RejectedTick) -> None:
+        """A record that made no bar."""
+        self._rejected.append(tick)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything has changed since the last `take`, if only the position."""
+        return self._moved or self.has_rows
+
+    @property
+    def has_finals(self) -> bool:
+        """Whether finals wait to be written."""
+        return bool(self._finals)
+
+    @property
+    def backlog(self) -> int:
+        """Rows waiting to be written."""
+        return len(self._finals) + len(self._rejected)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what waits must be written before anything more is applied."""
+        return self.backlog >= FULL_BACKLOG
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is more to write than the position."""
+        return bool(self._touched or self._rejected or self._finals or self._unshown)
+
+    @property
+    def has_live(self) -> bool:
+        """Whether open bars changed that no live record has shown yet."""
+        return bool(self._unshown)
+
+    def unwritten(self, broker: str, symbol: str) -> Iterator[Bar]:
+        """Finals of a series that no flush has taken yet."""
+        return (bar for bar in self._finals if (bar.broker, bar.symbol) == (broker, symbol))
+
+    def take(self, position: int, heartbeat_position: int, *, live: bool) -> Pending:
+        """Everything to be written for this position, which is not given out again.
+
+        Args:
+            position: first offset of ticks not applied.
+            heartbeat_position: first heartbeat not used.
+            live: whether open bars may be shown now; otherwise they wait for a later call, so
+                that a flush that comes for the sake of finals does not outrun the live interval.
+        """
+        series = self._state.series
+        touched = [series[slot] for slot in sorted(self._touched)]
+        self._unshown |= self._touched
+        shown = [series[slot] for slot in sorted(self._unshown)] if live else []
+        pending = Pending(
+            position,
+            heartbeat_position,
+            self._finals,
+            list(self._changed_bars(shown)),
+            self._rejected,
+            touched,
+            [one for one in touched if self._standing_changed(one)],
+        )
+        self._finals, self._rejected, self._touched = [], [], set()
+        self._moved = False
+        if live:
+            self._unshown = set()
+        for bar in pending.finals:
+            if not bar.synthetic:
+                slot = self._state.slot(bar.broker, bar.symbol)
+                self._published.pop((slot, bar.bucket_start_us), None)
+        return pending
+
+    def _changed_bars(self, some: list[SeriesState]) -> Iterator[Bar]:
+        """Open bars with ticks that no live record has shown yet."""
+        for series in some:
+            for bucket_us, bar in series.open_bars.items():
+                key = series.slot, bucket_us
+                if self._published.get(key) != bar.tick_count:
+                    self._published[key] = bar.tick_count
+                    yield bar.to_bar(series.broker, series.symbol, None)
+
+    def _standing_changed(self, series: SeriesState) -> bool:
+        standing = self._standing(series)
+        if self._standings.get(series.slot) == standing:
+            return False
+        self._standings[series.slot] = standing
+        return True
+
+    def _standing(self, series: SeriesState) -> tuple[int | None, bool, int]:
+        """What a new row in `series_seen` is written for; the hour bounds how stale it gets."""
+        closed_until_us = int(self._state.closed_until_us[series.slot])
+        return series.last_trading_date, self._state.is_live(series), closed_until_us // _HOUR_US
+
+    def all_shown(self) -> None:
+        """The state was put back from its rows: `series_seen` says the same already."""
+        for series in self._state:
+            self._standings[series.slot] = self._standing(series)
+
+    def show_again(self, broker: str, symbol: str) -> None:
+        """Write the series' row in `series_seen` again: another one has replaced it."""
+        if (series := self._state.get(broker, symbol)) is not None:
+            self._standings.pop(series.slot, None)
+            self._touched.add(series.slot)
