@@ -10,19 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 from barstream.app import BarstreamApp, bytes_topic
-from barstream.engine.partitions import Partitions
+from barstream.engine.intake import Intake
 
 
-def declare(
-    app: BarstreamApp, partitions: Partitions, ticks_topic: str, heartbeat_topic: str
-) -> None:
+def declare(app: BarstreamApp, intake: Intake, ticks_topic: str, heartbeat_topic: str) -> None:
     """Register both agents."""
 
     @app.agent(bytes_topic(app, ticks_topic), name="build_1m", concurrency=1)
     async def build_1m(stream: Any) -> None:
         async for event in stream.noack().events():
             try:
-                await partitions.on_ticks(event)
+                await intake.on_ticks(event)
             except Exception as error:
                 await app.crash(error)
                 raise
@@ -31,7 +29,7 @@ def declare(
     async def close_1m(stream: Any) -> None:
         async for event in stream.noack().events():
             try:
-                partitions.on_heartbeats(event)
+                intake.on_heartbeats(event)
             except Exception as error:
                 await app.crash(error)
                 raise

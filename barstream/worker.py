@@ -30,6 +30,7 @@ from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
 from barstream.core.time import SECOND_US
 from barstream.core.universe import Universe
+from barstream.engine.intake import Intake
 from barstream.engine.partitions import EngineSettings, Partitions
 from barstream.engine.rows import OutputTopics
 from barstream.heartbeats.leadership import LeadershipFlag
@@ -91,7 +92,7 @@ class PreparedPartitions(Partitions):
 
 
 class ConsumerReading:
-    """Steers the consumer of the app; see `barstream.engine.partitions.Reading`."""
+    """Steers the consumer of the app; see `barstream.engine.intake.Reading`."""
 
     def __init__(self, app: BarstreamApp) -> None:
         self._app = app
@@ -161,12 +162,10 @@ class Worker:
                 outputs.series: lambda: cast("Any", self.app.tables["series"]).data,
                 outputs.finals: lambda: cast("Any", self.app.tables["rate_1m_final"]).data,
             },
-            self.decoder,
             self.provider,
             self.universe,
             self.metrics,
             self.app.crash,
-            ConsumerReading(self.app),
         )
 
     def _sender(self, universe: TopicReader) -> HeartbeatSender:
@@ -199,7 +198,8 @@ class Worker:
         app.after_assign = self._assigned
         retention = RetentionService(self.partitions, self.options, names.final_1m)
         app.first_services = (self.schedule, self.preparation, self.sender, retention)
-        agents.bars.declare(app, self.partitions, names.ticks, names.heartbeats)
+        intake = Intake(self.partitions, self.decoder, ConsumerReading(app), self.metrics)
+        agents.bars.declare(app, intake, names.ticks, names.heartbeats)
         reporting = Reporting(
             app, self.partitions, self.provider, self.reading, self.schedule, self.sender,
             self.metrics, names.ticks, names.heartbeats,

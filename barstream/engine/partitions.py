@@ -1,4 +1,4 @@
-"""The tick partitions this worker holds: taken over, fed, flushed and given up."""
+"""The tick partitions this worker holds: taken over, watched and given up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 
@@ -26,13 +26,8 @@ from barstream.engine.stall import StallWatch
 from barstream.engine.starts import restore_engine
 from barstream.engine.tally import Tally
 from barstream.engine.transaction import PartitionProducer
-from barstream.engine.waiting import Waiting
 from barstream.engine.watch import TopicWatch
 from barstream.metrics import Metrics
-from barstream.transport.chunk import RecordChunk
-
-if TYPE_CHECKING:
-    from barstream.codecs.ticks import TickColumns, TickDecoder
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +35,6 @@ log = logging.getLogger(__name__)
 _FENCED_GRACE_S: Final = 60.0
 
 Crash = Callable[[BaseException], Awaitable[None]]
-
-
-class Reading(Protocol):
-    """The consumer, as far as the engine steers it."""
-
-    def stop(self, topic: str, partition: int) -> None:
-        """Fetch no more of a partition; what was fetched already may be dropped."""
-        ...
-
-    async def resume(self, topic: str, partition: int, offset: int) -> None:
-        """Fetch it again from ``offset``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +52,25 @@ class EngineSettings:
 
 
 class Partitions:
-    """Everything between the agents and the partitions.
+    """Takes partitions over, and says which of them an event is for.
 
     Args:
         settings: see `EngineSettings`.
         stores: RocksDB store by table topic: the series table and the finals.
-        decoder: ticks from bytes, started.
         provider: the market schedule.
         universe: where series of all partitions are seen.
         metrics: numbers of this worker.
         crash: ends the worker with an error.
-        reading: stops and resumes the reading of a partition.
     """
 
     def __init__(
         self,
         settings: EngineSettings,
         stores: Mapping[str, Callable[[], Any]],
-        decoder: TickDecoder,
         provider: MarketScheduleProvider,
         universe: Universe,
         metrics: Metrics,
         crash: Crash,
-        reading: Reading,
     ) -> None:
         self.settings = settings
         self.generation = -1
@@ -99,21 +78,17 @@ class Partitions:
         self.rows_remaining = 0
         self.tally = Tally(metrics, settings.rules)
         self._stores = stores
-        self._decoder = decoder
         self._provider = provider
         self._universe = universe
         universe.on_conflict(self._claimed_twice)
         self._metrics = metrics
         self._crash = crash
-        self._reading = reading
         self._owned: dict[int, OwnedPartition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._starts: dict[tuple[str, int], int] = {}
-        self._watch = TopicWatch(settings.options, settings.ticks_topic)
+        self.watch = TopicWatch(settings.options, settings.ticks_topic)
         self._stalls = StallWatch(settings.options, settings.ticks_topic)
         self._watching: asyncio.Task[None] | None = None
-
-    # --- assignment ---------------------------------------------------------------------------
 
     @property
     def owned(self) -> Mapping[int, OwnedPartition]:
@@ -179,7 +154,7 @@ class Partitions:
             "tables restored: partitions=%s rows=%d seconds=%.1f",
             partitions, rows, time.monotonic() - began,
         )  # fmt: skip
-        await self._watch.identify()
+        await self.watch.identify()
         ticks = await extents(settings.options, settings.ticks_topic, partitions)
         beats = await extents(settings.options, settings.heartbeat_topic, partitions)
         self._starts = {}
@@ -194,7 +169,7 @@ class Partitions:
             engine.state.use_schedule(self._provider.index)
             rows_of = tables[partition][settings.outputs.series]
             start = restore_engine(
-                engine, rows_of, settings.ticks_topic, self._watch.identity, ticks[partition],
+                engine, rows_of, settings.ticks_topic, self.watch.identity, ticks[partition],
                 beats[partition],
             )  # fmt: skip
             self._starts[settings.ticks_topic, partition] = start.ticks
@@ -206,7 +181,7 @@ class Partitions:
                 settings.outputs,
                 self.tally,
                 settings.live_interval_s,
-                self._watch.identity,
+                self.watch.identity,
             )
             self._owned[partition] = owned
             self._tasks[partition] = asyncio.create_task(self._run(owned))
@@ -239,7 +214,7 @@ class Partitions:
     async def _watched(self) -> None:
         try:
             async with asyncio.TaskGroup() as watches:
-                watches.create_task(self._watch.run(self._reached))
+                watches.create_task(self.watch.run(self._reached))
                 watches.create_task(self._stalls.run(self._positions))
         except* (TicksGone, ReadingStalled) as group:
             await self._crash(group.exceptions[0])
@@ -292,93 +267,9 @@ class Partitions:
             owned.engine.outbox.show_again(kept.broker, kept.symbol)
             owned.wake()
 
-    # --- input --------------------------------------------------------------------------------
-
-    def _owner(self, event: Any) -> OwnedPartition | None:
+    def owner(self, event: Any) -> OwnedPartition | None:
         """The partition an event is for; None when it was fetched under another assignment."""
         if event.message.generation_id != self.generation:
             return None
         owned = self._owned.get(event.message.partition)
         return None if owned is None or owned.fenced else owned
-
-    async def on_ticks(self, event: Any) -> None:
-        """Decode and apply one chunk of ticks; its event is acknowledged when it is flushed."""
-        if self._owner(event) is None:
-            return
-        chunk: RecordChunk = event.value
-        if missing := self._decoder.missing_schema_ids(chunk.values):
-            await self._decoder.fetch_schemas(missing)
-        columns = self._decoder.decode(chunk.values, chunk.timestamps_us)
-        self._show_delay(chunk, columns)
-        owned = self._owner(event)
-        if owned is None:
-            return
-        position = owned.engine.position
-        if position is not None and chunk.start != position:
-            # seldom harmless: a topic made again, or cut, sends its readers somewhere else
-            await self._watch.check(owned.partition, position)
-            if self._owner(event) is not owned:
-                return
-        while not owned.engine.apply_ticks(chunk, columns, chunk.fetched_us, at_end=chunk.at_end):
-            owned.wake()
-            await owned.room()
-            if self._owner(event) is not owned:
-                return
-        owned.applied(event)
-        waiting = owned.engine.waiting
-        if waiting.stopped and waiting.has_room:
-            await self._reading.resume(
-                self.settings.heartbeat_topic, owned.partition, waiting.next_offset
-            )
-            waiting.stopped = False
-        await owned.room()
-
-    def _show_delay(self, chunk: RecordChunk, columns: TickColumns) -> None:
-        """Append time less event time of the newest tick: what `feed_delay` should cover."""
-        if chunk.append_time and len(columns):
-            at = -1 if columns.index is None else int(columns.index[-1])
-            delay_us = int(chunk.timestamps_us[at]) - int(columns.time_us[-1])
-            broker, _ = columns.names[int(columns.series[-1])]
-            self._metrics.event_delay.labels(broker).set(delay_us / 1e6)
-
-    def on_heartbeats(self, event: Any) -> None:
-        """Take one chunk of heartbeats; they close what they may and wait with the rest."""
-        owned = self._owner(event)
-        if owned is None:
-            return
-        chunk: RecordChunk = event.value
-        engine = owned.engine
-        expected = engine.waiting.next_offset
-        if engine.waiting.stopped:
-            return  # read again from where taking them stopped
-        if chunk.start > expected:
-            raise LostChunk(
-                f"heartbeat partition {owned.partition} must go on at offset {expected}, "
-                f"the next chunk starts at {chunk.start}: the worker starts again from there"
-            )
-        stamps = chunk.timestamps_us.tolist()
-        for offset, value, stamp in zip(chunk.offsets.tolist(), chunk.values, stamps, strict=True):
-            if offset < expected or value is None:
-                continue
-            if engine.waiting.is_full:
-                engine.waiting.stopped = True
-                engine.heartbeats_read(offset)
-                self._reading.stop(self.settings.heartbeat_topic, owned.partition)
-                log.warning(
-                    "too many heartbeats wait for ticks, reading them stops: partition=%d "
-                    "offset=%d",
-                    owned.partition,
-                    offset,
-                )
-                return
-            try:
-                beat = Waiting.decode(offset, value)
-            except ValueError as error:
-                self._metrics.heartbeats_undecodable.inc()
-                log.warning(
-                    "heartbeat ignored: %s partition=%d offset=%d", error, owned.partition, offset
-                )
-                continue
-            engine.add_heartbeat(beat, stamp if chunk.append_time else None)
-        engine.heartbeats_read(max(chunk.next_offset, expected))
-        owned.applied(event)

@@ -1,0 +1,130 @@
+"""What comes out of Kafka, into the engine of its partition."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from barstream.engine.errors import LostChunk
+from barstream.engine.partitions import Partitions
+from barstream.engine.waiting import Waiting
+from barstream.metrics import Metrics
+from barstream.transport.chunk import RecordChunk
+
+if TYPE_CHECKING:
+    from barstream.codecs.ticks import TickColumns, TickDecoder
+
+log = logging.getLogger(__name__)
+
+
+class Reading(Protocol):
+    """The consumer, as far as the engine steers it."""
+
+    def stop(self, topic: str, partition: int) -> None:
+        """Fetch no more of a partition; what was fetched already may be dropped."""
+        ...
+
+    async def resume(self, topic: str, partition: int, offset: int) -> None:
+        """Fetch it again from ``offset``."""
+        ...
+
+
+class Intake:
+    """Takes the events of the agents; those fetched under another assignment are left alone.
+
+    Args:
+        partitions: the partitions held.
+        decoder: ticks from bytes, started.
+        reading: stops and resumes the reading of a partition.
+        metrics: numbers of this worker.
+    """
+
+    def __init__(
+        self, partitions: Partitions, decoder: TickDecoder, reading: Reading, metrics: Metrics
+    ) -> None:
+        self._partitions = partitions
+        self._decoder = decoder
+        self._reading = reading
+        self._metrics = metrics
+
+    async def on_ticks(self, event: Any) -> None:
+        """Decode and apply one chunk of ticks; its event is acknowledged when it is flushed."""
+        if self._partitions.owner(event) is None:
+            return
+        chunk: RecordChunk = event.value
+        if missing := self._decoder.missing_schema_ids(chunk.values):
+            await self._decoder.fetch_schemas(missing)
+        columns = self._decoder.decode(chunk.values, chunk.timestamps_us)
+        self._show_delay(chunk, columns)
+        owned = self._partitions.owner(event)
+        if owned is None:
+            return
+        position = owned.engine.position
+        if position is not None and chunk.start != position:
+            # seldom harmless: a topic made again, or cut, sends its readers somewhere else
+            await self._partitions.watch.check(owned.partition, position)
+            if self._partitions.owner(event) is not owned:
+                return
+        while not owned.engine.apply_ticks(chunk, columns, chunk.fetched_us, at_end=chunk.at_end):
+            owned.wake()
+            await owned.room()
+            if self._partitions.owner(event) is not owned:
+                return
+        owned.applied(event)
+        waiting = owned.engine.waiting
+        if waiting.stopped and waiting.has_room:
+            await self._reading.resume(
+                self._partitions.settings.heartbeat_topic, owned.partition, waiting.next_offset
+            )
+            waiting.stopped = False
+        await owned.room()
+
+    def _show_delay(self, chunk: RecordChunk, columns: TickColumns) -> None:
+        """Append time less event time of the newest tick: what `feed_delay` should cover."""
+        if chunk.append_time and len(columns):
+            at = -1 if columns.index is None else int(columns.index[-1])
+            delay_us = int(chunk.timestamps_us[at]) - int(columns.time_us[-1])
+            broker, _ = columns.names[int(columns.series[-1])]
+            self._metrics.event_delay.labels(broker).set(delay_us / 1e6)
+
+    def on_heartbeats(self, event: Any) -> None:
+        """Take one chunk of heartbeats; they close what they may and wait with the rest."""
+        owned = self._partitions.owner(event)
+        if owned is None:
+            return
+        chunk: RecordChunk = event.value
+        engine = owned.engine
+        expected = engine.waiting.next_offset
+        if engine.waiting.stopped:
+            return  # read again from where taking them stopped
+        if chunk.start > expected:
+            raise LostChunk(
+                f"heartbeat partition {owned.partition} must go on at offset {expected}, "
+                f"the next chunk starts at {chunk.start}: the worker starts again from there"
+            )
+        stamps = chunk.timestamps_us.tolist()
+        for offset, value, stamp in zip(chunk.offsets.tolist(), chunk.values, stamps, strict=True):
+            if offset < expected or value is None:
+                continue
+            if engine.waiting.is_full:
+                engine.waiting.stopped = True
+                engine.heartbeats_read(offset)
+                self._reading.stop(self._partitions.settings.heartbeat_topic, owned.partition)
+                log.warning(
+                    "too many heartbeats wait for ticks, reading them stops: partition=%d "
+                    "offset=%d",
+                    owned.partition,
+                    offset,
+                )
+                return
+            try:
+                beat = Waiting.decode(offset, value)
+            except ValueError as error:
+                self._metrics.heartbeats_undecodable.inc()
+                log.warning(
+                    "heartbeat ignored: %s partition=%d offset=%d", error, owned.partition, offset
+                )
+                continue
+            engine.add_heartbeat(beat, stamp if chunk.append_time else None)
+        engine.heartbeats_read(max(chunk.next_offset, expected))
+        owned.applied(event)
