@@ -38,16 +38,15 @@ def worker_round(bootstrap: str, directory: Path, shape: argparse.Namespace) -> 
         {"BARS__SCHEDULE": "false", "TOPICS__PARTITIONS": str(shape.partitions)},
     )  # fmt: skip
     made.run("topics", "create")
-    count = asyncio.run(
-        produce(
-            client_options(made.settings),
-            made.names.ticks,
-            shape.partitions,
-            shape.series,
-            shape.per_bar,
-            shape.bars,
-        )  # fmt: skip
+    filling = produce(
+        client_options(made.settings),
+        made.names.ticks,
+        shape.partitions,
+        shape.series,
+        shape.per_bar,
+        shape.bars,
     )
+    count = asyncio.run(filling)
     worker = made.worker(prefix=("taskset", "-c", CORE))
     began, cpu = time.monotonic(), _cpu_s(worker.process.pid)
     taken = int(worker.get("/status")["ticks"])
