@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import ProducerFenced
 
 from barstream.engine.errors import FlushStalled
 from barstream.engine.rows import Row
@@ -95,6 +96,22 @@ class PartitionProducer:
                 f"transaction {self.transactional_id} must be committed within "
                 f"{self._deadline_s:.0f} s and was not: look at the brokers"
             ) from error
+        except Exception as error:
+            # fenced between two calls: the next one only says that no transaction is open
+            if self._was_fenced and not isinstance(error, ProducerFenced):
+                raise ProducerFenced from error
+            raise
+
+    @property
+    def _was_fenced(self) -> bool:
+        state = self._producer._txn_manager
+        ended = state._transaction_waiter
+        return bool(
+            state.is_fatal_error()
+            and ended is not None
+            and ended.done()
+            and isinstance(ended.exception(), ProducerFenced)
+        )
 
     async def _send(
         self, topic: str, partition: int, rows: Sequence[Row]

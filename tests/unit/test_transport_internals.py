@@ -7,6 +7,7 @@ import inspect
 import aiokafka
 import faust
 from aiokafka.consumer import fetcher, group_coordinator
+from aiokafka.producer import transaction_manager
 from faust.assignor import partition_assignor
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
@@ -62,3 +63,9 @@ def test_the_consumer_makes_its_fetcher_by_that_name() -> None:
     assert "self._fetcher = Fetcher(" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     assert inspect.iscoroutinefunction(fetcher.Fetcher._proc_fetch_request)
     assert "return needs_wakeup" in inspect.getsource(fetcher.Fetcher._proc_fetch_request)
+
+
+def test_a_producer_tells_that_it_was_fenced() -> None:
+    source = inspect.getsource(transaction_manager.TransactionManager)
+    for name in ("def is_fatal_error", "_transaction_waiter", "def fatal_error"):
+        assert name in source
