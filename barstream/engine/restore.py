@@ -22,6 +22,7 @@ from barstream.transport.records import ColumnarTopics, install
 _FETCH_BYTES: Final = 4 << 20
 _POLL_MS: Final = 200
 _STALLED_AFTER_S: Final = 60.0
+_DECIDED_WITHIN_S: Final = 30.0
 _SETTLE_S: Final = 0.05
 
 Progress = Callable[[int, int], None]
@@ -80,7 +81,7 @@ async def _settled_ends(
     raw = AIOKafkaConsumer(**options, enable_auto_commit=False)
     await raw.start()
     try:
-        deadline = time.monotonic() + _STALLED_AFTER_S
+        deadline = time.monotonic() + _DECIDED_WITHIN_S
         while True:
             written: dict[TopicPartition, int] = await raw.end_offsets(places)
             stable: dict[TopicPartition, int] = await consumer.end_offsets(places)
@@ -88,7 +89,7 @@ async def _settled_ends(
             if not undecided:
                 return stable
             if time.monotonic() > deadline:
-                raise _stalled(undecided, written)
+                raise _hanging(undecided, written)
             await asyncio.sleep(_SETTLE_S)
     finally:
         await raw.stop()
@@ -146,6 +147,22 @@ def _latest(chunk: RecordChunk, end: int) -> list[tuple[bytes, bytes | None]]:
         for key, value, offset in zip(chunk.keys, chunk.values, chunk.offsets.tolist(), strict=True)
         if key is not None and offset < end
     ]
+
+
+def _hanging(
+    stable: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+) -> ReadingStalled:
+    left = ", ".join(
+        f"{tp.topic}[{tp.partition}] from offset {offset} to {ends[tp]}"
+        for tp, offset in stable.items()
+    )
+    return ReadingStalled(
+        f"the transactions in changelogs must be decided, but were not within "
+        f"{_DECIDED_WITHIN_S:.0f} s: {left}; the brokers have lost track of one (seen after a "
+        "broker was killed). End it with Kafka's own tool, on every topic of this application "
+        "where it hangs: kafka-transactions.sh find-hanging, then abort. Should the local store "
+        "then be ahead of its topic, move the data directory away: all is made again from Kafka"
+    )
 
 
 def _stalled(
