@@ -28,6 +28,7 @@ from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.heartbeats.producer import Appended, Barriers, Due, LeaderProducer, encode_rows
 from barstream.heartbeats.recovery import recover
 from barstream.heartbeats.report import HeartbeatReport
+from barstream.heartbeats.settling import SETTLE_S, Settling
 from barstream.heartbeats.waker import Waker
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,8 @@ class HeartbeatSender(Service):
         self._producer: LeaderProducer | None = None
         self._barriers: Barriers | None = None
         self._stale = False
+        self._settling = Settling()
+        provider.on_change(lambda index: self._settling.changed(index.changed, time.monotonic()))
         flag.listen(self._flag_changed)
 
     async def start(self) -> None:
@@ -166,7 +169,10 @@ class HeartbeatSender(Service):
             self._waker.again_in(RETRY_S)
 
     async def _plan(self) -> Plan:
-        rows, index = self.universe.rows(), self.provider.index
+        seen, index = self.universe.rows(), self.provider.index
+        rows = self._settling.settled(seen, time.monotonic())
+        if len(rows) < len(seen):
+            self._waker.again_in(SETTLE_S)
         due = await asyncio.to_thread(plan, self.now_us(), rows, index, self._marks, self.rules)
         unseen = sum(name not in self.universe for name in index.series())
         self.report.planned_by(due, unseen=unseen)
