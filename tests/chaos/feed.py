@@ -83,7 +83,8 @@ class Feed(threading.Thread):
         options = client_options(settings)
         routes = Routes.of(self._names, settings.topics.partitions)
         partition = routes.partition.tolist()
-        producer = AIOKafkaProducer(**bulk_options(options))
+        # it has to outlast the longest outage of its broker
+        producer = AIOKafkaProducer(**bulk_options(options), request_timeout_ms=300_000)
         names = self._made.names
         async with (
             LoaderHeartbeats(options, names.ticks, names.heartbeats, _now_us) as beats,
