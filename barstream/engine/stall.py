@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -28,27 +27,27 @@ Positions = Callable[[], Mapping[int, int]]
 class Progress:
     """Tells a partition that stands still before its end from one that has nothing to read.
 
+    Looks are counted and not seconds: a worker that was frozen has not stood still.
+
     Args:
-        allowed_s: how long a partition may stand still.
+        allowed: in how many looks in a row a partition may stand still.
     """
 
-    def __init__(self, allowed_s: float) -> None:
-        self._allowed_s = allowed_s
-        self._moved: dict[int, tuple[int, float]] = {}
+    def __init__(self, allowed: int) -> None:
+        self._allowed = allowed
+        self._still: dict[int, tuple[int, int]] = {}
 
-    def look(
-        self, positions: Mapping[int, int], ends: Mapping[int, int], now_s: float
-    ) -> list[int]:
+    def look(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> list[int]:
         """Partitions that have stood still before their end for too long."""
         stalled: list[int] = []
         for partition, position in positions.items():
-            seen, since_s = self._moved.get(partition, (-1, now_s))
-            if position != seen or position >= ends.get(partition, 0):
-                self._moved[partition] = position, now_s
-            elif now_s - since_s > self._allowed_s:
+            seen, looks = self._still.get(partition, (-1, 0))
+            is_still = position == seen and position < ends.get(partition, 0)
+            self._still[partition] = position, looks + 1 if is_still else 0
+            if is_still and looks + 1 > self._allowed:
                 stalled.append(partition)
-        for gone in self._moved.keys() - positions.keys():
-            del self._moved[gone]
+        for gone in self._still.keys() - positions.keys():
+            del self._still[gone]
         return stalled
 
 
@@ -59,7 +58,8 @@ class StallWatch:
         options: connection options, see `barstream.kafka.client_options`.
         topic: name of the tick topic.
         every_s: how often.
-        allowed_s: longer than a flush may take, so that one slow flush is not taken for a stall.
+        allowed: so many looks without a move end the worker; together longer than a flush may
+            take, so that one slow flush is not taken for a stall.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class StallWatch:
         options: Mapping[str, Any],
         topic: str,
         every_s: float = 10.0,
-        allowed_s: float = 120.0,
+        allowed: int = 12,
     ) -> None:
         self._options = options
         self._topic = topic
         self._every_s = every_s
-        self._allowed_s = allowed_s
+        self._allowed = allowed
 
     async def run(self, positions: Positions) -> None:
         """Watch until cancelled.
@@ -84,7 +84,7 @@ class StallWatch:
         consumer = AIOKafkaConsumer(
             **self._options, enable_auto_commit=False, isolation_level="read_committed"
         )
-        progress = Progress(self._allowed_s)
+        progress = Progress(self._allowed)
         started = False
         try:
             while True:
@@ -107,9 +107,10 @@ class StallWatch:
             places = [TopicPartition(self._topic, partition) for partition in reached]
             ends = await consumer.end_offsets(places) if places else {}
         known = {tp.partition: end for tp, end in ends.items()}
-        for partition in progress.look(reached, known, time.monotonic()):
+        for partition in progress.look(reached, known):
             raise ReadingStalled(
                 f"{self._topic}[{partition}] must be read on from offset {reached[partition]} to "
-                f"{known[partition]}, but has stood still for {self._allowed_s:.0f} s: the worker "
-                "stops, so that another one takes over; start it again"
+                f"{known[partition]}, but has stood still for "
+                f"{self._allowed * self._every_s:.0f} s: the worker stops, so that another one "
+                "takes over; start it again"
             )

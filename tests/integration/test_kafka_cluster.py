@@ -53,6 +53,8 @@ def test_committed_records_survive_kill_and_restart_of_the_broker(
     cluster = new_kafka()
     asyncio.run(_create(cluster.bootstrap, unique, 1))
     asyncio.run(_send_in_transaction(cluster.bootstrap, unique, b"one"))
+    # Kafka 4.3.1 may lose a commit whose marker is not in the log yet: that one is not asked for
+    assert asyncio.run(_committed_values(cluster.bootstrap, unique)) == [b"one"]
     pid = cluster.nodes[0].pid
     cluster.kill()
     cluster.restart()
