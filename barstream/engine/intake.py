@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from barstream.engine.errors import LostChunk
+from barstream.engine.owned import OwnedPartition
 from barstream.engine.partitions import Partitions
 from barstream.engine.waiting import Waiting
 from barstream.metrics import Metrics
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from barstream.codecs.ticks import TickColumns, TickDecoder
 
 log = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S: Final = 0.2
 
 
 class Reading(Protocol):
@@ -46,6 +50,7 @@ class Intake:
         self._decoder = decoder
         self._reading = reading
         self._metrics = metrics
+        self._resuming: set[asyncio.Task[None]] = set()
 
     async def on_ticks(self, event: Any) -> None:
         """Decode and apply one chunk of ticks; its event is acknowledged when it is flushed."""
@@ -71,12 +76,6 @@ class Intake:
             if self._partitions.owner(event) is not owned:
                 return
         owned.applied(event)
-        waiting = owned.engine.waiting
-        if waiting.stopped and waiting.has_room:
-            await self._reading.resume(
-                self._partitions.settings.heartbeat_topic, owned.partition, waiting.next_offset
-            )
-            waiting.stopped = False
         await owned.room()
 
     def _show_delay(self, chunk: RecordChunk, columns: TickColumns) -> None:
@@ -107,16 +106,10 @@ class Intake:
             if offset < expected or value is None:
                 continue
             if engine.waiting.is_full:
-                engine.waiting.stopped = True
                 engine.heartbeats_read(offset)
-                self._reading.stop(self._partitions.settings.heartbeat_topic, owned.partition)
-                log.warning(
-                    "too many heartbeats wait for ticks, reading them stops: partition=%d "
-                    "offset=%d",
-                    owned.partition,
-                    offset,
-                )
-                return
+                if engine.waiting.is_full:
+                    self._stop_reading(event, owned)
+                    return
             try:
                 beat = Waiting.decode(offset, value)
             except ValueError as error:
@@ -128,3 +121,28 @@ class Intake:
             engine.add_heartbeat(beat, stamp if chunk.append_time else None)
         engine.heartbeats_read(max(chunk.next_offset, expected))
         owned.applied(event)
+
+    def _stop_reading(self, event: Any, owned: OwnedPartition) -> None:
+        """Read no more heartbeats until ticks have released half of those that wait."""
+        waiting = owned.engine.waiting
+        waiting.stopped = True
+        self._reading.stop(self._partitions.settings.heartbeat_topic, owned.partition)
+        log.warning(
+            "too many heartbeats wait for ticks, reading them stops: partition=%d offset=%d",
+            owned.partition,
+            waiting.next_offset,
+        )
+        task = asyncio.create_task(self._resume_reading(event, owned))
+        self._resuming.add(task)
+        task.add_done_callback(self._resuming.discard)
+
+    async def _resume_reading(self, event: Any, owned: OwnedPartition) -> None:
+        waiting = owned.engine.waiting
+        while not waiting.has_room:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            if self._partitions.owner(event) is not owned:
+                return  # another assignment starts anew from the position row
+        await self._reading.resume(
+            self._partitions.settings.heartbeat_topic, owned.partition, waiting.next_offset
+        )
+        waiting.stopped = False

@@ -1,0 +1,112 @@
+"""A worker that is hours behind does not keep hours of heartbeats in memory, and loses none."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from barstream.codecs.heartbeat import HeartbeatRecord, encode
+from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.state import Rules
+from barstream.engine.intake import Intake
+from barstream.engine.partition import PartitionEngine
+from barstream.metrics import Metrics
+from barstream.transport.chunk import RecordChunk
+
+MINUTE = 60_000_000
+
+
+@dataclass
+class Held:
+    """A partition held, as far as heartbeats go."""
+
+    engine: PartitionEngine
+    partition: int = 0
+    acked: int = 0
+
+    def applied(self, _event: object) -> None:
+        self.acked += 1
+
+
+@dataclass
+class Consumer:
+    """Says which offset it was told to read from again."""
+
+    stopped: bool = False
+    resumed_at: list[int] = field(default_factory=list)
+    resumed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self, _topic: str, _partition: int) -> None:
+        self.stopped = True
+
+    async def resume(self, _topic: str, _partition: int, offset: int) -> None:
+        self.stopped = False
+        self.resumed_at.append(offset)
+        self.resumed.set()
+
+
+def beats(start: int, count: int) -> Any:
+    """An event with heartbeats at offsets from ``start``; the one at offset k waits for tick k."""
+    offsets = np.arange(start, start + count, dtype=np.int64)
+    values = [
+        encode(HeartbeatRecord("B", "X", at * MINUTE, at, 0, "planner")) for at in offsets.tolist()
+    ]
+    return SimpleNamespace(
+        value=RecordChunk(
+            "hb_1m", 0, start, start + count, [None] * count, list(values), offsets,
+            np.full(count, 1 << 55), True,
+        )
+    )  # fmt: skip
+
+
+def test_reading_stops_when_too_many_wait_and_goes_on_from_the_first_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("barstream.engine.waiting.FULL", 10)
+
+    async def run() -> None:
+        engine = PartitionEngine(
+            0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
+        )
+        engine.position = 0
+        held, consumer = Held(engine), Consumer()
+        partitions = SimpleNamespace(
+            owner=lambda _event: held, settings=SimpleNamespace(heartbeat_topic="hb_1m")
+        )
+        intake = Intake(cast("Any", partitions), cast("Any", None), consumer, Metrics())
+        intake.on_heartbeats(beats(0, 30))
+        # the one for tick 0 is released at once, ten wait
+        assert (consumer.stopped, len(engine.waiting), engine.waiting.next_offset) == (True, 10, 11)
+        intake.on_heartbeats(beats(30, 5))  # what was fetched before it stopped
+        assert engine.waiting.next_offset == 11
+        engine.position = 6
+        engine.release()
+        async with asyncio.timeout(5):
+            await consumer.resumed.wait()
+        assert (consumer.stopped, consumer.resumed_at) == (False, [11])
+        intake.on_heartbeats(beats(11, 3))
+        assert engine.waiting.next_offset == 14
+
+    asyncio.run(run())
+
+
+def test_heartbeats_that_need_not_wait_never_stop_the_reading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("barstream.engine.waiting.FULL", 10)
+    engine = PartitionEngine(
+        0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
+    )
+    engine.position = 1000
+    held, consumer = Held(engine), Consumer()
+    partitions = SimpleNamespace(
+        owner=lambda _event: held, settings=SimpleNamespace(heartbeat_topic="hb_1m")
+    )
+    intake = Intake(cast("Any", partitions), cast("Any", None), consumer, Metrics())
+    intake.on_heartbeats(beats(0, 500))
+    assert (consumer.stopped, len(engine.waiting), held.acked) == (False, 0, 1)
