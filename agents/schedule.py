@@ -57,6 +57,7 @@ class ScheduleStatus:
     last_reload_us: int | None
     next_reload_us: int | None
     last_error: str | None
+    failures: int
     hint: str | None
 
 
@@ -103,6 +104,7 @@ class ScheduleService(Service):
         self._last_reload_us: int | None = None
         self._next_reload_us: int | None = None
         self._last_error: str | None = None
+        self._failures = 0
 
     @property
     def status(self) -> ScheduleStatus:
@@ -120,6 +122,7 @@ class ScheduleService(Service):
             last_reload_us=self._last_reload_us,
             next_reload_us=self._next_reload_us,
             last_error=self._last_error,
+            failures=self._failures,
             hint=self._hint(),
         )
 
@@ -248,4 +251,5 @@ class ScheduleService(Service):
 
     def _fail(self, text: str) -> None:
         self._last_error = text
+        self._failures += 1
         log.error("schedule not reloaded, the index there is stays: %s", text)

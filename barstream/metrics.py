@@ -56,7 +56,6 @@ class Metrics:
         self.ticks_rejected = self._counter("ticks_rejected", "Ticks rejected.", "reason")
         self.bars_final = self._counter("bars_final", "Final bars written.", "cause")
         self.bars_synthetic = self._counter("bars_synthetic", "Finals of minutes without a tick.")
-        self.bars_revised = self._counter("bars_revised", "Finals written again for late ticks.")
         self.bars_live = self._counter("bars_live", "Updates of open bars written.")
         self.unpriced_minutes = self._counter(
             "unpriced_minutes", "In-session minutes without a bar: no price before them."
@@ -64,9 +63,6 @@ class Metrics:
         self.series = self._gauge("series", "Series this worker holds.", "kind")
         self.event_delay = self._gauge(
             "event_delay_seconds", "Append time less event time of recent ticks.", "broker"
-        )
-        self.invariant_failures = self._counter(
-            "invariant_failures", "Checks of barstream's own laws that failed.", "invariant"
         )
 
     def _heartbeats(self) -> None:

@@ -54,13 +54,12 @@ class Preparation(Service):
     """What must be known before the first tick is judged: schedule, universe, tick schemas."""
 
     def __init__(
-        self, schedule: ScheduleService, universe: TopicReader, decoder: TickDecoder, app: Any
+        self, schedule: ScheduleService, universe: TopicReader, decoder: TickDecoder
     ) -> None:
         super().__init__()
         self._schedule = schedule
         self._universe = universe
         self._decoder = decoder
-        self._app = app
 
     async def on_start(self) -> None:
         """Start reading; the schedule service was started before this one."""
@@ -129,7 +128,7 @@ class Worker:
             client_options=self.options,
             on_failure=self._failed,
         )
-        self.preparation = Preparation(self.schedule, reader, self.decoder, self.app)
+        self.preparation = Preparation(self.schedule, reader, self.decoder)
         self.partitions = self._engine()
         self.partitions.preparation = self.preparation
         self.sender = self._sender(reader)

@@ -7,19 +7,11 @@ ascending order, and fills every in-session minute between the last final and it
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from barstream.core.bars import Bar, synthetic_bar
 from barstream.core.schedule import session_minutes
 from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, SeriesState
 from barstream.core.time import MINUTE_US
-
-
-class Cause(StrEnum):
-    """What closed a bar."""
-
-    WATERMARK = "watermark"
-    HEARTBEAT = "heartbeat"
 
 
 @dataclass(slots=True)

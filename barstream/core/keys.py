@@ -11,7 +11,6 @@ from typing import Final
 
 from barstream.core.time import iso_from_us, us_from_iso
 
-SEPARATOR: Final = b"\0"
 #: Longer names are garbage, and would make keys no broker takes.
 MAX_NAME: Final = 200
 

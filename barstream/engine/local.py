@@ -11,8 +11,6 @@ from typing import Any
 
 from rocksdict import WriteBatch
 
-OffsetKey = bytes
-
 
 class LocalPartition:
     """One partition of one table on this worker's disk.

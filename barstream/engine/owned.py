@@ -31,8 +31,6 @@ _IDLE_S: Final = 1.0
 _LONGEST_REST_S: Final = 0.5
 _MAX_EVENTS: Final = 64
 
-Fenced = Callable[["OwnedPartition"], None]
-
 
 class Acknowledged(Protocol):
     """A Faust event, as far as flushing needs it."""

@@ -10,7 +10,7 @@ from barstream.codecs.avro import encode_batch
 from barstream.codecs.series_seen import encode as encode_seen
 from barstream.codecs.state import POSITION_KEY, Position, encode_position, encode_series
 from barstream.core.bars import Bar
-from barstream.core.keys import bar_key, series_key
+from barstream.core.keys import bar_key
 from barstream.core.state import PartitionState
 from barstream.core.universe import SeriesSeen
 from barstream.engine.outbox import Pending, RejectedTick
@@ -172,8 +172,3 @@ def _cut(tick: RejectedTick) -> tuple[bytes | None, bytes | None, str]:
         detail = f"{detail} (the value is cut from {len(value)} bytes)"
         value = value[:room]
     return key, value, detail
-
-
-def series_prefix(broker: str, symbol: str) -> bytes:
-    """Start of every bar key of a series: it ends with NUL, so ``S`` never matches ``S2``."""
-    return series_key(broker, symbol) + b"\0"

@@ -102,7 +102,7 @@ def stub_reporting(
     conf, assignor = SimpleNamespace(id="app"), SimpleNamespace(external_topic_distribution={})
     consumer = SimpleNamespace(highwater=lambda _tp: None)
     app = SimpleNamespace(rebalancing=False, conf=conf, assignor=assignor, consumer=consumer)
-    status = SimpleNamespace(rows=0, series=0)
+    status = SimpleNamespace(rows=0, series=0, failures=1)
     report = report or HeartbeatReport()
     return Reporting(
         cast("BarstreamApp", app),
