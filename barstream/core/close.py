@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from barstream.core.bars import Bar, synthetic_bar
+from barstream.core.period import Period
 from barstream.core.schedule import session_minutes
 from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, SeriesState
 from barstream.core.time import MINUTE_US
@@ -19,6 +20,8 @@ class Closed:
     """Finals in the order they became final, ascending within a series."""
 
     finals: list[Bar] = field(default_factory=list)
+    #: Bars of longer periods that became final or were revised, in that order.
+    rollups: list[tuple[Period, Bar]] = field(default_factory=list)
     #: In-session minutes that got no bar because no price came before them.
     unpriced_minutes: int = 0
 

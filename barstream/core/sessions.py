@@ -118,6 +118,17 @@ class SeriesSchedule(Protocol):
         """
         ...
 
+    def end_of_dates(self, first_date: int, end_date: int) -> int | None:
+        """When the last session with ``first_date <= trading_date < end_date`` closes.
+
+        Microseconds; None when there is no such session.
+        """
+        ...
+
+    def reaches(self, trading_date: int) -> bool:
+        """Whether there is a session of this trading date or of a later one."""
+        ...
+
 
 def session_minutes(session: Session) -> range:
     """Starts of the in-session minutes of ``session``, ascending."""
@@ -232,6 +243,14 @@ class RowsSchedule:
         ordinal = self.ordinal_of(last_trading_date) + inactive_after + 1
         return self._first_opens[ordinal] if ordinal < len(self._first_opens) else None
 
+    def end_of_dates(self, first_date: int, end_date: int) -> int | None:
+        # dates ascend with the opens: two sessions in another order are refused
+        last = bisect_left(self._dates, end_date) - 1
+        return self._closes[last] if last >= 0 and self._dates[last] >= first_date else None
+
+    def reaches(self, trading_date: int) -> bool:
+        return self._dates[-1] >= trading_date
+
 
 class UtcCalendar:
     """Always open: each UTC day is one session, number 0, its id the day since 1970.
@@ -261,3 +280,9 @@ class UtcCalendar:
 
     def asleep_from(self, last_trading_date: int, inactive_after: int) -> int | None:
         return (self.ordinal_of(last_trading_date) + inactive_after + 1) * DAY_US
+
+    def end_of_dates(self, first_date: int, end_date: int) -> int | None:
+        return end_date * DAY_US if first_date < end_date else None
+
+    def reaches(self, trading_date: int) -> bool:  # noqa: ARG002 - it never ends
+        return True

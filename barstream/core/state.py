@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ class Rules:
     grace_us: int = 5_000_000
     inactive_after: int = 5
     feed_delay_us: Mapping[str, int] = field(default_factory=dict)
+    late_policy: Literal["reject", "revise"] = "reject"
 
     def timely_within_us(self, broker: str) -> int:
         """How long after its event time a tick of a live feed may be appended to Kafka."""

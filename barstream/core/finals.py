@@ -1,0 +1,37 @@
+"""What the core asks of the final bars of a partition."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from barstream.core.bars import Bar
+from barstream.core.period import Period
+
+
+class Finals(Protocol):
+    """Final bars of every period by series and bucket, written ones and those still to be.
+
+    Reading is a seek in a local store: no method waits for anything else.
+    """
+
+    def get(self, period: Period, broker: str, symbol: str, bucket_us: int) -> Bar | None:
+        """The newest version of a final; None when there is none."""
+        ...
+
+    def between(
+        self, period: Period, broker: str, symbol: str, from_us: int, to_us: int
+    ) -> list[Bar]:
+        """Finals with ``from_us <= bucket_start_us < to_us``, ascending."""
+        ...
+
+    def before(self, period: Period, broker: str, symbol: str, before_us: int) -> Bar | None:
+        """The last final with ``bucket_start_us < before_us``."""
+        ...
+
+    def put(self, period: Period, bar: Bar) -> None:
+        """A new final, or a revision of one: what is read from here on."""
+        ...
+
+    def retained_from_us(self, period: Period, broker: str, symbol: str) -> int | None:
+        """Finals of the series that start before this were deleted; None: none were."""
+        ...
