@@ -17,11 +17,14 @@ from pydantic import (
 )
 
 from barstream.config.masking import printable
+from barstream.core.names import timeframe
+from barstream.core.period import Anchor, Period
 
 SECOND_US: Final = 1_000_000
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _APP_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_TIMEFRAME: Final = re.compile(r"([0-9]{1,9})(m|h|d|wk|mo)")
 _LAST_PORT: Final = 65_535
 
 
@@ -67,6 +70,47 @@ def seconds_to_us(seconds: float) -> int:
     return round(seconds * SECOND_US)
 
 
+def anchored(period: Period, anchor: Anchor) -> Period:
+    """``period`` on the grid of ``anchor``, if it goes by event time and states no grid itself."""
+    if anchor == "utc" or not period.is_intraday or period.offset is not None:
+        return period
+    return Period(period.count, period.unit, anchor=anchor)
+
+
+def period_of(text: str, anchor: Anchor) -> Period:
+    """The period of a text, which is on the grid of ``anchor`` unless it states its own.
+
+    Raises:
+        ValueError: it is no period, or none of that grid.
+    """
+    # parsed with its anchor at once: 7m is possible from an open, and not on the UTC grid
+    is_bare = text.strip()[-1:] in ("m", "h") and "+" not in text
+    return Period.parse(f"{text}@session" if is_bare and anchor == "session" else text)
+
+
+def timeframe_of(text: str) -> str:
+    """``5m`` in its one spelling, whatever grid the period of that name lies on.
+
+    Raises:
+        ValueError: it is no count and unit.
+    """
+    spelled = text.strip()
+    found = _TIMEFRAME.fullmatch(spelled)
+    if found is None:
+        raise ValueError(f"must be a timeframe such as 5m, 1h, 1d, 1wk or 1mo, found {text!r}")
+    count, unit = int(found[1]), found[2]
+    if unit == "m" and count and count % 60 == 0:
+        count, unit = count // 60, "h"
+    return timeframe(count, unit)
+
+
+def listed(value: Any) -> Any:
+    """The entries of a list; the environment gives them as one text, separated by commas."""
+    if isinstance(value, str):
+        return tuple(value.split(",")) if value.strip() else ()
+    return value
+
+
 def _bootstrap(text: str) -> str:
     addresses = [part.strip() for part in text.split(",")]
     for address in addresses:
@@ -96,6 +140,13 @@ def _app_id(name: str) -> str:
     return name
 
 
+def _target(text: str) -> str:
+    module, colon, name = text.partition(":")
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise ValueError(f"must be module:NAME, such as my_bars:PIPELINE, found {text!r}")
+    return text
+
+
 def _url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -107,6 +158,7 @@ def _url(text: str) -> str:
 Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
 TopicName = Annotated[str, AfterValidator(_topic)]
 AppId = Annotated[str, AfterValidator(_app_id)]
+Target = Annotated[str, AfterValidator(_target)]
 Url = Annotated[str, AfterValidator(_url)]
 FieldName = Annotated[str, Field(min_length=1)]
 """Name of a field in the user's own tick schema."""

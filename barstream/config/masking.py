@@ -29,6 +29,8 @@ def shown(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return str(list(value))
     return repr(value) if isinstance(value, str) else str(value)
 
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import Final, get_origin
 
-from barstream.config.fields import Section
+from barstream.config.fields import Section, timeframe_of
 from barstream.config.settings import Settings
 from barstream.core.keys import normalise
 
@@ -20,6 +20,7 @@ SHORT_FORMS: Final = {"BARSTREAM_WEB_PORT": ("web", "port")}
 _ENTRY_SPELLING: Final[dict[SettingPath, Callable[[str], str]]] = {
     ("heartbeats", "feed_delay_s"): normalise,
     ("topics", "overrides"): str.lower,
+    ("topics", "timeframe_retention_days"): timeframe_of,
 }
 _CLOSE_ENOUGH: Final = 0.7
 _AS_CLOSE: Final = 0.03

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, FilePath, SecretStr, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from barstream.config.fields import FieldName, Section, TopicName, Url, seconds_to_us
+from barstream.config.fields import (
+    FieldName,
+    Section,
+    TopicName,
+    Url,
+    listed,
+    period_of,
+    seconds_to_us,
+    timeframe_of,
+)
 from barstream.core.keys import normalise
+from barstream.core.period import Anchor
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Days = Annotated[float, Field(gt=0, le=36_500)]
@@ -105,9 +123,21 @@ class TopicSettings(Section):
     replication: Annotated[int, Field(ge=1, le=32)] = 1
     """Copies of each partition; 3 for a cluster that must survive a broker."""
     retention_days: Days = 30.0
-    """How long bars and heartbeats are kept, in Kafka and on local disk."""
+    """How long bars of minutes, and heartbeats, are kept, in Kafka and on local disk."""
+    timeframe_retention_days: dict[str, Days] = Field(default_factory=dict)
+    """Timeframe to days; by default hours are kept six times as long as minutes, others 3650."""
     ticks_retention_days: Days = 30.0
     """How long a tick topic created by barstream keeps ticks."""
+
+    @field_validator("timeframe_retention_days", mode="after")
+    @classmethod
+    def _timeframe_spelling(cls, days: dict[str, float]) -> dict[str, float]:
+        spelled = {timeframe_of(text): kept for text, kept in days.items()}
+        if len(spelled) < len(days):
+            raise ValueError(f"one timeframe in two spellings: {', '.join(sorted(days))}")
+        if "1m" in spelled:
+            raise ValueError("bars of 1m are kept as long as heartbeats: set topics.retention_days")
+        return spelled
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -168,13 +198,7 @@ class TickSettings(Section):
         return self
 
 
-def _late_policy(value: Any) -> Any:
-    if value == "revise":
-        raise ValueError(
-            "'revise' comes with a later version of barstream; this one rejects late ticks to the "
-            "topic ticks_rejected, from where they can be replayed: set it to 'reject'"
-        )
-    return value
+Timeframes = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
 class BarSettings(Section):
@@ -188,12 +212,29 @@ class BarSettings(Section):
     """A changed open bar is published at most so often."""
     inactive_after: Annotated[int, Field(ge=1, le=10_000)] = 5
     """A series falls asleep after so many trading dates without a tick."""
-    late_policy: Annotated[Literal["reject"], BeforeValidator(_late_policy)] = "reject"
-    """What happens to a tick whose bar is final."""
+    late_policy: Literal["reject", "revise"] = "reject"
+    """What happens to a tick whose bar is final: to ticks_rejected, or into a revision of it."""
+    anchor: Anchor = "utc"
+    """Grid of the minutes and hours that state none: UTC, or from the open of each session."""
+    timeframes: Timeframes = ("5m", "15m", "1h", "1d")
+    """Bars beside 1m, such as 5m, 4h, 4h+1h, 1h@session, 1d, 1wk, 1mo."""
+    live_timeframes: Timeframes = ()
+    """Of which of them open bars are also published to a topic; they can always be read."""
     schedule: bool = True
     """Whether bars follow the market schedule; false: every series trades 24x7, UTC."""
     publish_off_session: bool = False
     """Whether ticks outside sessions are written to ticks_rejected (they are always counted)."""
+
+    @field_validator("timeframes", mode="after")
+    @classmethod
+    def _are_periods(cls, texts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        anchor = info.data.get("anchor", "utc")
+        return tuple(str(period_of(text, anchor)) for text in texts)
+
+    @field_validator("live_timeframes", mode="after")
+    @classmethod
+    def _are_timeframes(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(timeframe_of(text) for text in texts)
 
     @property
     def grace_us(self) -> int:

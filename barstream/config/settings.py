@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr
 
-from barstream.config.fields import AppId, Bootstrap, Section
+from barstream.config.fields import AppId, Bootstrap, Section, Target
 from barstream.config.sections import (
     BarSettings,
     HeartbeatSettings,
@@ -34,6 +34,8 @@ class Settings(Section):
     """Kafka brokers to start from, host:port separated by commas."""
     data_dir: Path = Path("barstream-data")
     """Local tables (RocksDB); one directory per worker."""
+    pipeline: Target | None = None
+    """Your own pipeline declaration, as module:NAME; by default the one that comes with us."""
     web: WebSettings = Field(default_factory=WebSettings)
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     topics: TopicSettings = Field(default_factory=TopicSettings)

@@ -21,8 +21,9 @@ from barstream.topics.plan import make_plan
 log = logging.getLogger(__name__)
 
 #: What others inherit from comes first, and the plan is made anew from what the cluster then
-#: shows: a tick topic that somebody made a moment ago is not in the first answer yet.
-_STAGES: Final = (("ticks",), ("final_1m",), tuple(LOGICAL))
+#: shows: a tick topic that somebody made a moment ago is not in the first answer yet.  By logical
+#: name; None: all that are left.
+_STAGES: Final = (("ticks",), (LOGICAL["final_1m"],), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,10 @@ async def require(settings: Settings) -> list[Finding]:
 
 
 async def _create_missing(
-    admin: AIOKafkaAdminClient, settings: Settings, stage: tuple[str, ...]
+    admin: AIOKafkaAdminClient, settings: Settings, stage: tuple[str, ...] | None
 ) -> list[str]:
     there = await cluster.shapes(admin)
-    wanted = {LOGICAL[field] for field in stage}
-    plans = [plan for plan in make_plan(settings, there) if plan.logical in wanted]
+    plans = [plan for plan in make_plan(settings, there) if stage is None or plan.logical in stage]
     return await cluster.create(admin, [plan for plan in plans if plan.name not in there])
 
 

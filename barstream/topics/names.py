@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from barstream.config import Settings
-from barstream.core.names import bar_topic, resolve
+from barstream.config.periods import periods_in_force
+from barstream.core.names import Kind, bar_topic, resolve
+from barstream.core.period import MINUTE, Period
 from barstream.errors import ConfigError
 
 #: The base our model gives its bars, so that logical names do not depend on the settings.
 MODEL_BASE: Final = "rate"
+#: Those that a setting of their own names, apart from ``[topics.overrides]``.
+_OWN: Final = ("ticks", "ticks_rejected", "market_schedule", "series_seen", "heartbeats")
+
+
+def logical_name(period: Period, kind: Kind) -> str:
+    """``rate_5m_final``: what users call a topic of bars in ``[topics.overrides]``."""
+    return bar_topic(MODEL_BASE, period.count, period.unit, kind)
+
+
 #: Field of `TopicNames` to the logical name users write in ``[topics.overrides]``.
 LOGICAL: Final = {
-    "ticks": "ticks",
-    "ticks_rejected": "ticks_rejected",
-    "market_schedule": "market_schedule",
-    "series_seen": "series_seen",
-    "heartbeats": "heartbeats",
-    "final_1m": bar_topic(MODEL_BASE, 1, "m", "final"),
-    "live_1m": bar_topic(MODEL_BASE, 1, "m", "live"),
+    **{name: name for name in _OWN},
+    "final_1m": logical_name(MINUTE, "final"),
+    "live_1m": logical_name(MINUTE, "live"),
     "series": "series",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class TopicNames:
-    """Names in force, each resolved once."""
+    """Names in force, each resolved once.
+
+    Attributes:
+        rollups: topic of final bars of each period beside 1m, finest first.
+        live_rollups: topic of open bars of those periods that publish them.
+    """
 
     ticks: str
     ticks_rejected: str
@@ -37,41 +50,57 @@ class TopicNames:
     final_1m: str
     live_1m: str
     series: str
+    rollups: Mapping[Period, str] = field(default_factory=dict)
+    live_rollups: Mapping[Period, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The names that the settings say.
 
         Raises:
-            ConfigError: an override is for no topic of ours, or two topics have one name.
+            ConfigError: an override is for no topic of ours, two topics have one name, or the
+                periods cannot be used.
         """
-        topics = settings.topics
-        unknown = sorted(set(topics.overrides) - set(LOGICAL.values()))
-        if unknown:
-            raise ConfigError(
-                f"[topics.overrides] knows {', '.join(sorted(LOGICAL.values()))}; "
-                f"found {', '.join(unknown)}"
-            )
+        topics, periods = settings.topics, periods_in_force(settings)
+        bars: list[tuple[Period, Kind]] = [
+            *((period, "final") for period in (MINUTE, *periods.upper)),
+            *((period, "live") for period in (MINUTE, *periods.live)),
+        ]
+        known = {*LOGICAL.values(), *(logical_name(period, kind) for period, kind in bars)}
+        _refuse_unknown(topics.overrides, known)
         # A setting of its own is configuration as much as an override, so it is taken as written.
-        own = ("ticks", "ticks_rejected", "market_schedule", "series_seen", "heartbeats")
-        configured = {name: getattr(topics, name) for name in own} | topics.overrides
-        generated = {
-            "final_1m": bar_topic(topics.base, 1, "m", "final"),
-            "live_1m": bar_topic(topics.base, 1, "m", "live"),
-            "series": f"{settings.app_id}-series",
+        configured = {name: getattr(topics, name) for name in _OWN} | topics.overrides
+        generated = {"series": f"{settings.app_id}-series"} | {
+            logical_name(period, kind): bar_topic(topics.base, period.count, period.unit, kind)
+            for period, kind in bars
         }
+
+        def name(logical: str) -> str:
+            return resolve(logical, configured=configured, model=generated.get(logical))
+
         names = cls(
-            **{
-                field: resolve(logical, configured=configured, model=generated.get(field))
-                for field, logical in LOGICAL.items()
-            }
+            **{field_name: name(logical) for field_name, logical in LOGICAL.items()},
+            rollups={period: name(logical_name(period, "final")) for period in periods.upper},
+            live_rollups={period: name(logical_name(period, "live")) for period in periods.live},
         )
         names._refuse_twins()
         return names
 
     def by_logical(self) -> dict[str, str]:
         """Logical name to topic name, in the order they are declared."""
-        return {LOGICAL[field.name]: getattr(self, field.name) for field in fields(self)}
+        return {
+            **{logical: getattr(self, name) for name, logical in LOGICAL.items()},
+            **{logical_name(period, "final"): name for period, name in self.rollups.items()},
+            **{logical_name(period, "live"): name for period, name in self.live_rollups.items()},
+        }
+
+    def finals(self, period: Period) -> str:
+        """Topic of the final bars of a period in force, 1m among them.
+
+        Raises:
+            KeyError: it is not in force.
+        """
+        return self.final_1m if period == MINUTE else self.rollups[period]
 
     def _refuse_twins(self) -> None:
         named = self.by_logical()
@@ -82,3 +111,11 @@ class TopicNames:
                 f"every topic needs a name of its own; {' and '.join(logical)} are both {twin!r}: "
                 "change one in [topics]"
             )
+
+
+def _refuse_unknown(overrides: Iterable[str], known: Iterable[str]) -> None:
+    unknown = sorted(set(overrides) - set(known))
+    if unknown:
+        raise ConfigError(
+            f"[topics.overrides] knows {', '.join(sorted(known))}; found {', '.join(unknown)}"
+        )

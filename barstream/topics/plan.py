@@ -8,7 +8,10 @@ from enum import Enum
 from typing import Final
 
 from barstream.config import Settings
-from barstream.topics.names import LOGICAL, TopicNames
+from barstream.config.periods import kept_days
+from barstream.core.names import Kind
+from barstream.core.period import Period
+from barstream.topics.names import LOGICAL, TopicNames, logical_name
 
 _DAY_MS: Final = 86_400_000
 _HOUR_MS: Final = 3_600_000
@@ -85,9 +88,18 @@ def make_plan(
     bars = {"cleanup.policy": "compact,delete", **kept}
 
     def topic(field_name: str, role: Role, config: Mapping[str, str]) -> TopicPlan:
+        return named(LOGICAL[field_name], getattr(names, field_name), role, config)
+
+    def rollup(period: Period, name: str, kind: Kind) -> TopicPlan:
+        kept = kept_days(settings, period)
+        shape = _OFTEN_REWRITTEN if kind == "live" else _segments(kept)
+        config = {**bars, **_retention(kept), **shape}
+        return named(logical_name(period, kind), name, Role.BARS, config)
+
+    def named(logical: str, name: str, role: Role, config: Mapping[str, str]) -> TopicPlan:
         return TopicPlan(
-            logical=LOGICAL[field_name],
-            name=getattr(names, field_name),
+            logical=logical,
+            name=name,
             role=role,
             partitions=shared,
             replication=copies,
@@ -115,6 +127,8 @@ def make_plan(
         topic("live_1m", Role.BARS, {**bars, **_OFTEN_REWRITTEN}),
         inheriting(topic("heartbeats", Role.BARS, {**bars, **_LARGE_SEGMENTS})),
         topic("series", Role.TABLE, _FOR_EVER),
+        *(rollup(period, name, "final") for period, name in names.rollups.items()),
+        *(rollup(period, name, "live") for period, name in names.live_rollups.items()),
     )
 
 
@@ -138,6 +152,12 @@ _FOR_EVER: Final = {
 }
 #: Keys here are seldom written twice: compaction finds little, deletion by age goes by segment.
 _LARGE_SEGMENTS: Final = {"segment.bytes": str(128 * _MIB), "segment.ms": str(_DAY_MS)}
+
+
+def _segments(kept_days: float) -> dict[str, str]:
+    """Ten years of a bar a day are no 3,650 files: the longer kept, the longer a segment."""
+    days = max(1.0, kept_days / 100)
+    return {**_LARGE_SEGMENTS, "segment.ms": str(round(days * _DAY_MS))}
 
 
 def _retention(days: float) -> dict[str, str]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from barstream.config import Settings
+from barstream.core.period import DAY, Period
 from barstream.errors import ConfigError
 from barstream.topics import TopicNames, TopicPlan, TopicShape, make_plan
 
 DAY_MS = 86_400_000
 
 
-def planned(existing: dict[str, TopicShape] | None = None, **topics: Any) -> dict[str, TopicPlan]:
-    settings = Settings(topics=topics)  # type: ignore[arg-type]  # pydantic makes the section
+def planned(
+    existing: dict[str, TopicShape] | None = None,
+    bars: Mapping[str, Any] | None = None,
+    **topics: Any,
+) -> dict[str, TopicPlan]:
+    settings = Settings(topics=topics, bars=bars or {})  # type: ignore[arg-type]  # sections
     return {plan.logical: plan for plan in make_plan(settings, existing)}
 
 
@@ -28,6 +34,10 @@ def test_the_default_names_are_those_of_the_specification() -> None:
         "rate_1m_live",
         "hb_1m",
         "barstream-series",
+        "rate_5m_final",
+        "rate_15m_final",
+        "rate_1h_final",
+        "rate_1d_final",
     ]
 
 
@@ -114,3 +124,83 @@ def test_an_override_of_a_topic_we_do_not_have_is_refused() -> None:
 def test_two_topics_with_one_name_are_refused() -> None:
     with pytest.raises(ConfigError, match="rate_1m_final and rate_1m_live are both 'bars'"):
         planned(overrides={"rate_1m_live": "bars", "rate_1m_final": "bars"})
+
+
+def test_every_timeframe_in_force_has_a_topic_and_open_bars_one_where_asked_for() -> None:
+    """No topic is made for what nobody reads there: open bars can be read from the workers."""
+    bars = {"timeframes": ["1wk", "4h"], "live_timeframes": ["4h"]}
+    names = TopicNames.of(Settings(bars=bars, topics={"base": "Quote"}))  # type: ignore[arg-type]
+    assert names.rollups == {
+        Period.hours(4): "quote_4h_final",
+        DAY: "quote_1d_final",
+        Period.weeks(): "quote_1wk_final",
+    }
+    assert list(names.rollups) == [Period.hours(4), DAY, Period.weeks()]
+    assert names.live_rollups == {Period.hours(4): "quote_4h_live"}
+    plans = planned(bars=bars)
+    assert [name for name in plans if name not in planned(bars={"timeframes": []})] == [
+        "rate_4h_final",
+        "rate_1d_final",
+        "rate_1wk_final",
+        "rate_4h_live",
+    ]
+
+
+def test_topics_of_a_timeframe_can_be_named_like_any_other() -> None:
+    settings = Settings(
+        topics={"overrides": {"rate_5m_final": "Bars.5m", "rate_5m_live": "Bars.5m.Live"}},  # type: ignore[arg-type]
+        bars={"live_timeframes": ["5m"]},  # type: ignore[arg-type]
+    )
+    names = TopicNames.of(settings)
+    assert names.rollups[Period.minutes(5)] == names.finals(Period.minutes(5)) == "Bars.5m"
+    assert names.live_rollups == {Period.minutes(5): "Bars.5m.Live"}
+    assert names.finals(Period.minutes(1)) == names.final_1m
+
+
+@pytest.mark.parametrize("logical", ["rate_4h_final", "rate_5m_live"])
+def test_a_name_for_a_topic_of_a_timeframe_that_is_not_made_is_refused(logical: str) -> None:
+    with pytest.raises(ConfigError, match=f"found {logical}"):
+        planned(overrides={logical: "x"})
+
+
+def test_a_timeframe_and_another_topic_with_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match="rate_1m_final and rate_5m_final are both 'bars'"):
+        planned(overrides={"rate_1m_final": "bars", "rate_5m_final": "bars"})
+
+
+def test_bars_of_every_timeframe_share_the_partitions_of_their_ticks() -> None:
+    """A parent is written by the worker that holds its children, in one transaction with them."""
+    plans = planned({"ticks": TopicShape(12, 3)}, bars={"live_timeframes": ["5m"]}, partitions=6)
+    for name in ("rate_5m_final", "rate_1d_final", "rate_5m_live"):
+        assert (plans[name].partitions, plans[name].like) == (12, "ticks")
+
+
+def test_longer_bars_are_kept_longer_and_as_the_settings_say() -> None:
+    bars = {"timeframes": ["5m", "15m", "1h", "1mo"], "live_timeframes": ["1mo"]}
+    plans = planned(
+        bars=bars, retention_days=10, timeframe_retention_days={"15m": 400, "1mo": 3000.5}
+    )
+    days = {
+        name: int(plan.config["retention.ms"]) / DAY_MS
+        for name, plan in plans.items()
+        if name.startswith("rate_")
+    }
+    assert days == {
+        "rate_1m_final": 10,
+        "rate_1m_live": 10,
+        "rate_5m_final": 10,
+        "rate_15m_final": 400,
+        "rate_1h_final": 60,
+        "rate_1d_final": 3650,
+        "rate_1mo_final": 3000.5,
+        "rate_1mo_live": 3000.5,
+    }
+    for name in days:
+        assert plans[name].config["cleanup.policy"] == "compact,delete"
+
+
+def test_ten_years_of_one_bar_a_day_are_no_thousands_of_files() -> None:
+    for plan in planned().values():
+        if plan.name.endswith("_final"):
+            segments = int(plan.config["retention.ms"]) / int(plan.config["segment.ms"])
+            assert segments <= 200, plan.name

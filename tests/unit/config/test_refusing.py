@@ -49,13 +49,6 @@ def test_every_problem_is_listed_with_its_place() -> None:
     assert "app_id = 'a b', from command line" in message
 
 
-def test_revise_is_refused_with_the_reason() -> None:
-    message = refusal(bars={"late_policy": "revise"})
-
-    assert "later version" in message
-    assert "'reject'" in message
-
-
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
@@ -69,6 +62,15 @@ def test_revise_is_refused_with_the_reason() -> None:
         ("bars", "inactive_after", 0),
         ("bars", "late_policy", "drop"),
         ("bars", "live_interval_ms", 0),
+        ("bars", "anchor", "exchange"),
+        ("bars", "timeframes", ["5M"]),
+        ("bars", "timeframes", ["7m"]),
+        ("bars", "timeframes", [5]),
+        ("bars", "timeframes", ["5m", ""]),
+        ("bars", "live_timeframes", ["hour"]),
+        ("topics", "timeframe_retention_days", {"1h": 0}),
+        ("topics", "timeframe_retention_days", {"1m": 9}),
+        ("topics", "timeframe_retention_days", {"5M": 9}),
         ("topics", "ticks", "no spaces"),
         ("topics", "ticks", ".."),
         ("topics", "overrides", {"rate_1m_final": "a/b"}),
