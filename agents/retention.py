@@ -30,7 +30,6 @@ class RetentionService(Service):
     Args:
         partitions: what this worker holds.
         options: connection options, see `barstream.kafka.client_options`.
-        topic: of the finals.
         clock: microseconds since the epoch.
         poll_s: how often it looks whether a day is over or a partition has come.
     """
@@ -39,14 +38,12 @@ class RetentionService(Service):
         self,
         partitions: Partitions,
         options: Mapping[str, Any],
-        topic: str,
         clock: Callable[[], int] = system_clock_us,
         poll_s: float = _POLL_S,
     ) -> None:
         super().__init__()
         self._partitions = partitions
         self._options = options
-        self._topic = topic
         self._clock = clock
         self._poll_s = poll_s
         self._due_us = 0
@@ -82,25 +79,30 @@ class RetentionService(Service):
         }
         if not waiting or self._partitions.restoring:
             return
-        begins = await extents(self._options, self._topic, waiting)
+        begins = {
+            topic: await extents(self._options, topic, waiting)
+            for topic in next(iter(waiting.values())).finals
+        }
         for partition, owned in waiting.items():
-            if self._is_held(owned):
-                await self._expire(owned, begins[partition].begin)
-                self._done.add(owned)
+            for topic in owned.finals:
+                if self._is_held(owned):
+                    await self._expire(owned, topic, begins[topic][partition].begin)
+            self._done.add(owned)
 
-    async def _expire(self, owned: OwnedPartition, begin: int) -> None:
+    async def _expire(self, owned: OwnedPartition, topic: str, begin: int) -> None:
         began_us, series = self._clock(), 0
-        owned.finals.begin_window(began_us)
-        for _ in owned.finals.expire(begin):
+        finals = owned.finals[topic]
+        finals.begin_window(began_us)
+        for _ in finals.expire(begin):
             series += 1
             await asyncio.sleep(0)
             if not self._is_held(owned):
                 return
         if series:
             log.info(
-                "bars that Kafka has deleted are gone from disk too: partition=%d series=%d "
+                "bars that Kafka has deleted are gone from disk too: partition=%s[%d] series=%d "
                 "topic_begins=%d seconds=%.1f",
-                owned.partition, series, begin, (self._clock() - began_us) / SECOND_US,
+                topic, owned.partition, series, begin, (self._clock() - began_us) / SECOND_US,
             )  # fmt: skip
 
     def _is_held(self, owned: OwnedPartition) -> bool:

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, cast
 
 import faust
@@ -138,10 +138,11 @@ class Worker:
         settings, names = self.settings, self.names
         outputs = OutputTopics(
             names.ticks, names.final_1m, names.live_1m, names.ticks_rejected, names.series,
-            names.series_seen,
+            names.series_seen, names.rollups, names.live_rollups,
         )  # fmt: skip
         tables.series.declare(self.app, outputs.series)
-        tables.finals.declare(self.app, outputs.finals)
+        declared = tables.finals.declare(self.app, outputs.finals_by_period)
+        declared[outputs.series] = "series"
         return PreparedPartitions(
             EngineSettings(
                 settings.app_id,
@@ -149,6 +150,7 @@ class Worker:
                     settings.bars.grace_us,
                     settings.bars.inactive_after,
                     settings.heartbeats.feed_delay_us,
+                    settings.bars.late_policy,
                 ),
                 settings.bars.live_interval_ms / 1000,
                 settings.bars.publish_off_session,
@@ -157,15 +159,16 @@ class Worker:
                 outputs,
                 self.options,
             ),
-            {
-                outputs.series: lambda: cast("Any", self.app.tables["series"]).data,
-                outputs.finals: lambda: cast("Any", self.app.tables["rate_1m_final"]).data,
-            },
+            {topic: partial(self._store, table) for topic, table in declared.items()},
             self.provider,
             self.universe,
             self.metrics,
             self.app.crash,
         )
+
+    def _store(self, table: str) -> Any:
+        """The RocksDB store of a table; Faust opens it when the app starts."""
+        return cast("Any", self.app.tables[table]).data
 
     def _sender(self, universe: TopicReader) -> HeartbeatSender:
         settings = self.settings
@@ -195,7 +198,7 @@ class Worker:
         app.before_stop = _limit_shutdown
         app.before_revoke = self.flag.clear
         app.after_assign = self._assigned
-        retention = RetentionService(self.partitions, self.options, names.final_1m)
+        retention = RetentionService(self.partitions, self.options)
         app.first_services = (self.schedule, self.preparation, self.sender, retention)
         intake = Intake(self.partitions, self.decoder, ConsumerReading(app), self.metrics)
         agents.bars.declare(app, intake, names.ticks, names.heartbeats)

@@ -1,10 +1,20 @@
-"""The table of final 1-minute bars; its changelog is the output topic itself."""
+"""The tables of final bars, one a period; the changelog of each is its output topic."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from barstream.app import BarstreamApp, bytes_table
+from barstream.core.period import Period
 
 
-def declare(app: BarstreamApp, topic: str) -> None:
-    """Register the table on ``topic``: one write is both state and result."""
-    bytes_table(app, "rate_1m_final", topic, "Final 1-minute bars.")
+def declare(app: BarstreamApp, topics: Mapping[Period, str]) -> dict[str, str]:
+    """Register a table on each topic: one write is both state and result.
+
+    Returns:
+        Name of the table by topic.
+    """
+    names = {topic: f"rate_{period.timeframe}_final" for period, topic in topics.items()}
+    for period, topic in topics.items():
+        bytes_table(app, names[topic], topic, f"Final bars of {period}.")
+    return names

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from barstream.codecs.avro import decode
 from barstream.core.bars import Bar
+from barstream.core.exact import from_decimal
 from barstream.core.time import iso_date_from_days, iso_from_us, iso_micros_from_us
+
+_NULL: Final = b"\0"
 
 
 def bar_to_json(bar: Bar) -> dict[str, Any]:
-    """The fields of ``bar`` by name, ready to be written as JSON; absent ones are null."""
+    """The fields of ``bar`` by name, ready to be written as JSON; absent ones are null.
+
+    The exact volume is left out: ``volume`` is what it rounds to.
+    """
     return {
         "broker": bar.broker,
         "symbol": bar.symbol,
@@ -39,7 +45,12 @@ def decode_bar(value: bytes) -> Bar:
     Raises:
         ValueError: the bytes are no body of ``bar.avsc``.
     """
-    row = decode("bar", value)
+    try:
+        row = decode("bar", value)
+    except ValueError:
+        # written before there was `volume_exact`: its body ends where that begins
+        row = decode("bar", value + _NULL)
+    volume = row["volume_exact"]
     return Bar(
         row["broker"],
         row["symbol"],
@@ -59,4 +70,5 @@ def decode_bar(value: bytes) -> Bar:
         row["first_offset"],
         row["last_offset"],
         row["close_offset"],
+        volume_units=None if volume is None else from_decimal(volume),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from barstream.core.exact import float_of
+from barstream.core.exact import float_of, unrounded
 
 
 @dataclass(slots=True)
@@ -15,7 +15,9 @@ class Bar:
     ``first_offset`` and ``last_offset`` are the lowest and highest offset of its ticks in the
     series' tick partition; ``close_offset`` is the offset up to which (exclusive) a tick could
     enter.  A live bar has none, a synthetic bar (no tick in the bucket) has no times and no
-    tick offsets.  ``revision`` is 0 for the first final.
+    tick offsets.  ``revision`` is 0 for the first final.  ``volume_units`` is the exact volume
+    where ``volume`` is rounded and late ticks may still be added to it, see
+    `barstream.core.exact`.
     """
 
     broker: str
@@ -37,6 +39,7 @@ class Bar:
     last_offset: int | None
     close_offset: int | None
     final: bool = True
+    volume_units: int | None = None
 
 
 @dataclass(slots=True)
@@ -84,8 +87,14 @@ class PartialBar:
         if other.last_offset > self.last_offset:
             self.last_offset = other.last_offset
 
-    def to_bar(self, broker: str, symbol: str, close_offset: int | None) -> Bar:
-        """The bar of these ticks: final when ``close_offset`` is given, live otherwise."""
+    def to_bar(
+        self, broker: str, symbol: str, close_offset: int | None, *, revisable: bool = False
+    ) -> Bar:
+        """The bar of these ticks: final when ``close_offset`` is given, live otherwise.
+
+        One that is ``revisable`` carries its exact volume.
+        """
+        volume = float_of(self.volume_units)
         return Bar(
             broker,
             symbol,
@@ -96,7 +105,7 @@ class PartialBar:
             self.high,
             self.low,
             self.close,
-            float_of(self.volume_units),
+            volume,
             self.tick_count,
             self.open_time_us,
             self.close_time_us,
@@ -106,6 +115,7 @@ class PartialBar:
             self.last_offset,
             close_offset,
             close_offset is not None,
+            unrounded(self.volume_units, volume) if revisable else None,
         )
 
 

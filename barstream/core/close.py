@@ -53,13 +53,16 @@ def close_series(
         return False
     partition.closed_until_us[series.slot] = until_us
     open_bars = series.open_bars
+    revisable = partition.rules.late_policy == "revise"
     due = [bucket for bucket in open_bars if bucket < until_us]
     if len(due) > 1:
         due.sort()
     for bucket in due:
         if bucket > start_us:
             _fill(series, start_us, min(bucket, asleep_us), close_offset, out)
-        bar = open_bars.pop(bucket).to_bar(series.broker, series.symbol, close_offset)
+        bar = open_bars.pop(bucket).to_bar(
+            series.broker, series.symbol, close_offset, revisable=revisable
+        )
         series.previous_close = bar.close
         out.finals.append(bar)
         start_us = bucket + MINUTE_US

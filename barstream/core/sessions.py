@@ -118,6 +118,13 @@ class SeriesSchedule(Protocol):
         """
         ...
 
+    def start_of_dates(self, first_date: int, end_date: int) -> int | None:
+        """When the first session with ``first_date <= trading_date < end_date`` opens.
+
+        Microseconds; None when there is no such session.
+        """
+        ...
+
     def end_of_dates(self, first_date: int, end_date: int) -> int | None:
         """When the last session with ``first_date <= trading_date < end_date`` closes.
 
@@ -243,6 +250,11 @@ class RowsSchedule:
         ordinal = self.ordinal_of(last_trading_date) + inactive_after + 1
         return self._first_opens[ordinal] if ordinal < len(self._first_opens) else None
 
+    def start_of_dates(self, first_date: int, end_date: int) -> int | None:
+        first = bisect_left(self._dates, first_date)
+        inside = first < len(self._dates) and self._dates[first] < end_date
+        return self._opens[first] if inside else None
+
     def end_of_dates(self, first_date: int, end_date: int) -> int | None:
         # dates ascend with the opens: two sessions in another order are refused
         last = bisect_left(self._dates, end_date) - 1
@@ -280,6 +292,9 @@ class UtcCalendar:
 
     def asleep_from(self, last_trading_date: int, inactive_after: int) -> int | None:
         return (self.ordinal_of(last_trading_date) + inactive_after + 1) * DAY_US
+
+    def start_of_dates(self, first_date: int, end_date: int) -> int | None:
+        return max(first_date, 0) * DAY_US if first_date < end_date else None
 
     def end_of_dates(self, first_date: int, end_date: int) -> int | None:
         return end_date * DAY_US if first_date < end_date else None

@@ -137,9 +137,13 @@ class PartitionState:
         """Whether one of the last 16 accepted ticks was timely (and not a file of old ticks)."""
         return bool(self.since_timely[state.slot] < LIVENESS_TICKS)
 
+    def uses(self, index: ScheduleIndex) -> bool:
+        """Whether ``index`` is what is judged by."""
+        return index is self._index
+
     def use_schedule(self, index: ScheduleIndex) -> None:
         """Judge by ``index`` from here on; bars that are final or begun keep what they have."""
-        if index is self._index:
+        if self.uses(index):
             return
         self._index = index
         # By identity and not by `index.changed`: several indexes may have come since the last

@@ -111,14 +111,15 @@ class Intake:
                     self._stop_reading(event, owned)
                     return
             try:
-                beat = Waiting.decode(offset, value)
+                appended_us = stamp if chunk.append_time else None
+                beat = Waiting.decode(offset, value, appended_us)
             except ValueError as error:
                 self._metrics.heartbeats_undecodable.inc()
                 log.warning(
                     "heartbeat ignored: %s partition=%d offset=%d", error, owned.partition, offset
                 )
                 continue
-            engine.add_heartbeat(beat, stamp if chunk.append_time else None)
+            engine.add_heartbeat(beat)
         engine.heartbeats_read(max(chunk.next_offset, expected))
         owned.applied(event)
 

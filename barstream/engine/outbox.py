@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from barstream.core.bars import Bar
+from barstream.core.period import Period
 from barstream.core.reasons import Reason
 from barstream.core.state import PartitionState, SeriesState
 from barstream.core.time import MINUTE_US
@@ -35,12 +36,20 @@ class Pending:
 
     position: int
     heartbeat_position: int
+    #: Of minutes: new ones, and revisions after what they revise.
     finals: list[Bar] = field(default_factory=list)
     live: list[Bar] = field(default_factory=list)
+    #: Finals and open bars of longer periods.
+    rollups: list[tuple[Period, Bar]] = field(default_factory=list)
+    live_rollups: list[tuple[Period, Bar]] = field(default_factory=list)
     rejected: list[RejectedTick] = field(default_factory=list)
     #: Series whose row changed, and those of them whose row in `series_seen` changed too.
     touched: list[SeriesState] = field(default_factory=list)
     seen: list[SeriesState] = field(default_factory=list)
+
+
+def _no_live_rollups(_: SeriesState) -> Iterable[tuple[Period, Bar]]:
+    return ()
 
 
 class Outbox:
@@ -48,11 +57,19 @@ class Outbox:
 
     Args:
         state: the partition whose bars and series these are.
+        live_rollups: open bars of longer periods to be shown of a series.
     """
 
-    def __init__(self, state: PartitionState) -> None:
+    def __init__(
+        self,
+        state: PartitionState,
+        live_rollups: Callable[[SeriesState], Iterable[tuple[Period, Bar]]] = _no_live_rollups,
+    ) -> None:
         self._state = state
+        self._live_rollups = live_rollups
         self._finals: list[Bar] = []
+        self._rollups: list[tuple[Period, Bar]] = []
+        self._shown_rollups: dict[tuple[int, Period, int], Bar] = {}
         self._rejected: list[RejectedTick] = []
         self._touched: set[int] = set()
         #: Series with open bars that changed since they were last given out as live.
@@ -70,8 +87,12 @@ class Outbox:
         self._touched.update(slots)
 
     def add_finals(self, bars: Iterable[Bar]) -> None:
-        """Bars that became final, in that order."""
+        """Minutes that became final or were revised, in that order."""
         self._finals.extend(bars)
+
+    def add_rollups(self, rollups: Iterable[tuple[Period, Bar]]) -> None:
+        """Bars of longer periods that became final or were revised, in that order."""
+        self._rollups.extend(rollups)
 
     def reject(self, tick: RejectedTick) -> None:
         """A record that made no bar."""
@@ -85,12 +106,12 @@ class Outbox:
     @property
     def has_finals(self) -> bool:
         """Whether finals wait to be written."""
-        return bool(self._finals)
+        return bool(self._finals or self._rollups)
 
     @property
     def backlog(self) -> int:
         """Rows waiting to be written."""
-        return len(self._finals) + len(self._rejected)
+        return len(self._finals) + len(self._rollups) + len(self._rejected)
 
     @property
     def is_full(self) -> bool:
@@ -100,16 +121,12 @@ class Outbox:
     @property
     def has_rows(self) -> bool:
         """Whether there is more to write than the position."""
-        return bool(self._touched or self._rejected or self._finals or self._unshown)
+        return bool(self._touched or self._rejected or self.has_finals or self._unshown)
 
     @property
     def has_live(self) -> bool:
         """Whether open bars changed that no live record has shown yet."""
         return bool(self._unshown)
-
-    def unwritten(self, broker: str, symbol: str) -> Iterator[Bar]:
-        """Finals of a series that no flush has taken yet."""
-        return (bar for bar in self._finals if (bar.broker, bar.symbol) == (broker, symbol))
 
     def take(self, position: int, heartbeat_position: int, *, live: bool) -> Pending:
         """Everything to be written for this position, which is not given out again.
@@ -129,11 +146,13 @@ class Outbox:
             heartbeat_position,
             self._finals,
             list(self._changed_bars(shown)),
+            self._rollups,
+            list(self._changed_rollups(shown)),
             self._rejected,
             touched,
             [one for one in touched if self._standing_changed(one)],
         )
-        self._finals, self._rejected, self._touched = [], [], set()
+        self._finals, self._rollups, self._rejected, self._touched = [], [], [], set()
         self._moved = False
         if live:
             self._unshown = set()
@@ -141,7 +160,20 @@ class Outbox:
             if not bar.synthetic:
                 slot = self._state.slot(bar.broker, bar.symbol)
                 self._published.pop((slot, bar.bucket_start_us), None)
+        if self._shown_rollups:
+            for period, bar in pending.rollups:
+                slot = self._state.slot(bar.broker, bar.symbol)
+                self._shown_rollups.pop((slot, period, bar.bucket_start_us), None)
         return pending
+
+    def _changed_rollups(self, some: list[SeriesState]) -> Iterator[tuple[Period, Bar]]:
+        """Open bars of longer periods that differ from what was shown last."""
+        for series in some:
+            for period, bar in self._live_rollups(series):
+                key = series.slot, period, bar.bucket_start_us
+                if self._shown_rollups.get(key) != bar:
+                    self._shown_rollups[key] = bar
+                    yield period, bar
 
     def _changed_bars(self, some: list[SeriesState]) -> Iterator[Bar]:
         """Open bars with ticks that no live record has shown yet."""

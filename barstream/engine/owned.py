@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, cast
 
 from aiokafka.errors import ProducerFenced
 
-from barstream.core.bars import Bar
+from barstream.core.period import MINUTE
 from barstream.engine.finals import FinalsPartition
 from barstream.engine.local import LocalPartition
 from barstream.engine.outbox import Pending
@@ -73,8 +73,6 @@ class OwnedPartition:
         self._under_way: asyncio.Future[None] | None = None
         self._finals_not_before = self._live_not_before = 0.0
         self._flushed_at = 0.0
-        #: Bars of the flush under way: closed in memory, not yet readable in the local store.
-        self.committing: list[Bar] = []
 
     @property
     def partition(self) -> int:
@@ -82,9 +80,12 @@ class OwnedPartition:
         return self.engine.partition
 
     @property
-    def finals(self) -> FinalsPartition:
-        """Local store of the finals."""
-        return cast("FinalsPartition", self.tables[self._topics.finals])
+    def finals(self) -> dict[str, FinalsPartition]:
+        """Local stores of the finals by topic, minutes first."""
+        return {
+            topic: cast("FinalsPartition", self.tables[topic])
+            for topic in self._topics.finals_by_period.values()
+        }
 
     def applied(self, event: Acknowledged) -> None:
         """``event`` has been applied; it is acknowledged with the flush that covers it."""
@@ -115,7 +116,6 @@ class OwnedPartition:
 
     def _was_fenced(self) -> None:
         self.fenced = True
-        self.committing = []  # they were not: nothing of them may be read
         self._room.set()
         self._tally.fenced()
 
@@ -150,24 +150,26 @@ class OwnedPartition:
             live = began >= self._live_not_before
             pending, events = self.engine.take(live=live), self._events
             self._events = []
-            self.committing = pending.finals
             flush = build_flush(
                 pending, self.engine.state, self.partition, self._topics, self._topic_id
             )
             written = await self.producer.write(flush.rows)
-            self._store(flush, written)
-            self.committing = []
+            self._store(pending, flush, written)
             for event in events:
                 event.ack()
             self._note(pending, flush, began, live=live)
 
-    def _store(self, flush: Flush, written: dict[tuple[str, int], int]) -> None:
+    def _store(self, pending: Pending, flush: Flush, written: dict[tuple[str, int], int]) -> None:
         for place, rows in flush.rows.items():
             table = self.tables.get(place[0])
             if table is not None:
                 table.write(
                     ((row.key, row.value) for row in rows if row.key is not None), written[place]
                 )
+        book = self.engine.book
+        book.committed(MINUTE, pending.finals)
+        for period, bar in pending.rollups:
+            book.committed(period, (bar,))
 
     def _note(self, pending: Pending, flush: Flush, began: float, *, live: bool) -> None:
         now = time.monotonic()

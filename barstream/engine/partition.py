@@ -7,7 +7,7 @@ takes that as one `Pending`, so that what is written belongs to one position.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -15,13 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.core.apply import Applied, apply_ticks
+from barstream.core.bars import Bar
 from barstream.core.close import Closed, close_series
 from barstream.core.lateness import ArrivalCounter, Arrivals
+from barstream.core.period import MINUTE, Period
 from barstream.core.reasons import Reason
+from barstream.core.rollups import RollUps
 from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules
+from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules, SeriesState
 from barstream.core.ticks import Ticks
 from barstream.core.time import MINUTE_US
+from barstream.engine.book import FinalsBook
 from barstream.engine.errors import LostChunk
 from barstream.engine.outbox import FULL_BACKLOG, Outbox, Pending, RejectedTick
 from barstream.engine.waiting import Waiting, WaitingHeartbeats
@@ -48,6 +52,8 @@ class Counts:
     synthetic: int = 0
     unpriced_minutes: int = 0
     early_heartbeats: int = 0
+    #: Upper bars that became final or were revised.
+    rollups: dict[Period, int] = field(default_factory=dict)
     rejected: dict[Reason, int] = field(default_factory=dict)
     arrivals: dict[str, Arrivals] = field(default_factory=dict)
 
@@ -61,6 +67,9 @@ class PartitionEngine:
         provider: the schedule, ready.
         partition_of: where a series is seen, to refuse its ticks from a second partition.
         publish_off_session: whether off-session ticks are written to ``ticks_rejected``.
+        book: the finals there are; by default none.
+        periods: of the upper bars.
+        live_periods: those of them whose open bars are published.
     """
 
     def __init__(
@@ -71,6 +80,9 @@ class PartitionEngine:
         partition_of: PartitionOf,
         *,
         publish_off_session: bool = False,
+        book: FinalsBook | None = None,
+        periods: Sequence[Period] = (),
+        live_periods: Iterable[Period] = (),
     ) -> None:
         self.partition = partition
         self.state = PartitionState(rules)
@@ -83,7 +95,10 @@ class PartitionEngine:
         self._provider = provider
         self._partition_of = partition_of
         self._publish_off_session = publish_off_session
-        self.outbox = Outbox(self.state)
+        self.book = FinalsBook({}) if book is None else book
+        self.rollups = RollUps(self.state, periods, self.book)
+        self._live_periods = tuple(live_periods)
+        self.outbox = Outbox(self.state, self._shown_rollups)
         #: Series refused for want of a schedule, the latest last, a few of them.
         self.unscheduled: dict[tuple[str, str], None] = {}
 
@@ -113,7 +128,7 @@ class PartitionEngine:
             )
         if chunk.next_offset <= start:
             return True
-        self.state.use_schedule(self._provider.index)
+        self._use_schedule()
         self.outbox.position_moved()
         ticks = self._ticks(chunk, columns, now_us, start, at_end=at_end)
         self.position = start
@@ -141,15 +156,10 @@ class PartitionEngine:
         reach = int(ticks.time_us[:count].max()) - closed_us
         return int(reach[reach > 0].sum()) // MINUTE_US
 
-    def add_heartbeat(self, heartbeat: Waiting, appended_us: int | None) -> None:
-        """Take the next heartbeat of the log; it closes at once when its barrier is applied.
-
-        Args:
-            heartbeat: the heartbeat.
-            appended_us: append time of its record; None where the topic has none.
-        """
+    def add_heartbeat(self, heartbeat: Waiting) -> None:
+        """Take the next heartbeat of the log; it closes at once when its barrier is applied."""
         due_us = heartbeat.minute_us + MINUTE_US + self._rules.grace_us
-        if appended_us is not None and due_us > appended_us:
+        if NEVER_US < heartbeat.appended_us < due_us:
             self.counts.early_heartbeats += 1
             return
         self.waiting.add(heartbeat)
@@ -169,7 +179,7 @@ class PartitionEngine:
         """Close what heartbeats may close now; the rest of them when there is room again."""
         if self.position is None or not self._may_release:
             return
-        self.state.use_schedule(self._provider.index)
+        self._use_schedule()
         out = Closed()
         for heartbeat in self.waiting.release(self.position):
             series = self.state.get(heartbeat.broker, heartbeat.symbol)
@@ -177,12 +187,52 @@ class PartitionEngine:
                 self.counts.unpriced_minutes += 1
                 continue
             until_us = heartbeat.minute_us + MINUTE_US
+            done = len(out.finals)
             if close_series(self.state, series, until_us, self.position, out, series.asleep_us):
                 self.outbox.touch((series.slot,))
-            if self.outbox.backlog + len(out.finals) >= FULL_BACKLOG:
+            self._became_final(series, out.finals[done:], out)
+            # also of a minute closed before: the last of a week is sent again when the week is over
+            self.rollups.judge(series, out, heartbeat.appended_us)
+            if self.outbox.backlog + len(out.finals) + len(out.rollups) >= FULL_BACKLOG:
                 break
         self.counts.heartbeat_finals += len(out.finals)
         self._closed(out)
+
+    def _became_final(self, series: SeriesState, bars: Sequence[Bar], out: Closed) -> None:
+        """New minutes of one series, ascending: into the book and into the upper bars."""
+        for bar in bars:
+            self.book.put(MINUTE, bar)
+        if bars:
+            self.rollups.add(series, bars, out)
+
+    def _use_schedule(self) -> None:
+        """Judge by the newest schedule; upper bars that wait may be complete by it."""
+        index = self._provider.index
+        if self.state.uses(index):
+            return
+        self.state.use_schedule(index)
+        self.judge_all()
+
+    def judge_all(self) -> None:
+        """Make upper bars final that are complete without another tick or heartbeat."""
+        out = Closed()
+        for series in self.state:
+            self.rollups.judge(series, out)
+        self._closed(out)
+
+    def schedule_changed(self) -> None:
+        """The schedule was replaced; nothing else need come for it to take effect."""
+        self._use_schedule()
+
+    def live(self, broker: str, symbol: str, period: Period) -> list[Bar]:
+        """The open bars of a series, ascending; empty when the series is not known here."""
+        series = self.state.get(broker, symbol)
+        return [] if series is None else self.rollups.live(series, period)
+
+    def _shown_rollups(self, series: SeriesState) -> Iterable[tuple[Period, Bar]]:
+        for period in self._live_periods:
+            for bar in self.rollups.live(series, period):
+                yield period, bar
 
     def _ticks(
         self, chunk: RecordChunk, columns: TickColumns, now_us: int, start: int, *, at_end: bool
@@ -232,6 +282,7 @@ class PartitionEngine:
             return
         out = Applied()
         apply_ticks(self.state, ticks, out)
+        self._settle(out, 0)
         self._arrivals.count(self.state, ticks, out.rejected, self.counts.arrivals)
         self.counts.accepted += out.accepted
         self.counts.watermark_finals += len(out.finals)
@@ -240,10 +291,24 @@ class PartitionEngine:
         self.outbox.touch(out.touched)
         self._closed(out)
 
+    def _settle(self, out: Closed, since: int) -> int:
+        """Take the finals from number ``since`` on into book and upper bars; how many there are."""
+        by_series: dict[tuple[str, str], list[Bar]] = {}
+        for bar in out.finals[since:]:
+            by_series.setdefault((bar.broker, bar.symbol), []).append(bar)
+        for name, bars in by_series.items():
+            series = self.state.series[self.state.slot(*name)]
+            self._became_final(series, bars, out)
+            self.rollups.judge(series, out)
+        return len(out.finals)
+
     def _closed(self, out: Closed) -> None:
         self.counts.unpriced_minutes += out.unpriced_minutes
         self.counts.synthetic += sum(bar.synthetic for bar in out.finals)
+        for period, _ in out.rollups:
+            self.counts.rollups[period] = self.counts.rollups.get(period, 0) + 1
         self.outbox.add_finals(out.finals)
+        self.outbox.add_rollups(out.rollups)
 
     def _reject_offsets(
         self, chunk: RecordChunk, offsets: NDArray[np.int64], reason: Reason

@@ -11,9 +11,11 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.period import Period
+from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.core.state import NEVER_US, Rules
 from barstream.core.universe import SeriesSeen, Universe
+from barstream.engine.book import FinalsBook
 from barstream.engine.errors import LostChunk, ReadingStalled, TicksGone
 from barstream.engine.finals import FinalsPartition
 from barstream.engine.local import LocalPartition
@@ -50,6 +52,11 @@ class EngineSettings:
     outputs: OutputTopics
     options: Mapping[str, Any]
 
+    @property
+    def periods(self) -> tuple[Period, ...]:
+        """Of the upper bars."""
+        return tuple(self.outputs.rollups)
+
 
 class Partitions:
     """Takes partitions over, and says which of them an event is for.
@@ -81,6 +88,7 @@ class Partitions:
         self._provider = provider
         self._universe = universe
         universe.on_conflict(self._claimed_twice)
+        provider.on_change(self._schedule_changed)
         self._metrics = metrics
         self._crash = crash
         self._owned: dict[int, OwnedPartition] = {}
@@ -125,15 +133,17 @@ class Partitions:
         # first of all: from here on no one else can write to these partitions
         await asyncio.gather(*(producer.start() for producer in producers.values()))
         stores = {topic: store() for topic, store in self._stores.items()}
-        tables = {
-            partition: {
-                topic: FinalsPartition(store, partition)
-                if topic == settings.outputs.finals
-                else LocalPartition(store, partition)
-                for topic, store in stores.items()
+        finals = settings.outputs.finals_by_period
+        tables: dict[int, dict[str, LocalPartition]] = {}
+        books: dict[int, FinalsBook] = {}
+        for partition in partitions:
+            bars = {period: FinalsPartition(stores[t], partition) for period, t in finals.items()}
+            books[partition] = FinalsBook(bars)
+            series = LocalPartition(stores[settings.outputs.series], partition)
+            tables[partition] = {
+                **{topic: bars[period] for period, topic in finals.items()},
+                settings.outputs.series: series,
             }
-            for partition in partitions
-        }
         places = {
             TopicPartition(topic, partition): place
             for partition, parts in tables.items()
@@ -165,6 +175,9 @@ class Partitions:
                 self._provider,
                 self._home_of,
                 publish_off_session=settings.publish_off_session,
+                book=books[partition],
+                periods=settings.periods,
+                live_periods=settings.outputs.live_rollups,
             )
             engine.state.use_schedule(self._provider.index)
             rows_of = tables[partition][settings.outputs.series]
@@ -183,6 +196,8 @@ class Partitions:
                 settings.live_interval_s,
                 self.watch.identity,
             )
+            engine.judge_all()  # a schedule that came while nobody held it may complete weeks
+            owned.wake()
             self._owned[partition] = owned
             self._tasks[partition] = asyncio.create_task(self._run(owned))
         self._watching = asyncio.create_task(self._watched())
@@ -266,6 +281,12 @@ class Partitions:
         if owned is not None:
             owned.engine.outbox.show_again(kept.broker, kept.symbol)
             owned.wake()
+
+    def _schedule_changed(self, _: ScheduleIndex) -> None:
+        for owned in self._owned.values():
+            if not owned.fenced:
+                owned.engine.schedule_changed()
+                owned.wake()
 
     def owner(self, event: Any) -> OwnedPartition | None:
         """The partition an event is for; None when it was fetched under another assignment."""

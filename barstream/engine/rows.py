@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -10,7 +10,9 @@ from barstream.codecs.avro import encode_batch
 from barstream.codecs.series_seen import encode as encode_seen
 from barstream.codecs.state import POSITION_KEY, Position, encode_position, encode_series
 from barstream.core.bars import Bar
+from barstream.core.exact import to_decimal
 from barstream.core.keys import bar_key
+from barstream.core.period import MINUTE, Period
 from barstream.core.state import PartitionState
 from barstream.core.universe import SeriesSeen
 from barstream.engine.outbox import Pending, RejectedTick
@@ -35,7 +37,12 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OutputTopics:
-    """Names of the topics a flush writes to."""
+    """Names of the topics a flush writes to; ``finals`` and ``live`` are those of minutes.
+
+    Attributes:
+        rollups: topic of the finals of each longer period.
+        live_rollups: topic of the open bars, of those periods that publish them.
+    """
 
     ticks: str
     finals: str
@@ -43,6 +50,13 @@ class OutputTopics:
     rejected: str
     series: str
     series_seen: str
+    rollups: Mapping[Period, str] = field(default_factory=dict)
+    live_rollups: Mapping[Period, str] = field(default_factory=dict)
+
+    @property
+    def finals_by_period(self) -> dict[Period, str]:
+        """Topic of the finals of each period, minutes first."""
+        return {MINUTE: self.finals, **self.rollups}
 
 
 @dataclass(slots=True)
@@ -75,6 +89,7 @@ def build_flush(
     finals = bar_rows(pending.finals)
     flush.add(topics.finals, partition, finals)
     flush.add(topics.live, partition, [*bar_rows(pending.live), *finals])
+    _add_rollups(flush, pending, partition, topics)
     flush.add(topics.rejected, partition, _rejected_rows(pending.rejected, topics.ticks, partition))
     rows = [Row(series.key, encode_series(state, series)) for series in pending.touched]
     position = Position(pending.position, pending.heartbeat_position, topic_id)
@@ -103,6 +118,24 @@ def build_flush(
         ],
     )
     return flush
+
+
+def _add_rollups(flush: Flush, pending: Pending, partition: int, topics: OutputTopics) -> None:
+    finals = _by_period(pending.rollups)
+    shown = _by_period(pending.live_rollups)
+    for period, topic in topics.rollups.items():
+        rows = bar_rows(finals.get(period, ()))
+        flush.add(topic, partition, rows)
+        live = topics.live_rollups.get(period)
+        if live is not None:
+            flush.add(live, partition, [*bar_rows(shown.get(period, ())), *rows])
+
+
+def _by_period(bars: Iterable[tuple[Period, Bar]]) -> dict[Period, list[Bar]]:
+    found: dict[Period, list[Bar]] = {}
+    for period, bar in bars:
+        found.setdefault(period, []).append(bar)
+    return found
 
 
 def bar_rows(bars: Sequence[Bar]) -> list[Row]:
@@ -137,6 +170,9 @@ def bar_columns(bars: Sequence[Bar]) -> dict[str, list[Any]]:
         "first_offset": [bar.first_offset for bar in bars],
         "last_offset": [bar.last_offset for bar in bars],
         "close_offset": [bar.close_offset for bar in bars],
+        "volume_exact": [
+            None if bar.volume_units is None else to_decimal(bar.volume_units) for bar in bars
+        ],
     }
 
 

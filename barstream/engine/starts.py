@@ -40,7 +40,7 @@ def restore_engine(
     """
     for key, row in rows.items():
         if key != POSITION_KEY:
-            restore_series(engine.state, row)
+            engine.rollups.restore(restore_series(engine.state, row))
     engine.outbox.all_shown()
     start = Start(ticks.begin, beats.begin)
     if (value := rows.get(POSITION_KEY)) is not None:

@@ -8,22 +8,28 @@ from typing import Final, NamedTuple, Self
 
 from barstream.codecs.heartbeat import decode
 from barstream.core.keys import normalise
+from barstream.core.state import NEVER_US
 from barstream.core.time import MINUTE_US
 
 FULL: Final = 100_000
 
 
 class Waiting(NamedTuple):
-    """A heartbeat read from ``hb_1m``: close through minute ``minute_us`` at ``barrier``."""
+    """A heartbeat read from ``hb_1m``: close through minute ``minute_us`` at ``barrier``.
+
+    ``appended_us`` is the append time of its record, by which it is evidence that an instant
+    has passed; `NEVER_US` where the topic has none.
+    """
 
     offset: int
     broker: str
     symbol: str
     minute_us: int
     barrier: int
+    appended_us: int = NEVER_US
 
     @classmethod
-    def decode(cls, offset: int, value: bytes) -> Self:
+    def decode(cls, offset: int, value: bytes, appended_us: int | None = None) -> Self:
         """The heartbeat in a record's value.
 
         Raises:
@@ -33,7 +39,8 @@ class Waiting(NamedTuple):
         if beat.bucket_start_us % MINUTE_US:
             raise ValueError(f"{beat.bucket_start_us} us is not the start of a minute")
         broker, symbol = normalise(beat.broker), normalise(beat.symbol)
-        return cls(offset, broker, symbol, beat.bucket_start_us, beat.barrier)
+        seen_us = NEVER_US if appended_us is None else appended_us
+        return cls(offset, broker, symbol, beat.bucket_start_us, beat.barrier, seen_us)
 
 
 class WaitingHeartbeats:

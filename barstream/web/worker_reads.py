@@ -7,9 +7,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from barstream.codecs.bar import decode_bar
 from barstream.core.bars import Bar
 from barstream.core.keys import bar_key, series_key
+from barstream.core.period import MINUTE
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.sessions import Session
 from barstream.core.state import NEVER_US, PartitionState, SeriesState
@@ -57,23 +57,19 @@ class WorkerReads:
             if to_us < _LATEST_US
             else series_key(broker, symbol) + b"\1"
         )
-        scan = owned.finals.range_back if descending else owned.finals.range
-        found = {
-            bar.bucket_start_us: bar
-            for bar in (decode_bar(value) for _, value in islice(scan(first, end), limit))
-        }
+        book = owned.engine.book
+        rows = book.rows(MINUTE, first, end, descending=descending)
+        found = {bar.bucket_start_us: bar for _, bar in islice(rows, limit)}
         # what no flush has committed yet is shown as live; the stored final wins
-        newer = [*owned.committing, *owned.engine.outbox.unwritten(broker, symbol)]
-        for bar in newer:
-            if (bar.broker, bar.symbol) == (broker, symbol):
-                found.setdefault(bar.bucket_start_us, _as_live(bar))
+        for bar in book.uncommitted(MINUTE, broker, symbol):
+            found.setdefault(bar.bucket_start_us, _as_live(bar))
         for bar in self.live(broker, symbol):
             found.setdefault(bar.bucket_start_us, bar)
         chosen = sorted((start for start in found if from_us <= start < to_us), reverse=descending)
         return [found[start] for start in chosen[:limit]]
 
     def retained_from_us(self, broker: str, symbol: str) -> int | None:
-        return self._here(broker, symbol).finals.retained_from_us(broker, symbol)
+        return self._here(broker, symbol).engine.book.retained_from_us(MINUTE, broker, symbol)
 
     def live(self, broker: str, symbol: str) -> Sequence[Bar]:
         series = self._here(broker, symbol).engine.state.get(broker, symbol)

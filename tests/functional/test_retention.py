@@ -22,17 +22,17 @@ MINUTE = 60_000_000
 DAY = 1440 * MINUTE
 
 
-def a_partition(path: Path) -> Any:
+def a_partition(path: Path, topic: str) -> Any:
     """Of one worker, with a real RocksDB."""
     database = Rdict(str(path), Options(raw_mode=True))
     store = SimpleNamespace(offset_key=b"__offset", _db_for_partition=lambda _partition: database)
-    return _Owned(FinalsPartition(store, 0))
+    return _Owned({topic: FinalsPartition(store, 0)})
 
 
 class _Owned:
     partition, fenced = 0, False
 
-    def __init__(self, finals: FinalsPartition) -> None:
+    def __init__(self, finals: dict[str, FinalsPartition]) -> None:
         self.finals = finals
 
 
@@ -50,10 +50,10 @@ async def _expires(bootstrap: str, tmp_path: Path) -> None:
         keys = [bar_key("B", "X", minute * MINUTE) for minute in range(20)]
         await put(bootstrap, topic, [(key, b"bar") for key in keys])
 
-        owned = a_partition(tmp_path / "db")
-        finals: FinalsPartition = owned.finals
+        owned = a_partition(tmp_path / "db", topic)
+        finals: FinalsPartition = owned.finals[topic]
         partitions = cast("Partitions", SimpleNamespace(owned={0: owned}, restoring=False))
-        service = RetentionService(partitions, options, topic)
+        service = RetentionService(partitions, options)
         finals.write([(key, b"bar") for key in keys[:10]], 9)
         await service.expire()  # begins a window, finds nothing
         finals.write([(key, b"bar") for key in keys[10:]], 19)
@@ -63,10 +63,10 @@ async def _expires(bootstrap: str, tmp_path: Path) -> None:
         await service.expire()
         assert len(minutes(finals)) == 20  # looked through today
         owned.fenced = True
-        await RetentionService(partitions, options, topic).expire()
+        await RetentionService(partitions, options).expire()
         assert len(minutes(finals)) == 20  # not this worker's any more
         owned.fenced = False
-        await RetentionService(partitions, options, topic).expire()
+        await RetentionService(partitions, options).expire()
         assert minutes(finals) == list(range(10, 20))
         assert finals.retained_from_us("B", "X") == 10 * MINUTE
     finally:

@@ -181,7 +181,7 @@ def deliver(engine: PartitionEngine, beats: Iterable[Beat]) -> None:
     """Heartbeats in log order, as the worker hands them over: one chunk a call."""
     for beat in beats:
         engine.add_heartbeat(
-            Waiting(beat.offset, "B", beat.symbol, beat.minute_us, beat.barrier), beat.appended_us
+            Waiting(beat.offset, "B", beat.symbol, beat.minute_us, beat.barrier, beat.appended_us)
         )
         engine.heartbeats_read(beat.offset + 1)
 

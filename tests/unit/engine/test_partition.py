@@ -86,7 +86,7 @@ def feed(
 
 def beat(target: PartitionEngine, minute_us: int, *, barrier: int = 0, symbol: str = "X") -> None:
     at = target.waiting.next_offset
-    target.add_heartbeat(Waiting(at, "B", symbol, minute_us, barrier), 1 << 59)
+    target.add_heartbeat(Waiting(at, "B", symbol, minute_us, barrier, 1 << 59))
     target.heartbeats_read(at + 1)
 
 

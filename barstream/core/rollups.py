@@ -1,0 +1,436 @@
+"""Roll-ups: bars of longer periods as a fold of final bars, and when they are final.
+
+Minutes become bars of minutes, hours and days; days become weeks and months::
+
+    1m  |--|--|--|--|--|   every in-session minute has a final
+    5m  |--------------|   final when the last in-session minute of its bucket is closed
+
+A parent is a pure function of its children: it rests on their continuity and has no heartbeat of
+its own.  What is kept here is only how far the fold has come, and can be made again from the
+finals at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Final
+
+from barstream.core.bars import Bar
+from barstream.core.close import Closed
+from barstream.core.finals import Finals
+from barstream.core.fold import Fold
+from barstream.core.period import DAY, MINUTE, Period
+from barstream.core.schedule import SeriesSchedule, Session
+from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, SeriesState
+from barstream.core.time import DAY_US, MINUTE_US, ceil_minute, floor_minute
+
+
+def is_made_of_days(period: Period) -> bool:
+    """Whether bars of ``period`` are folded from days; all others are folded from minutes."""
+    return not period.is_intraday and period != DAY
+
+
+@dataclass(slots=True)
+class Parent:
+    """The latest bar of one period of one series that has a child: open, or final already."""
+
+    bucket_us: int
+    #: None: to be folded anew from the finals.
+    fold: Fold | None
+    is_final: bool = False
+    #: Every minute of it that is in session lies before; by `judged_by`, None: not looked up.
+    due_us: int | None = None
+    judged_by: SeriesSchedule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A final that was revised or, with ``old`` None, added after later ones were final.
+
+    ``tick_offset`` is the offset of the late tick that brought a new one about.
+    """
+
+    old: Bar | None
+    new: Bar
+    tick_offset: int = -1
+
+    @property
+    def raised(self) -> int:
+        """By how much the revision of a parent that is final rises."""
+        return self.new.revision - self.old.revision if self.old else self.new.revision + 1
+
+
+class RollUps:
+    """The upper bars of all series of one partition.
+
+    Args:
+        partition: the series, how far they are closed and their schedules.
+        periods: of the upper bars; those made of days need `DAY` among them.
+        finals: the finals of the partition; what is emitted here is put there.
+
+    Raises:
+        ValueError: a period is made of days and there are no days.
+    """
+
+    def __init__(
+        self, partition: PartitionState, periods: Sequence[Period], finals: Finals
+    ) -> None:
+        of_days = [str(period) for period in periods if is_made_of_days(period)]
+        if of_days and DAY not in periods:
+            raise ValueError(
+                f"{', '.join(of_days)} is made from days: the periods must contain 1d, found "
+                f"{', '.join(map(str, periods))}"
+            )
+        self._partition = partition
+        self._finals = finals
+        self._of_minutes = [p for p in periods if not is_made_of_days(p)]
+        self._of_days = [p for p in periods if is_made_of_days(p)]
+        #: Days before what is made of them.
+        self.periods: Final = (*self._of_minutes, *self._of_days)
+        self._parents: dict[int, dict[Period, Parent]] = {}
+        self._sessions: dict[int, Session] = {}
+
+    # -- children that became final -------------------------------------------------------------
+
+    def add(self, series: SeriesState, bars: Sequence[Bar], out: Closed) -> None:
+        """Take new finals of one series, ascending and later than all before.
+
+        A parent left behind by them is final; `judge` says so of the others.
+        """
+        for period in self._of_minutes:
+            if period.is_intraday and period.anchor == "utc":
+                size_us = period.size_us
+                shift_us = period.floor(0)
+                runs = groupby(bars, lambda b: (b.bucket_start_us - shift_us) // size_us)  # noqa: B023
+                for number, run in runs:
+                    self._enter(series, period, number * size_us + shift_us, list(run), out)
+            else:
+                for bucket_us, run in groupby(bars, lambda b: self.bucket(series, period, b)):  # noqa: B023
+                    self._enter(series, period, bucket_us, list(run), out)
+
+    def _enter(
+        self, series: SeriesState, period: Period, bucket_us: int, children: list[Bar], out: Closed
+    ) -> None:
+        """Take children of one bucket, the bucket of the latest parent or a later one."""
+        parents = self._parents.setdefault(series.slot, {})
+        parent = parents.get(period)
+        if parent is None or parent.bucket_us < bucket_us:
+            if parent is not None and not parent.is_final:
+                self._emit(series, period, parent, out)
+            parents[period] = parent = Parent(bucket_us, Fold())
+        if parent.is_final:
+            # woken inside a bucket that was closed while the series slept
+            changes = [Change(None, child) for child in children]
+            self._revise_parents(series, {(period, bucket_us): changes}, out)
+        elif parent.fold is not None:
+            parent.fold.add(children)
+
+    def _emit(self, series: SeriesState, period: Period, parent: Parent, out: Closed) -> None:
+        fold = self._folded(series, period, parent)
+        parent.is_final = True
+        parent.fold = None
+        if fold:
+            self._publish(series, period, fold.to_bar(parent.bucket_us), out)
+
+    def _publish(self, series: SeriesState, period: Period, bar: Bar, out: Closed) -> None:
+        """A new parent."""
+        self._finals.put(period, bar)
+        out.rollups.append((period, bar))
+        if period == DAY:
+            for longer in self._of_days:
+                bucket_us = longer.floor_date(bar.bucket_start_us // DAY_US) * DAY_US
+                self._enter(series, longer, bucket_us, [bar], out)
+
+    # -- when a parent is final -----------------------------------------------------------------
+
+    def judge(self, series: SeriesState, out: Closed, evidence_us: int = NEVER_US) -> None:
+        """Make final what is complete.
+
+        Args:
+            series: the series, its finals added.
+            out: takes the parents.
+            evidence_us: an instant that has passed in the log: append time of a heartbeat.
+        """
+        parents = self._parents.get(series.slot)
+        if not parents:
+            return
+        closed_us = int(self._partition.closed_until_us[series.slot])
+        for period in self.periods:
+            parent = parents.get(period)
+            if parent is None or parent.is_final:
+                continue
+            if self._is_complete(series, period, parent, closed_us, evidence_us):
+                self._emit(series, period, parent, out)
+
+    def _is_complete(
+        self,
+        series: SeriesState,
+        period: Period,
+        parent: Parent,
+        closed_us: int,
+        evidence_us: int,
+    ) -> bool:
+        schedule = series.schedule
+        if schedule is None:
+            return False  # withdrawn: what comes in its place is not known yet
+        if parent.judged_by is not schedule or parent.due_us is None:
+            parent.judged_by = schedule
+            parent.due_us = self._due_us(period, parent.bucket_us, schedule)
+        if closed_us < parent.due_us:
+            asleep_us = series.asleep_us
+            if asleep_us >= parent.due_us or any(
+                schedule.sessions_between(closed_us, floor_minute(asleep_us))
+            ):
+                return False
+        if not is_made_of_days(period):
+            return True
+        # where the schedule ends inside the bucket, sessions may still be loaded
+        end_us = period.advance(parent.bucket_us)
+        return schedule.reaches(end_us // DAY_US) or (
+            evidence_us >= end_us + self._partition.rules.grace_us
+        )
+
+    def _due_us(self, period: Period, bucket_us: int, schedule: SeriesSchedule) -> int:
+        """Every in-session minute of the bucket lies before it."""
+        end_us = period.advance(bucket_us)
+        if not period.is_intraday:
+            close_us = schedule.end_of_dates(bucket_us // DAY_US, end_us // DAY_US)
+            return NEVER_US if close_us is None else ceil_minute(close_us)
+        due_us = NEVER_US
+        for session in schedule.sessions_between(bucket_us, end_us):
+            if period.anchor == "session" and floor_minute(session.open_us) > bucket_us:
+                break  # the next session has buckets of its own
+            due_us = min(ceil_minute(session.close_us), end_us)
+        return due_us
+
+    # -- revisions ------------------------------------------------------------------------------
+
+    def revise(self, series: SeriesState, changes: Sequence[Change], out: Closed) -> None:
+        """Take finals that were revised, or added where later ones were final."""
+        by_bucket: dict[tuple[Period, int], list[Change]] = {}
+        for change in changes:
+            for period in self._of_minutes:
+                bucket_us = self.bucket(series, period, change.new)
+                by_bucket.setdefault((period, bucket_us), []).append(change)
+        self._revise_parents(series, by_bucket, out)
+
+    def _revise_parents(
+        self, series: SeriesState, by_bucket: dict[tuple[Period, int], list[Change]], out: Closed
+    ) -> None:
+        days: dict[tuple[Period, int], list[Change]] = {}
+        for (period, bucket_us), changes in by_bucket.items():
+            changed = self._revise_parent(series, period, bucket_us, changes, out)
+            if changed is not None and period == DAY:
+                date = bucket_us // DAY_US
+                for longer in self._of_days:
+                    place = longer, longer.floor_date(date) * DAY_US
+                    days.setdefault(place, []).append(changed)
+        if days:
+            self._revise_parents(series, days, out)
+
+    def _revise_parent(
+        self,
+        series: SeriesState,
+        period: Period,
+        bucket_us: int,
+        changes: list[Change],
+        out: Closed,
+    ) -> Change | None:
+        parents = self._parents.setdefault(series.slot, {})
+        latest = parents.get(period)
+        if latest is None or latest.bucket_us < bucket_us:
+            if latest is not None and not latest.is_final:
+                self._emit(series, period, latest, out)
+            parents[period] = Parent(bucket_us, None)
+            return None
+        if latest.bucket_us == bucket_us and not latest.is_final:
+            latest.fold = None
+            return None
+        return self._revise_final(series, period, bucket_us, changes, out)
+
+    def _revise_final(
+        self,
+        series: SeriesState,
+        period: Period,
+        bucket_us: int,
+        changes: list[Change],
+        out: Closed,
+    ) -> Change | None:
+        """Fold a bucket that is over anew; its revision counts what came after it."""
+        old = self._finals.get(period, series.broker, series.symbol, bucket_us)
+        fold = self._fold_anew(series, period, bucket_us, changes[0].new)
+        if not fold:
+            return None
+        bar = fold.to_bar(bucket_us)
+        first = -1
+        if old is not None:
+            bar = replace(bar, revision=old.revision + sum(change.raised for change in changes))
+        else:
+            # it is final with the first of its children; those of later ticks came after it
+            first = min(change.tick_offset for change in changes)
+            later = sum(change.tick_offset > first for change in changes if change.old is None)
+            bar = replace(bar, revision=bar.revision + later)
+        self._finals.put(period, bar)
+        out.rollups.append((period, bar))
+        return Change(old, bar, first)
+
+    # -- folding from what is stored ------------------------------------------------------------
+
+    def _folded(self, series: SeriesState, period: Period, parent: Parent) -> Fold:
+        if parent.fold is None:
+            parent.fold = self._fold_anew(series, period, parent.bucket_us, None)
+        return parent.fold
+
+    def _fold_anew(
+        self, series: SeriesState, period: Period, bucket_us: int, child: Bar | None
+    ) -> Fold:
+        fold = Fold()
+        fold.add(self.children(series, period, bucket_us, child))
+        return fold
+
+    def children(
+        self, series: SeriesState, period: Period, bucket_us: int, child: Bar | None = None
+    ) -> list[Bar]:
+        """The finals a parent is made of, ascending; ``child`` is one that is known, if any."""
+        name = series.broker, series.symbol
+        end_us = period.advance(bucket_us)
+        if is_made_of_days(period):
+            return self._finals.between(DAY, *name, bucket_us, end_us)
+        if period.is_intraday:
+            bars = self._finals.between(MINUTE, *name, bucket_us, end_us)
+            if period.anchor == "session" and bars:
+                first = child or bars[0]
+                session = first.trading_date, first.session
+                bars = [bar for bar in bars if (bar.trading_date, bar.session) == session]
+            return bars
+        return self._minutes_of_date(series, bucket_us // DAY_US, child)
+
+    def _minutes_of_date(
+        self, series: SeriesState, trading_date: int, child: Bar | None
+    ) -> list[Bar]:
+        """Minutes of a trading date: in its sessions, and beyond them if these were others."""
+        name = series.broker, series.symbol
+        schedule = series.schedule
+        open_us = close_us = None
+        if schedule is not None:
+            open_us = schedule.start_of_dates(trading_date, trading_date + 1)
+            close_us = schedule.end_of_dates(trading_date, trading_date + 1)
+        if open_us is None or close_us is None:
+            middle_us = trading_date * DAY_US + DAY_US // 2
+            open_us, close_us = middle_us - DAY_US // 2, middle_us + DAY_US // 2
+        if child is not None:
+            open_us = min(open_us, child.bucket_start_us)
+            close_us = max(close_us, child.bucket_start_us + MINUTE_US)
+        open_us, close_us = floor_minute(open_us), ceil_minute(close_us)
+        bars = self._finals.between(MINUTE, *name, open_us, close_us)
+        bars = [bar for bar in bars if bar.trading_date == trading_date]
+        # bars keep the date they were judged by, also where the schedule says another now
+        while True:
+            before = self._finals.between(MINUTE, *name, open_us - _STEP_US, open_us)
+            more = [bar for bar in before if bar.trading_date == trading_date]
+            if not more:
+                break
+            bars, open_us = more + bars, open_us - _STEP_US
+        while True:
+            after = self._finals.between(MINUTE, *name, close_us, close_us + _STEP_US)
+            more = [bar for bar in after if bar.trading_date == trading_date]
+            if not more:
+                return bars
+            bars, close_us = bars + more, close_us + _STEP_US
+
+    # -- which bucket ---------------------------------------------------------------------------
+
+    def bucket(self, series: SeriesState, period: Period, bar: Bar) -> int:
+        """Start of the bucket of ``period`` (made of minutes) that a minute belongs to."""
+        if not period.is_intraday:
+            return period.floor_date(bar.trading_date) * DAY_US
+        if period.anchor == "utc":
+            return period.floor(bar.bucket_start_us)
+        return period.floor(bar.bucket_start_us, self._open_us(series, bar))
+
+    def _open_us(self, series: SeriesState, bar: Bar) -> int:
+        """Open of the session of a minute; a minute whose session is gone keeps the last grid."""
+        minute_us = bar.bucket_start_us
+        known = self._sessions.get(series.slot)
+        if (
+            known is not None
+            and floor_minute(known.open_us) <= minute_us < known.close_us
+            and (known.trading_date, known.number) == (bar.trading_date, bar.session)
+        ):
+            return known.open_us
+        if series.schedule is not None:
+            found = next(series.schedule.sessions_between(minute_us, minute_us + MINUTE_US), None)
+            if found is not None:
+                self._sessions[series.slot] = found
+                return found.open_us
+        if known is not None and known.open_us <= minute_us:
+            return known.open_us
+        return minute_us
+
+    # -- state put back, and bars that are open -------------------------------------------------
+
+    def restore(self, series: SeriesState) -> None:
+        """Find the latest parent of each period again; nothing is folded before it is needed."""
+        name = series.broker, series.symbol
+        last = self._finals.before(MINUTE, *name, FOREVER_US)
+        if last is None:
+            return
+        parents = self._parents.setdefault(series.slot, {})
+        for period in self._of_minutes:
+            bucket_us = self.bucket(series, period, last)
+            found = self._finals.get(period, *name, bucket_us)
+            parents[period] = Parent(bucket_us, None, is_final=found is not None)
+        day = self._finals.before(DAY, *name, FOREVER_US) if self._of_days else None
+        if day is None:
+            return
+        for period in self._of_days:
+            bucket_us = period.floor_date(day.bucket_start_us // DAY_US) * DAY_US
+            found = self._finals.get(period, *name, bucket_us)
+            parents[period] = Parent(bucket_us, None, is_final=found is not None)
+
+    def live(self, series: SeriesState, period: Period) -> list[Bar]:
+        """The open bars of one period, ascending: finals of the bucket and open minutes."""
+        if is_made_of_days(period):
+            children = self.live(series, DAY)
+        else:
+            children = [
+                series.open_bars[bucket_us].to_bar(series.broker, series.symbol, None)
+                for bucket_us in sorted(series.open_bars)
+            ]
+        if period == MINUTE:
+            return children
+        folds: dict[int, Fold] = {}
+        latest = self._parents.get(series.slot, {}).get(period)
+        if latest is not None and not latest.is_final:
+            folds[latest.bucket_us] = self._folded(series, period, latest).copy()
+        for child in children:
+            if is_made_of_days(period):
+                bucket_us = period.floor_date(child.bucket_start_us // DAY_US) * DAY_US
+            else:
+                bucket_us = self.bucket(series, period, child)
+            if latest is not None and (
+                bucket_us < latest.bucket_us or (bucket_us == latest.bucket_us and latest.is_final)
+            ):
+                continue  # it is final: until the minute is final too, that is what stands
+            folds.setdefault(bucket_us, Fold()).add([child])
+        return [
+            replace(folds[bucket_us].to_bar(bucket_us), close_offset=None, final=False)
+            for bucket_us in sorted(folds)
+            if folds[bucket_us]
+        ]
+
+
+_STEP_US: Final = 60 * MINUTE_US
+
+
+def fold(children: Iterable[Bar], bucket_start_us: int) -> Bar:
+    """The parent of ``children``, ascending and at least one, in one go.
+
+    Raises:
+        ValueError: there are no children.
+    """
+    whole = Fold()
+    whole.add(list(children))
+    return whole.to_bar(bucket_start_us)

@@ -1,0 +1,119 @@
+"""All finals of a partition: those on disk, and over them those no flush has committed yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from barstream.codecs.bar import decode_bar
+from barstream.core.bars import Bar
+from barstream.core.keys import bar_key, series_key
+from barstream.core.period import Period
+from barstream.core.time import ceil_minute
+from barstream.engine.finals import FinalsPartition
+
+#: 9999-12-31T23:59, the last minute a key can name.
+_LAST_US: Final = 253_402_300_740_000_000
+
+Overlay = dict[tuple[str, str], dict[int, Bar]]
+
+
+class FinalsBook:
+    """Finals by period, series and bucket; see `barstream.core.finals.Finals`.
+
+    Args:
+        stores: local store of the finals by period; a period that has none is kept in memory.
+    """
+
+    def __init__(self, stores: Mapping[Period, FinalsPartition]) -> None:
+        self.stores = stores
+        #: Final in memory, not committed: by period, series and bucket.
+        self._new: dict[Period, Overlay] = {}
+
+    def put(self, period: Period, bar: Bar) -> None:
+        """A new final, or a revision of one."""
+        series = self._new.setdefault(period, {}).setdefault((bar.broker, bar.symbol), {})
+        series[bar.bucket_start_us] = bar
+
+    def committed(self, period: Period, bars: Iterable[Bar]) -> None:
+        """These are in the local store now; what was revised since stays."""
+        if period not in self.stores:
+            return
+        overlay = self._new.get(period, {})
+        for bar in bars:
+            name = bar.broker, bar.symbol
+            series = overlay.get(name)
+            if series is not None and series.get(bar.bucket_start_us) is bar:
+                del series[bar.bucket_start_us]
+                if not series:
+                    del overlay[name]
+
+    def get(self, period: Period, broker: str, symbol: str, bucket_us: int) -> Bar | None:
+        """The newest version of a final; None when there is none."""
+        found = self._new.get(period, {}).get((broker, symbol), {}).get(bucket_us)
+        if found is not None or period not in self.stores:
+            return found
+        value = self.stores[period].get(bar_key(broker, symbol, bucket_us))
+        return None if value is None else decode_bar(value)
+
+    def between(
+        self, period: Period, broker: str, symbol: str, from_us: int, to_us: int
+    ) -> list[Bar]:
+        """Finals with ``from_us <= bucket_start_us < to_us``, ascending; the newest versions."""
+        found: dict[int, Bar] = {}
+        if period in self.stores:
+            first, end = span(broker, symbol, from_us, to_us)
+            for _, value in self.stores[period].range(first, end):
+                bar = decode_bar(value)
+                found[bar.bucket_start_us] = bar
+        new = self._new.get(period, {}).get((broker, symbol))
+        if not new:
+            return list(found.values())
+        found.update((at, bar) for at, bar in new.items() if from_us <= at < to_us)
+        return [found[bucket_us] for bucket_us in sorted(found)]
+
+    def before(self, period: Period, broker: str, symbol: str, before_us: int) -> Bar | None:
+        """The last final with ``bucket_start_us < before_us``."""
+        stored = next(self.rows(period, *span(broker, symbol, 0, before_us), descending=True), None)
+        new = self._new.get(period, {}).get((broker, symbol), {})
+        latest = max((bucket_us for bucket_us in new if bucket_us < before_us), default=None)
+        if latest is None or (stored is not None and stored[1].bucket_start_us > latest):
+            return None if stored is None else stored[1]
+        return new[latest]
+
+    def retained_from_us(self, period: Period, broker: str, symbol: str) -> int | None:
+        """Finals of the series that start before this were deleted; None: none were."""
+        store = self.stores.get(period)
+        return None if store is None else store.retained_from_us(broker, symbol)
+
+    def rows(
+        self, period: Period, first: bytes, end: bytes, *, descending: bool = False
+    ) -> Iterator[tuple[bytes, Bar]]:
+        """Committed finals with ``first <= key < end``, by one seek."""
+        store = self.stores.get(period)
+        if store is not None:
+            scan = store.range_back if descending else store.range
+            for key, value in scan(first, end):
+                yield key, decode_bar(value)
+
+    def uncommitted(
+        self, period: Period, broker: str | None = None, symbol: str | None = None
+    ) -> list[Bar]:
+        """Finals no flush has committed yet, in no order; of one series, a broker, or all."""
+        overlay = self._new.get(period, {})
+        if broker is not None and symbol is not None:
+            return list(overlay.get((broker, symbol), {}).values())
+        return [
+            bar
+            for name, series in overlay.items()
+            if broker is None or name[0] == broker
+            for bar in series.values()
+        ]
+
+
+def span(broker: str, symbol: str, from_us: int, to_us: int) -> tuple[bytes, bytes]:
+    """Bounds of the keys of one series' buckets that start in [from_us, to_us)."""
+    first = bar_key(broker, symbol, min(ceil_minute(max(0, from_us)), _LAST_US))
+    if to_us > _LAST_US:
+        return first, series_key(broker, symbol) + b"\1"
+    return first, bar_key(broker, symbol, ceil_minute(max(0, to_us)))
