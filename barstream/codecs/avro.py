@@ -24,7 +24,7 @@ Column = Any
 
 _LOGICAL: Final = ("logicalType", "precision", "scale")
 #: What serialising in columns was held to byte equality for; the rest goes record by record.
-_COLUMNAR: Final = frozenset({"boolean", "int", "long", "float", "double", "bytes", "string"})
+_COLUMNAR: Final = frozenset({"boolean", "int", "long", "float", "double", "string"})
 _UNREADABLE: Final = (
     ValueError,
     EOFError,

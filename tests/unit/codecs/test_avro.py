@@ -23,6 +23,7 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
     "int": ints,
     "double": prices,
     "boolean": st.booleans(),
+    "bytes": st.binary(max_size=40),
 }
 
 

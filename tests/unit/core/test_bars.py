@@ -8,11 +8,20 @@ from fractions import Fraction
 from functools import reduce
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barstream.core.bars import PartialBar
-from barstream.core.exact import float_of, from_bytes, group_units, to_bytes, units_of
+from barstream.core.exact import (
+    float_of,
+    from_bytes,
+    from_decimal,
+    group_units,
+    to_bytes,
+    to_decimal,
+    units_of,
+)
 
 Tick = tuple[int, int, float, float]
 
@@ -108,3 +117,32 @@ def test_units_and_their_compact_bytes_come_back(size: float) -> None:
     units = units_of(size)
     assert float_of(units) == size
     assert from_bytes(to_bytes(units)) == units
+
+
+@given(st.lists(sizes, max_size=5))
+def test_exact_volumes_are_written_as_the_decimal_numbers_they_are(some: list[float]) -> None:
+    """Other languages read them with their own decimal numbers, and get the same sum."""
+    units = sum(units_of(size) for size in some)
+    text = to_decimal(units)
+    assert Fraction(text) == sum(map(Fraction, some), Fraction(0))
+    assert from_decimal(text) == units
+
+
+def test_a_decimal_that_no_sum_of_floats_is_cannot_be_a_volume() -> None:
+    with pytest.raises(ValueError, match=r"multiple of 2\*\*-1074, found '0.1'"):
+        from_decimal("0.1")
+
+
+@given(st.lists(sizes, min_size=1, max_size=6))
+def test_a_final_that_may_be_revised_carries_its_volume_where_the_float_is_rounded(
+    some: list[float],
+) -> None:
+    bar = reduce(merged, (one(at, at, 1.0, size) for at, size in enumerate(some)))
+    exact = sum(map(Fraction, some), Fraction(0))
+    final = bar.to_bar("B", "S", 99, revisable=True)
+    if exact == Fraction(final.volume):
+        assert final.volume_units is None
+    else:
+        assert final.volume_units is not None
+        assert Fraction(final.volume_units, 1 << 1074) == exact
+    assert bar.to_bar("B", "S", 99).volume_units is None
