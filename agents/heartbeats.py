@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError, ProducerFenced
@@ -20,10 +20,12 @@ from mode import Service
 
 from barstream.clock import system_clock_us
 from barstream.core.heartbeats import HeartbeatRules, Plan, plan, recovery_windows
+from barstream.core.period import Period
 from barstream.core.resume import ResumeRule
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.time import MINUTE_US, SECOND_US
-from barstream.core.universe import SeriesName, Universe
+from barstream.core.universe import Universe
+from barstream.heartbeats.emitted import Emitted
 from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.heartbeats.producer import Appended, Barriers, Due, LeaderProducer, encode_rows
 from barstream.heartbeats.recovery import recover
@@ -57,6 +59,7 @@ class HeartbeatSender(Service):
         options: what an aiokafka client needs to connect.
         ticks_topic, heartbeats_topic: names in Kafka.
         transactional_id: one for the application, so that a new leader fences the old.
+        periods: of the upper bars; weeks and months may need a minute to be sent again.
         clock: microseconds since the epoch.
         rebalancing: True while the consumer group is; nothing is sent then.
         ready: the universe is read and the topics are ensured.
@@ -79,6 +82,7 @@ class HeartbeatSender(Service):
         ticks_topic: str,
         heartbeats_topic: str,
         transactional_id: str,
+        periods: Sequence[Period] = (),
         clock: Callable[[], int] = system_clock_us,
         rebalancing: Callable[[], bool] = lambda: False,
         ready: Callable[[], bool] = lambda: True,
@@ -98,6 +102,7 @@ class HeartbeatSender(Service):
         self._ticks_topic = ticks_topic
         self._topic = heartbeats_topic
         self._transactional_id = transactional_id
+        self._periods = tuple(periods)
         self._clock = clock
         self._rebalancing = rebalancing
         self._ready = ready
@@ -107,7 +112,7 @@ class HeartbeatSender(Service):
         self._reclaim_at_s: float | None = None
         self._resume = ResumeRule(resume_hold_us / SECOND_US)
         self._waker = Waker(rules, self.now_us, jitter_us, nap_s)
-        self._marks: dict[SeriesName, int] = {}
+        self._emitted = Emitted()
         self._producer: LeaderProducer | None = None
         self._barriers: Barriers | None = None
         self._stale = False
@@ -152,8 +157,8 @@ class HeartbeatSender(Service):
         try:
             await self._follow_flag()
             due = await self._plan()
-            self._marks.update(due.began)
-            self._marks.update(await self._send(due))
+            self._emitted.marks.update(due.began)
+            await self._send(due)
         except ProducerFenced:
             log.warning("another worker leads now, stepping down topic=%s", self._topic)
             self.report.fenced += 1
@@ -169,11 +174,13 @@ class HeartbeatSender(Service):
             self._waker.again_in(RETRY_S)
 
     async def _plan(self) -> Plan:
-        seen, index = self.universe.rows(), self.provider.index
+        seen, index, known = self.universe.rows(), self.provider.index, self._emitted
         rows = self._settling.settled(seen, time.monotonic())
         if len(rows) < len(seen):
             self._waker.again_in(SETTLE_S)
-        due = await asyncio.to_thread(plan, self.now_us(), rows, index, self._marks, self.rules)
+        due = await asyncio.to_thread(
+            plan, self.now_us(), rows, index, known.marks, self.rules, self._periods, known.heard
+        )
         unseen = sum(name not in self.universe for name in index.series())
         self.report.planned_by(due, unseen=unseen)
         if due.remaining:
@@ -181,16 +188,17 @@ class HeartbeatSender(Service):
             self._waker.again_in(CATCH_UP_S)
         return due
 
-    async def _send(self, due: Plan) -> Mapping[SeriesName, int]:
-        """Send if this worker leads; returns the minutes that need no sending any more."""
+    async def _send(self, due: Plan) -> None:
+        """Send if this worker leads, and remember what needs no sending any more."""
         producer, barriers = self._producer, self._barriers
         if producer is None or barriers is None:
-            return due.marks()  # a follower: the leader sends them, its log is the truth
+            self._emitted.by_another(due)
+            return
         if not len(due) or self._holds(due):
-            return {}
+            return
         if not self._may_send():
             self._waker.again_in(REBALANCE_S)
-            return {}
+            return
         if self.report.clock_wrong:
             due = due.head(1)  # just enough to hear the broker's time
         async with asyncio.timeout(ROUND_WITHIN_S):
@@ -198,7 +206,7 @@ class HeartbeatSender(Service):
             items = [Due(row.broker, row.symbol, row.partition, at) for row, at in due]
             rows = await asyncio.to_thread(encode_rows, items, ends, self._clock(), "planner")
             if not rows:
-                return {}
+                return
             before_us = self._clock()
             appended = await producer.begin(rows)
             if self.report.compare_clocks(before_us, self._clock(), appended.values()):
@@ -206,31 +214,25 @@ class HeartbeatSender(Service):
             if self.report.clock_wrong or not self._may_send():
                 await producer.abort()
                 self._waker.again_in(PROBE_S if self.report.clock_wrong else REBALANCE_S)
-                return {}
+                return
             await producer.commit()
-        return self._acknowledged(items, appended)
+        self._acknowledged(due, appended)
 
-    def _acknowledged(
-        self, items: list[Due], appended: Mapping[int, Appended]
-    ) -> dict[SeriesName, int]:
-        self._resume.acknowledged(self._clock())
-        marks: dict[SeriesName, int] = {}
-        early = 0
-        for item in items:
-            part = appended.get(item.partition)
-            if part is None:
-                continue
-            if part.earliest_us is None or part.earliest_us >= self.rules.closes_at(item.minute_us):
-                marks[item.broker, item.symbol] = item.minute_us
-            else:  # by the broker's clock its minute was not over: it closes nothing
-                early += 1
+    def _acknowledged(self, due: Plan, appended: Mapping[int, Appended]) -> None:
+        now_us = self._clock()
+        self._resume.acknowledged(now_us)
+        early, repeated = self._emitted.acknowledged(due, appended, now_us, self.rules)
         if early:
             self._waker.again_in(EARLY_S)
-        self.report.sent(self._clock(), sum(part.count for part in appended.values()), early)
-        return marks
+        if repeated:
+            log.info("a week or month ended after its schedule, sent again series=%d", repeated)
+        self.report.sent(now_us, sum(part.count for part in appended.values()), early, repeated)
 
     def _holds(self, due: Plan) -> bool:
-        row, oldest_us = next(iter(due))
+        oldest = next(due.minutes(), None)
+        if oldest is None:
+            return False  # what is sent again closes nothing, so it makes no tick late
+        row, oldest_us = oldest
         now_us = self._clock()
         overdue_us = now_us - self.rules.due_us(row.broker, oldest_us)
         hold_s = self._resume.hold_s(overdue_us, now_us, time.monotonic())
@@ -270,10 +272,10 @@ class HeartbeatSender(Service):
             await self._barriers.start()
             now_us, rows, index = self._clock(), self.universe.rows(), self.provider.index
             windows = await asyncio.to_thread(
-                recovery_windows, now_us, rows, index, self.rules, WINDOW_US
+                recovery_windows, now_us, rows, index, self.rules, WINDOW_US, self._periods
             )
             recovered = await recover(self._options, self._topic, now_us, windows, self.rules)
-        self._marks = recovered.marks
+        self._emitted = Emitted(recovered.marks, recovered.heard)
         self._resume.took_over(recovered.newest_us, time.monotonic())
         self.report.leader = True
         log.info("leading the heartbeats series_recovered=%d", len(recovered.marks))

@@ -77,12 +77,15 @@ class HeartbeatRules:
 
     def due_us(self, broker: str, minute_us: int) -> int:
         """The instant from which minute ``minute_us`` of a series of ``broker`` is due."""
-        return minute_us + MINUTE_US + self.grace_us + self.feed_delay_us.get(broker, 0)
+        return minute_us + MINUTE_US + self.lateness_us(broker)
+
+    def lateness_us(self, broker: str) -> int:
+        """How long after its end a bucket of a series of ``broker`` is due."""
+        return self.grace_us + self.feed_delay_us.get(broker, 0)
 
     def newest_due(self, broker: str, now_us: int) -> int:
         """Start of the newest minute that is due at ``now_us``, in session or not."""
-        late_us = self.grace_us + self.feed_delay_us.get(broker, 0)
-        return floor_minute(now_us - late_us) - MINUTE_US
+        return floor_minute(now_us - self.lateness_us(broker)) - MINUTE_US
 
     def next_due_us(self, now_us: int) -> int:
         """The next instant, later than ``now_us``, at which minutes of any broker come due."""

@@ -9,19 +9,23 @@ oldest minutes first, whether or not it had ticks, so that a late wake-up leaves
                                         ^ floor_minute
 
 A series that is asleep gets nothing from the first open it sleeps through; minutes before
-that are still planned.  No clock is read here and nothing is sent.
+that are still planned.  Where a week or month ended after the schedule did, the last minute is
+planned once more, see `barstream.core.evidence`.  No clock is read here and nothing is sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from barstream.core.evidence import Repeat, Repeats
 from barstream.core.heartbeat_rules import HeartbeatRules
+from barstream.core.period import Period
 from barstream.core.schedule import SeriesSchedule, session_minutes
 from barstream.core.time import DAY_US, MINUTE_US, floor_minute
 from barstream.core.universe import SeriesName, SeriesSeen, standing
@@ -37,6 +41,9 @@ __all__ = [
 ]
 
 Int64s = NDArray[np.int64]
+
+#: Nothing was heard of a series: earlier than any append time.
+_NEVER_US: Final = -(1 << 60)
 
 
 class Index(Protocol):
@@ -61,36 +68,41 @@ class Plan:
     """Series skipped because their feed is not live."""
     asleep: int
     unscheduled: int
+    repeats: tuple[Repeat, ...] = ()
+    """Minutes emitted before, to be sent once more as evidence; they move no mark."""
 
     def __len__(self) -> int:
-        return len(self.minute)
+        return len(self.minute) + len(self.repeats)
 
     def __iter__(self) -> Iterator[tuple[SeriesSeen, int]]:
+        """Everything to be sent, repeats last."""
+        yield from self.minutes()
+        for repeat in self.repeats:
+            yield repeat.series, repeat.minute_us
+
+    def minutes(self) -> Iterator[tuple[SeriesSeen, int]]:
+        """The minutes that are due for the first time."""
         for i, minute_us in zip(self.index.tolist(), self.minute.tolist(), strict=True):
             yield self.series[i], minute_us
 
     def head(self, count: int) -> Plan:
         """The first ``count`` heartbeats; the others count as remaining."""
-        cut = max(0, len(self) - count)
-        return Plan(
-            self.now_us,
-            self.series,
-            self.index[:count],
-            self.minute[:count],
-            self.remaining + cut,
-            self.began,
-            self.historical,
-            self.asleep,
-            self.unscheduled,
+        return replace(
+            self,
+            index=self.index[:count],
+            minute=self.minute[:count],
+            repeats=self.repeats[: max(0, count - len(self.minute))],
+            remaining=self.remaining + max(0, len(self) - count),
         )
 
     def partitions(self) -> set[int]:
         """Tick partitions the planned series live in."""
-        return {self.series[i].partition for i in np.unique(self.index).tolist()}
+        found = {self.series[i].partition for i in np.unique(self.index).tolist()}
+        return found | {repeat.series.partition for repeat in self.repeats}
 
     def marks(self) -> dict[SeriesName, int]:
-        """The newest planned minute of each planned series."""
-        return {row.name: minute_us for row, minute_us in self}
+        """The newest planned minute of each series that has one due for the first time."""
+        return {row.name: minute_us for row, minute_us in self.minutes()}
 
 
 def plan(
@@ -99,13 +111,27 @@ def plan(
     schedule_index: Index,
     last_emitted: Mapping[SeriesName, int],
     rules: HeartbeatRules,
+    periods: Sequence[Period] = (),
+    heard: Mapping[SeriesName, int] = MappingProxyType({}),
 ) -> Plan:
     """The heartbeats due at ``now_us``: ascending per series, oldest minutes first across.
 
     The union of the plans of any sequence of wake-ups, each given the marks of the one
-    before, is every due in-session minute exactly once.
+    before, is every due in-session minute exactly once; with ``heard`` given likewise, every
+    repeat is planned once.
+
+    Args:
+        now_us: the instant.
+        universe: the series.
+        schedule_index: their sessions.
+        last_emitted: marks, the last minute emitted of each series.
+        rules: when a minute is due.
+        periods: of the upper bars, for those of them that need evidence.
+        heard: append time of the newest heartbeat of each series, as far as known.
     """
     series = tuple(universe)
+    evidence = Repeats(now_us, periods, rules)
+    repeats: list[Repeat] = []
     starts: list[int] = []
     ends: list[int] = []
     owner: list[int] = []
@@ -121,12 +147,15 @@ def plan(
         if first is None:
             began[row.name] = newest - rules.backfill_minutes * MINUTE_US
             first = began[row.name] + MINUTE_US
+        repeat = evidence.due(row, schedule, first, heard.get(row.name, _NEVER_US))
+        if repeat is not None:
+            repeats.append(repeat)
         for start, end in due_ranges(row, schedule, first, newest, rules.inactive_after):
             starts.append(start)
             ends.append(end)
             owner.append(i)
     index, minute, total = _oldest(starts, ends, owner, rules.max_catch_up)
-    return Plan(
+    every = Plan(
         now_us,
         series,
         index,
@@ -136,7 +165,9 @@ def plan(
         skipped["historical"],
         skipped["asleep"],
         skipped["unscheduled"],
+        tuple(repeats),
     )
+    return every.head(rules.max_catch_up)
 
 
 def first_missing(row: SeriesSeen, mark: int | None) -> int | None:
@@ -176,13 +207,16 @@ def recovery_windows(
     schedule_index: Index,
     rules: HeartbeatRules,
     width_us: int,
+    periods: Sequence[Period] = (),
 ) -> list[tuple[int, int]]:
     """Spans of time in which the newest heartbeat of each live series was sent, if in time.
 
     A series whose session ended on Friday has its last heartbeat there and not in the last
     minutes of the topic; reading these spans finds it without reading the days between.
-    Half-open ``(from_us, to_us)``, ascending, disjoint.
+    So it is with the repeats that ``periods`` ask for.  Half-open ``(from_us, to_us)``,
+    ascending, disjoint.
     """
+    evidence = Repeats(now_us, periods, rules)
     instants: set[int] = set()
     for row in universe:
         schedule = schedule_index.for_series(row.broker, row.symbol) if row.live else None
@@ -193,6 +227,9 @@ def recovery_windows(
         last = _last_due(row, schedule, first, newest, rules.inactive_after)
         if last is not None:
             instants.add(rules.due_us(row.broker, last))
+        repeat = evidence.due(row, schedule, first, _NEVER_US)
+        if repeat is not None:
+            instants.add(repeat.end_us + rules.lateness_us(row.broker))
     windows: list[tuple[int, int]] = []
     for instant in sorted(instants):
         if windows and instant <= windows[-1][1]:

@@ -29,6 +29,8 @@ class HeartbeatReport:
     remaining: int = 0
     """Due, but left for later rounds of a catch-up."""
     sent_total: int = 0
+    repeated: int = 0
+    """Minutes sent once more, because a week or month ended after the schedule did."""
     early: int = 0
     """Sent before their minute was over by the broker's clock, and so sent again."""
     skipped: int = 0
@@ -58,12 +60,13 @@ class HeartbeatReport:
         self.skipped, self.asleep, self.unscheduled = due.historical, due.asleep, due.unscheduled
         self.unseen = unseen
 
-    def sent(self, at_us: int, count: int, early: int) -> None:
-        """A round was acknowledged."""
+    def sent(self, at_us: int, count: int, early: int, repeated: int = 0) -> None:
+        """A round was acknowledged: ``early`` of ``count`` go again, ``repeated`` were repeats."""
         self.last_sent_us = at_us
         self.sent_total += count
         self.planned = max(0, self.planned - count)
         self.early += early
+        self.repeated += repeated
 
     def compare_clocks(self, before_us: int, after_us: int, appended: Iterable[Appended]) -> bool:
         """Take in what one send says of the clock; True when it has just become right.

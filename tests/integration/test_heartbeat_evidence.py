@@ -1,0 +1,109 @@
+"""A week that ends after its schedule does: the last minute is in the log once more (spec 6)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from agents.heartbeats import HeartbeatSender
+from barstream.clock import system_clock_us
+from barstream.core.period import Period
+from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
+from barstream.core.time import DAY_US, MINUTE_US, SECOND_US, floor_minute, us_from_iso
+from barstream.core.universe import SeriesSeen
+from tests.integration.heartbeat_bench import RULES, Town, eventually, leading, running
+
+WEEK, MONTH = Period.weeks(), Period.months()
+
+
+def ended(symbol: str, open_us: int) -> tuple[SessionRow, SeriesSeen]:
+    """A series in partition 1 with one session of ten minutes, all of it closed."""
+    date = open_us // DAY_US
+    row = SessionRow("DEMO", symbol, date, 0, open_us, open_us + 10 * MINUTE_US)
+    return row, SeriesSeen("DEMO", symbol, 1, open_us, date, True, row.close_us)
+
+
+def provider(*rows: SessionRow) -> MarketScheduleProvider:
+    made = MarketScheduleProvider()
+    made.swap(ScheduleIndex.build(rows))
+    return made
+
+
+async def another_round(sender: HeartbeatSender, busy: SessionRow) -> None:
+    """Have a minute of another series come due, and wait until it is sent: all is planned again."""
+    sent = sender.report.sent_total
+    date = busy.trading_date
+    sender.universe.put(SeriesSeen("DEMO", busy.symbol, 0, 0, date, True, busy.open_us))
+    sender.wake()
+    await eventually(lambda: sender.report.sent_total > sent)
+
+
+def test_a_week_that_is_over_gets_one_repeat_with_its_barrier_and_a_new_leader_sends_no_other(
+    kafka: Any,
+) -> None:
+    async def scene() -> None:
+        town = Town(kafka.bootstrap)
+        await town.create()
+        await town.append(town.ticks, 1, [b"t"] * 3)
+        minute_us = floor_minute(system_clock_us()) - 5 * MINUTE_US
+        monday_us = WEEK.floor(system_clock_us())
+        busy = [ended(f"BUSY{n}", minute_us)[0] for n in range(4)]
+        over, over_row = ended("OVER", monday_us - 3 * DAY_US)
+        goes_on, goes_on_row = ended("GOES_ON", monday_us - 3 * DAY_US)
+        later = ended("GOES_ON", monday_us + 8 * DAY_US)[0]
+        for rounds in (busy[:2], busy[2:]):
+            sender = town.sender(
+                [over_row, goes_on_row],
+                leading(),
+                provider=provider(over, goes_on, later, *busy),
+                periods=[WEEK],
+            )
+            async with running(sender):
+                await eventually(lambda: sender.report.leader)  # noqa: B023
+                for each in rounds:
+                    await another_round(sender, each)
+        beats = [b for b in await town.beats_committed() if b.partition == 1]
+        assert [b.record.symbol for b in beats] == ["OVER"]
+        (beat,) = beats
+        assert beat.record.bucket_start_us == over.close_us - MINUTE_US
+        assert beat.record.barrier == 3
+        assert beat.appended_us >= monday_us + RULES.grace_us
+
+    asyncio.run(scene())
+
+
+def test_the_repeat_is_sent_when_the_clock_passes_the_end_of_the_week_and_of_the_month(
+    kafka: Any,
+) -> None:
+    # The topic has no append times, so that the clock can be any.
+    async def scene() -> None:
+        town = Town(kafka.bootstrap)
+        await town.create(append_time=False)
+        clock_us = [us_from_iso("2024-03-10T23:59:50Z")]  # a Sunday
+        over, over_row = ended("OVER", us_from_iso("2024-03-08T10:00:00Z"))
+        sender = town.sender(
+            [over_row],
+            leading(),
+            provider=provider(over),
+            periods=[WEEK, MONTH],
+            clock=lambda: clock_us[0],
+        )
+        sent_at = []
+        async with running(sender):
+            await eventually(lambda: sender.report.leader)
+            ends = ["2024-03-11T00:00:00Z", "2024-04-01T00:00:00Z"]
+            for number, end in enumerate(ends):
+                due_us = us_from_iso(end) + RULES.grace_us
+                clock_us[0] = due_us - 1
+                sender.wake()
+                await asyncio.sleep(0.3)
+                assert sender.report.repeated == number
+                clock_us[0] = due_us
+                await eventually(lambda: sender.report.repeated > number)  # noqa: B023
+                clock_us[0] += SECOND_US
+                sent_at.append(due_us)
+        beats = await town.beats_committed()
+        assert [b.record.sent_at_us for b in beats] == sent_at
+        assert {b.record.bucket_start_us for b in beats} == {over.close_us - MINUTE_US}
+
+    asyncio.run(scene())
