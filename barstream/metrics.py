@@ -56,6 +56,18 @@ class Metrics:
         self.ticks_rejected = self._counter("ticks_rejected", "Ticks rejected.", "reason")
         self.bars_final = self._counter("bars_final", "Final bars written.", "cause")
         self.bars_synthetic = self._counter("bars_synthetic", "Finals of minutes without a tick.")
+        self.bars_revised = self._counter(
+            "bars_revised", "Finals of minutes changed or added by late ticks."
+        )
+        self.rollups_final = self._counter(
+            "rollups_final", "Bars of longer periods written, revisions included.", "timeframe"
+        )
+        self.invariant_checks = self._counter(
+            "invariant_checks", "Bars of longer periods compared with a fold of their children."
+        )
+        self.invariant_failures = self._counter(
+            "invariant_failures", "Those that were not that fold.", "timeframe"
+        )
         self.bars_live = self._counter("bars_live", "Updates of open bars written.")
         self.unpriced_minutes = self._counter(
             "unpriced_minutes", "In-session minutes without a bar: no price before them."
@@ -126,6 +138,12 @@ class Metrics:
         self.http_requests = self._counter("http_requests", "Requests answered.", "path", "status")
         self.http_request_seconds = self._histogram(
             "http_request_seconds", "Time to answer a request.", _HTTP_SECONDS, "path"
+        )
+        self.routed_reads = self._counter(
+            "routed_reads", "Requests passed on to the worker that holds a series.", "result"
+        )
+        self.routed_read_seconds = self._histogram(
+            "routed_read_seconds", "Time until that worker had answered.", _HTTP_SECONDS
         )
 
     def forget_partition(self, partition: int) -> None:

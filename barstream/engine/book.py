@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Final
 
-from barstream.codecs.bar import decode_bar
+from barstream.codecs.bar import decode_bar, decode_bars
 from barstream.core.bars import Bar
 from barstream.core.keys import bar_key, series_key
 from barstream.core.period import Period
@@ -63,9 +64,8 @@ class FinalsBook:
         found: dict[int, Bar] = {}
         if period in self.stores:
             first, end = span(broker, symbol, from_us, to_us)
-            for _, value in self.stores[period].range(first, end):
-                bar = decode_bar(value)
-                found[bar.bucket_start_us] = bar
+            values = [value for _, value in self.stores[period].range(first, end)]
+            found = {bar.bucket_start_us: bar for bar in decode_bars(values)}
         new = self._new.get(period, {}).get((broker, symbol))
         if not new:
             return list(found.values())
@@ -87,14 +87,27 @@ class FinalsBook:
         return None if store is None else store.retained_from_us(broker, symbol)
 
     def rows(
-        self, period: Period, first: bytes, end: bytes, *, descending: bool = False
+        self,
+        period: Period,
+        first: bytes,
+        end: bytes,
+        limit: int | None = None,
+        *,
+        descending: bool = False,
     ) -> Iterator[tuple[bytes, Bar]]:
-        """Committed finals with ``first <= key < end``, by one seek."""
+        """Committed finals with ``first <= key < end``, at most ``limit``, by one seek."""
         store = self.stores.get(period)
-        if store is not None:
-            scan = store.range_back if descending else store.range
-            for key, value in scan(first, end):
+        if store is None:
+            return
+        scan = (store.range_back if descending else store.range)(first, end)
+        if limit is None:
+            for key, value in scan:
                 yield key, decode_bar(value)
+            return
+        rows = list(islice(scan, limit))
+        bars = decode_bars([value for _, value in rows])
+        for (key, _), bar in zip(rows, bars, strict=True):
+            yield key, bar
 
     def uncommitted(
         self, period: Period, broker: str | None = None, symbol: str | None = None

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, cast
 from aiokafka.errors import ProducerFenced
 
 from barstream.core.period import MINUTE
+from barstream.engine.audit import RollUpAudit
 from barstream.engine.finals import FinalsPartition
 from barstream.engine.local import LocalPartition
 from barstream.engine.outbox import Pending
@@ -57,8 +58,10 @@ class OwnedPartition:
         tally: Tally,
         live_interval_s: float,
         topic_id: str | None = None,
+        audit: RollUpAudit | None = None,
     ) -> None:
         self.engine = engine
+        self.audit = audit
         self.producer = producer
         self.tables = tables
         self.fenced = False
@@ -170,6 +173,8 @@ class OwnedPartition:
         book.committed(MINUTE, pending.finals)
         for period, bar in pending.rollups:
             book.committed(period, (bar,))
+        if self.audit is not None:
+            self.audit.committed(pending.rollups)
 
     def _note(self, pending: Pending, flush: Flush, began: float, *, live: bool) -> None:
         now = time.monotonic()

@@ -52,6 +52,8 @@ class Counts:
     synthetic: int = 0
     unpriced_minutes: int = 0
     early_heartbeats: int = 0
+    #: Finals of minutes that late ticks changed or added.
+    revised: int = 0
     #: Upper bars that became final or were revised.
     rollups: dict[Period, int] = field(default_factory=dict)
     rejected: dict[Reason, int] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from barstream.core.period import Period
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.core.state import NEVER_US, Rules
 from barstream.core.universe import SeriesSeen, Universe
+from barstream.engine.audit import RollUpAudit
 from barstream.engine.book import FinalsBook
 from barstream.engine.errors import LostChunk, ReadingStalled, TicksGone
 from barstream.engine.finals import FinalsPartition
@@ -195,6 +196,7 @@ class Partitions:
                 self.tally,
                 settings.live_interval_s,
                 self.watch.identity,
+                RollUpAudit(engine.state, books[partition], self._metrics),
             )
             engine.judge_all()  # a schedule that came while nobody held it may complete weeks
             owned.wake()
@@ -231,6 +233,9 @@ class Partitions:
             async with asyncio.TaskGroup() as watches:
                 watches.create_task(self.watch.run(self._reached))
                 watches.create_task(self._stalls.run(self._positions))
+                for owned in self._owned.values():
+                    if owned.audit is not None:
+                        watches.create_task(owned.audit.run())
         except* (TicksGone, ReadingStalled) as group:
             await self._crash(group.exceptions[0])
 

@@ -50,6 +50,9 @@ class Tally:
         metrics.bars_final.labels("watermark").inc(counts.watermark_finals)
         metrics.bars_final.labels("heartbeat").inc(counts.heartbeat_finals)
         metrics.bars_synthetic.inc(counts.synthetic)
+        metrics.bars_revised.inc(counts.revised)
+        for period, count in counts.rollups.items():
+            metrics.rollups_final.labels(period.timeframe).inc(count)
         metrics.unpriced_minutes.inc(counts.unpriced_minutes)
         metrics.heartbeats_illegal.inc(counts.early_heartbeats)
         for reason, count in counts.rejected.items():
