@@ -115,10 +115,19 @@ def test_several_days_are_made_of_days_and_need_evidence_as_weeks_do() -> None:
 
 def test_until_the_last_minute_is_emitted_it_is_planned_and_not_repeated() -> None:
     """Sent that late it is evidence itself; sent before the others it would leave a hole."""
-    mark_us = last_minute(FRIDAY) - 2 * MINUTE_US
-    result = planned(NEXT_MONDAY_US + DAY_US, index(*WORKING_WEEK), WEEK, mark_us=mark_us)
-    assert [us for _, us in result] == [last_minute(FRIDAY) - MINUTE_US, last_minute(FRIDAY)]
-    assert repeats(result) == []
+    schedule, k = index(*WORKING_WEEK), last_minute(FRIDAY)
+    for missing in ([k - MINUTE_US, k], [k]):
+        mark_us = missing[0] - MINUTE_US
+        result = planned(NEXT_MONDAY_US + DAY_US, schedule, WEEK, mark_us=mark_us)
+        assert [us for _, us in result] == missing
+        assert repeats(result) == []
+
+
+def test_a_week_without_a_tick_has_synthetic_bars_and_is_proved_over_too() -> None:
+    """The last tick came on the Friday before, in a week that was over by the schedule."""
+    schedule = index(FRIDAY - 7, *WORKING_WEEK)
+    result = planned(NEXT_MONDAY_US + DAY_US, schedule, WEEK, last_trading_date=FRIDAY - 7)
+    assert repeats(result) == [(last_minute(FRIDAY), NEXT_MONDAY_US)]
 
 
 def test_what_is_closed_counts_as_emitted() -> None:
