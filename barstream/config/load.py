@@ -27,8 +27,10 @@ from barstream.config.names import (
     owner_of,
     variable,
 )
+from barstream.config.pipeline import completed, declared
 from barstream.config.settings import Settings
 from barstream.errors import ConfigError
+from barstream.query.load import load_query
 
 DEFAULT_FILE: Final = Path("barstream.toml")
 
@@ -38,7 +40,7 @@ def load_settings(
     env: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """The settings in force: defaults, then the file, the environment, the overrides.
+    """The settings in force: defaults, then the pipeline, the file, environment, overrides.
 
     Args:
         path: the TOML file; by default the one that ``BARSTREAM_CONFIG`` names, or
@@ -47,8 +49,8 @@ def load_settings(
         overrides: options of the command line, nested or with dotted names.
 
     Raises:
-        ConfigError: the file cannot be read, a key is unknown or a value not usable; the
-            message lists every problem with the place it comes from.
+        ConfigError: the file or the pipeline cannot be read, a key is unknown or a value not
+            usable; the message lists every problem with the place it comes from.
     """
     env = os.environ if env is None else env
     found: list[Found] = []
@@ -67,10 +69,23 @@ def load_settings(
         settings = Settings.with_sources(values, sources)
     except ValidationError as error:
         problems += [_unusable(detail, sources) for detail in error.errors()]
+    _refuse(problems)
+    if settings.pipeline is None:
+        return settings
+    directory = file.parent if file and sources["pipeline"] == str(file) else Path.cwd()
+    query = load_query(settings.pipeline, directory.absolute())
+    try:
+        return completed(settings, query, f"pipeline {settings.pipeline}")
+    except ValidationError as error:
+        sources = dict.fromkeys(declared(query), f"pipeline {settings.pipeline}") | sources
+        _refuse([_unusable(detail, sources) for detail in error.errors()])
+        raise
+
+
+def _refuse(problems: list[str]) -> None:
     if problems:
         lines = "\n  ".join(problems)
         raise ConfigError(f"the settings cannot be used:\n  {lines}")
-    return settings
 
 
 def _file(path: Path | None, env: Mapping[str, str]) -> Path | None:

@@ -25,7 +25,8 @@ from barstream.config.fields import (
     timeframe_of,
 )
 from barstream.core.keys import normalise
-from barstream.core.period import Anchor
+from barstream.core.period import MINUTE, Anchor
+from barstream.query.default import DEFAULT
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Days = Annotated[float, Field(gt=0, le=36_500)]
@@ -216,8 +217,8 @@ class BarSettings(Section):
     """What happens to a tick whose bar is final: to ticks_rejected, or into a revision of it."""
     anchor: Anchor = "utc"
     """Grid of the minutes and hours that state none: UTC, or from the open of each session."""
-    timeframes: Timeframes = ("5m", "15m", "1h", "1d")
-    """Bars beside 1m, such as 5m, 4h, 4h+1h, 1h@session, 1d, 1wk, 1mo."""
+    timeframes: Timeframes = tuple(str(period) for period in DEFAULT.periods if period != MINUTE)
+    """Bars beside 1m, such as 5m, 4h, 4h+1h, 1h@session, 1d, 1wk, 1mo; those of the pipeline."""
     live_timeframes: Timeframes = ()
     """Of which of them open bars are also published to a topic; they can always be read."""
     schedule: bool = True
