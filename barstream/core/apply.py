@@ -6,11 +6,15 @@ enters its bar, may raise the watermark of its series, and the watermark closes 
 ``k`` with ``k + 1 minute + grace <= watermark``.  Series are independent of each other, so a
 batch is sorted by series (stable) and each step is one array operation over all of them;
 Python touches bars, never ticks.
+
+A late tick is refused or, under the policy ``revise``, handed on once everything before it in
+the log is closed and before anything after it is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +22,9 @@ from numpy.typing import NDArray
 from barstream.core.close import Closed, close_series
 from barstream.core.folding import merge_bars
 from barstream.core.judging import judge_sessions
+from barstream.core.late import Revised
 from barstream.core.reasons import Reason
+from barstream.core.rollups import Change
 from barstream.core.segments import Segments, running_max
 from barstream.core.state import LIVENESS_TICKS, NEVER_US, PartitionState
 from barstream.core.ticks import Ticks
@@ -31,21 +37,56 @@ _NOTHING = slice(0, 0)
 
 @dataclass(slots=True)
 class Applied(Closed):
-    """What a batch came to: finals, refused ticks and the series that changed."""
+    """What a batch came to: finals, revisions, refused ticks and the series that changed."""
 
     accepted: int = 0
     #: Offsets of refused ticks, ascending within a part, and why.
     rejected: list[tuple[Ints, Reason]] = field(default_factory=list)
     #: Slots of series whose state changed.
     touched: set[int] = field(default_factory=set)
+    #: Finals revised or made by late ticks, in the order of the log where they are of one minute.
+    revised: list[Change] = field(default_factory=list)
+    #: Offsets of late ticks that are in bars.
+    merged: list[Ints] = field(default_factory=list)
 
     def reject(self, offsets: Ints, reason: Reason) -> None:
         """Note ticks that were refused."""
         self.rejected.append((offsets, reason))
 
+    def revise(self, done: Revised) -> None:
+        """Note what late ticks came to."""
+        for slot in done.changes:
+            self.revised.extend(done.of(slot))
+        if done.merged:
+            self.merged.append(np.array(done.merged, np.int64))
+        if done.rejected:
+            self.reject(np.array(done.rejected, np.int64), Reason.LATE)
+        self.touched |= done.touched
 
-def apply_ticks(partition: PartitionState, ticks: Ticks, out: Applied) -> None:
-    """Apply ``ticks``, in offset order and after everything applied before, to ``partition``."""
+
+class LateTicks(Protocol):
+    """Takes late ticks under the policy ``revise``; `barstream.core.late` does the work."""
+
+    def take(self, ticks: Ticks, out: Applied) -> None:
+        """Take late ticks, sorted by series and in offset order within one.
+
+        ``out.finals`` and the partition are as the log left them before these ticks; called
+        several times a batch, when some of a series' late ticks come after later closings.
+        """
+        ...
+
+
+def apply_ticks(
+    partition: PartitionState, ticks: Ticks, out: Applied, late: LateTicks | None = None
+) -> None:
+    """Apply ``ticks``, in offset order and after everything applied before, to ``partition``.
+
+    Args:
+        partition: the series.
+        ticks: the batch.
+        out: takes what it came to.
+        late: takes late ticks; None: they are refused.
+    """
     unscheduled = ticks.slot < 0
     if unscheduled.any():
         out.reject(ticks.offset[unscheduled], Reason.UNSCHEDULED)
@@ -54,14 +95,18 @@ def apply_ticks(partition: PartitionState, ticks: Ticks, out: Applied) -> None:
     slot = ticks.slot.astype(np.int16) if len(partition) < 1 << 15 else ticks.slot
     ticks = ticks.take(np.argsort(slot, kind="stable"))
     while len(ticks):
-        ticks = _apply_sorted(partition, ticks, out)
+        ticks = _apply_sorted(partition, ticks, out, late)
 
 
-def _apply_sorted(partition: PartitionState, ticks: Ticks, out: Applied) -> Ticks:
+def _apply_sorted(
+    partition: PartitionState, ticks: Ticks, out: Applied, takes_late: LateTicks | None
+) -> Ticks:
     """Apply ticks sorted by series.
 
     Returns the ticks not applied: of a series that falls asleep inside the batch, those from
-    the tick that wakes it, because that tick closes by other rules.
+    the tick that wakes it, because that tick closes by other rules; where late ticks are taken,
+    those from the first tick that closes a bar after a late one, because it closes with what
+    the late one leaves.
     """
     runs = Segments.of(ticks.slot)
     inside, ordinal = judge_sessions(partition, ticks.time_us, runs)
@@ -81,23 +126,34 @@ def _apply_sorted(partition: PartitionState, ticks: Ticks, out: Applied) -> Tick
     before = runs.shifted(watermark, partition.watermark_us[runs.value])
     accepted = in_time & (bucket >= _closed_by(before, partition))
 
-    held = _wake(partition, ticks, ordinal, accepted, runs, out)
+    if takes_late is None or accepted.all():
+        held = _wake(partition, ticks, ordinal, accepted, runs, out)
+    else:
+        closes = _closes(partition, ticks, _closed_by(watermark, partition), before)
+        held = _after_late(partition, accepted, closes, ordinal, runs)
+        woken = _wake(partition, ticks, ordinal, accepted & ~held, runs, out)
+        held = held if woken is None else held | woken
     rest = ticks.take(_NOTHING) if held is None else ticks.take(held)
-    late = ~accepted if held is None else ~accepted & ~held
-    if late.any():
-        out.reject(ticks.offset[late], Reason.LATE)
+    is_late = ~accepted if held is None else ~accepted & ~held
+    late: Ticks | None = None
+    if is_late.any():
+        if takes_late is None:
+            out.reject(ticks.offset[is_late], Reason.LATE)
+        else:
+            late = ticks.take(is_late)
     kept = accepted if held is None else accepted & ~held
     if not kept.all():
         ticks, watermark, before = ticks.take(kept), watermark[kept], before[kept]
-        if not len(ticks):
-            return rest
-        runs = Segments.of(ticks.slot)
-
-    out.accepted += len(ticks)
-    out.touched.update(runs.value.tolist())
-    merge_bars(partition, ticks)
-    _close_passed(partition, ticks, _closed_by(watermark, partition), before, out)
-    _note_latest(partition, ticks, watermark, runs)
+        if len(ticks):
+            runs = Segments.of(ticks.slot)
+    if len(ticks):
+        out.accepted += len(ticks)
+        out.touched.update(runs.value.tolist())
+        merge_bars(partition, ticks)
+        _close_passed(partition, ticks, _closed_by(watermark, partition), before, out)
+        _note_latest(partition, ticks, watermark, runs)
+    if takes_late is not None and late is not None:
+        takes_late.take(late, out)
     return rest
 
 
@@ -108,14 +164,38 @@ def _closed_by(watermark: Ints, partition: PartitionState) -> Ints:
     return until
 
 
+def _closes(partition: PartitionState, ticks: Ticks, until: Ints, before: Ints) -> Flags:
+    """Which ticks close a minute, if all that is before them has."""
+    closes: Flags = until > _closed_by(before, partition)
+    closes &= until > partition.closed_until_us[ticks.slot]
+    return closes
+
+
+def _after_late(
+    partition: PartitionState, accepted: Flags, closes: Flags, ordinal: Ints, runs: Segments
+) -> Flags:
+    """The ticks of each series from the first one after a late tick that needs what it leaves.
+
+    That is one that closes a minute or may wake its series; for the others a late tick changes
+    nothing, nor they for it.
+    """
+    length = len(accepted)
+    counts = np.diff(runs.stop, prepend=0)
+    place = np.arange(length)
+    first_late = np.minimum.reduceat(np.where(accepted, length, place), runs.start)
+    awake_to = partition.last_ordinal[runs.value] + partition.rules.inactive_after
+    needs = accepted & (closes | (ordinal > np.repeat(awake_to, counts)))
+    needs &= place > np.repeat(first_late, counts)
+    first = np.minimum.reduceat(np.where(needs, place, length), runs.start)
+    held: Flags = place >= np.repeat(first, counts)
+    return held
+
+
 def _close_passed(
     partition: PartitionState, ticks: Ticks, until: Ints, before: Ints, out: Applied
 ) -> None:
     """Close what each tick's watermark has passed; ``close_offset`` is one past that tick."""
-    passes = (until > _closed_by(before, partition)) & (
-        until > partition.closed_until_us[ticks.slot]
-    )
-    at = np.flatnonzero(passes)
+    at = np.flatnonzero(_closes(partition, ticks, until, before))
     for slot, until_us, offset in zip(
         ticks.slot[at].tolist(), until[at].tolist(), ticks.offset[at].tolist(), strict=True
     ):

@@ -2,12 +2,16 @@
 
 This is the reference the vectorised core is held to.  It shares no code with it: sessions are
 searched one by one, volume is a list handed to `math.fsum`, and a bar is a list of ticks.
+
+``finals`` are the bars as they were when they became final; ``bars`` are those that stand, which
+differ once a late tick has revised them (policy revise).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from barstream.core.sessions import SessionRow
@@ -20,14 +24,19 @@ class PlainSeries:
     rows: list[SessionRow]
     grace: int
     inactive_after: int
+    revises: bool = False
+    kept_from: int = 0
     ticks: dict[int, list[tuple[int, int, float, float]]] = field(default_factory=dict)
     judged: dict[int, tuple[tuple[int, int], int, int]] = field(default_factory=dict)
+    first_bucket: int | None = None
     closed_until: int | None = None
     watermark: int | None = None
     last_close: float | None = None
     last_date: int | None = None
     fill_from: int | None = None
     finals: list[dict[str, Any]] = field(default_factory=list)
+    bars: dict[int, dict[str, Any]] = field(default_factory=dict)
+    ticks_of: dict[int, list[tuple[int, int, float, float]]] = field(default_factory=dict)
     rejected: list[tuple[int, str]] = field(default_factory=list)
     unpriced: int = 0
 
@@ -43,10 +52,10 @@ class PlainSeries:
     def dates(self) -> list[int]:
         return sorted({row.trading_date for row in self.rows})
 
-    def asleep_from(self) -> int | None:
-        if self.last_date is None:
+    def asleep_from(self, seen_on: int | None) -> int | None:
+        if seen_on is None:
             return None
-        later = [date for date in self.dates() if date > self.last_date]
+        later = [date for date in self.dates() if date > seen_on]
         if len(later) <= self.inactive_after:
             return None
         date = later[self.inactive_after]
@@ -59,13 +68,14 @@ class PlainSeries:
             return
         bucket = t // MINUTE * MINUTE
         if self.closed_until is not None and bucket < self.closed_until:
-            self.rejected.append((offset, "late"))
+            self.late(bucket, (t, offset, price, size), row)
             return
-        asleep = self.asleep_from()
+        asleep = self.asleep_from(self.last_date)
         until = (t - self.grace) // MINUTE * MINUTE
         if asleep is not None and t >= asleep:
             self.close(until, offset + 1)
             self.fill_from = bucket
+        self.first_bucket = min(self.first_bucket or bucket, bucket)
         self.ticks.setdefault(bucket, []).append((t, offset, price, size))
         judged = ((t, offset), row.trading_date, row.session)
         self.judged[bucket] = min(self.judged.get(bucket, judged), judged)
@@ -80,7 +90,7 @@ class PlainSeries:
             self.close(minute + MINUTE, position)
 
     def close(self, until: int, close_offset: int) -> None:
-        asleep = self.asleep_from()
+        asleep = self.asleep_from(self.last_date)
         if self.closed_until is None:
             self.closed_until = min([until, *self.ticks])
         while self.closed_until < until:
@@ -96,28 +106,91 @@ class PlainSeries:
             elif self.last_close is None:
                 self.unpriced += 1
             else:
-                p = self.last_close
-                self.finals.append(
-                    {
-                        "bucket": minute, "date": row.trading_date, "session": row.session,
-                        "ohlc": (p, p, p, p), "volume": 0.0, "count": 0, "times": (None, None),
-                        "offsets": (None, None, close_offset), "synthetic": True,
-                    }
-                )  # fmt: skip
+                self.became_final(self.flat(minute, row, self.last_close, close_offset))
             self.closed_until += MINUTE
 
     def final(self, minute: int, close_offset: int) -> None:
-        ticks = sorted(self.ticks.pop(minute))
+        ticks = self.ticks.pop(minute)
         _, date, session = self.judged.pop(minute)
+        self.ticks_of[minute] = ticks
+        self.became_final(self.real(minute, date, session, ticks, close_offset))
+        self.last_close = self.bars[minute]["ohlc"][-1]
+
+    def became_final(self, bar: dict[str, Any]) -> None:
+        self.finals.append(bar)
+        self.bars[bar["bucket"]] = bar
+
+    def real(
+        self, minute: int, date: int, session: int, ticks: list[Any], close_offset: int
+    ) -> dict[str, Any]:
+        ticks = sorted(ticks)
         prices = [price for _, _, price, _ in ticks]
         offsets = [offset for _, offset, _, _ in ticks]
-        self.last_close = prices[-1]
-        self.finals.append(
-            {
-                "bucket": minute, "date": date, "session": session,
-                "ohlc": (prices[0], max(prices), min(prices), prices[-1]),
-                "volume": math.fsum(size for *_, size in ticks), "count": len(ticks),
-                "times": (ticks[0][0], ticks[-1][0]),
-                "offsets": (min(offsets), max(offsets), close_offset), "synthetic": False,
-            }
-        )  # fmt: skip
+        return {
+            "bucket": minute, "date": date, "session": session,
+            "ohlc": (prices[0], max(prices), min(prices), prices[-1]),
+            "volume": math.fsum(size for *_, size in ticks), "count": len(ticks),
+            "times": (ticks[0][0], ticks[-1][0]),
+            "offsets": (min(offsets), max(offsets), close_offset), "synthetic": False,
+            "revision": 0,
+        }  # fmt: skip
+
+    def flat(self, minute: int, row: SessionRow, price: float, close_offset: int) -> dict[str, Any]:
+        return {
+            "bucket": minute, "date": row.trading_date, "session": row.session,
+            "ohlc": (price, price, price, price), "volume": 0.0, "count": 0,
+            "times": (None, None), "offsets": (None, None, close_offset), "synthetic": True,
+            "revision": 0,
+        }  # fmt: skip
+
+    def is_kept(self, bucket: int) -> bool:
+        """Bars before ``kept_from`` are deleted; a minute without one may have had one there."""
+        assert self.first_bucket is not None
+        known = any(self.kept_from <= minute <= bucket for minute in self.bars)
+        return bucket >= self.kept_from and (known or bucket < self.first_bucket)
+
+    def late(self, bucket: int, tick: tuple[int, int, float, float], row: SessionRow) -> None:
+        """A tick whose minute is closed: refused or, under the policy revise, merged."""
+        _, offset, _, _ = tick
+        if not self.revises or not self.is_kept(bucket):
+            self.rejected.append((offset, "late"))
+            return
+        assert self.closed_until is not None
+        there = self.bars.get(bucket)
+        date, session = (
+            (there["date"], there["session"]) if there else (row.trading_date, row.session)
+        )
+        self.ticks_of.setdefault(bucket, []).append(tick)
+        bar = self.real(bucket, date, session, self.ticks_of[bucket], offset + 1)
+        self.bars[bucket] = bar
+        close = bar["ohlc"][-1]
+        later = sorted(minute for minute in self.bars if minute > bucket)
+        following = list(takewhile(lambda minute: self.bars[minute]["synthetic"], later))
+
+        # the bar and the synthetic ones that follow it are revised, up to the next real one
+        if there is not None:
+            bar["revision"] = there["revision"] + 1
+        for minute in following:
+            was = self.bars[minute]
+            self.bars[minute] = was | {
+                "ohlc": (close,) * 4, "offsets": (None, None, offset + 1),
+                "revision": was["revision"] + 1,
+            }  # fmt: skip
+
+        # after a bar that was not there before, what is in session is filled, up to the next bar
+        asleep = self.asleep_from(row.trading_date)
+        if there is None:
+            end = later[0] if later else self.closed_until
+            for minute in range(bucket + MINUTE, end, MINUTE):
+                in_session = self.session_of_minute(minute)
+                if in_session is not None and (asleep is None or minute < asleep):
+                    self.bars[minute] = self.flat(minute, in_session, close, offset + 1)
+
+        # filling goes on from the last bar: nothing is filled while the series is asleep after it,
+        # and not before the tick that woke it
+        if following == later:
+            self.last_close = close
+            if there is None and (asleep is None or asleep > self.closed_until):
+                self.fill_from = min(self.fill_from or 0, bucket)
+            elif there is None and self.ticks:
+                self.fill_from = max(self.fill_from or 0, min(self.ticks))

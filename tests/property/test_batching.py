@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barstream.core.apply import Applied, apply_ticks
+from barstream.core.apply import Applied, LateTicks, apply_ticks
 from barstream.core.bars import Bar
 from barstream.core.close import close_series
 from barstream.core.schedule import ScheduleIndex, SessionRow
@@ -75,20 +76,27 @@ def as_plain(bar: Bar) -> dict[str, Any]:
         "ohlc": (bar.open, bar.high, bar.low, bar.close), "volume": bar.volume,
         "count": bar.tick_count, "times": (bar.open_time_us, bar.close_time_us),
         "offsets": (bar.first_offset, bar.last_offset, bar.close_offset),
-        "synthetic": bar.synthetic,
+        "synthetic": bar.synthetic, "revision": bar.revision,
     }  # fmt: skip
 
 
-def run_core(case: dict[str, Any]) -> tuple[PartitionState, Applied]:
-    """Apply the events, cut into a new batch wherever ``cuts`` says so and at each heartbeat."""
+def run_core(
+    case: dict[str, Any], taking: Callable[[PartitionState], LateTicks] | None = None
+) -> tuple[PartitionState, Applied]:
+    """Apply the events, cut into a new batch wherever ``cuts`` says so and at each heartbeat.
+
+    ``taking`` makes what takes late ticks, for the policy revise.
+    """
     index = ScheduleIndex.build(
         SessionRow("B", name, r.trading_date, r.session, r.open_us, r.close_us)
         for name, rows in case["rows"].items()
         for r in rows
     )
     assert not index.problems
-    state = PartitionState(Rules(case["grace"], case["inactive_after"]))
+    policy: Literal["reject", "revise"] = "reject" if taking is None else "revise"
+    state = PartitionState(Rules(case["grace"], case["inactive_after"], late_policy=policy))
     state.use_schedule(index)
+    late = None if taking is None else taking(state)
     out = Applied()
     batch: list[tuple[int, int, float, float, int]] = []
 
@@ -102,7 +110,7 @@ def run_core(case: dict[str, Any]) -> tuple[PartitionState, Applied]:
                     np.array(size, np.float64), np.array(offset, np.int64),
                     np.full(len(slot), FOREVER_US),
                 ),
-                out,
+                out, late,
             )  # fmt: skip
             batch.clear()
 
@@ -123,9 +131,9 @@ def run_core(case: dict[str, Any]) -> tuple[PartitionState, Applied]:
     return state, out
 
 
-def run_plain(case: dict[str, Any]) -> dict[str, PlainSeries]:
+def run_plain(case: dict[str, Any], **policy: Any) -> dict[str, PlainSeries]:
     series = {
-        name: PlainSeries(rows, case["grace"], case["inactive_after"])
+        name: PlainSeries(rows, case["grace"], case["inactive_after"], **policy)
         for name, rows in case["rows"].items()
     }
     offset = 0
