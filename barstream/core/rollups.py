@@ -372,23 +372,34 @@ class RollUps:
     # -- state put back, and bars that are open -------------------------------------------------
 
     def restore(self, series: SeriesState) -> None:
-        """Find the latest parent of each period again; nothing is folded before it is needed."""
+        """Find the latest parent of each period again, of those not known yet.
+
+        Nothing is folded before it is needed.
+        """
         name = series.broker, series.symbol
         last = self._finals.before(MINUTE, *name, FOREVER_US)
         if last is None:
             return
         parents = self._parents.setdefault(series.slot, {})
         for period in self._of_minutes:
-            bucket_us = self.bucket(series, period, last)
-            found = self._finals.get(period, *name, bucket_us)
-            parents[period] = Parent(bucket_us, None, is_final=found is not None)
+            if period not in parents:
+                bucket_us = self.bucket(series, period, last)
+                found = self._finals.get(period, *name, bucket_us)
+                parents[period] = Parent(bucket_us, None, is_final=found is not None)
         day = self._finals.before(DAY, *name, FOREVER_US) if self._of_days else None
         if day is None:
             return
         for period in self._of_days:
+            if period in parents:
+                continue
             bucket_us = period.floor_date(day.bucket_start_us // DAY_US) * DAY_US
             found = self._finals.get(period, *name, bucket_us)
             parents[period] = Parent(bucket_us, None, is_final=found is not None)
+
+    def latest_bucket_us(self, series: SeriesState, period: Period) -> int | None:
+        """Start of the latest bar of a period that has a child; None: there is none."""
+        latest = self._parents.get(series.slot, {}).get(period)
+        return None if latest is None else latest.bucket_us
 
     def live(self, series: SeriesState, period: Period) -> list[Bar]:
         """The open bars of one period, ascending: finals of the bucket and open minutes."""

@@ -81,6 +81,13 @@ class FinalsBook:
             return None if stored is None else stored[1]
         return new[latest]
 
+    def first(self, period: Period, broker: str, symbol: str) -> Bar | None:
+        """The earliest final of a series."""
+        rows = self.rows(period, *span(broker, symbol, 0, _LAST_US + 1))
+        bars = [bar for _, bar in islice(rows, 1)]
+        bars.extend(self._new.get(period, {}).get((broker, symbol), {}).values())
+        return min(bars, key=lambda bar: bar.bucket_start_us, default=None)
+
     def retained_from_us(self, period: Period, broker: str, symbol: str) -> int | None:
         """Finals of the series that start before this were deleted; None: none were."""
         store = self.stores.get(period)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from barstream.core.apply import Applied, apply_ticks
 from barstream.core.bars import Bar
 from barstream.core.close import Closed, close_series
+from barstream.core.late import Revised, revise
 from barstream.core.lateness import ArrivalCounter, Arrivals
 from barstream.core.period import MINUTE, Period
 from barstream.core.reasons import Reason
@@ -222,6 +223,10 @@ class PartitionEngine:
             self.rollups.judge(series, out)
         self._closed(out)
 
+    def add_rollups(self, bars: list[tuple[Period, Bar]]) -> None:
+        """Upper bars made otherwise than by closing, which are in the book."""
+        self._closed(Closed(rollups=bars))
+
     def schedule_changed(self) -> None:
         """The schedule was replaced; nothing else need come for it to take effect."""
         self._use_schedule()
@@ -283,17 +288,31 @@ class PartitionEngine:
         if not len(ticks):
             return
         out = Applied()
-        apply_ticks(self.state, ticks, out)
-        self._settle(out, 0)
-        self._arrivals.count(self.state, ticks, out.rejected, self.counts.arrivals)
-        self.counts.accepted += out.accepted
+        late = _Revising(self) if self._rules.late_policy == "revise" else None
+        apply_ticks(self.state, ticks, out, late)
+        self.settle(out, 0 if late is None else late.settled)
+        merged = [(offsets, Reason.LATE) for offsets in out.merged]
+        self._arrivals.count(self.state, ticks, out.rejected + merged, self.counts.arrivals)
+        self.counts.accepted += out.accepted + sum(len(offsets) for offsets in out.merged)
+        self.counts.revised += len(out.revised)
         self.counts.watermark_finals += len(out.finals)
         for offsets, reason in out.rejected:
             self._reject_offsets(chunk, offsets, reason)
         self.outbox.touch(out.touched)
         self._closed(out)
+        self.outbox.add_finals(change.new for change in out.revised)
 
-    def _settle(self, out: Closed, since: int) -> int:
+    def revise(self, ticks: Ticks, out: Applied) -> None:
+        """Merge late ticks into finals, and what follows into the upper bars."""
+        done = Revised()
+        revise(self.state, ticks, self.book, done)
+        out.revise(done)
+        for slot in done.changes:
+            series = self.state.series[slot]
+            self.rollups.revise(series, done.of(slot), out)
+            self.rollups.judge(series, out)
+
+    def settle(self, out: Closed, since: int) -> int:
         """Take the finals from number ``since`` on into book and upper bars; how many there are."""
         by_series: dict[tuple[str, str], list[Bar]] = {}
         for bar in out.finals[since:]:
@@ -340,6 +359,23 @@ class PartitionEngine:
     def take(self, *, live: bool = True) -> Pending:
         """What has to be written for the position reached; see `Outbox.take`."""
         return self.outbox.take(self.position or 0, self.waiting.resume_offset, live=live)
+
+
+class _Revising:
+    """Takes the late ticks of one batch; see `barstream.core.apply.LateTicks`.
+
+    A parent counts what came after it was final, so what was closed before the late ticks is
+    taken into the upper bars first.
+    """
+
+    def __init__(self, engine: PartitionEngine) -> None:
+        self._engine = engine
+        #: So many finals of the batch are in book and upper bars.
+        self.settled = 0
+
+    def take(self, ticks: Ticks, out: Applied) -> None:
+        self.settled = self._engine.settle(out, self.settled)
+        self._engine.revise(ticks, out)
 
 
 _DETAIL: Final = {

@@ -16,6 +16,7 @@ from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.core.state import NEVER_US, Rules
 from barstream.core.universe import SeriesSeen, Universe
 from barstream.engine.audit import RollUpAudit
+from barstream.engine.backfill import backfill
 from barstream.engine.book import FinalsBook
 from barstream.engine.errors import LostChunk, ReadingStalled, TicksGone
 from barstream.engine.finals import FinalsPartition
@@ -234,6 +235,7 @@ class Partitions:
                 watches.create_task(self.watch.run(self._reached))
                 watches.create_task(self._stalls.run(self._positions))
                 for owned in self._owned.values():
+                    watches.create_task(backfill(owned))
                     if owned.audit is not None:
                         watches.create_task(owned.audit.run())
         except* (TicksGone, ReadingStalled) as group:
