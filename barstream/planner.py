@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from barstream.config import Settings
-from barstream.config.periods import is_made_of_days, kept_days, periods_in_force
+from barstream.config.periods import kept_days, periods_in_force
 from barstream.config.pipeline import completed
 from barstream.core.names import Kind
 from barstream.core.period import DAY, MINUTE, Period
+from barstream.core.rollups import is_made_of_days
 from barstream.query.declaration import Query
 from barstream.query.load import load_query
 from barstream.query.model import MarketSchedule, Model

@@ -9,6 +9,7 @@ from typing import Final
 from barstream.config.fields import period_of
 from barstream.config.settings import Settings
 from barstream.core.period import DAY, MINUTE, Period
+from barstream.core.rollups import is_made_of_days
 from barstream.core.time import DAY_US
 from barstream.errors import ConfigError
 
@@ -53,11 +54,6 @@ def periods_in_force(settings: Settings) -> Periods:
     periods = Periods(tuple(upper), _live(settings, upper), added)
     _refuse_short_retention(settings, periods.upper)
     return periods
-
-
-def is_made_of_days(period: Period) -> bool:
-    """Whether bars of ``period`` are folded from days; all others are folded from minutes."""
-    return not period.is_intraday and period != DAY
 
 
 def kept_days(settings: Settings, period: Period) -> float:
