@@ -15,6 +15,7 @@ from barstream.config import Settings
 from barstream.kafka import faust_credentials
 from barstream.transport.assignor import PartitionAssignor
 from barstream.transport.driver import Transport
+from barstream.transport.membership import Membership
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class BarstreamApp(faust.App):
         before_stop: called first thing when the app stops or crashes.
         before_revoke: called first thing when a rebalance begins or the app stops.
         after_assign: called with the assignment when it is complete.
+        membership: whether its partitions are still its own.
         failure: the error that crashed the worker.
         first_services: started before the app consumes anything.
     """
@@ -52,6 +54,7 @@ class BarstreamApp(faust.App):
     columnar_topics: frozenset[str] = frozenset()
     ticks_topic: str = "ticks"
     assignments: Assignments
+    membership: Membership
     failure: BaseException | None = None
     first_services: tuple[Service, ...] = ()
     before_stop: Callable[[], None] = staticmethod(lambda: None)
@@ -129,7 +132,7 @@ def make_app(settings: Settings, web_options: Mapping[str, Any]) -> BarstreamApp
         web_options: how its web server listens, see `barstream.web.serve.app_options`.
     """
     kafka = settings.kafka
-    return BarstreamApp(
+    app = BarstreamApp(
         settings.app_id,
         broker=[URL(f"kafka://{server}") for server in settings.bootstrap.split(",")],
         broker_credentials=faust_credentials(settings),
@@ -163,6 +166,8 @@ def make_app(settings: Settings, web_options: Mapping[str, Any]) -> BarstreamApp
         web_enabled=True,
         **web_options,
     )
+    app.membership = Membership(kafka.session_timeout_s)
+    return app
 
 
 def bytes_topic(app: BarstreamApp, name: str) -> Any:

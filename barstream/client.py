@@ -13,8 +13,6 @@ from urllib.parse import quote, urlencode, urlsplit
 from barstream.errors import BarstreamError
 
 PAGE_LIMIT: Final = 5000
-#: How often a request is sent on to the worker that holds a series, as partitions move.
-_HOPS: Final = 3
 
 
 class WorkerUnreachableError(BarstreamError):
@@ -31,7 +29,7 @@ class WorkerRefusedError(BarstreamError):
     """The worker understood and refused; the message is its own and says what to do.
 
     Attributes:
-        status: of HTTP; 503 while the worker recovers, 404 for a series without bars.
+        status: of HTTP; 404 for a series without bars, 503 while it cannot be read.
     """
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
@@ -43,7 +41,7 @@ class WorkerRefusedError(BarstreamError):
 
 
 class WorkerClient:
-    """Reads from the worker at ``url``, and from the one it names when a series is elsewhere."""
+    """Reads from the worker at ``url``, which asks the others for what they hold."""
 
     def __init__(self, url: str, timeout_s: float = 30.0) -> None:
         parts = urlsplit(url)
@@ -65,29 +63,24 @@ class WorkerClient:
         """
         given = {name: value for name, value in query.items() if value is not None}
         target = f"{path}?{urlencode(given)}" if given else path
-        url = self.url
-        for _ in range(_HOPS):
-            status, body = self._ask(url, target)
-            if status == 200:
-                return body
-            if status != 421 or not body.get("url"):
-                break
-            url = str(body["url"]).rstrip("/")
-        raise WorkerRefusedError(status, body)
+        status, body = self._ask(target)
+        if status != 200:
+            raise WorkerRefusedError(status, body)
+        return body
 
-    def _ask(self, url: str, target: str) -> tuple[int, dict[str, Any]]:
+    def _ask(self, target: str) -> tuple[int, dict[str, Any]]:
         try:
-            with self._opener.open(url + target, timeout=self._timeout_s) as answer:
+            with self._opener.open(self.url + target, timeout=self._timeout_s) as answer:
                 status, text = answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:
                 status, text = error.code, error.read()
         except (urllib.error.URLError, HTTPException, OSError) as error:
-            raise WorkerUnreachableError(url, getattr(error, "reason", error)) from error
+            raise WorkerUnreachableError(self.url, getattr(error, "reason", error)) from error
         try:
             body = json.loads(text)
         except ValueError as error:
-            raise WorkerUnreachableError(url, "what answers there is no worker") from error
+            raise WorkerUnreachableError(self.url, "what answers there is no worker") from error
         return status, body if isinstance(body, dict) else {}
 
     def latest(

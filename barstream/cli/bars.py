@@ -16,8 +16,8 @@ from barstream.client import WorkerClient, WorkerRefusedError, WorkerUnreachable
 
 DEFAULT_LIMIT: Final = 50
 POLL_S: Final = 0.5
-#: No tick yet, on its way to another worker, recovering: worth waiting for.
-_PASSING: Final = (404, 421, 503)
+#: No tick yet, recovering, on its way to another worker: worth waiting for.
+_PASSING: Final = (404, 503)
 
 Bar = dict[str, Any]
 
@@ -25,7 +25,9 @@ Bar = dict[str, Any]
 @click.command("bars")
 @click.argument("broker")
 @click.argument("symbol")
-@click.option("--timeframe", default="1m", show_default=True, help="Size of the bars.")
+@click.option(
+    "--timeframe", default="1m", show_default=True, help="1m, 5m, 1h, 1d: any the pipeline makes."
+)
 @click.option("--from", "start", metavar="TIME", help="First bar, ISO 8601, UTC; all from there.")
 @click.option("--to", "end", metavar="TIME", help="End, exclusive.")
 @click.option(
@@ -52,7 +54,7 @@ def command(
 ) -> None:
     """Print the bars of a series: the latest, or those between --from and --to.
 
-    Times are UTC. A dim line is a minute without a tick, a marked one is still open.
+    Times are UTC. A dim line is a bar without a tick, a marked one is still open.
     """
     if follow and end is not None:
         raise click.UsageError("--follow has no end: leave --to out")

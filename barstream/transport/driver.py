@@ -54,6 +54,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator
+        self.app.membership.watch(coordinator)
         tell = coordinator._push_error_to_user
 
         def told(error: BaseException) -> Any:

@@ -59,6 +59,7 @@ class Status(ReadView):
                 "ready": readiness.ready,
                 "reasons": list(readiness.reasons),
                 "progress": dict(readiness.progress),
+                "timeframes": [period.timeframe for period in site.reads.periods],
                 "leader": stats.leader,
                 "partitions": list(stats.partitions),
                 "lag": stats.lag,

@@ -6,18 +6,16 @@ Every refusal names the parameter, what is required and what was found.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from barstream.core.keys import normalise
-from barstream.core.time import DAY_US, floor_minute, us_from_iso
+from barstream.core.period import Period
+from barstream.core.time import DAY_US, us_from_iso
+from barstream.reads import EARLIEST_US, LATEST_US, MAX_PAGE, BarRequest, after_key
 
 DEFAULT_LIMIT: Final = 500
-MAX_LIMIT: Final = 10_000
-#: Times that have a fixed-width key and can be floored: the years 1000 to 9999.
-EARLIEST_US: Final = us_from_iso("1000-01-01T00:00:00Z")
-LATEST_US: Final = us_from_iso("9999-12-31T23:59:00Z")
 
 _A_TIME: Final = (
     "an ISO 8601 time such as 2013-01-01T22:00:00Z, UTC unless it has an offset "
@@ -41,14 +39,13 @@ class BadParameterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Buckets or sessions of one series in [from_us, to_us), at most ``limit`` of them."""
+    """Sessions of one series in [from_us, to_us), at most ``limit`` of them."""
 
     broker: str
     symbol: str
     from_us: int
     to_us: int
     limit: int
-    descending: bool
 
 
 def series_names(broker: str, symbol: str) -> tuple[str, str]:
@@ -60,24 +57,53 @@ def series_names(broker: str, symbol: str) -> tuple[str, str]:
     return _name("broker", broker), _name("symbol", symbol)
 
 
-def bars_span(broker: str, symbol: str, query: Pairs) -> Span:
-    """What ``GET /bars`` asks for.  ``from`` is floored to its minute, ``to`` is exclusive.
+def bars_request(
+    broker: str | None, symbol: str | None, query: Pairs, periods: Sequence[Period]
+) -> tuple[BarRequest, bool]:
+    """What ``GET /bars`` asks for, and whether an answer may be of some partitions only.
+
+    Args:
+        broker: None: of all brokers.
+        symbol: None: of all symbols.
+        query: as it came; ``partial`` is known where there is no symbol.
+        periods: of the bars there are.
 
     Raises:
         BadParameterError: a parameter is unknown, given twice, malformed or out of range.
     """
-    given = _once(query, ("timeframe", "from", "to", "limit", "order"))
-    timeframe = given.get("timeframe", "1m")
-    if timeframe != "1m":
-        raise BadParameterError(
-            "timeframe", "1m (5m, 15m, 1h and others come with roll-ups)", repr(timeframe)
-        )
-    order = given.get("order", "asc")
-    if order not in ("asc", "desc"):
-        raise BadParameterError("order", "asc or desc", repr(order))
-    names = series_names(broker, symbol)
+    known = ("timeframe", "from", "to", "limit", "order", "after")
+    given = _once(query, known if symbol is not None else (*known, "partial"))
+    order = _choice(given, "order", ("asc", "desc"))
+    partial = _choice(given, "partial", ("refuse", "allow"))
     from_us, to_us = _interval(given, EARLIEST_US, LATEST_US)
-    return Span(*names, floor_minute(from_us), to_us, _limit(given), descending=order == "desc")
+    names = _prefix(broker, symbol)
+    request = BarRequest(
+        _period(given, periods), *names, from_us, to_us, _limit(given), order == "desc",
+        _after(given, *names),
+    )  # fmt: skip
+    return request, partial == "allow"
+
+
+def live_request(
+    broker: str | None, symbol: str | None, query: Pairs, periods: Sequence[Period]
+) -> tuple[BarRequest, bool]:
+    """What ``GET /live`` asks for, as `bars_request`.
+
+    Raises:
+        BadParameterError: a parameter is unknown, given twice, malformed or out of range.
+    """
+    given = _once(query, ("timeframe",) if symbol is not None else ("timeframe", "partial"))
+    partial = _choice(given, "partial", ("refuse", "allow"))
+    return BarRequest(_period(given, periods), *_prefix(broker, symbol)), partial == "allow"
+
+
+def series_request(query: Pairs) -> bool:
+    """Whether ``GET /series`` may be answered without what workers that are missing know.
+
+    Raises:
+        BadParameterError: a parameter is unknown, given twice or malformed.
+    """
+    return _choice(_once(query, ("partial",)), "partial", ("refuse", "allow")) == "allow"
 
 
 def schedule_span(broker: str, symbol: str, query: Pairs, now_us: int) -> Span:
@@ -88,9 +114,9 @@ def schedule_span(broker: str, symbol: str, query: Pairs, now_us: int) -> Span:
     """
     given = _once(query, ("from", "to", "limit"))
     names = series_names(broker, symbol)
-    from_us = _time(given, "from", now_us - now_us % DAY_US - DAY_US)
+    from_us = _time(given, "from", max(EARLIEST_US, now_us - now_us % DAY_US - DAY_US))
     from_us, to_us = _interval(given, from_us, min(from_us + 8 * DAY_US, LATEST_US))
-    return Span(*names, from_us, to_us, _limit(given), descending=False)
+    return Span(*names, from_us, to_us, _limit(given))
 
 
 def no_parameters(query: Pairs) -> None:
@@ -100,6 +126,49 @@ def no_parameters(query: Pairs) -> None:
         BadParameterError: there is a parameter.
     """
     _once(query, ())
+
+
+def _prefix(broker: str | None, symbol: str | None) -> tuple[str | None, str | None]:
+    return (
+        None if broker is None else _name("broker", broker),
+        None if symbol is None else _name("symbol", symbol),
+    )
+
+
+def _period(given: dict[str, str], periods: Sequence[Period]) -> Period:
+    text = given.get("timeframe", "1m")
+    known = f"one of {', '.join(period.timeframe for period in periods)}"
+    try:
+        asked = Period.parse(text)
+    except ValueError as error:
+        raise BadParameterError("timeframe", f"{known} ({error})", repr(text)) from None
+    # the grid is the pipeline's: no two periods of it have the same count and unit
+    plain = asked.offset is None and asked.anchor == "utc"
+    for period in periods:
+        if period == asked or (plain and period.timeframe == asked.timeframe):
+            return period
+    raise BadParameterError("timeframe", known, repr(text))
+
+
+def _after(given: dict[str, str], broker: str | None, symbol: str | None) -> str | None:
+    text = given.get("after")
+    if text is None:
+        return None
+    try:
+        place = after_key(text)
+    except ValueError:
+        raise BadParameterError("after", "next_after of an answer", repr(text)) from None
+    if (broker or place[0], symbol or place[1]) != place[:2]:
+        raise BadParameterError("after", "next_after of the same request", repr(text))
+    return text
+
+
+def _choice(given: dict[str, str], parameter: str, choices: tuple[str, str]) -> str:
+    """One of two words; the first one unless the other is given."""
+    text = given.get(parameter, choices[0])
+    if text not in choices:
+        raise BadParameterError(parameter, " or ".join(choices), repr(text))
+    return text
 
 
 def _once(query: Pairs, known: tuple[str, ...]) -> dict[str, str]:
@@ -147,7 +216,7 @@ def _limit(given: dict[str, str]) -> int:
     text = given.get("limit", str(DEFAULT_LIMIT))
     # isdecimal alone would let other scripts' digits through
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise BadParameterError("limit", f"a whole number 1 to {MAX_LIMIT}", repr(text))
-    if not 1 <= int(text) <= MAX_LIMIT:
-        raise BadParameterError("limit", f"a whole number 1 to {MAX_LIMIT}", text)
+        raise BadParameterError("limit", f"a whole number 1 to {MAX_PAGE}", repr(text))
+    if not 1 <= int(text) <= MAX_PAGE:
+        raise BadParameterError("limit", f"a whole number 1 to {MAX_PAGE}", text)
     return int(text)

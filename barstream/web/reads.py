@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from barstream.core.bars import Bar
+from barstream.core.period import Period
 from barstream.core.sessions import Session
 
 SeriesKind = Literal["live", "historical", "asleep", "unscheduled"]
@@ -33,6 +34,36 @@ class Owner:
     partition: int | None
     here: bool
     url: str | None = None
+
+    @property
+    def partitions(self) -> tuple[int, ...]:
+        """Its partition, when there is one."""
+        return () if self.partition is None else (self.partition,)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Which worker holds which tick partition, as far as this one knows.
+
+    Attributes:
+        url: base URL of this worker.
+        here: the partitions it holds, and may answer for.
+        holders: every partition there is, with the base URL of the worker that was given it;
+            None when nobody is known to hold it.
+    """
+
+    url: str
+    here: frozenset[int]
+    holders: Mapping[int, str | None]
+
+    def elsewhere(self) -> dict[str | None, frozenset[int]]:
+        """The partitions that are not here, by the worker that should hold them."""
+        found: dict[str | None, frozenset[int]] = {}
+        for partition, url in self.holders.items():
+            if partition not in self.here:
+                known = None if url == self.url else url
+                found[known] = found.get(known, frozenset()) | {partition}
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +126,21 @@ class Stats:
 class Reads(Protocol):
     """The engine as the web sees it."""
 
+    @property
+    def periods(self) -> Sequence[Period]:
+        """Of the bars there are, the shortest first: minutes and the pipeline's roll-ups."""
+        ...
+
     def bars(
-        self, broker: str, symbol: str, from_us: int, to_us: int, limit: int, *, descending: bool
+        self,
+        broker: str,
+        symbol: str,
+        period: Period,
+        from_us: int,
+        to_us: int,
+        limit: int,
+        *,
+        descending: bool,
     ) -> Sequence[Bar]:
         """Bars with ``from_us <= bucket_start_us < to_us``, live and final merged, final wins.
 
@@ -107,19 +151,38 @@ class Reads(Protocol):
         """
         ...
 
-    def retained_from_us(self, broker: str, symbol: str) -> int | None:
+    def bucket_of(self, broker: str, symbol: str, period: Period, ts_us: int) -> int:
+        """Start of the bucket that holds an instant; the instant itself when none does."""
+        ...
+
+    def retained_from_us(self, broker: str, symbol: str, period: Period) -> int | None:
         """Finals of a series that is here that start before this were deleted, as in Kafka.
 
         None: none were.
+
+        Raises:
+            NotHereError: the series is not here, or no longer.
         """
         ...
 
-    def live(self, broker: str, symbol: str) -> Sequence[Bar]:
+    def live(self, broker: str, symbol: str, period: Period) -> Sequence[Bar]:
         """The open bars of a series, ascending.
 
         Raises:
             NotHereError: the series is not here, or no longer.
         """
+        ...
+
+    def names(self, partitions: Iterable[int]) -> list[tuple[str, str]]:
+        """Broker and symbol of every series with a tick in these partitions, ascending.
+
+        Raises:
+            NotHereError: one of the partitions is not here.
+        """
+        ...
+
+    def placement(self) -> Placement:
+        """Which worker holds which partition."""
         ...
 
     def series(self) -> Iterable[SeriesInfo]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from faust.types import TP
@@ -13,7 +13,7 @@ from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US
 from barstream.metrics import Metrics
 from barstream.web.kinds import SERIES_KINDS, Kinds
-from barstream.web.reads import Readiness, Stats
+from barstream.web.reads import Placement, Readiness, Stats
 
 if TYPE_CHECKING:
     from agents.heartbeats import HeartbeatSender
@@ -52,7 +52,9 @@ class Reporting:
 
     @property
     def held(self) -> Mapping[int, OwnedPartition]:
-        """The partitions that are this worker's: not those another one has taken over."""
+        """The partitions that are this worker's: not those another one may have taken over."""
+        if not self._app.membership.sure:
+            return {}
         return {
             partition: owned
             for partition, owned in self._partitions.owned.items()
@@ -68,6 +70,8 @@ class Reporting:
             reasons.append("tables are being restored from their changelogs")
         elif self._app.rebalancing or self._partitions.generation < 0:
             reasons.append("partitions are being assigned")
+        elif not self._app.membership.sure:
+            reasons.append(self._silence())
         reasons += [
             f"another worker has taken partition {partition} over, a rebalance is awaited"
             for partition, owned in sorted(self._partitions.owned.items())
@@ -77,6 +81,15 @@ class Reporting:
         if self._partitions.restoring:
             progress["rows_remaining"] = self._partitions.rows_remaining
         return Readiness(not reasons, reasons, progress)
+
+    def _silence(self) -> str:
+        membership = self._app.membership
+        silent_s = membership.silent_s
+        heard = "has not answered yet" if silent_s is None else f"was silent for {silent_s:.0f} s"
+        return (
+            f"the coordinator of the consumer group {heard}: {membership.session_timeout_s:g} s "
+            "after the last word another worker may have taken over"
+        )
 
     def stats(self) -> Stats:
         """The status line."""
@@ -100,13 +113,20 @@ class Reporting:
             self._sender.report.last_sent_us,
         )
 
-    def url_of(self, partition: int) -> str | None:
-        """Base URL of the worker that holds a tick partition, as the group's leader knows it."""
-        distribution = cast("Any", self._app.assignor).external_topic_distribution
-        for url, topics in distribution.items():
-            if partition in topics.get(self._ticks_topic, ()):
-                return str(url)
-        return None
+    def placement(self) -> Placement:
+        """Where the tick partitions are, as the group's leader told at the last assignment."""
+        holders: dict[int, str | None] = dict.fromkeys(range(self._count()))
+        for url, topics in self._distribution().items():
+            holders.update(dict.fromkeys(topics.get(self._ticks_topic, ()), str(url).rstrip("/")))
+        url = str(self._app.conf.canonical_url).rstrip("/")
+        return Placement(url, frozenset(self.held), holders)
+
+    def _distribution(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
+        return cast("Any", self._app.assignor).external_topic_distribution  # type: ignore[no-any-return]
+
+    def _count(self) -> int:
+        """How many tick partitions there are; 0 until the consumer knows."""
+        return self._app.consumer.topic_partitions(self._ticks_topic) or 0
 
     def _lags(self, topic: str) -> Mapping[int, int]:
         """End offset less applied position, by partition held."""

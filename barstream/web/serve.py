@@ -12,12 +12,17 @@ from faust.web.base import BlueprintManager
 from barstream.clock import system_clock_us
 from barstream.metrics import Metrics
 from barstream.web.health import STATIC, HealthLive, HealthReady, MetricsText, Page, Status
+from barstream.web.many import AllBars, AllLive, BrokerBars, BrokerLive, Series
+from barstream.web.peers import Peers
 from barstream.web.reads import Reads
+from barstream.web.routing import Router
 from barstream.web.site import SITE, Site, errors_as_json
-from barstream.web.views import Bars, Live, Schedule, Series
+from barstream.web.source import RoutedBars
+from barstream.web.views import Bars, Live, Schedule, Where
 
 VIEWS: Final = (
-    Bars, Live, Series, Schedule, HealthLive, HealthReady, Status, MetricsText, Page,
+    Bars, Live, Where, Schedule, AllBars, BrokerBars, AllLive, BrokerLive, Series,
+    HealthLive, HealthReady, Status, MetricsText, Page,
 )  # fmt: skip
 
 
@@ -26,19 +31,26 @@ def register(
     reads: Reads,
     metrics: Metrics,
     now_us: Callable[[], int] = system_clock_us,
-) -> None:
+) -> RoutedBars:
     """Put the views on ``app``, in place of everything Faust would serve by itself.
 
     Call it once, after the app's settings are final (see `app_options`) and before it starts.
+
+    Returns:
+        The same bars for code inside the worker; to be used on the event loop of the app.
     """
     server: Any = app.web
     # /table would hand out table contents, /router proxy without a loop guard
     server.blueprints = BlueprintManager()
-    server.web_app[SITE] = Site(reads, metrics, now_us)
+    peers = Peers(metrics)
+    router = Router(reads, peers)
+    server.web_app[SITE] = Site(reads, router, metrics, now_us)
+    server.web_app.on_cleanup.append(peers.close)
     server.web_app.middlewares.append(errors_as_json)
     for view in VIEWS:
         server.add_view(view)
     server.add_static("/static", STATIC)
+    return RoutedBars(reads, router)
 
 
 class WebSettings(Protocol):

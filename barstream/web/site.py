@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,7 +16,9 @@ from faust.web.views import View
 from barstream.core.time import iso_micros_from_us
 from barstream.metrics import Metrics
 from barstream.web.parameters import BadParameterError
-from barstream.web.reads import Owner, Reads
+from barstream.web.peers import FORWARDED, PARTITIONS, WORKER, Answer
+from barstream.web.reads import NotHereError, Owner, Reads
+from barstream.web.routing import AGAIN, Missing, Router, UnroutedError
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ class Site:
     """What the views of one worker work with."""
 
     reads: Reads
+    router: Router
     metrics: Metrics
     now_us: Callable[[], int]
 
@@ -34,7 +37,7 @@ SITE: Final = web.AppKey("barstream_site", Site)
 
 
 class MisdirectedError(WebError):
-    """The series is on another worker (421); ask the one named in ``url``."""
+    """Asked by another worker for what is not here (421); it was passed on once already."""
 
     code = HTTPStatus.MISDIRECTED_REQUEST
     detail = "The series is not on this worker."
@@ -69,36 +72,94 @@ class ReadView(View):
             )
         return reads
 
-    def owned(self, reads: Reads, broker: str, symbol: str) -> Owner:
-        """Where the series is: here.
+    async def owner_or_answer(self, request: Any, broker: str, symbol: str) -> Owner | Answer:
+        """Where the series is, if it is here; else what the worker that holds it answers.
 
         Raises:
-            BadParameterError: a name is empty.
-            MisdirectedError: another worker holds it.
+            MisdirectedError: it is not here, and another worker believed it was.
             NotFound: no tick of it was seen.
+            ServiceUnavailable: the worker that holds it gives no answer.
         """
-        owner = reads.owner(broker, symbol)
+        reads = self.ready_reads(request)
+        if FORWARDED in request.headers:
+            owner = reads.owner(broker, symbol)
+            if owner.partition is not None and not owner.here:
+                raise MisdirectedError(
+                    f"{broker} {symbol} is not on this worker",
+                    broker=broker,
+                    symbol=symbol,
+                    partition=owner.partition,
+                    url=owner.url,
+                )
+        else:
+            try:
+                found = await self.site(request).router.find(broker, symbol, request.raw_path)
+            except UnroutedError as error:
+                raise _unrouted(broker, symbol, error) from error
+            if isinstance(found, Answer):
+                return found
+            owner = found
         if owner.partition is None:
             raise unknown_series(reads, broker, symbol)
-        if not owner.here:
-            where = owner.url or "not known right now, see GET /series or ask again"
-            raise MisdirectedError(
-                f"{broker} {symbol} is not on this worker; the worker that holds it: {where}",
-                broker=broker,
-                symbol=symbol,
-                partition=owner.partition,
-                url=owner.url,
-            )
         return owner
 
-    def lost(self, reads: Reads, broker: str, symbol: str) -> ServiceUnavailable:
+    def passed_on(self, answer: Answer) -> Any:
+        """An answer of another worker, byte for byte."""
+        headers = {
+            "Content-Type": answer.content_type,
+            "Cache-Control": "no-store",
+            WORKER: answer.worker,
+        }
+        return web.Response(body=answer.body, status=answer.status, headers=headers)
+
+    def partitions_asked(self, request: Any) -> frozenset[int] | None:
+        """The partitions that another worker asks this one for; None: nobody has passed it on.
+
+        Raises:
+            MisdirectedError: one of them is not here.
+        """
+        if FORWARDED not in request.headers:
+            return None
+        here = self.ready_reads(request).placement().here
+        text = request.headers.get(PARTITIONS)
+        if text is None:
+            return here
+        asked = frozenset(int(each) for each in text.split(",") if each.isdecimal())
+        if not asked <= here:
+            raise MisdirectedError(f"partitions {sorted(asked - here)} are not on this worker")
+        return asked
+
+    def lost(self, reads: Reads, error: NotHereError) -> ServiceUnavailable:
         """A partition that went to another worker while it was read: ask again."""
         return ServiceUnavailable(
-            f"{broker} {symbol} went to another worker while it was read",
+            f"it went to another worker while it was read: {error}",
             reasons=list(reads.ready().reasons),
             progress={},
             what_to_do="ask again",
         )
+
+    def incomplete(self, missing: Sequence[Missing]) -> ServiceUnavailable:
+        """Some of what was asked for has no answer."""
+        first = missing[0]
+        return ServiceUnavailable(
+            f"no answer for {len(missing)} of the partitions, the first is {first.partition}: "
+            f"{first.why}",
+            complete=False,
+            missing=[each.as_json() for each in missing],
+            what_to_do="ask again, or take what there is with partial=allow",
+        )
+
+
+def _unrouted(broker: str, symbol: str, error: UnroutedError) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        f"{broker} {symbol} cannot be read now: {error}",
+        broker=broker,
+        symbol=symbol,
+        partition=error.owner.partition,
+        url=error.owner.url,
+        reasons=list(error.reasons),
+        what_to_do=AGAIN,
+    )
 
 
 def unknown_series(reads: Reads, broker: str, symbol: str) -> NotFound:
@@ -165,4 +226,5 @@ async def errors_as_json(
     metrics.http_requests.labels(path, response.status).inc()
     metrics.http_request_seconds.labels(path).observe(time.perf_counter() - began)
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault(WORKER, request.app[SITE].reads.placement().url)
     return response

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Final
 
 from barstream.core.bars import Bar
-from barstream.core.keys import bar_key, series_key
-from barstream.core.period import MINUTE
+from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.sessions import Session
 from barstream.core.state import NEVER_US, PartitionState, SeriesState
-from barstream.core.time import ceil_minute
+from barstream.core.time import MINUTE_US, floor_minute
 from barstream.core.universe import Universe
+from barstream.engine.book import span
 from barstream.engine.owned import OwnedPartition
 from barstream.engine.partitions import Partitions
 from barstream.web.kinds import Kinds
-from barstream.web.reads import NotHereError, Owner, Readiness, SeriesInfo, Stats
+from barstream.web.reads import NotHereError, Owner, Placement, Readiness, SeriesInfo, Stats
 from barstream.web.reporting import Reporting
-
-_LATEST_US: Final = 253_402_300_740_000_000  # 9999-12-31T23:59, the last minute a key can name
 
 
 class WorkerReads:
@@ -40,45 +37,66 @@ class WorkerReads:
         self._reporting = reporting
         self._kinds = Kinds(provider, partitions.settings.rules.inactive_after)
 
+    @property
+    def periods(self) -> Sequence[Period]:
+        return (MINUTE, *self._partitions.settings.periods)
+
     def bars(
         self,
         broker: str,
         symbol: str,
+        period: Period,
         from_us: int,
         to_us: int,
         limit: int,
         *,
         descending: bool,
     ) -> Sequence[Bar]:
-        owned = self._here(broker, symbol)
-        first = bar_key(broker, symbol, max(0, ceil_minute(from_us)))
-        end = (
-            bar_key(broker, symbol, ceil_minute(to_us))
-            if to_us < _LATEST_US
-            else series_key(broker, symbol) + b"\1"
+        engine = self._here(broker, symbol).engine
+        rows = engine.book.rows(
+            period, *span(broker, symbol, from_us, to_us), descending=descending
         )
-        book = owned.engine.book
-        rows = book.rows(MINUTE, first, end, descending=descending)
         found = {bar.bucket_start_us: bar for _, bar in islice(rows, limit)}
         # what no flush has committed yet is shown as live; the stored final wins
-        for bar in book.uncommitted(MINUTE, broker, symbol):
+        for bar in engine.book.uncommitted(period, broker, symbol):
             found.setdefault(bar.bucket_start_us, _as_live(bar))
-        for bar in self.live(broker, symbol):
+        for bar in engine.live(broker, symbol, period):
             found.setdefault(bar.bucket_start_us, bar)
         chosen = sorted((start for start in found if from_us <= start < to_us), reverse=descending)
         return [found[start] for start in chosen[:limit]]
 
-    def retained_from_us(self, broker: str, symbol: str) -> int | None:
-        return self._here(broker, symbol).engine.book.retained_from_us(MINUTE, broker, symbol)
+    def bucket_of(self, broker: str, symbol: str, period: Period, ts_us: int) -> int:
+        if period.anchor == "utc":
+            return period.floor(ts_us)
+        schedule = self._provider.index.for_series(broker, symbol)
+        minute_us = floor_minute(ts_us)
+        if schedule is None:
+            return ts_us
+        # no two sessions share a minute
+        session = next(iter(schedule.sessions_between(minute_us, minute_us + MINUTE_US)), None)
+        return ts_us if session is None else period.floor(ts_us, session.open_us)
 
-    def live(self, broker: str, symbol: str) -> Sequence[Bar]:
-        series = self._here(broker, symbol).engine.state.get(broker, symbol)
-        if series is None:
-            return []
-        return [
-            series.open_bars[bucket].to_bar(broker, symbol, None)
-            for bucket in sorted(series.open_bars)
-        ]
+    def retained_from_us(self, broker: str, symbol: str, period: Period) -> int | None:
+        book = self._here(broker, symbol).engine.book
+        return book.retained_from_us(period, broker, symbol)
+
+    def live(self, broker: str, symbol: str, period: Period) -> Sequence[Bar]:
+        return self._here(broker, symbol).engine.live(broker, symbol, period)
+
+    def names(self, partitions: Iterable[int]) -> list[tuple[str, str]]:
+        held, found = self._reporting.held, []
+        for partition in partitions:
+            if partition not in held:
+                raise NotHereError(f"partition {partition} is not on this worker")
+            found += [
+                (series.broker, series.symbol)
+                for series in held[partition].engine.state
+                if series.first_tick_us != NEVER_US
+            ]
+        return sorted(found)
+
+    def placement(self) -> Placement:
+        return self._reporting.placement()
 
     def series(self) -> Iterable[SeriesInfo]:
         here: set[tuple[str, str]] = set()
@@ -88,6 +106,7 @@ class WorkerReads:
                 if series.first_tick_us != NEVER_US:
                     here.add((series.broker, series.symbol))
                     yield self._info(owned.partition, state, series)
+        holders = self._reporting.placement().holders
         for row in self._universe.rows():
             if row.name not in here:
                 yield SeriesInfo(
@@ -97,7 +116,7 @@ class WorkerReads:
                     self._kinds.of_row(row),
                     closed_until_us=None if row.closed_until_us < 0 else row.closed_until_us,
                     here=row.partition in self._reporting.held,
-                    url=self._reporting.url_of(row.partition),
+                    url=holders.get(row.partition),
                 )
 
     def owner(self, broker: str, symbol: str) -> Owner:
@@ -110,7 +129,7 @@ class WorkerReads:
         return Owner(
             row.partition,
             row.partition in self._reporting.held,
-            self._reporting.url_of(row.partition),
+            self._reporting.placement().holders.get(row.partition),
         )
 
     def schedule(

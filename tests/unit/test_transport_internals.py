@@ -54,6 +54,8 @@ def test_the_group_coordinator_tells_its_errors_by_these_names() -> None:
     source = inspect.getsource(group_coordinator.GroupCoordinator)
     assert "self._coordination_task = create_task(" in source
     assert "await self._push_error_to_user(exc)" in source
+    for asks in (source, inspect.getsource(group_coordinator.CoordinatorGroupRebalance)):
+        assert "_send_req(request)" in asks
     assert "assert metadata.url == str(self._url)" in inspect.getsource(
         partition_assignor.PartitionAssignor.on_assignment
     )

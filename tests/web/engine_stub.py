@@ -13,9 +13,12 @@ from barstream.app import BarstreamApp
 from barstream.codecs.series_seen import UniverseReading
 from barstream.codecs.ticks import TickColumns
 from barstream.core.bars import Bar
+from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
 from barstream.core.universe import Universe
+from barstream.engine.book import FinalsBook
+from barstream.engine.finals import FinalsPartition
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.partitions import Partitions
 from barstream.engine.rows import bar_rows
@@ -24,11 +27,14 @@ from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.heartbeats.report import HeartbeatReport
 from barstream.metrics import Metrics
 from barstream.transport.chunk import RecordChunk
+from barstream.transport.membership import Membership
 from barstream.web.reporting import Reporting
 
 if TYPE_CHECKING:
     from agents.heartbeats import HeartbeatSender
     from agents.schedule import ScheduleService
+
+OWN_URL, OTHER_URL = "http://10.0.0.1:6066", "http://10.0.0.2:6066"
 
 
 @dataclass
@@ -39,6 +45,9 @@ class StubStore:
 
     def range(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         return ((key, self.rows[key]) for key in sorted(self.rows) if first <= key < end)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.rows.get(key)
 
     def retained_from_us(self, _broker: str, _symbol: str) -> int | None:
         return None
@@ -55,9 +64,10 @@ class StubOwned:
     """A partition held, as far as reads look at it."""
 
     engine: PartitionEngine
-    finals: StubStore = field(default_factory=StubStore)
-    committing: list[Bar] = field(default_factory=list)
     fenced: bool = False
+
+    def stored(self, period: Period = MINUTE) -> StubStore:
+        return cast("StubStore", self.engine.book.stores[period])
 
     @property
     def partition(self) -> int:
@@ -67,6 +77,7 @@ class StubOwned:
 @dataclass
 class StubSettings:
     rules: Rules
+    periods: tuple[Period, ...]
 
 
 @dataclass
@@ -85,9 +96,14 @@ class StubPartitions:
         return cast("Partitions", self)
 
 
-def stub_partitions(provider: MarketScheduleProvider, rules: Rules) -> StubPartitions:
-    engine = PartitionEngine(0, rules, provider, lambda _broker, _symbol: None)
-    return StubPartitions(StubSettings(rules), {0: StubOwned(engine)})
+def stub_partitions(
+    provider: MarketScheduleProvider, rules: Rules, *periods: Period
+) -> StubPartitions:
+    stores = {period: cast("FinalsPartition", StubStore()) for period in (MINUTE, *periods)}
+    engine = PartitionEngine(
+        0, rules, provider, lambda _broker, _symbol: None, book=FinalsBook(stores), periods=periods
+    )
+    return StubPartitions(StubSettings(rules, periods), {0: StubOwned(engine)})
 
 
 def stub_reporting(
@@ -97,11 +113,22 @@ def stub_reporting(
     metrics: Metrics | None = None,
     report: HeartbeatReport | None = None,
     reading: UniverseReading | None = None,
+    membership: Membership | None = None,
 ) -> Reporting:
-    """Reporting of a worker in a group of its own, whose assignor knows no one else."""
-    conf, assignor = SimpleNamespace(id="app"), SimpleNamespace(external_topic_distribution={})
-    consumer = SimpleNamespace(highwater=lambda _tp: None)
-    app = SimpleNamespace(rebalancing=False, conf=conf, assignor=assignor, consumer=consumer)
+    """Reporting of a worker that holds partition 0 of two; another one holds the other."""
+    conf = SimpleNamespace(id="app", canonical_url=OWN_URL)
+    topics = {OWN_URL: {"ticks": [0], "hb_1m": [0]}, OTHER_URL: {"ticks": [1]}}
+    consumer = SimpleNamespace(highwater=lambda _tp: None, topic_partitions={"ticks": 3}.get)
+    if membership is None:
+        membership = Membership(6.0, lambda: 0.0)
+        membership.heard(0.0)
+    app = SimpleNamespace(
+        rebalancing=False,
+        conf=conf,
+        assignor=SimpleNamespace(external_topic_distribution=topics),
+        consumer=consumer,
+        membership=membership,
+    )
     status = SimpleNamespace(rows=0, series=0, failures=1)
     report = report or HeartbeatReport()
     return Reporting(

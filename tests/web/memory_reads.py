@@ -6,26 +6,43 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from barstream.core.bars import Bar
+from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import ScheduleIndex, Session
 from barstream.core.time import MINUTE_US
-from barstream.web.reads import Owner, Readiness, SeriesInfo, Stats
+from barstream.web.reads import NotHereError, Owner, Placement, Readiness, SeriesInfo, Stats
 
 Series = tuple[str, str]
+FIVE, HOUR = Period.minutes(5), Period.hours(1)
 
 
 @dataclass
 class MemoryReads:
+    """One worker: by default alone, with partition 0 and bars of minutes and five minutes.
+
+    Several of them share ``partition_of`` and ``holders``, see `tests.web.workers`.
+    """
+
     finals: dict[Series, dict[int, Bar]] = field(default_factory=dict)
     open_bars: dict[Series, dict[int, Bar]] = field(default_factory=dict)
-    elsewhere: dict[Series, Owner] = field(default_factory=dict)
+    rollups: dict[Period, dict[Series, dict[int, Bar]]] = field(default_factory=dict)
     retained: dict[Series, int] = field(default_factory=dict)
+    partition_of: dict[Series, int] = field(default_factory=dict)
+    holders: dict[int, str | None] = field(default_factory=dict)
+    here: set[int] = field(default_factory=lambda: {0})
+    url: str = "http://127.0.0.1:1"
     index: ScheduleIndex = field(default_factory=ScheduleIndex)
     readiness: Readiness = Readiness(True)
     numbers: Stats = Stats("barstream", leader=True, partitions=(0,))
+    periods: Sequence[Period] = (MINUTE, FIVE, HOUR)
 
-    def add(self, *bars: Bar) -> None:
+    def add(self, *bars: Bar, period: Period = MINUTE) -> None:
         for bar in bars:
             series = (bar.broker, bar.symbol)
+            self.partition_of.setdefault(series, 0)
+            if period != MINUTE:
+                table = self.rollups.setdefault(period, {}).setdefault(series, {})
+                table[bar.bucket_start_us] = bar
+                continue
             (self.finals if bar.final else self.open_bars).setdefault(series, {})[
                 bar.bucket_start_us
             ] = bar
@@ -33,43 +50,76 @@ class MemoryReads:
                 self.open_bars.get(series, {}).pop(bar.bucket_start_us, None)
 
     def bars(
-        self, broker: str, symbol: str, from_us: int, to_us: int, limit: int, *, descending: bool
+        self,
+        broker: str,
+        symbol: str,
+        period: Period,
+        from_us: int,
+        to_us: int,
+        limit: int,
+        *,
+        descending: bool,
     ) -> Sequence[Bar]:
-        series = (broker, symbol)
-        merged = {**self.open_bars.get(series, {}), **self.finals.get(series, {})}
+        merged = self._of((broker, symbol), period)
         starts = sorted((us for us in merged if from_us <= us < to_us), reverse=descending)
         return [merged[us] for us in starts[:limit]]
 
-    def retained_from_us(self, broker: str, symbol: str) -> int | None:
+    def _of(self, series: Series, period: Period) -> dict[int, Bar]:
+        if self.partition_of.get(series) not in self.here:
+            raise NotHereError(f"{series} is not here")
+        if period != MINUTE:
+            return self.rollups.get(period, {}).get(series, {})
+        return {**self.open_bars.get(series, {}), **self.finals.get(series, {})}
+
+    def bucket_of(self, broker: str, symbol: str, period: Period, ts_us: int) -> int:
+        return period.floor(ts_us)
+
+    def retained_from_us(self, broker: str, symbol: str, period: Period) -> int | None:
+        self._of((broker, symbol), period)
         return self.retained.get((broker, symbol))
 
-    def live(self, broker: str, symbol: str) -> Sequence[Bar]:
-        return [bar for _, bar in sorted(self.open_bars.get((broker, symbol), {}).items())]
+    def live(self, broker: str, symbol: str, period: Period) -> Sequence[Bar]:
+        bars = self._of((broker, symbol), period)
+        return [bar for _, bar in sorted(bars.items()) if not bar.final]
+
+    def names(self, partitions: Iterable[int]) -> list[Series]:
+        wanted = set(partitions)
+        if not wanted <= self.here:
+            raise NotHereError(f"{wanted - self.here} are not here")
+        return sorted(name for name in self._known() if self.partition_of[name] in wanted)
+
+    def _known(self) -> set[Series]:
+        upper = (series for table in self.rollups.values() for series in table)
+        return {*self.finals, *self.open_bars, *upper}
+
+    def placement(self) -> Placement:
+        holders = self.holders or dict.fromkeys(self.here, self.url)
+        return Placement(self.url, frozenset(self.here), holders)
 
     def series(self) -> Iterable[SeriesInfo]:
-        for broker, symbol in {*self.finals, *self.open_bars}:
+        for (broker, symbol), partition in self.partition_of.items():
+            if partition not in self.here:
+                url = self.holders.get(partition)
+                yield SeriesInfo(broker, symbol, partition, "live", here=False, url=url)
+                continue
             finals = self.finals.get((broker, symbol), {})
-            last = max([*finals, *self.open_bars.get((broker, symbol), {})])
+            last = max([*finals, *self.open_bars.get((broker, symbol), {})], default=None)
             yield SeriesInfo(
                 broker,
                 symbol,
-                0,
+                partition,
                 "live" if self.open_bars.get((broker, symbol)) else "historical",
                 last_tick_us=last,
                 watermark_us=last,
                 closed_until_us=max(finals) + MINUTE_US if finals else None,
                 previous_close=finals[max(finals)].close if finals else None,
             )
-        for (broker, symbol), owner in self.elsewhere.items():
-            assert owner.partition is not None
-            yield SeriesInfo(broker, symbol, owner.partition, "live", here=False, url=owner.url)
 
     def owner(self, broker: str, symbol: str) -> Owner:
-        series = (broker, symbol)
-        if series in self.elsewhere:
-            return self.elsewhere[series]
-        known = series in self.finals or series in self.open_bars
-        return Owner(0 if known else None, here=known)
+        partition = self.partition_of.get((broker, symbol))
+        if partition is None or partition in self.here:
+            return Owner(partition, here=partition is not None)
+        return Owner(partition, here=False, url=self.holders.get(partition))
 
     def schedule(
         self, broker: str, symbol: str, from_us: int, to_us: int

@@ -18,8 +18,8 @@ from click.testing import CliRunner, Result
 from barstream.cli import cli
 from barstream.cli.bar_lines import BarLines
 from barstream.core.time import MINUTE_US
-from barstream.web.reads import Owner, Readiness
-from barstream.web.views import bar_json
+from barstream.web.reading import bar_json
+from barstream.web.reads import Readiness
 
 from .conftest import TEN_US, an_hour
 from .memory_reads import MemoryReads, make_bar
@@ -82,22 +82,32 @@ def test_a_refusal_is_the_workers_own_words(worker: WebWorker) -> None:
     result = run("FX", "USDJPY", "--url", worker.url)
     assert result.exit_code == 2
     assert "barstream schedule load" in result.stderr
-    result = run("FX", "EURUSD", "--timeframe", "5m", "--url", worker.url)
-    assert "roll-ups" in result.stderr
+    result = run("FX", "EURUSD", "--timeframe", "7m", "--url", worker.url)
+    assert "timeframe" in result.stderr
     worker.reads.readiness = Readiness(False, ["restoring"])
     assert "restoring" in run("FX", "EURUSD", "--url", worker.url).stderr
 
 
-def test_a_series_on_another_worker_is_read_there(worker: WebWorker) -> None:
+def test_any_worker_answers_for_a_series_of_another(worker: WebWorker) -> None:
     with web_worker(an_hour("USDJPY")) as other:
-        worker.reads.elsewhere["FX", "USDJPY"] = Owner(3, here=False, url=other.url)
+        worker.reads.partition_of["FX", "USDJPY"] = 3
+        worker.reads.holders[3] = other.url
         result = run("FX", "USDJPY", "--json", "--limit", "1", "--url", worker.url)
     assert json.loads(result.stdout)["symbol"] == "USDJPY"
+    result = run("FX", "USDJPY", "--url", worker.url)
+    assert result.exit_code == 2
+    assert f"{other.url} should hold it" in result.stderr
+    assert "ask again" in result.stderr
 
 
-def test_two_workers_that_name_each_other_are_not_asked_for_ever(worker: WebWorker) -> None:
-    worker.reads.elsewhere["FX", "USDJPY"] = Owner(3, here=False, url=worker.url)
-    assert "not on this worker" in run("FX", "USDJPY", "--url", worker.url).stderr
+def test_bars_of_another_timeframe_are_printed_alike(shared_worker: WebWorker) -> None:
+    command = ("fx", "eurusd", "--timeframe", "5m", "--url", shared_worker.url)
+    lines = run(*command, "--limit", "3").stdout.splitlines()
+    assert [line.split()[1] for line in lines[1:]] == ["10:50", "10:55", "11:00"]
+    assert lines[1].endswith("revision 1")
+    assert len(run(*command, "--from", "2024-03-04", "--json").stdout.splitlines()) == 13
+    result = run("fx", "eurusd", "--timeframe", "15m", "--url", shared_worker.url)
+    assert "one of 1m, 5m, 1h" in result.stderr
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from barstream.core.time import MINUTE_US
-from barstream.web.reads import Owner, Readiness, Stats
+from barstream.web.reads import Readiness, Stats
 
 from .chromium import Browser, chromium, find_chromium
-from .conftest import TEN_US
+from .conftest import TEN_US, an_hour
 from .memory_reads import MemoryReads, make_bar
 from .web_worker import WebWorker, web_worker
 
@@ -124,11 +124,16 @@ def test_a_recovering_worker_shows_its_progress_and_then_its_bars(worker: WebWor
     browse(look)
 
 
-def test_a_series_of_another_worker_leads_there(worker: WebWorker) -> None:
+def test_a_series_of_another_worker_is_shown_here(worker: WebWorker) -> None:
     async def look(browser: Browser) -> None:
-        worker.reads.elsewhere["LSE", "VOD"] = Owner(3, here=False, url="http://10.0.0.2:6066")
-        await browser.look(worker.url + "/#LSE/VOD", dark=False)
-        link = await browser.until("document.querySelector('#empty a')?.href")
-        assert link == "http://10.0.0.2:6066/#LSE/VOD"
+        await browser.look(worker.url + "/#FX/USDJPY", dark=False)
+        await browser.until(f"{ROWS} === 12")
+        assert "USDJPY" in await browser.value("document.querySelector('#name').innerText")
+        await browser.until("document.querySelectorAll('#series li').length === 2")
 
-    browse(look)
+    with web_worker(an_hour("USDJPY")) as other:
+        other.reads.partition_of["FX", "USDJPY"] = 3
+        other.reads.here = {3}
+        worker.reads.partition_of["FX", "USDJPY"] = 3
+        worker.reads.holders |= {0: worker.url, 3: other.url}
+        browse(look)

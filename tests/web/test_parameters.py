@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barstream.core.time import MINUTE_US, iso_micros_from_us
-from barstream.web.parameters import (
-    EARLIEST_US,
-    LATEST_US,
-    MAX_LIMIT,
-    BadParameterError,
-    Span,
-    bars_span,
-    schedule_span,
-)
+from barstream.core.period import MINUTE, Period
+from barstream.core.time import iso_micros_from_us
+from barstream.reads import EARLIEST_US, LATEST_US, MAX_PAGE, BarRequest, after_text
+from barstream.web.parameters import BadParameterError, bars_request, schedule_span
 
-names = st.sampled_from(["timeframe", "from", "to", "limit", "order", "x"])
-texts = st.one_of(st.text(max_size=30), st.sampled_from(["1m", "5", "asc", "2024-01-01"]))
+from .memory_reads import make_bar
+
+PERIODS = (MINUTE, Period.minutes(5), Period.parse("1h@session"), Period.parse("4h+1h"))
+AFTER = after_text(make_bar(0))
+
+names = st.sampled_from(["timeframe", "from", "to", "limit", "order", "after", "partial", "x"])
+texts = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from(["1m", "5", "asc", "2024-01-01", "5m", "allow", AFTER, AFTER[:-4]]),
+)
 times = st.integers(EARLIEST_US, LATEST_US)
+
+
+def asked(broker: str | None, symbol: str | None, query: list[tuple[str, str]]) -> BarRequest:
+    return bars_request(broker, symbol, query, PERIODS)[0]
 
 
 @given(st.text(), st.text(), st.lists(st.tuples(names, texts), max_size=5), times)
@@ -29,7 +37,9 @@ def test_any_query_is_understood_within_bounds_or_refused_by_name(
     broker: str, symbol: str, query: list[tuple[str, str]], now_us: int
 ) -> None:
     for span in (
-        understood(bars_span, broker, symbol, query),
+        understood(asked, broker, symbol, query),
+        understood(asked, broker, None, query),
+        understood(asked, None, None, query),
         understood(partial(schedule_span, now_us=now_us), broker, symbol, query),
     ):
         if isinstance(span, BadParameterError):
@@ -38,22 +48,22 @@ def test_any_query_is_understood_within_bounds_or_refused_by_name(
             assert span.parameter in {"broker", "symbol", "from", *(name for name, _ in query)}
         else:
             assert EARLIEST_US <= span.from_us < span.to_us <= LATEST_US
-            assert 1 <= span.limit <= MAX_LIMIT
+            assert 1 <= span.limit <= MAX_PAGE
 
 
 def understood(
-    ask: Callable[[str, str, list[tuple[str, str]]], Span],
-    broker: str,
-    symbol: str,
+    ask: Callable[[Any, Any, list[tuple[str, str]]], Any],
+    broker: str | None,
+    symbol: str | None,
     query: list[tuple[str, str]],
-) -> Span | BadParameterError:
+) -> Any:
     try:
         return ask(broker, symbol, query)
     except BadParameterError as error:
         return error
 
 
-@given(times, times, st.integers(1, MAX_LIMIT), st.sampled_from(["asc", "desc"]))
+@given(times, times, st.integers(1, MAX_PAGE), st.sampled_from(["asc", "desc"]))
 def test_what_was_written_is_what_is_read(a_us: int, b_us: int, limit: int, order: str) -> None:
     from_us, to_us = min(a_us, b_us), max(a_us, b_us) + 1
     if to_us > LATEST_US:
@@ -64,8 +74,42 @@ def test_what_was_written_is_what_is_read(a_us: int, b_us: int, limit: int, orde
         ("limit", str(limit)),
         ("order", order),
     ]
-    span = bars_span(" fx ", "eurusd", query)
-    assert (span.broker, span.symbol, span.to_us, span.limit) == ("FX", "EURUSD", to_us, limit)
-    assert 0 <= from_us - span.from_us < MINUTE_US
-    assert span.from_us % MINUTE_US == 0
-    assert span.descending == (order == "desc")
+    expected = BarRequest(MINUTE, "FX", "EURUSD", from_us, to_us, limit, order == "desc")
+    assert asked(" fx ", "eurusd", query) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "period"),
+    [
+        ("", "1m"),
+        ("5m", "5m"),
+        (" 5m ", "5m"),
+        ("60m", "1h@session"),
+        ("1h", "1h@session"),
+        ("1h@session", "1h@session"),
+        ("4h", "4h+1h"),
+        ("4h+60m", "4h+1h"),
+    ],
+)
+def test_a_timeframe_is_a_period_of_the_pipeline_however_it_is_spelled(
+    text: str, period: str
+) -> None:
+    assert str(asked("FX", "EURUSD", [("timeframe", text)]).period) == period
+
+
+@pytest.mark.parametrize("text", ["15m", "7m", "1M", "4h+2h", "5m@session", "1", "x"])
+def test_a_timeframe_the_pipeline_does_not_make_is_refused_with_those_it_makes(text: str) -> None:
+    with pytest.raises(BadParameterError) as refused:
+        asked("FX", "EURUSD", [("timeframe", text)])
+    assert refused.value.parameter == "timeframe"
+    assert "1m, 5m, 1h, 4h" in refused.value.required
+
+
+def test_a_page_goes_on_only_where_it_came_from() -> None:
+    """A mark of one series in a request for another would silently leave bars off."""
+    mark = [("after", after_text(make_bar(0, broker="FX", symbol="EURUSD")))]
+    for broker, symbol in ((None, None), ("FX", None), ("FX", "EURUSD")):
+        assert asked(broker, symbol, mark).after == mark[0][1]
+    for broker, symbol in (("LSE", None), ("FX", "USDJPY")):
+        with pytest.raises(BadParameterError, match="after"):
+            asked(broker, symbol, mark)

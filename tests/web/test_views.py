@@ -11,8 +11,8 @@ import pytest
 from barstream.core.bars import Bar
 from barstream.core.schedule import ScheduleIndex, SessionRow
 from barstream.core.time import MINUTE_US, days_from_iso_date, us_from_iso
-from barstream.web.reads import NotHereError, Owner, Readiness
-from barstream.web.views import CHUNK
+from barstream.web.reading import CHUNK
+from barstream.web.reads import NotHereError, Readiness
 
 from .conftest import TEN_US
 from .memory_reads import MemoryReads, make_bar
@@ -140,10 +140,24 @@ def test_a_parameter_that_cannot_be_meant_is_refused_by_name(
     assert parameter in body["error"]
 
 
-def test_another_timeframe_says_that_it_comes_with_roll_ups(shared_worker: WebWorker) -> None:
+def test_bars_of_every_timeframe_of_the_pipeline_are_answered(shared_worker: WebWorker) -> None:
     status, body = shared_worker.get("/bars/FX/EURUSD?timeframe=5m")
-    assert status == 400
-    assert "roll-ups" in body["error"]
+    assert (status, body["timeframe"], len(body["bars"])) == (200, "5m", 13)
+    assert [bar["status"] for bar in body["bars"]] == ["final"] * 12 + ["live"]
+    assert [bar["revision"] for bar in body["bars"]] == [0] * 10 + [1, 0, 0]
+    _, body = shared_worker.get("/live/FX/EURUSD?timeframe=5m")
+    assert (body["timeframe"], starts(body)) == ("5m", ["11:00"])
+    status, body = shared_worker.get("/bars/FX/EURUSD?timeframe=15m")
+    assert (status, body["required"]) == (400, "one of 1m, 5m, 1h")
+    assert shared_worker.get("/status")[1]["timeframes"] == ["1m", "5m", "1h"]
+
+
+def test_from_means_the_bucket_it_lies_in(shared_worker: WebWorker) -> None:
+    # 10:00      10:05       10:10      10:15
+    #   |----------|--from-----|----------|to
+    span = "from=2024-03-04T10:08:00Z&to=2024-03-04T10:15:00Z"
+    _, body = shared_worker.get(f"/bars/FX/EURUSD?timeframe=5m&{span}")
+    assert starts(body) == ["10:05", "10:10"]
 
 
 def test_empty_parameters_are_as_good_as_none(shared_worker: WebWorker) -> None:
@@ -178,24 +192,12 @@ def test_an_unknown_series_says_whether_a_schedule_or_a_tick_is_missing(
     assert "barstream schedule load" in body["what_to_do"]
 
 
-def test_a_series_on_another_worker_names_that_worker(worker: WebWorker) -> None:
-    worker.reads.elsewhere["FX", "USDJPY"] = Owner(3, here=False, url="http://10.0.0.2:6066")
-    status, body = worker.get("/bars/FX/USDJPY")
-    assert status == 421
-    assert body["url"] == "http://10.0.0.2:6066"
-    assert body["partition"] == 3
-    _, listed = worker.get("/series")
-    assert [(row["symbol"], row["here"]) for row in listed["series"]] == [
-        ("EURUSD", True),
-        ("USDJPY", False),
-    ]
-
-
 def test_nothing_is_read_from_a_worker_that_recovers(worker: WebWorker) -> None:
     worker.reads.readiness = Readiness(
         False, ["restoring rate_1m_final[0]"], {"rows_remaining": 1200}
     )
-    for path in ("/bars/FX/EURUSD", "/live/FX/EURUSD", "/series", "/schedule/FX/EURUSD"):
+    paths = ("/bars/FX/EURUSD", "/live/FX/EURUSD", "/series", "/schedule/FX/EURUSD", "/bars")
+    for path in (*paths, "/bars/FX", "/live", "/live/FX", "/where/FX/NO"):
         status, body = worker.get(path)
         assert status == 503
         assert body["reasons"] == ["restoring rate_1m_final[0]"]

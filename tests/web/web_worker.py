@@ -16,7 +16,9 @@ from typing import Any
 import faust
 
 from barstream.metrics import Metrics
+from barstream.reads import BarPage, BarRequest
 from barstream.web.serve import app_options, register
+from barstream.web.source import RoutedBars
 
 from .memory_reads import MemoryReads
 
@@ -34,6 +36,8 @@ class WebWorker:
     reads: MemoryReads
     metrics: Metrics
     app: faust.App
+    bars: RoutedBars
+    loop: asyncio.AbstractEventLoop
     # loopback is not for a proxy to reach
     opener: urllib.request.OpenerDirector = field(
         default_factory=lambda: urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -43,6 +47,10 @@ class WebWorker:
         """Status and decoded JSON body."""
         status, _, body = self.raw(path, method=method)
         return status, json.loads(body) if body else None
+
+    def page(self, request: BarRequest) -> BarPage:
+        """A page as code inside the worker gets it."""
+        return asyncio.run_coroutine_threadsafe(self.bars.page(request), self.loop).result(20)
 
     def raw(
         self, path: str, *, method: str = "GET", headers: dict[str, str] | None = None
@@ -68,15 +76,16 @@ def free_port() -> int:
 def web_worker(reads: MemoryReads, port: int | None = None) -> Iterator[WebWorker]:
     """Serve ``reads`` until the block ends."""
     port = port or free_port()
+    reads.url = f"http://127.0.0.1:{port}"
     metrics = Metrics()
     app = faust.App(f"web-{port}", broker="memory://", **app_options(Loopback(port)))
-    register(app, reads, metrics)
+    bars = register(app, reads, metrics)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     asyncio.run_coroutine_threadsafe(app.web.start(), loop).result(10)
     try:
-        yield WebWorker(f"http://127.0.0.1:{port}", reads, metrics, app)
+        yield WebWorker(reads.url, reads, metrics, app, bars, loop)
     finally:
         asyncio.run_coroutine_threadsafe(app.web.stop(), loop).result(20)
         loop.call_soon_threadsafe(loop.stop)

@@ -1,0 +1,166 @@
+"""Views of many series: their bars, their open bars and their list, gathered from every worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from barstream.web.gathering import bars_here, by_key, gathered_bars, merged
+from barstream.web.parameters import bars_request, live_request, series_request
+from barstream.web.reading import read_live, rendered
+from barstream.web.reads import NotHereError, SeriesInfo
+from barstream.web.routing import Gathered, Local
+from barstream.web.site import ReadView, time_text
+
+
+class GatheringView(ReadView):
+    """A view that every worker answers for the partitions it holds."""
+
+    async def own(self, request: Any, here: Local) -> Any:
+        """What another worker is told that asks this one; None when nobody has passed it on.
+
+        Raises:
+            MisdirectedError: it asks for a partition that is not here.
+            ServiceUnavailable: a partition went away while it was read.
+        """
+        partitions = self.partitions_asked(request)
+        if partitions is None:
+            return None
+        try:
+            return self.answer(await here(partitions))
+        except NotHereError as error:
+            raise self.lost(self.site(request).reads, error) from None
+
+    def whole(self, gathered: Gathered, *, partial: bool) -> dict[str, Any]:
+        """What an answer says of its own completeness.
+
+        Raises:
+            ServiceUnavailable: it is not complete, and has to be.
+        """
+        if gathered.missing and not partial:
+            raise self.incomplete(gathered.missing)
+        missing = [each.as_json() for each in gathered.missing]
+        return {"complete": not missing, "missing": missing}
+
+
+class AllBars(GatheringView):
+    """``GET /bars?timeframe=&from=&to=&limit=&order=&after=&partial=``: bars of every series."""
+
+    view_name, view_path = "all_bars", "/bars"
+
+    async def get(self, request: Any) -> Any:
+        return await self.bars(request, None)
+
+    async def bars(self, request: Any, broker: str | None) -> Any:
+        """One page of the bars of every series of a broker, or of all."""
+        reads = self.ready_reads(request)
+        asked, partial = bars_request(broker, None, request.query.items(), reads.periods)
+        own = await self.own(request, lambda partitions: bars_here(reads, asked, partitions))
+        if own is not None:
+            return own
+        router = self.site(request).router
+        page, gathered = await gathered_bars(router, reads, asked, request.raw_path)
+        whole = self.whole(gathered, partial=partial)
+        return self.answer(
+            {
+                "broker": asked.broker,
+                "timeframe": asked.period.timeframe,
+                "order": "desc" if asked.descending else "asc",
+                **whole,
+                **page,
+            }
+        )
+
+
+class BrokerBars(AllBars):
+    """``GET /bars/{broker}``: bars of every series of a broker."""
+
+    view_name, view_path = "broker_bars", "/bars/{broker}"
+
+    async def get(self, request: Any, broker: str) -> Any:  # type: ignore[override]
+        return await self.bars(request, broker)
+
+
+class AllLive(GatheringView):
+    """``GET /live?timeframe=&partial=``: every open bar."""
+
+    view_name, view_path = "all_live", "/live"
+
+    async def get(self, request: Any) -> Any:
+        return await self.live(request, None)
+
+    async def live(self, request: Any, broker: str | None) -> Any:
+        """The open bars of every series of a broker, or of all."""
+        reads = self.ready_reads(request)
+        asked, partial = live_request(broker, None, request.query.items(), reads.periods)
+
+        async def here(partitions: frozenset[int]) -> dict[str, Any]:
+            return {"bars": await rendered(read_live(reads, asked, partitions))}
+
+        own = await self.own(request, here)
+        if own is not None:
+            return own
+        gathered = await self.site(request).router.gather(request.raw_path, here)
+        whole = self.whole(gathered, partial=partial)
+        bars = merged(gathered, "bars", by_key)
+        timeframe = asked.period.timeframe
+        return self.answer({"broker": asked.broker, "timeframe": timeframe, **whole, "bars": bars})
+
+
+class BrokerLive(AllLive):
+    """``GET /live/{broker}``: every open bar of a broker."""
+
+    view_name, view_path = "broker_live", "/live/{broker}"
+
+    async def get(self, request: Any, broker: str) -> Any:  # type: ignore[override]
+        return await self.live(request, broker)
+
+
+class Series(GatheringView):
+    """``GET /series?partial=``: every known series, and which worker holds it."""
+
+    view_name, view_path = "series", "/series"
+
+    async def get(self, request: Any) -> Any:
+        partial = series_request(request.query.items())
+        reads = self.ready_reads(request)
+
+        async def here(partitions: frozenset[int]) -> dict[str, Any]:
+            rows = [info for info in reads.series() if info.partition in partitions]
+            return {"series": [series_json(info) for info in rows], "url": reads.placement().url}
+
+        own = await self.own(request, here)
+        if own is not None:
+            return own
+        gathered = await self.site(request).router.gather(request.raw_path, here)
+        whole = self.whole(gathered, partial=partial)
+        url = reads.placement().url
+        for body in gathered.bodies:
+            if body["url"] != url:
+                place = {"here": False, "url": body["url"]}
+                body["series"] = [{**row, **place} for row in body["series"]]
+        # of those that nobody answers for: what every worker is told of every series
+        missing = {each.partition for each in gathered.missing}
+        rows = [series_json(info) for info in reads.series() if info.partition in missing]
+        gathered.bodies.append({"series": rows})
+        return self.answer({**whole, "series": merged(gathered, "series", _name)})
+
+
+def _name(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["broker"], row["symbol"]
+
+
+def series_json(info: SeriesInfo) -> dict[str, Any]:
+    """A row of the series list as the API shows it."""
+    return {
+        "broker": info.broker,
+        "symbol": info.symbol,
+        "partition": info.partition,
+        "kind": info.kind,
+        "last_tick": time_text(info.last_tick_us),
+        "watermark": time_text(info.watermark_us),
+        "closed_until": time_text(info.closed_until_us),
+        "previous_close": info.previous_close,
+        "here": info.here,
+        "url": info.url,
+    }

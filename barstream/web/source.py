@@ -1,0 +1,132 @@
+"""Bars for code that runs inside the worker: of every series, wherever it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from barstream.codecs.bar_json import bar_from_json
+from barstream.core.bars import Bar
+from barstream.core.time import iso_micros_from_us
+from barstream.reads import (
+    MAX_PAGE,
+    BarPage,
+    BarRequest,
+    BarsUnavailableError,
+    UnknownPeriodError,
+    UnknownSeriesError,
+)
+from barstream.web.gathering import gathered_bars
+from barstream.web.peers import Answer
+from barstream.web.reading import read_bars
+from barstream.web.reads import NotHereError, Reads
+from barstream.web.routing import Router, UnroutedError, decoded
+
+_TRIES: Final = 2
+
+
+class RoutedBars:
+    """A `barstream.reads.BarSource`: what is here is read here, the rest over HTTP.
+
+    Args:
+        reads: of this worker.
+        router: finds the others.
+    """
+
+    def __init__(self, reads: Reads, router: Router) -> None:
+        self._reads = reads
+        self._router = router
+
+    async def page(self, request: BarRequest) -> BarPage:
+        """See `barstream.reads.BarSource.page`."""
+        request = replace(request, limit=min(request.limit, MAX_PAGE))
+        if request.period not in self._reads.periods:
+            made = ", ".join(map(str, self._reads.periods))
+            raise UnknownPeriodError(
+                f"the pipeline makes bars of {made}, found {request.period}; add it to "
+                "bars.timeframes"
+            )
+        readiness = self._reads.ready()
+        if not readiness.ready:
+            raise BarsUnavailableError(
+                f"this worker is not ready yet: {'; '.join(readiness.reasons)}; ask again"
+            )
+        if request.broker is not None and request.symbol is not None:
+            return await self._series(request, request.broker, request.symbol)
+        return await self._many(request)
+
+    async def _series(self, request: BarRequest, broker: str, symbol: str) -> BarPage:
+        for last in range(1, _TRIES + 1):
+            try:
+                found = await self._router.find(broker, symbol, target_of(request))
+                if isinstance(found, Answer):
+                    return await _page(request, found)
+                if found.partition is None:
+                    raise UnknownSeriesError(
+                        f"no tick of {broker} {symbol} was seen; check the spelling and its "
+                        "schedule"
+                    )
+                here = await read_bars(self._reads, request)
+            except UnroutedError as error:
+                partition = error.owner.partition
+                missing = () if partition is None else ((partition, error.owner.url),)
+                raise BarsUnavailableError(
+                    f"{broker} {symbol} cannot be read now: {error}; ask again", missing
+                ) from error
+            except NotHereError as error:
+                if last == _TRIES:
+                    raise BarsUnavailableError(
+                        f"{broker} {symbol} went to another worker while it was read; ask again"
+                    ) from error
+                continue
+            # the exact volume is for revising, and does not go over HTTP either
+            bars = [replace(bar, volume_units=None) for bar in here.bars]
+            return _with_next(request, bars, truncated=here.left_off is not None)
+        raise AssertionError("unreachable")
+
+    async def _many(self, request: BarRequest) -> BarPage:
+        page, gathered = await gathered_bars(self._router, self._reads, request, target_of(request))
+        if gathered.missing:
+            first = gathered.missing[0]
+            raise BarsUnavailableError(
+                f"no answer for {len(gathered.missing)} of the partitions, the first is "
+                f"{first.partition}: {first.why}; ask again",
+                [(each.partition, each.url) for each in gathered.missing],
+            )
+        return _body_page(request, page)
+
+
+def target_of(request: BarRequest) -> str:
+    """Path and query that ask a worker for the same."""
+    names = [quote(name, safe="") for name in (request.broker, request.symbol) if name is not None]
+    query: dict[str, object] = {
+        "timeframe": request.period.timeframe,
+        "from": iso_micros_from_us(request.from_us),
+        "to": iso_micros_from_us(request.to_us),
+        "limit": request.limit,
+        "order": "desc" if request.descending else "asc",
+    }
+    if request.after is not None:
+        query["after"] = request.after
+    return "/".join(["/bars", *names]) + "?" + urlencode(query)
+
+
+async def _page(request: BarRequest, answer: Answer) -> BarPage:
+    body = await decoded(answer)
+    if answer.status == 404:
+        raise UnknownSeriesError(f"{body.get('error')}; {body.get('what_to_do')}")
+    if answer.status != 200 or not body:
+        raise BarsUnavailableError(
+            f"{answer.worker} answered {answer.status}: {body.get('error', 'nothing to be read')}"
+        )
+    return _body_page(request, body)
+
+
+def _body_page(request: BarRequest, body: dict[str, Any]) -> BarPage:
+    bars = [bar_from_json(row) for row in body["bars"]]
+    return _with_next(request, bars, truncated=body["truncated"])
+
+
+def _with_next(request: BarRequest, bars: list[Bar], *, truncated: bool) -> BarPage:
+    return BarPage(bars, request.following(bars[-1]) if truncated else None)
