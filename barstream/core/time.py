@@ -15,6 +15,7 @@ MINUTE_US: Final = 60 * SECOND_US
 DAY_US: Final = 24 * 60 * MINUTE_US
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
@@ -51,7 +52,8 @@ def us_from_iso(text: str) -> int:
 
 def iso_from_us(ts_us: int) -> str:
     """``2013-01-01T22:00:00Z``: fixed width, whole seconds, so that text sorts as time does."""
-    return f"{datetime_from_us(ts_us - ts_us % SECOND_US):%Y-%m-%dT%H:%M:%S}Z"
+    # in every key that is written: half the cost of strftime, which leaves years unpadded too
+    return f"{(_NAIVE_EPOCH + timedelta(seconds=ts_us // SECOND_US)).isoformat()}Z"
 
 
 def iso_micros_from_us(ts_us: int) -> str:
