@@ -141,8 +141,8 @@ def _app_id(name: str) -> str:
 
 
 def _target(text: str) -> str:
-    module, colon, name = text.partition(":")
-    if not colon or not all(part.isidentifier() for part in (*module.split("."), name)):
+    module, _, name = text.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), name)):
         raise ValueError(f"must be module:NAME, such as my_bars:PIPELINE, found {text!r}")
     return text
 

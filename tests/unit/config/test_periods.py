@@ -65,6 +65,7 @@ def test_the_environment_gives_a_list_as_one_text() -> None:
     assert [str(period) for period in periods.upper] == ["5m", "4h", "1d", "1wk"]
     assert periods.live == (Period.hours(4),)
     assert periods_in_force(load_settings(env={"BARSTREAM_BARS__TIMEFRAMES": "1m"})).upper == ()
+    assert upper(bars={"timeframes": " "}) == []
 
 
 def test_the_anchor_is_of_minutes_and_hours_that_state_no_grid() -> None:
@@ -116,6 +117,11 @@ def test_bars_are_kept_by_timeframe() -> None:
     assert kept == {"5m": 40, "90m+0m": 40, "4h": 9, "1d": 3650, "1wk": 3650}
     assert kept_days(settings("2h", topics={"retention_days": 40}), Period.hours(2)) == 240
     assert kept_days(settings("1d", topics={"retention_days": 9000}), DAY) == 9000
+
+
+def test_one_timeframe_in_two_spellings_is_refused() -> None:
+    with pytest.raises(ValueError, match="one timeframe in two spellings: 1h, 60m"):
+        Settings(topics={"timeframe_retention_days": {"60m": 9, "1h": 90}})  # type: ignore[arg-type]
 
 
 def test_retention_of_a_timeframe_that_is_not_made_is_refused() -> None:

@@ -17,13 +17,21 @@ from barstream.topics import TopicNames
 
 MINE = """\
 from dataclasses import replace
-from barstream.query import DEFAULT, Period, Query, Tick
+from barstream.query import DEFAULT, MarketSchedule, Period, Query, Tick
 
 MORE = DEFAULT.tumbling(Period.hours(4))
 CRYPTO = (
     Query(source=replace(Tick, topic="trades"), time="time")
     .tumbling(Period.minutes(1), Period.minutes(5), grace_s=1.5)
     .into(DEFAULT.target, base="coin")
+)
+STOCKS = (
+    Query()
+    .based_on(
+        replace(MarketSchedule, topic="calendar"),
+        join=("broker", "symbol"), opens="open", closes="close", day="trading_date",
+    )
+    .tumbling(Period.minutes(5))
 )
 NOTHING = Query()
 NO_QUERY = "5m"
@@ -65,11 +73,14 @@ def test_what_is_declared_wins_over_defaults_and_shows_where_it_comes_from(modul
     assert mine.bars.grace_us == mine.bars.max_future_skew_us == 1_500_000
     assert not mine.bars.schedule
     assert TopicNames.of(mine).ticks == "trades"
+    assert TopicNames.of(mine).market_schedule == "market_schedule"
     assert TopicNames.of(mine).final_1m == "coin_1m_final"
     assert mine.sources["bars.grace_s"] == f"pipeline {module}:CRYPTO"
     assert mine.sources["bars.timeframes"] == f"pipeline {module}:CRYPTO"
     assert mine.sources["bars.live_interval_ms"] == "default"
     assert mine.sources["pipeline"] == "environment BARSTREAM_PIPELINE"
+    assert TopicNames.of(settings(f"{module}:STOCKS")).market_schedule == "calendar"
+    assert settings(f"{module}:STOCKS").bars.schedule
 
 
 def test_what_is_set_wins_over_what_is_declared(module: str, tmp_path: Path) -> None:
@@ -104,7 +115,10 @@ def test_the_module_is_looked_for_beside_the_settings_file(
     ("target", "said"),
     [
         ("{module}:NOTHING", "no tumbling window"),
-        ("{module}:NO_QUERY", r"found NO_QUERY = '5m'; the queries of .* DEFAULT, MORE, CRYPTO"),
+        (
+            "{module}:NO_QUERY",
+            r"found NO_QUERY = '5m'; the queries of .* DEFAULT, MORE, CRYPTO, STOCKS",
+        ),
         ("{module}:ABSENT", "found ABSENT = None"),
         ("no_such_module_of_ours:X", "needs the module no_such_module_of_ours, which is not"),
         ("{module}:BAD_BASE", r"topics\.base = 'a b', from pipeline .*:BAD_BASE: must be a Kafka"),

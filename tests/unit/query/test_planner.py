@@ -128,7 +128,7 @@ def test_what_is_set_wins_over_what_is_declared_and_that_over_the_defaults() -> 
     assert make(DEFAULT, Settings()).topic(MINUTE, "final") == "rate_1m_final"
 
 
-def test_secrets_and_files_survive_the_completion(tmp_path: Path) -> None:
+def test_what_is_set_survives_the_completion(tmp_path: Path) -> None:
     certificates = tmp_path / "ca.pem"
     certificates.touch()
     settings = load_settings(
@@ -139,11 +139,15 @@ def test_secrets_and_files_survive_the_completion(tmp_path: Path) -> None:
             "BARSTREAM_KAFKA__SASL_PASSWORD": "hunter2",
             "BARSTREAM_KAFKA__SSL_CAFILE": str(certificates),
             "BARSTREAM_HEARTBEATS__FEED_DELAY_S__OANDA": "900",
+            # of which price would be refused if it became set on the way
+            "BARSTREAM_TICKS__BID": "b",
+            "BARSTREAM_TICKS__ASK": "a",
         }
     )
     plan = make(DEFAULT.tumbling(Period.hours(4)), settings)
 
     assert plan.settings.kafka == settings.kafka
+    assert plan.settings.ticks == settings.ticks
     assert plan.settings.heartbeats == settings.heartbeats
     assert plan.settings.sources["kafka.sasl_username"] == settings.sources["kafka.sasl_username"]
 
