@@ -6,7 +6,6 @@ it says can be overridden by the settings; what it cannot mean is refused where 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -198,7 +197,7 @@ def _require_column(model: Model, use: str, column: str, kind: Kind) -> None:
 def _grace(given: float | timedelta) -> float:
     seconds: Any = given.total_seconds() if isinstance(given, timedelta) else given
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not is_number or not math.isfinite(seconds) or not 0 <= seconds <= _LONGEST_GRACE_S:
+    if not is_number or not 0 <= seconds <= _LONGEST_GRACE_S:
         raise QueryError(
             f"grace_s must be 0 to {_LONGEST_GRACE_S:,} seconds, or a timedelta; found {given!r}"
         )

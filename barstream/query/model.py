@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
-if TYPE_CHECKING:
-    from barstream.core.keys import KeyPart
+from barstream.core.keys import KeyPart
 
 Kind = Literal["text", "time", "date", "number", "flag"]
 
@@ -75,8 +74,6 @@ class Model:
         Raises:
             ValueError: a part is neither text nor time, so its bytes do not sort as it does.
         """
-        from barstream.core.keys import KeyPart
-
         return tuple(KeyPart(name, self._range_kind(name)) for name in self.key)
 
     def _range_kind(self, name: str) -> Literal["text", "time"]:

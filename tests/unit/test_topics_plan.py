@@ -137,6 +137,8 @@ def test_every_timeframe_in_force_has_a_topic_and_open_bars_one_where_asked_for(
     }
     assert list(names.rollups) == [Period.hours(4), DAY, Period.weeks()]
     assert names.live_rollups == {Period.hours(4): "quote_4h_live"}
+    # a cluster is asked for these: a topic that is not among them is never found
+    assert {"rate_4h_final", "rate_4h_live", "rate_1wk_final"} <= names.by_logical().keys()
     plans = planned(bars=bars)
     assert [name for name in plans if name not in planned(bars={"timeframes": []})] == [
         "rate_4h_final",
