@@ -10,11 +10,12 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
+from urllib.parse import quote, urlencode
 
 from barstream.core.bars import Bar
 from barstream.core.keys import bar_key, split_bar_key
 from barstream.core.period import Period
-from barstream.core.time import us_from_iso
+from barstream.core.time import iso_micros_from_us, us_from_iso
 from barstream.errors import BarstreamError
 
 #: Most bars of one page.
@@ -75,10 +76,17 @@ class BarRequest:
 
 @dataclass(frozen=True, slots=True)
 class BarPage:
-    """Live and final bars merged, final wins; ``next`` asks for the rest, None when it is all."""
+    """Live and final bars merged, final wins.
+
+    Attributes:
+        next: asks for the rest, None when it is all.
+        retained_from_us: finals that start before this were deleted, of a series at least; None:
+            none were.
+    """
 
     bars: list[Bar]
     next: BarRequest | None = None
+    retained_from_us: int | None = None
 
 
 class BarSource(Protocol):
@@ -108,3 +116,18 @@ def after_key(text: str) -> tuple[str, str, int]:
         ValueError: the text is none of ours.
     """
     return split_bar_key(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+
+
+def target_of(request: BarRequest) -> str:
+    """Path and query that ask a worker for the same."""
+    names = [quote(name, safe="") for name in (request.broker, request.symbol) if name is not None]
+    query: dict[str, object] = {
+        "timeframe": str(request.period),
+        "from": iso_micros_from_us(request.from_us),
+        "to": iso_micros_from_us(request.to_us),
+        "limit": request.limit,
+        "order": "desc" if request.descending else "asc",
+    }
+    if request.after is not None:
+        query["after"] = request.after
+    return "/".join(["/bars", *names]) + "?" + urlencode(query)

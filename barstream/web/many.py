@@ -65,6 +65,7 @@ class AllBars(GatheringView):
             {
                 "broker": asked.broker,
                 "timeframe": asked.period.timeframe,
+                "period": str(asked.period),
                 "order": "desc" if asked.descending else "asc",
                 **whole,
                 **page,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import quote, urlencode
 
 from barstream.codecs.bar_json import bar_from_json
-from barstream.core.bars import Bar
-from barstream.core.time import iso_micros_from_us
+from barstream.core.time import us_from_iso
 from barstream.reads import (
     MAX_PAGE,
     BarPage,
@@ -16,6 +14,7 @@ from barstream.reads import (
     BarsUnavailableError,
     UnknownPeriodError,
     UnknownSeriesError,
+    target_of,
 )
 from barstream.web.gathering import gathered_bars
 from barstream.web.peers import Answer
@@ -82,7 +81,8 @@ class RoutedBars:
                 continue
             # the exact volume is for revising, and does not go over HTTP either
             bars = [replace(bar, volume_units=None) for bar in here.bars]
-            return _with_next(request, bars, truncated=here.left_off is not None)
+            rest = request.following(bars[-1]) if here.left_off is not None else None
+            return BarPage(bars, rest, here.retained_from_us)
         raise AssertionError("unreachable")
 
     async def _many(self, request: BarRequest) -> BarPage:
@@ -97,21 +97,6 @@ class RoutedBars:
         return _body_page(request, page)
 
 
-def target_of(request: BarRequest) -> str:
-    """Path and query that ask a worker for the same."""
-    names = [quote(name, safe="") for name in (request.broker, request.symbol) if name is not None]
-    query: dict[str, object] = {
-        "timeframe": request.period.timeframe,
-        "from": iso_micros_from_us(request.from_us),
-        "to": iso_micros_from_us(request.to_us),
-        "limit": request.limit,
-        "order": "desc" if request.descending else "asc",
-    }
-    if request.after is not None:
-        query["after"] = request.after
-    return "/".join(["/bars", *names]) + "?" + urlencode(query)
-
-
 async def _page(request: BarRequest, answer: Answer) -> BarPage:
     body = await decoded(answer)
     if answer.status == 404:
@@ -124,9 +109,9 @@ async def _page(request: BarRequest, answer: Answer) -> BarPage:
 
 
 def _body_page(request: BarRequest, body: dict[str, Any]) -> BarPage:
-    bars = [bar_from_json(row) for row in body["bars"]]
-    return _with_next(request, bars, truncated=body["truncated"])
-
-
-def _with_next(request: BarRequest, bars: list[Bar], *, truncated: bool) -> BarPage:
-    return BarPage(bars, request.following(bars[-1]) if truncated else None)
+    bars, retained = [bar_from_json(row) for row in body["bars"]], body["retained_from"]
+    return BarPage(
+        bars,
+        request.following(bars[-1]) if body["truncated"] else None,
+        None if retained is None else us_from_iso(retained),
+    )

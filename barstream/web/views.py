@@ -42,6 +42,7 @@ class Bars(ReadView):
             "broker": asked.broker,
             "symbol": asked.symbol,
             "timeframe": asked.period.timeframe,
+            "period": str(asked.period),
             "partition": owner.partition,
             "order": "desc" if asked.descending else "asc",
             "truncated": left_off is not None,
