@@ -22,7 +22,7 @@ from barstream.clock import system_clock_us
 from barstream.core.heartbeats import HeartbeatRules, Plan, plan, recovery_windows
 from barstream.core.period import Period
 from barstream.core.resume import ResumeRule
-from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.core.time import MINUTE_US, SECOND_US
 from barstream.core.universe import Universe
 from barstream.heartbeats.emitted import Emitted
@@ -117,7 +117,7 @@ class HeartbeatSender(Service):
         self._barriers: Barriers | None = None
         self._stale = False
         self._settling = Settling()
-        provider.on_change(lambda index: self._settling.changed(index.changed, time.monotonic()))
+        provider.on_change(self._schedule_changed)
         flag.listen(self._flag_changed)
 
     async def start(self) -> None:
@@ -151,6 +151,10 @@ class HeartbeatSender(Service):
         # Off and on again between two rounds: another may have led meanwhile.
         self._stale = self._stale or not flag.on
         self._waker.nudge()
+
+    def _schedule_changed(self, index: ScheduleIndex) -> None:
+        self._settling.changed(index.changed, time.monotonic())
+        self._emitted.schedule_changed(index.changed)
 
     async def _round(self) -> None:
         self._waker.begin()
@@ -272,10 +276,10 @@ class HeartbeatSender(Service):
             await self._barriers.start()
             now_us, rows, index = self._clock(), self.universe.rows(), self.provider.index
             windows = await asyncio.to_thread(
-                recovery_windows, now_us, rows, index, self.rules, WINDOW_US, self._periods
+                recovery_windows, now_us, rows, index, self.rules, WINDOW_US
             )
             recovered = await recover(self._options, self._topic, now_us, windows, self.rules)
-        self._emitted = Emitted(recovered.marks, recovered.heard)
+        self._emitted = Emitted(recovered.marks)
         self._resume.took_over(recovered.newest_us, time.monotonic())
         self.report.leader = True
         log.info("leading the heartbeats series_recovered=%d", len(recovered.marks))

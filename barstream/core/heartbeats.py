@@ -207,16 +207,13 @@ def recovery_windows(
     schedule_index: Index,
     rules: HeartbeatRules,
     width_us: int,
-    periods: Sequence[Period] = (),
 ) -> list[tuple[int, int]]:
     """Spans of time in which the newest heartbeat of each live series was sent, if in time.
 
     A series whose session ended on Friday has its last heartbeat there and not in the last
     minutes of the topic; reading these spans finds it without reading the days between.
-    So it is with the repeats that ``periods`` ask for.  Half-open ``(from_us, to_us)``,
-    ascending, disjoint.
+    Half-open ``(from_us, to_us)``, ascending, disjoint.
     """
-    evidence = Repeats(now_us, periods, rules)
     instants: set[int] = set()
     for row in universe:
         schedule = schedule_index.for_series(row.broker, row.symbol) if row.live else None
@@ -227,9 +224,6 @@ def recovery_windows(
         last = _last_due(row, schedule, first, newest, rules.inactive_after)
         if last is not None:
             instants.add(rules.due_us(row.broker, last))
-        repeat = evidence.due(row, schedule, first, _NEVER_US)
-        if repeat is not None:
-            instants.add(repeat.end_us + rules.lateness_us(row.broker))
     windows: list[tuple[int, int]] = []
     for instant in sorted(instants):
         if windows and instant <= windows[-1][1]:

@@ -1,8 +1,12 @@
-"""What the leader knows to be in ``hb_1m``: how far each series is emitted, and when last."""
+"""What the leader knows to be in ``hb_1m``: how far each series is emitted, and when last.
+
+How far is read from the log by a new leader.  When last is not: it sends once more what may be
+there already, which is harmless, and mends what was heard under other rules.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -27,7 +31,12 @@ class Emitted:
     marks: dict[SeriesName, int] = field(default_factory=dict)
     """Newest minute per series that can close anything."""
     heard: dict[SeriesName, int] = field(default_factory=dict)
-    """Append time of the newest heartbeat per series, microseconds."""
+    """Append time of the newest heartbeat per series, microseconds, as far as known."""
+
+    def schedule_changed(self, series: Iterable[SeriesName]) -> None:
+        """What was heard of these series was judged by sessions they do not have any more."""
+        for name in series:
+            self.heard.pop(name, None)
 
     def by_another(self, due: Plan) -> None:
         """This worker follows: the leader sends what is planned, its log is the truth."""

@@ -30,8 +30,6 @@ class Recovered:
 
     marks: dict[SeriesName, int] = field(default_factory=dict)
     """Newest minute per series, by any source, that can close anything."""
-    heard: dict[SeriesName, int] = field(default_factory=dict)
-    """Append time of the newest heartbeat per series, of those that were read."""
     newest_us: int | None = None
     """Append time of the newest heartbeat; None: there is none."""
 
@@ -42,10 +40,9 @@ class Recovered:
             broker, symbol, minute_us = split_bar_key(key)
         except ValueError:
             return
-        name = broker, symbol
-        self.heard[name] = max(appended_us, self.heard.get(name, appended_us))
         # One that was appended before its minute was over closes nothing: it is still due.
         if appended_us >= rules.closes_at(minute_us):
+            name = broker, symbol
             self.marks[name] = max(minute_us, self.marks.get(name, minute_us))
 
 

@@ -38,7 +38,7 @@ async def another_round(sender: HeartbeatSender, busy: SessionRow) -> None:
     await eventually(lambda: sender.report.sent_total > sent)
 
 
-def test_a_week_that_is_over_gets_one_repeat_with_its_barrier_and_a_new_leader_sends_no_other(
+def test_a_week_that_is_over_gets_one_repeat_with_its_barrier_from_each_leader(
     kafka: Any,
 ) -> None:
     async def scene() -> None:
@@ -63,11 +63,11 @@ def test_a_week_that_is_over_gets_one_repeat_with_its_barrier_and_a_new_leader_s
                 for each in rounds:
                     await another_round(sender, each)
         beats = [b for b in await town.beats_committed() if b.partition == 1]
-        assert [b.record.symbol for b in beats] == ["OVER"]
-        (beat,) = beats
-        assert beat.record.bucket_start_us == over.close_us - MINUTE_US
-        assert beat.record.barrier == 3
-        assert beat.appended_us >= monday_us + RULES.grace_us
+        assert [b.record.symbol for b in beats] == ["OVER", "OVER"]
+        for beat in beats:
+            assert beat.record.bucket_start_us == over.close_us - MINUTE_US
+            assert beat.record.barrier == 3
+            assert beat.appended_us >= monday_us + RULES.grace_us
 
     asyncio.run(scene())
 
@@ -105,5 +105,26 @@ def test_the_repeat_is_sent_when_the_clock_passes_the_end_of_the_week_and_of_the
         beats = await town.beats_committed()
         assert [b.record.sent_at_us for b in beats] == sent_at
         assert {b.record.bucket_start_us for b in beats} == {over.close_us - MINUTE_US}
+
+    asyncio.run(scene())
+
+
+def test_a_series_whose_schedule_changed_gets_its_repeat_again(kafka: Any) -> None:
+    # rows of the week are withdrawn after it was over: what is left of it must be proved over
+    async def scene() -> None:
+        town = Town(kafka.bootstrap)
+        await town.create()
+        monday_us = WEEK.floor(system_clock_us())
+        rows = [ended("OVER", monday_us - days * DAY_US)[0] for days in (4, 3)]
+        row = ended("OVER", monday_us - 3 * DAY_US)[1]
+        sender = town.sender([row], leading(), provider=provider(*rows), periods=[WEEK])
+        async with running(sender):
+            await eventually(lambda: sender.report.repeated == 1)
+            index = sender.provider.index.updated({("DEMO", "OVER"): rows[:1]})
+            sender.provider.swap(index)
+            sender.wake()
+            await eventually(lambda: sender.report.repeated == 2)
+        minutes = [b.record.bucket_start_us for b in await town.beats_committed()]
+        assert minutes == [row.close_us - MINUTE_US for row in reversed(rows)]
 
     asyncio.run(scene())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barstream.core.heartbeats import HeartbeatRules, plan
@@ -54,6 +54,7 @@ def minutes_awake(rows: list[SessionRow], seen: SeriesSeen, after: int) -> dict[
     }  # fmt: skip
 
 
+@settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_every_bucket_the_schedule_ends_in_is_proved_over_exactly_once(
     data: st.DataObject,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barstream.core.heartbeats import HeartbeatRules, plan
@@ -47,6 +47,7 @@ def due_one_by_one(
     return found
 
 
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_any_sequence_of_wake_ups_covers_every_due_minute_exactly_once(data: st.DataObject) -> None:
     symbols = ["A", "B", "C"][: data.draw(st.integers(1, 3))]

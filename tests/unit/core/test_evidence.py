@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from barstream.core.heartbeats import HeartbeatRules, Plan, plan, recovery_windows
+from barstream.core.heartbeats import HeartbeatRules, Plan, plan
 from barstream.core.period import Period
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex, SessionRow
 from barstream.core.time import DAY_US, MINUTE_US, SECOND_US, us_from_iso
@@ -221,13 +221,3 @@ def test_the_partitions_of_a_plan_include_those_of_its_repeats() -> None:
     """A barrier is asked for each of them; without one nothing would be sent."""
     result = planned(NEXT_MONDAY_US + DAY_US, index(*WORKING_WEEK), WEEK, partition=7)
     assert result.partitions() == {7}
-
-
-def test_recovery_looks_where_the_repeat_was_sent() -> None:
-    seen = row(closed_until_us=last_minute(FRIDAY) + MINUTE_US)
-    now_us, width_us = NEXT_MONDAY_US + 3 * DAY_US, 2 * MINUTE_US
-    schedule = index(*WORKING_WEEK)
-    sent_us = NEXT_MONDAY_US + GRACE_US
-    windows = recovery_windows(now_us, [seen], schedule, RULES, width_us, [WEEK])
-    assert (sent_us, sent_us + width_us) in windows
-    assert sent_us not in dict(recovery_windows(now_us, [seen], schedule, RULES, width_us))

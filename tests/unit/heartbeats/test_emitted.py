@@ -74,3 +74,10 @@ def test_a_follower_takes_what_it_planned_as_sent_by_the_leader() -> None:
     emitted.by_another(due)
     assert emitted.marks == {NAME: K_US}
     assert emitted.heard == {("DEMO", "B"): due.now_us}
+
+
+def test_what_was_heard_of_a_series_is_forgotten_with_its_schedule() -> None:
+    """A heartbeat that was no evidence then, because sessions were left, may be lacking now."""
+    emitted = Emitted({NAME: K_US}, {NAME: END_US, ("DEMO", "B"): END_US})
+    emitted.schedule_changed([NAME, ("DEMO", "NEW")])
+    assert (emitted.marks, emitted.heard) == ({NAME: K_US}, {("DEMO", "B"): END_US})
