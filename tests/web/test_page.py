@@ -14,8 +14,8 @@ from barstream.web.reads import Readiness, Stats
 
 from .chromium import Browser, chromium, find_chromium
 from .conftest import TEN_US, an_hour
-from .memory_reads import MemoryReads, make_bar
-from .web_worker import WebWorker, web_worker
+from .memory_reads import FIVE, MemoryReads, make_bar
+from .web_worker import WebWorker, free_port, web_worker
 
 pytestmark = pytest.mark.browser
 
@@ -70,6 +70,65 @@ def test_the_live_bar_moves_and_becomes_final(worker: WebWorker) -> None:
         await browser.until(f"({TOP_ROW}).includes('11:01')")
 
     browse(look)
+
+
+def test_another_timeframe_is_one_click_away_and_in_the_address(
+    worker: WebWorker, tmp_path: Path
+) -> None:
+    buttons = "[...document.querySelectorAll('#timeframes button')]"
+    pressed = f"{buttons}.filter(b => b.ariaPressed === 'true').map(b => b.innerText).join()"
+
+    async def look(browser: Browser) -> None:
+        await browser.look(worker.url + "/#FX/EURUSD", dark=False)
+        await browser.until(f"{ROWS} === 12")
+        assert await browser.value(f"{buttons}.map(b => b.innerText).join()") == "1m,5m,1h"
+        assert await browser.value(pressed) == "1m"
+        await browser.value(f"{buttons}[1].click()")
+        await browser.until(f"{pressed} === '5m' && ({TOP_ROW}).includes('1.20625')")
+        assert await browser.value("location.hash") == "#FX/EURUSD/5m"
+        rows = await browser.value("document.querySelector('#rows').innerText")
+        assert rows.count("revision 1") == 1
+        assert "2024-03-04 10:50" in next(r for r in rows.splitlines() if "revision" in r)
+        await browser.screenshot(tmp_path / "five.png")
+        # the open bar of five minutes moves as well
+        bar = worker.reads.rollups[FIVE]["FX", "EURUSD"][TEN_US + 60 * MINUTE_US]
+        worker.reads.add(replace(bar, close=1.2345), period=FIVE)
+        await browser.until(f"({TOP_ROW}).includes('1.23450') && ({TOP_ROW}).includes('live')")
+        await browser.value("history.back()")
+        await browser.until(f"{pressed} === '1m' && ({TOP_ROW}).includes('1.10725')")
+
+    browse(look)
+
+
+def test_a_timeframe_that_is_none_says_which_there_are(worker: WebWorker) -> None:
+    async def look(browser: Browser) -> None:
+        await browser.look(worker.url + "/#FX/EURUSD/7m", dark=False)
+        await browser.until(f"({EMPTY}).includes('1m, 5m, 1h')")
+
+    browse(look)
+
+
+def test_an_owner_that_is_gone_leaves_the_last_bars_and_says_that_they_are_old() -> None:
+    """Old bars that look like new ones would be the worst answer."""
+    stale = "document.querySelector('#stale:not([hidden])')?.innerText ?? ''"
+    missing = "document.querySelector('#missing:not([hidden])')?.innerText ?? ''"
+
+    async def look(browser: Browser) -> None:
+        await browser.look(worker.url + "/#FX/USDJPY", dark=False)
+        await browser.until(f"{ROWS} === 12")
+        worker.reads.holders[1] = f"http://127.0.0.1:{free_port()}"
+        await browser.until(f"({stale}).includes('not up to date')")
+        assert await browser.value(f"{ROWS} === 12")
+        await browser.until(f"({missing}).includes('partition 1')")
+        worker.reads.holders[1] = other.url
+        await browser.until(f"({stale}) === '' && ({missing}) === ''")
+
+    with web_worker(an_hour("USDJPY")) as other, web_worker(an_hour()) as worker:
+        other.reads.partition_of["FX", "USDJPY"] = 1
+        other.reads.here = {1}
+        worker.reads.partition_of["FX", "USDJPY"] = 1
+        worker.reads.holders |= {0: worker.url, 1: other.url}
+        browse(look)
 
 
 def test_older_bars_are_loaded_when_the_left_end_is_reached() -> None:

@@ -19,18 +19,20 @@ export async function get(path, signal) {
 export const seriesPath = (series) =>
   `${encodeURIComponent(series.broker)}/${encodeURIComponent(series.symbol)}`;
 
+const barsPath = (series, timeframe) => `/bars/${seriesPath(series)}?timeframe=${timeframe}`;
+
 /** The latest `limit` bars before `to` (exclusive, optional), ascending, and whether more are older. */
-export async function latestBars(series, limit, to, signal) {
+export async function latestBars(series, timeframe, limit, to, signal) {
   const until = to ? `&to=${to}` : "";
-  const body = await get(`/bars/${seriesPath(series)}?order=desc&limit=${limit}${until}`, signal);
+  const body = await get(`${barsPath(series, timeframe)}&order=desc&limit=${limit}${until}`, signal);
   return { bars: body.bars.reverse(), older: body.truncated };
 }
 
 /** Every bar from `from` on, ascending. */
-export async function barsSince(series, from, signal) {
+export async function barsSince(series, timeframe, from, signal) {
   const bars = [];
   for (let next = from; next; ) {
-    const body = await get(`/bars/${seriesPath(series)}?limit=2000&from=${next}`, signal);
+    const body = await get(`${barsPath(series, timeframe)}&limit=2000&from=${next}`, signal);
     bars.push(...body.bars);
     next = body.next_from;
   }

@@ -1,10 +1,12 @@
 // The candles: bars go in, the chart library draws them.
 
 import {
-  CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, createChart,
+  CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, createChart, createSeriesMarkers,
 } from "./vendor/lightweight-charts.mjs";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** Days and longer have a date and no time of day. */
+export const isLong = (timeframe) => !/[0-9][mh]$/.test(timeframe);
 export const seconds = (bar) => Date.parse(bar.bucket_start) / 1000;
 
 export class BarChart {
@@ -16,6 +18,7 @@ export class BarChart {
     this.volumes = this.chart.addSeries(HistogramSeries, {
       priceScaleId: "", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false,
     });
+    this.marks = createSeriesMarkers(this.candles, []);
     this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.24 } });
     this.volumes.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
     this.chart.subscribeCrosshairMove((move) => onHover(this.bars.get(move.time) ?? null));
@@ -27,7 +30,9 @@ export class BarChart {
   }
 
   /** Show `bars` (ascending) in place of everything; the view keeps its place unless `recent`. */
-  replace(bars, recent) {
+  replace(bars, recent, timeframe = this.timeframe) {
+    this.timeframe = timeframe;
+    this.chart.applyOptions({ timeScale: { timeVisible: !isLong(timeframe) } });
     this.bars = new Map(bars.map((bar) => [seconds(bar), bar]));
     const decimals = decimalsOf(bars);
     this.candles.applyOptions({
@@ -35,6 +40,7 @@ export class BarChart {
     });
     this.candles.setData(bars.map((bar) => this.candle(bar)));
     this.volumes.setData(bars.map((bar) => this.volume(bar)));
+    this.mark();
     if (recent && bars.length) {
       const wanted = Math.max(30, Math.round(this.chart.timeScale().width() / 8));
       this.chart.timeScale().setVisibleLogicalRange({ from: bars.length - wanted, to: bars.length + 3 });
@@ -67,6 +73,15 @@ export class BarChart {
       this.volumes.update(this.volume(bar), time < last);
       last = Math.max(last, time);
     }
+    this.mark();
+  }
+
+  /** A dot above each bar that late ticks have changed. */
+  mark() {
+    const revised = [...this.bars.values()].filter((bar) => bar.revision);
+    this.marks.setMarkers(revised.map((bar) => (
+      { time: seconds(bar), position: "aboveBar", shape: "circle", size: 0.6, color: css("--accent") }
+    )));
   }
 
   get last() { return [...this.bars.values()].at(-1); }
@@ -95,7 +110,7 @@ export class BarChart {
       grid: { vertLines: { color: `${line}80` }, horzLines: { color: `${line}80` } },
       crosshair: { mode: CrosshairMode.Normal },
       rightPriceScale: { borderColor: line },
-      timeScale: { borderColor: line, timeVisible: true, secondsVisible: false, rightOffset: 3 },
+      timeScale: { borderColor: line, secondsVisible: false, rightOffset: 3 },
     });
     if (this.bars.size) this.replace([...this.bars.values()], false);
   }

@@ -49,23 +49,15 @@ export function noSeries(status) {
     title: "No tick seen yet",
     text: status.partitions.length
       ? "The worker is ready and listens. Bars appear with the first tick. To try it without a feed of your own:"
-      : "This worker holds no partition: other workers hold them all. Open the page of one of those, or try a feed:",
+      : "This worker holds no partition and answers for the others. To try it without a feed of your own:",
     command: "barstream ticks simulate",
   };
 }
 
-export function refused(error, series) {
-  if (error.status === 421) {
-    const url = error.body.url;
-    return {
-      title: `${series.broker} ${series.symbol} is on another worker`,
-      text: url ? "" : "Which one is not known right now; this page asks again.",
-      link: url ? { href: `${url}/#${encodeURIComponent(series.broker)}/${encodeURIComponent(series.symbol)}`, text: url } : null,
-    };
-  }
+export function refused(error) {
   return {
     title: error.message,
-    text: error.body.what_to_do ?? "",
+    text: error.body.what_to_do ?? (error.body.required ? `Required is ${error.body.required}.` : ""),
   };
 }
 

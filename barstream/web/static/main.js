@@ -3,19 +3,23 @@
 import { ApiError, barsSince, get, latestBars } from "./api.js";
 import { BarChart, decimalsOf } from "./chart.js";
 import * as empty from "./empty.js";
-import { showBars, showEmpty, showReadout, showSeries, showStatus, showView } from "./panels.js";
+import {
+  hashOf, showBars, showEmpty, showMissing, showReadout, showSeries, showStale, showStatus, showTimeframes, showView,
+} from "./panels.js";
 
 const BARS_MS = 1000, STATUS_MS = 2000, SERIES_MS = 5000, PAGE = 500;
-// A final may still be revised for a while: this much is asked for again each time.
-const OVERLAP_MS = 5 * 60_000;
+// A final may still be revised for a while: so many are asked for again each time.
+const OVERLAP = 5;
 
-const page = { status: null, list: null, chosen: null, asking: null, loaded: false, older: false, busy: false };
+const page = {
+  status: null, list: null, chosen: null, timeframe: "1m", asking: null, loaded: false, older: false, busy: false,
+};
 const filter = document.getElementById("filter");
 let chart = null;
 
 function fromHash() {
-  const [broker, symbol] = location.hash.slice(1).split("/").map(decodeURIComponent);
-  return broker && symbol ? { broker, symbol } : null;
+  const [broker, symbol, timeframe] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  return broker && symbol ? { broker, symbol, timeframe: timeframe || "1m" } : null;
 }
 
 const infoOf = (series) =>
@@ -26,11 +30,19 @@ function choose() {
   page.asking = new AbortController();
   const list = page.list ?? [];
   const first = list.find((row) => row.here && row.kind === "live") ?? list.find((row) => row.here) ?? list[0];
-  page.chosen = fromHash() ?? (first ? { broker: first.broker, symbol: first.symbol } : null);
+  const hash = fromHash();
+  page.chosen = hash ?? (first ? { broker: first.broker, symbol: first.symbol } : null);
+  page.timeframe = hash?.timeframe ?? page.timeframe;
   page.loaded = false;
-  showSeries(page.list ?? [], page.chosen, filter.value);
+  showStale(null);
+  showTimeframes(page.status?.timeframes ?? [], page.timeframe, toTimeframe);
+  showSeries(list, page.chosen, filter.value, page.timeframe);
   revealChosen();
   return refreshBars();
+}
+
+function toTimeframe(timeframe) {
+  if (page.chosen) location.hash = hashOf(page.chosen, timeframe);
 }
 
 /** On a narrow screen the list is a strip: keep the chosen series in sight. */
@@ -47,41 +59,47 @@ function explain() {
 
 function redraw() {
   const bars = [...chart.bars.values()];
-  showBars(infoOf(page.chosen), bars);
-  showReadout(bars.at(-1), decimalsOf(bars));
+  showBars(infoOf(page.chosen), bars, page.timeframe);
+  showReadout(bars.at(-1), decimalsOf(bars), page.timeframe);
 }
 
 async function refreshBars() {
   if (!page.status?.ready || !page.chosen) return explain();
-  const { chosen, asking: { signal } } = page;
+  const { chosen, timeframe, asking: { signal } } = page;
   try {
     if (!page.loaded) {
-      const { bars, older } = await latestBars(chosen, PAGE, null, signal);
+      const { bars, older } = await latestBars(chosen, timeframe, PAGE, null, signal);
       if (!bars.length) return showEmpty(empty.noBars(chosen));
+      if (signal.aborted) return;
       showView();
       chart ??= new BarChart(document.getElementById("chart"), {
-        onHover: (bar) => showReadout(bar ?? chart.last, decimalsOf([...chart.bars.values()])),
+        onHover: (bar) => showReadout(bar ?? chart.last, decimalsOf([...chart.bars.values()]), page.timeframe),
         onOlder: loadOlder,
       });
-      chart.replace(bars, true);
+      chart.replace(bars, true, timeframe);
       Object.assign(page, { loaded: true, older });
     } else {
-      const final = [...chart.bars.values()].findLast((bar) => bar.status === "final") ?? chart.first;
-      const from = new Date(Date.parse(final.bucket_start) - OVERLAP_MS).toISOString();
-      const first = chart.first.bucket_start;
-      chart.merge((await barsSince(chosen, from, signal)).filter((bar) => bar.bucket_start >= first));
+      const finals = [...chart.bars.values()].filter((bar) => bar.status === "final");
+      const from = (finals.at(-OVERLAP) ?? chart.first).bucket_start;
+      const bars = await barsSince(chosen, timeframe, from, signal);
+      if (signal.aborted) return;
+      chart.merge(bars);
       showView();
     }
+    showStale(null);
     redraw();
   } catch (error) {
     if (error.name === "AbortError") return;
-    if (error instanceof ApiError && error.status !== 503) {
+    if (error instanceof ApiError && error.status === 503 && page.loaded) {
+      // the last bars stay in view
+      showStale(error.message);
+    } else if (error instanceof ApiError) {
       page.loaded = false;
-      showEmpty(empty.refused(error, chosen));
-    } else if (!(error instanceof ApiError) && !(error instanceof TypeError)) {
+      showEmpty(empty.refused(error));
+    } else if (!(error instanceof TypeError)) {
       throw error;
     }
-    // not reachable, or recovering: the status line says so, and the last bars stay in view
+    // not reachable: the status line says so, and the last bars stay in view
   }
 }
 
@@ -90,7 +108,7 @@ async function loadOlder() {
   page.busy = true;
   try {
     const { signal } = page.asking;
-    const { bars, older } = await latestBars(page.chosen, PAGE, chart.first.bucket_start, signal);
+    const { bars, older } = await latestBars(page.chosen, page.timeframe, PAGE, chart.first.bucket_start, signal);
     if (signal.aborted) return;
     page.older = older;
     if (bars.length) chart.prepend(bars);
@@ -109,6 +127,7 @@ async function refreshStatus() {
     page.status = null;
   }
   showStatus(page.status);
+  if (page.status) showTimeframes(page.status.timeframes, page.timeframe, toTimeframe);
   if (!page.loaded) explain();
   if (page.status?.ready && !before) await refreshSeries();
 }
@@ -116,12 +135,14 @@ async function refreshStatus() {
 async function refreshSeries() {
   if (!page.status?.ready) return;
   try {
-    page.list = (await get("/series")).series;
+    const { series, missing } = await get("/series?partial=allow");
+    page.list = series;
+    showMissing(missing);
   } catch (error) {
     if (error instanceof ApiError || error instanceof TypeError) return;
     throw error;
   }
-  showSeries(page.list ?? [], page.chosen, filter.value);
+  showSeries(page.list ?? [], page.chosen, filter.value, page.timeframe);
   if (!page.chosen || (!page.loaded && !fromHash())) await choose();
 }
 
@@ -135,7 +156,7 @@ function repeat(work, ms) {
 }
 
 addEventListener("hashchange", choose);
-filter.addEventListener("input", () => showSeries(page.list ?? [], page.chosen, filter.value));
+filter.addEventListener("input", () => showSeries(page.list ?? [], page.chosen, filter.value, page.timeframe));
 filter.addEventListener("keydown", (event) => {
   const first = document.querySelector("#series a");
   if (event.key === "Enter" && first) location.hash = first.hash;

@@ -1,6 +1,6 @@
 // Everything around the chart. Text from the worker only ever becomes text, never markup.
 
-import { decimalsOf } from "./chart.js";
+import { decimalsOf, isLong } from "./chart.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -18,8 +18,9 @@ export function namesOf(list, few = 5) {
 
 const clock = (iso) => iso.slice(11, 19);
 const volumeText = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
-export const hashOf = (series) =>
-  `#${encodeURIComponent(series.broker)}/${encodeURIComponent(series.symbol)}`;
+const startOf = (bar, timeframe) => bar.bucket_start.slice(0, isLong(timeframe) ? 10 : 16).replace("T", " ");
+export const hashOf = (series, timeframe) =>
+  `#${encodeURIComponent(series.broker)}/${encodeURIComponent(series.symbol)}${timeframe === "1m" ? "" : `/${timeframe}`}`;
 
 export function showStatus(status) {
   if (!status) {
@@ -43,17 +44,45 @@ export function showStatus(status) {
   at("unscheduled").textContent = `No schedule, so ticks are rejected: ${namesOf(status.unscheduled)}. Load one: barstream schedule load`;
 }
 
-export function showSeries(list, chosen, filter) {
+/** The partitions no worker answers for, of which the list and the bars may be behind. */
+export function showMissing(missing) {
+  at("missing").hidden = !missing.length;
+  at("missing").textContent = missing.length
+    ? `No answer for partition ${missing.map((each) => each.partition).join(", ")}: ${missing[0].why}`
+    : "";
+}
+
+/** Why the bars in view are not the newest; null when they are. */
+export function showStale(why) {
+  at("stale").hidden = !why;
+  at("stale").textContent = why ? `These bars are not up to date. ${why}` : "";
+}
+
+export function showTimeframes(timeframes, chosen, choose) {
+  const shown = [...at("timeframes").children].map((button) => button.textContent);
+  if (shown.join() !== timeframes.join()) {
+    at("timeframes").replaceChildren(...timeframes.map((timeframe) => {
+      const button = element("button", { type: "button" }, timeframe);
+      button.addEventListener("click", () => choose(timeframe));
+      return button;
+    }));
+  }
+  for (const button of at("timeframes").children) {
+    button.setAttribute("aria-pressed", String(button.textContent === chosen));
+  }
+}
+
+export function showSeries(list, chosen, filter, timeframe) {
   const wanted = filter.trim().toUpperCase();
   const rows = list.filter((series) => `${series.broker} ${series.symbol}`.includes(wanted));
   at("series").replaceChildren(...rows.map((series) => {
     const current = chosen && series.broker === chosen.broker && series.symbol === chosen.symbol;
     const link = element(
-      "a", { href: hashOf(series) },
+      "a", { href: hashOf(series, timeframe), title: series.here ? "" : `on ${series.url ?? "another worker"}` },
       element("span", { className: "symbol" }, series.symbol),
       element("span", { className: "close" }, series.previous_close === null ? "" : String(series.previous_close)),
       element("small", {}, series.broker),
-      element("small", {}, series.here ? series.kind : "other worker"),
+      element("small", {}, series.kind),
     );
     if (current) link.setAttribute("aria-current", "true");
     return element("li", {}, link);
@@ -68,7 +97,7 @@ const KINDS = {
 };
 
 /** The title, the price and the table of the bars of the chosen series (ascending). */
-export function showBars(series, bars) {
+export function showBars(series, bars, timeframe) {
   const decimals = decimalsOf(bars);
   at("name").replaceChildren(series.symbol, element("small", {}, series.broker));
   at("kind").textContent = series.kind ?? "";
@@ -79,18 +108,20 @@ export function showBars(series, bars) {
   at("price").textContent = last ? last.close.toFixed(decimals) : "";
   const first = bars.at(-61) ?? bars[0];
   const change = last && first ? (last.close / first.close - 1) * 100 : NaN;
-  const minutes = last && first ? Math.round((Date.parse(last.bucket_start) - Date.parse(first.bucket_start)) / 60000) : 0;
-  at("change").textContent = minutes ? `${change >= 0 ? "+" : ""}${change.toFixed(2)}% since ${first.bucket_start.slice(11, 16)}` : "";
+  const span = last && first ? Date.parse(last.bucket_start) - Date.parse(first.bucket_start) : 0;
+  const since = first && span < 86_400_000 ? first.bucket_start.slice(11, 16) : first?.bucket_start.slice(0, 10);
+  at("change").textContent = span ? `${change >= 0 ? "+" : ""}${change.toFixed(2)}% since ${since}` : "";
   at("change").className = change >= 0 ? "rise" : "fall";
-  at("rows").replaceChildren(...bars.slice(-12).reverse().map((bar) => row(bar, decimals)));
+  at("rows").replaceChildren(...bars.slice(-12).reverse().map((bar) => row(bar, decimals, timeframe)));
+  at("zone").textContent = `${timeframe} bars, ${isLong(timeframe) ? "by trading date" : "times in UTC"}`;
 }
 
-function row(bar, decimals) {
+function row(bar, decimals, timeframe) {
   const kind = bar.status === "live" ? "live" : bar.synthetic ? "synthetic" : "";
   const words = bar.status === "live" ? "live" : bar.synthetic ? "final, no tick" : "final";
   const revised = bar.revision ? `, revision ${bar.revision}` : "";
   const cells = [
-    bar.bucket_start.slice(0, 16).replace("T", " "),
+    startOf(bar, timeframe),
     ...[bar.open, bar.high, bar.low, bar.close].map((price) => price.toFixed(decimals)),
     volumeText(bar.volume), String(bar.tick_count), words + revised,
   ];
@@ -98,17 +129,18 @@ function row(bar, decimals) {
 }
 
 /** The values of `bar`, the one under the cursor or the latest. */
-export function showReadout(bar, decimals) {
+export function showReadout(bar, decimals, timeframe) {
   if (!bar) return at("readout").replaceChildren();
   const tone = bar.close >= bar.open ? "rise" : "fall";
   const pair = (name, value, className = "") =>
     element("div", {}, element("dt", {}, name), element("dd", { className }, value));
   at("readout").replaceChildren(
-    pair("", bar.bucket_start.slice(0, 16).replace("T", " ")),
+    pair("", startOf(bar, timeframe)),
     pair("O", bar.open.toFixed(decimals), tone), pair("H", bar.high.toFixed(decimals), tone),
     pair("L", bar.low.toFixed(decimals), tone), pair("C", bar.close.toFixed(decimals), tone),
     pair("Vol", volumeText(bar.volume)), pair("Ticks", String(bar.tick_count)),
     pair("", bar.synthetic ? "no tick" : bar.status),
+    ...(bar.revision ? [pair("revision", String(bar.revision))] : []),
   );
 }
 
