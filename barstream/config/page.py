@@ -16,16 +16,19 @@ _INTRODUCTION: Final = """\
 
 This page is written by `python -m barstream.config.page`.
 
-Values come, later ones winning, from the defaults, from one TOML file (`--config FILE`, else the
-file that `BARSTREAM_CONFIG` names, else `barstream.toml` in the current directory), from the
-environment, and from options of a command. `barstream config` shows what is in force and where
-each value comes from; secrets are masked.
+Values come, later ones winning, from the defaults, from a [pipeline](pipeline.md) of your own if
+`pipeline` names one, from one TOML file (`--config FILE`, else the file that `BARSTREAM_CONFIG`
+names, else `barstream.toml` in the current directory), from the environment, and from options of a
+command. `barstream config` shows what is in force and where each value comes from; secrets are
+masked.
 
 - Unknown keys, unknown `BARSTREAM_*` variables and values out of range are refused at start.
 - Empty text means *none* where a setting may be none: TOML has no null.
 - Relative paths in the file are relative to the file.
 - An entry of a mapping has a variable of its own
   (`BARSTREAM_HEARTBEATS__FEED_DELAY_S__OANDA=900`), or all entries come as one JSON object.
+- A list is one text in a variable, its entries separated by commas
+  (`BARSTREAM_BARS__TIMEFRAMES=5m,1h,1d`); `1m` alone means no other timeframe.
 """
 
 
