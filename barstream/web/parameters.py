@@ -139,7 +139,8 @@ def _period(given: dict[str, str], periods: Sequence[Period]) -> Period:
     text = given.get("timeframe", "1m")
     known = f"one of {', '.join(period.timeframe for period in periods)}"
     try:
-        asked = Period.parse(text)
+        # the + of an offset arrives as a space when it was not escaped
+        asked = Period.parse(text.strip().replace(" ", "+"))
     except ValueError as error:
         raise BadParameterError("timeframe", f"{known} ({error})", repr(text)) from None
     # the grid is the pipeline's: no two periods of it have the same count and unit

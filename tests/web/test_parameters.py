@@ -89,6 +89,7 @@ def test_what_was_written_is_what_is_read(a_us: int, b_us: int, limit: int, orde
         ("1h@session", "1h@session"),
         ("4h", "4h+1h"),
         ("4h+60m", "4h+1h"),
+        ("4h 1h", "4h+1h"),
     ],
 )
 def test_a_timeframe_is_a_period_of_the_pipeline_however_it_is_spelled(
