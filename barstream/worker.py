@@ -37,6 +37,7 @@ from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.kafka import client_options
 from barstream.metrics import Metrics
 from barstream.reader import TopicReader
+from barstream.timebucket import bind
 from barstream.topics import TopicNames
 from barstream.transport.driver import Consumer
 from barstream.web.reporting import Reporting
@@ -208,7 +209,8 @@ class Worker:
         )  # fmt: skip
         self.metrics.before_scrape.append(reporting.update)
         reads = WorkerReads(self.partitions, self.provider, self.universe, reporting)
-        register(app, reads, self.metrics)
+        # what agents of the same process read bars with
+        bind(register(app, reads, self.metrics))
 
     def _assigned(self, assigned: set[TP]) -> Awaitable[None] | None:
         self.metrics.rebalances.inc()
