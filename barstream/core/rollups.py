@@ -243,8 +243,12 @@ class RollUps:
         if latest is None or latest.bucket_us < bucket_us:
             if latest is not None and not latest.is_final:
                 self._emit(series, period, latest, out)
-            parents[period] = Parent(bucket_us, None)
-            return None
+            parents[period] = parent = Parent(bucket_us, None)
+            closed_us = int(self._partition.closed_until_us[series.slot])
+            if not self._is_complete(series, period, parent, closed_us, NEVER_US):
+                return None
+            parent.is_final = True
+            return self._revise_final(series, period, bucket_us, changes, out)
         if latest.bucket_us == bucket_us and not latest.is_final:
             latest.fold = None
             return None

@@ -312,15 +312,16 @@ class PartitionEngine:
             self.rollups.revise(series, done.of(slot), out)
             self.rollups.judge(series, out)
 
-    def settle(self, out: Closed, since: int) -> int:
+    def settle(self, out: Applied, since: int) -> int:
         """Take the finals from number ``since`` on into book and upper bars; how many there are."""
-        by_series: dict[tuple[str, str], list[Bar]] = {}
+        by_slot: dict[int, list[Bar]] = {}
         for bar in out.finals[since:]:
-            by_series.setdefault((bar.broker, bar.symbol), []).append(bar)
-        for name, bars in by_series.items():
-            series = self.state.series[self.state.slot(*name)]
-            self._became_final(series, bars, out)
-            self.rollups.judge(series, out)
+            by_slot.setdefault(self.state.slot(bar.broker, bar.symbol), []).append(bar)
+        for slot, bars in by_slot.items():
+            self._became_final(self.state.series[slot], bars, out)
+        # minutes may have passed without a bar, so of those without a final as well
+        for slot in out.touched:
+            self.rollups.judge(self.state.series[slot], out)
         return len(out.finals)
 
     def _closed(self, out: Closed) -> None:
