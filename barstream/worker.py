@@ -36,6 +36,7 @@ from barstream.engine.rows import OutputTopics
 from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.kafka import client_options
 from barstream.metrics import Metrics
+from barstream.planner import plan_of
 from barstream.reader import TopicReader
 from barstream.timebucket import bind
 from barstream.topics import TopicNames
@@ -110,7 +111,8 @@ class Worker:
     """The parts of a worker, wired; `run` starts it and returns its exit code."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.plan = plan_of(settings)
+        self.settings = settings = self.plan.settings
         self.names = TopicNames.of(settings)
         self.options = client_options(settings)
         self.metrics = Metrics()
@@ -184,7 +186,8 @@ class Worker:
             transactional_id=f"{settings.app_id}-heartbeats",
             rebalancing=lambda: bool(self.app.rebalancing),
             ready=lambda: universe.is_caught_up,
-            wanted=settings.heartbeats.enabled,
+            wanted=self.plan.heartbeats,
+            periods=self.plan.periods,
             jitter_us=settings.heartbeats.jitter_ms * 1000,
             resume_hold_us=round(settings.heartbeats.resume_hold_s * SECOND_US),
             # by then a worker that was deposed has lost its assignment too
