@@ -24,7 +24,7 @@ from barstream.core.period import Period
 from barstream.core.resume import ResumeRule
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.core.time import MINUTE_US, SECOND_US
-from barstream.core.universe import Universe
+from barstream.core.universe import SeriesName, Universe
 from barstream.heartbeats.emitted import Emitted
 from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.heartbeats.producer import Appended, Barriers, Due, LeaderProducer, encode_rows
@@ -117,6 +117,7 @@ class HeartbeatSender(Service):
         self._barriers: Barriers | None = None
         self._stale = False
         self._settling = Settling()
+        self._changed: set[SeriesName] = set()
         provider.on_change(self._schedule_changed)
         flag.listen(self._flag_changed)
 
@@ -154,7 +155,7 @@ class HeartbeatSender(Service):
 
     def _schedule_changed(self, index: ScheduleIndex) -> None:
         self._settling.changed(index.changed, time.monotonic())
-        self._emitted.schedule_changed(index.changed)
+        self._changed |= index.changed
 
     async def _round(self) -> None:
         self._waker.begin()
@@ -179,6 +180,9 @@ class HeartbeatSender(Service):
 
     async def _plan(self) -> Plan:
         seen, index, known = self.universe.rows(), self.provider.index, self._emitted
+        # not when it changes: a round that is under way plans by the index before
+        known.schedule_changed(self._changed)
+        self._changed.clear()
         rows = self._settling.settled(seen, time.monotonic())
         if len(rows) < len(seen):
             self._waker.again_in(SETTLE_S)
