@@ -15,7 +15,6 @@ from barstream.config.periods import kept_days, periods_in_force
 from barstream.config.pipeline import completed
 from barstream.core.names import Kind
 from barstream.core.period import DAY, MINUTE, Period
-from barstream.core.rollups import is_made_of_days
 from barstream.query.declaration import Query
 from barstream.query.load import load_query
 from barstream.query.model import MarketSchedule, Model
@@ -163,7 +162,7 @@ def _bars(
 ) -> Entity:
     name = logical_name(period, kind)
     topic = topics.get(name)
-    source = DAY if is_made_of_days(period) else MINUTE
+    source = DAY if period.is_made_of_days else MINUTE
     return Entity(
         name=name,
         role=kind,
@@ -212,7 +211,7 @@ def _notes(query: Query, settings: Settings, added: tuple[Period, ...]) -> list[
     notes = []
     if not query.periods:
         return ["there is no tumbling window: no bars are made and no heartbeats are sent"]
-    made_of_days = [p for p in periods_in_force(settings).upper if is_made_of_days(p)]
+    made_of_days = [p for p in periods_in_force(settings).upper if p.is_made_of_days]
     notes += [
         f"{period} was added: {' '.join(map(str, made_of_days))} "
         f"{'is' if len(made_of_days) == 1 else 'are'} made of it"

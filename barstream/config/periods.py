@@ -9,7 +9,6 @@ from typing import Final
 from barstream.config.fields import period_of
 from barstream.config.settings import Settings
 from barstream.core.period import DAY, MINUTE, Period
-from barstream.core.rollups import is_made_of_days
 from barstream.core.time import DAY_US
 from barstream.errors import ConfigError
 
@@ -49,7 +48,7 @@ def periods_in_force(settings: Settings) -> Periods:
     if not bars.schedule:
         _refuse_sessions(asked)
     upper = [period for period in asked if period != MINUTE]
-    added = (DAY,) if DAY not in upper and any(map(is_made_of_days, upper)) else ()
+    added = (DAY,) if DAY not in upper and any(period.is_made_of_days for period in upper) else ()
     upper = sorted([*upper, *added], key=_length)
     periods = Periods(tuple(upper), _live(settings, upper), added)
     _refuse_short_retention(settings, periods.upper)
@@ -121,7 +120,7 @@ def _refuse_short_retention(settings: Settings, upper: Iterable[Period]) -> None
             f"found {_list(unknown)}: add them to bars.timeframes, or take them out"
         )
     for period in upper:
-        source = DAY if is_made_of_days(period) else MINUTE
+        source = DAY if period.is_made_of_days else MINUTE
         kept, needed = kept_days(settings, source), _takes_days(period)
         if kept < needed:
             key = "retention_days" if source == MINUTE else "timeframe_retention_days.1d"

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.core.close import Closed, close_series
+from barstream.core.finals import Change
 from barstream.core.folding import merge_bars
 from barstream.core.judging import judge_sessions
 from barstream.core.late import Revised
 from barstream.core.reasons import Reason
-from barstream.core.rollups import Change
 from barstream.core.segments import Segments, running_max
 from barstream.core.state import LIVENESS_TICKS, NEVER_US, PartitionState
 from barstream.core.ticks import Ticks

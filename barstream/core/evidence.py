@@ -20,7 +20,6 @@ from typing import Final, NamedTuple
 
 from barstream.core.heartbeat_rules import HeartbeatRules
 from barstream.core.period import Period
-from barstream.core.rollups import is_made_of_days
 from barstream.core.schedule import SeriesSchedule, Session, session_minutes
 from barstream.core.time import DAY_US, MINUTE_US, ceil_minute, floor_minute
 from barstream.core.universe import SeriesSeen
@@ -49,7 +48,7 @@ class Repeats:
 
     def __init__(self, now_us: int, periods: Iterable[Period], rules: HeartbeatRules) -> None:
         self._now_us = now_us
-        self._periods = tuple(period for period in periods if is_made_of_days(period))
+        self._periods = tuple(period for period in periods if period.is_made_of_days)
         self._rules = rules
         self._passed: dict[str, tuple[int, int]] = {}
 

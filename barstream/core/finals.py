@@ -1,7 +1,8 @@
-"""What the core asks of the final bars of a partition."""
+"""What the core asks of the final bars of a partition, and what may happen to them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from barstream.core.bars import Bar
@@ -35,3 +36,20 @@ class Finals(Protocol):
     def retained_from_us(self, period: Period, broker: str, symbol: str) -> int | None:
         """Finals of the series that start before this were deleted; None: none were."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A final that was revised or, with ``old`` None, added after later ones were final.
+
+    ``tick_offset`` is the offset of the late tick that brought a new one about.
+    """
+
+    old: Bar | None
+    new: Bar
+    tick_offset: int = -1
+
+    @property
+    def raised(self) -> int:
+        """By how much the revision of a parent that is final rises."""
+        return self.new.revision - self.old.revision if self.old else self.new.revision + 1

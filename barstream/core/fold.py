@@ -130,3 +130,14 @@ class Fold:
             self._last_offset,
             self._close_offset,
         )
+
+
+def fold(children: Sequence[Bar], bucket_start_us: int) -> Bar:
+    """The parent of ``children``, ascending and at least one, in one go.
+
+    Raises:
+        ValueError: there are no children.
+    """
+    whole = Fold()
+    whole.add(children)
+    return whole.to_bar(bucket_start_us)

@@ -22,9 +22,8 @@ import numpy as np
 
 from barstream.core.bars import Bar, PartialBar, synthetic_bar
 from barstream.core.exact import units_of
-from barstream.core.finals import Finals
+from barstream.core.finals import Change, Finals
 from barstream.core.period import MINUTE
-from barstream.core.rollups import Change
 from barstream.core.schedule import session_minutes
 from barstream.core.state import FOREVER_US, PartitionState, SeriesState
 from barstream.core.ticks import Ticks
@@ -129,7 +128,6 @@ class _Minute:
         whole = (None if old is None else _taken_apart(old)) or parts.pop(0)
         for part in parts:
             whole.merge(part)
-        whole.trading_date, whole.session = date, number
         new = whole.to_bar(*self._name, offsets[-1] + 1, revisable=True)
         # the tick that makes a bar does not revise it
         new.revision = len(offsets) - 1 if old is None else old.revision + len(offsets)

@@ -176,6 +176,11 @@ class Period:
         return self.unit in _UNIT_US
 
     @property
+    def is_made_of_days(self) -> bool:
+        """Whether bars are folded from those of days; all others are folded from minutes."""
+        return not self.is_intraday and not (self.unit == "d" and self.count == 1)
+
+    @property
     def _size_us(self) -> int:
         return self.count * _UNIT_US[self.unit]
 

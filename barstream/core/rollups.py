@@ -12,24 +12,21 @@ finals at any time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from barstream.core.bars import Bar
+from barstream.core.children import Children
 from barstream.core.close import Closed
-from barstream.core.finals import Finals
+from barstream.core.finals import Change, Finals
 from barstream.core.fold import Fold
 from barstream.core.period import DAY, MINUTE, Period
-from barstream.core.schedule import SeriesSchedule, Session
+from barstream.core.schedule import SeriesSchedule
 from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, SeriesState
-from barstream.core.time import DAY_US, MINUTE_US, ceil_minute, floor_minute
-
-
-def is_made_of_days(period: Period) -> bool:
-    """Whether bars of ``period`` are folded from days; all others are folded from minutes."""
-    return not period.is_intraday and period != DAY
+from barstream.core.time import DAY_US, ceil_minute, floor_minute
 
 
 @dataclass(slots=True)
@@ -43,23 +40,6 @@ class Parent:
     #: Every minute of it that is in session lies before; by `judged_by`, None: not looked up.
     due_us: int | None = None
     judged_by: SeriesSchedule | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A final that was revised or, with ``old`` None, added after later ones were final.
-
-    ``tick_offset`` is the offset of the late tick that brought a new one about.
-    """
-
-    old: Bar | None
-    new: Bar
-    tick_offset: int = -1
-
-    @property
-    def raised(self) -> int:
-        """By how much the revision of a parent that is final rises."""
-        return self.new.revision - self.old.revision if self.old else self.new.revision + 1
 
 
 class RollUps:
@@ -77,7 +57,7 @@ class RollUps:
     def __init__(
         self, partition: PartitionState, periods: Sequence[Period], finals: Finals
     ) -> None:
-        of_days = [str(period) for period in periods if is_made_of_days(period)]
+        of_days = [str(period) for period in periods if period.is_made_of_days]
         if of_days and DAY not in periods:
             raise ValueError(
                 f"{', '.join(of_days)} is made from days: the periods must contain 1d, found "
@@ -85,12 +65,12 @@ class RollUps:
             )
         self._partition = partition
         self._finals = finals
-        self._of_minutes = [p for p in periods if not is_made_of_days(p)]
-        self._of_days = [p for p in periods if is_made_of_days(p)]
+        self.children: Final = Children(finals)
+        self._of_minutes = [p for p in periods if not p.is_made_of_days]
+        self._of_days = [p for p in periods if p.is_made_of_days]
         #: Days before what is made of them.
         self.periods: Final = (*self._of_minutes, *self._of_days)
         self._parents: dict[int, dict[Period, Parent]] = {}
-        self._sessions: dict[int, Session] = {}
 
     # -- children that became final -------------------------------------------------------------
 
@@ -107,7 +87,9 @@ class RollUps:
                 for number, run in runs:
                     self._enter(series, period, number * size_us + shift_us, list(run), out)
             else:
-                for bucket_us, run in groupby(bars, lambda b: self.bucket(series, period, b)):  # noqa: B023
+                for bucket_us, run in groupby(
+                    bars, lambda b: self.children.bucket(series, period, b)
+                ):  # noqa: B023
                     self._enter(series, period, bucket_us, list(run), out)
 
     def _enter(
@@ -140,7 +122,7 @@ class RollUps:
         out.rollups.append((period, bar))
         if period == DAY:
             for longer in self._of_days:
-                bucket_us = longer.floor_date(bar.bucket_start_us // DAY_US) * DAY_US
+                bucket_us = self.children.bucket(series, longer, bar)
                 self._enter(series, longer, bucket_us, [bar], out)
 
     # -- when a parent is final -----------------------------------------------------------------
@@ -184,7 +166,7 @@ class RollUps:
                 schedule.sessions_between(closed_us, floor_minute(asleep_us))
             ):
                 return False
-        if not is_made_of_days(period):
+        if not period.is_made_of_days:
             return True
         # where the schedule ends inside the bucket, sessions may still be loaded
         end_us = period.advance(parent.bucket_us)
@@ -212,7 +194,7 @@ class RollUps:
         by_bucket: dict[tuple[Period, int], list[Change]] = {}
         for change in changes:
             for period in self._of_minutes:
-                bucket_us = self.bucket(series, period, change.new)
+                bucket_us = self.children.bucket(series, period, change.new)
                 by_bucket.setdefault((period, bucket_us), []).append(change)
         self._revise_parents(series, by_bucket, out)
 
@@ -223,9 +205,8 @@ class RollUps:
         for (period, bucket_us), changes in by_bucket.items():
             changed = self._revise_parent(series, period, bucket_us, changes, out)
             if changed is not None and period == DAY:
-                date = bucket_us // DAY_US
                 for longer in self._of_days:
-                    place = longer, longer.floor_date(date) * DAY_US
+                    place = longer, self.children.bucket(series, longer, changed.new)
                     days.setdefault(place, []).append(changed)
         if days:
             self._revise_parents(series, days, out)
@@ -291,87 +272,8 @@ class RollUps:
         self, series: SeriesState, period: Period, bucket_us: int, child: Bar | None
     ) -> Fold:
         fold = Fold()
-        fold.add(self.children(series, period, bucket_us, child))
+        fold.add(self.children.of(series, period, bucket_us, child))
         return fold
-
-    def children(
-        self, series: SeriesState, period: Period, bucket_us: int, child: Bar | None = None
-    ) -> list[Bar]:
-        """The finals a parent is made of, ascending; ``child`` is one that is known, if any."""
-        name = series.broker, series.symbol
-        end_us = period.advance(bucket_us)
-        if is_made_of_days(period):
-            return self._finals.between(DAY, *name, bucket_us, end_us)
-        if period.is_intraday:
-            bars = self._finals.between(MINUTE, *name, bucket_us, end_us)
-            if period.anchor == "session" and bars:
-                first = child or bars[0]
-                session = first.trading_date, first.session
-                bars = [bar for bar in bars if (bar.trading_date, bar.session) == session]
-            return bars
-        return self._minutes_of_date(series, bucket_us // DAY_US, child)
-
-    def _minutes_of_date(
-        self, series: SeriesState, trading_date: int, child: Bar | None
-    ) -> list[Bar]:
-        """Minutes of a trading date: in its sessions, and beyond them if these were others."""
-        name = series.broker, series.symbol
-        schedule = series.schedule
-        open_us = close_us = None
-        if schedule is not None:
-            open_us = schedule.start_of_dates(trading_date, trading_date + 1)
-            close_us = schedule.end_of_dates(trading_date, trading_date + 1)
-        if open_us is None or close_us is None:
-            middle_us = trading_date * DAY_US + DAY_US // 2
-            open_us, close_us = middle_us - DAY_US // 2, middle_us + DAY_US // 2
-        if child is not None:
-            open_us = min(open_us, child.bucket_start_us)
-            close_us = max(close_us, child.bucket_start_us + MINUTE_US)
-        open_us, close_us = floor_minute(open_us), ceil_minute(close_us)
-        bars = self._finals.between(MINUTE, *name, open_us, close_us)
-        bars = [bar for bar in bars if bar.trading_date == trading_date]
-        # bars keep the date they were judged by, also where the schedule says another now
-        while True:
-            before = self._finals.between(MINUTE, *name, open_us - _STEP_US, open_us)
-            more = [bar for bar in before if bar.trading_date == trading_date]
-            if not more:
-                break
-            bars, open_us = more + bars, open_us - _STEP_US
-        while True:
-            after = self._finals.between(MINUTE, *name, close_us, close_us + _STEP_US)
-            more = [bar for bar in after if bar.trading_date == trading_date]
-            if not more:
-                return bars
-            bars, close_us = bars + more, close_us + _STEP_US
-
-    # -- which bucket ---------------------------------------------------------------------------
-
-    def bucket(self, series: SeriesState, period: Period, bar: Bar) -> int:
-        """Start of the bucket of ``period`` (made of minutes) that a minute belongs to."""
-        if not period.is_intraday:
-            return period.floor_date(bar.trading_date) * DAY_US
-        if period.anchor == "utc":
-            return period.floor(bar.bucket_start_us)
-        return period.floor(bar.bucket_start_us, self._open_us(series, bar))
-
-    def _open_us(self, series: SeriesState, bar: Bar) -> int:
-        """Open of the session of a minute; a minute whose session is gone keeps the last grid."""
-        minute_us = bar.bucket_start_us
-        known = self._sessions.get(series.slot)
-        if (
-            known is not None
-            and floor_minute(known.open_us) <= minute_us < known.close_us
-            and (known.trading_date, known.number) == (bar.trading_date, bar.session)
-        ):
-            return known.open_us
-        if series.schedule is not None:
-            found = next(series.schedule.sessions_between(minute_us, minute_us + MINUTE_US), None)
-            if found is not None:
-                self._sessions[series.slot] = found
-                return found.open_us
-        if known is not None and known.open_us <= minute_us:
-            return known.open_us
-        return minute_us
 
     # -- state put back, and bars that are open -------------------------------------------------
 
@@ -387,7 +289,7 @@ class RollUps:
         parents = self._parents.setdefault(series.slot, {})
         for period in self._of_minutes:
             if period not in parents:
-                bucket_us = self.bucket(series, period, last)
+                bucket_us = self.children.bucket(series, period, last)
                 found = self._finals.get(period, *name, bucket_us)
                 parents[period] = Parent(bucket_us, None, is_final=found is not None)
         day = self._finals.before(DAY, *name, FOREVER_US) if self._of_days else None
@@ -396,7 +298,7 @@ class RollUps:
         for period in self._of_days:
             if period in parents:
                 continue
-            bucket_us = period.floor_date(day.bucket_start_us // DAY_US) * DAY_US
+            bucket_us = self.children.bucket(series, period, day)
             found = self._finals.get(period, *name, bucket_us)
             parents[period] = Parent(bucket_us, None, is_final=found is not None)
 
@@ -407,7 +309,7 @@ class RollUps:
 
     def live(self, series: SeriesState, period: Period) -> list[Bar]:
         """The open bars of one period, ascending: finals of the bucket and open minutes."""
-        if is_made_of_days(period):
+        if period.is_made_of_days:
             children = self.live(series, DAY)
         else:
             children = [
@@ -421,10 +323,7 @@ class RollUps:
         if latest is not None and not latest.is_final:
             folds[latest.bucket_us] = self._folded(series, period, latest).copy()
         for child in children:
-            if is_made_of_days(period):
-                bucket_us = period.floor_date(child.bucket_start_us // DAY_US) * DAY_US
-            else:
-                bucket_us = self.bucket(series, period, child)
+            bucket_us = self.children.bucket(series, period, child)
             if latest is not None and (
                 bucket_us < latest.bucket_us or (bucket_us == latest.bucket_us and latest.is_final)
             ):
@@ -435,17 +334,3 @@ class RollUps:
             for bucket_us in sorted(folds)
             if folds[bucket_us]
         ]
-
-
-_STEP_US: Final = 60 * MINUTE_US
-
-
-def fold(children: Iterable[Bar], bucket_start_us: int) -> Bar:
-    """The parent of ``children``, ascending and at least one, in one go.
-
-    Raises:
-        ValueError: there are no children.
-    """
-    whole = Fold()
-    whole.add(list(children))
-    return whole.to_bar(bucket_start_us)

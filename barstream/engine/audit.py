@@ -15,8 +15,9 @@ from dataclasses import replace
 from typing import Final
 
 from barstream.core.bars import Bar
+from barstream.core.children import Children
+from barstream.core.fold import fold
 from barstream.core.period import DAY, MINUTE, Period
-from barstream.core.rollups import RollUps, fold, is_made_of_days
 from barstream.core.state import PartitionState
 from barstream.core.time import DAY_US
 from barstream.engine.book import FinalsBook
@@ -49,7 +50,7 @@ class RollUpAudit:
     ) -> None:
         self._state = state
         self._committed = FinalsBook(book.stores)
-        self._children = RollUps(state, (), self._committed).children
+        self._children = Children(self._committed).of
         self._metrics = metrics
         self._clock = clock
         self._waiting: deque[tuple[Period, Bar]] = deque(maxlen=_WAITING)
@@ -103,7 +104,7 @@ class RollUpAudit:
 
     def _is_cut(self, period: Period, parent: Bar) -> bool:
         """Whether retention has taken children away."""
-        below = DAY if is_made_of_days(period) else MINUTE
+        below = DAY if period.is_made_of_days else MINUTE
         retained_us = self._committed.retained_from_us(below, parent.broker, parent.symbol)
         # the first children of a trading date may lie a day before the date begins
         reach_us = 0 if period.is_intraday else DAY_US

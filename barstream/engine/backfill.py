@@ -14,8 +14,8 @@ from itertools import groupby
 
 from barstream.core.bars import Bar
 from barstream.core.close import Closed
+from barstream.core.fold import fold
 from barstream.core.period import DAY, MINUTE, Period
-from barstream.core.rollups import fold, is_made_of_days
 from barstream.core.state import SeriesState
 from barstream.core.time import DAY_US
 from barstream.engine.owned import OwnedPartition
@@ -49,7 +49,7 @@ def missing(engine: PartitionEngine, series: SeriesState) -> list[tuple[Period, 
     """Parents of one series that its finals allow for and that are not there, put in the book."""
     found: list[tuple[Period, Bar]] = []
     for period in engine.rollups.periods:  # days come before what is made of them
-        if found and is_made_of_days(period):
+        if found and period.is_made_of_days:
             engine.rollups.restore(series)  # there were no days to find the latest week by
         for bar in _missing(engine, series, period):
             engine.book.put(period, bar)
@@ -63,12 +63,12 @@ def missing(engine: PartitionEngine, series: SeriesState) -> list[tuple[Period, 
 
 def _missing(engine: PartitionEngine, series: SeriesState, period: Period) -> Iterator[Bar]:
     book, name = engine.book, (series.broker, series.symbol)
-    below = DAY if is_made_of_days(period) else MINUTE
+    below = DAY if period.is_made_of_days else MINUTE
     latest_us = engine.rollups.latest_bucket_us(series, period)
     first = book.first(below, *name)
     if latest_us is None or first is None:
         return
-    start_us = _bucket(engine, series, period, first)
+    start_us = engine.rollups.children.bucket(series, period, first)
     retained_us = max(book.retained_from_us(each, *name) or 0 for each in (below, period))
     if start_us >= latest_us or book.get(period, *name, start_us) is not None:
         return
@@ -79,7 +79,7 @@ def _missing(engine: PartitionEngine, series: SeriesState, period: Period) -> It
         end_us += DAY_US
     for bucket_us, run in groupby(
         book.between(below, *name, first.bucket_start_us, end_us),
-        lambda child: _bucket(engine, series, period, child),
+        lambda child: engine.rollups.children.bucket(series, period, child),
     ):
         children = list(run)
         # of the first bucket retention may have taken the beginning away
@@ -87,9 +87,3 @@ def _missing(engine: PartitionEngine, series: SeriesState, period: Period) -> It
         in_gap = bucket_us < latest_us and (there is None or bucket_us < there.bucket_start_us)
         if whole and in_gap and bucket_us >= retained_us:
             yield fold(children, bucket_us)
-
-
-def _bucket(engine: PartitionEngine, series: SeriesState, period: Period, child: Bar) -> int:
-    if is_made_of_days(period):
-        return period.floor_date(child.bucket_start_us // DAY_US) * DAY_US
-    return engine.rollups.bucket(series, period, child)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barstream.core.bars import Bar
+from barstream.core.fold import fold
 from barstream.core.period import MINUTE, Period
-from barstream.core.rollups import fold
 from barstream.core.state import Rules
 from barstream.engine.partition import PartitionEngine
 from tests.property.engine_cases import Beat, Case, Tick, cuts, deliver, feed
@@ -92,7 +92,7 @@ def test_every_parent_is_the_fold_of_its_revised_children(data: st.DataObject, c
             continue
         series = engine.state.get("B", symbol)
         assert series is not None
-        below = engine.rollups.children(series, period, bucket_us)
+        below = engine.rollups.children.of(series, period, bucket_us)
         expected = fold(below, bucket_us)
         assert parent.revision >= expected.revision
         assert parent == replace(expected, revision=parent.revision)

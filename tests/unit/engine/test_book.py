@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from barstream.core.bars import Bar
+from barstream.core.fold import fold
 from barstream.core.period import DAY, MINUTE, Period
-from barstream.core.rollups import fold
 from barstream.core.schedule import AlwaysOpenIndex
 from barstream.core.state import PartitionState, Rules
 from barstream.engine.audit import RollUpAudit
