@@ -138,9 +138,17 @@ class Pipeline:
         return done.stdout + done.stderr
 
     def worker(
-        self, *, directory: str = "w0", wait: bool = True, prefix: Sequence[str] = ()
+        self,
+        *,
+        directory: str = "w0",
+        wait: bool = True,
+        prefix: Sequence[str] = (),
+        program: Sequence[str] = ("barstream", "worker"),
     ) -> WorkerProcess:
-        """Start a worker with its own data directory; by default wait until it is ready."""
+        """Start a worker with its own data directory; by default wait until it is ready.
+
+        ``program`` is the module that is run, and its arguments.
+        """
         port = free_port()
         log = self.directory / f"worker-{directory}-{len(self.workers)}.log"
         env = self.env | {
@@ -149,7 +157,7 @@ class Pipeline:
         }
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "barstream", "worker"],
+                [*prefix, sys.executable, "-m", *program],
                 cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         started = WorkerProcess(process, port, log)
