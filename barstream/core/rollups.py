@@ -80,17 +80,17 @@ class RollUps:
         A parent left behind by them is final; `judge` says so of the others.
         """
         for period in self._of_minutes:
-            if period.is_intraday and period.anchor == "utc":
-                size_us = period.size_us
-                shift_us = period.floor(0)
-                runs = groupby(bars, lambda b: (b.bucket_start_us - shift_us) // size_us)  # noqa: B023
-                for number, run in runs:
-                    self._enter(series, period, number * size_us + shift_us, list(run), out)
-            else:
-                for bucket_us, run in groupby(
-                    bars, lambda b: self.children.bucket(series, period, b)
-                ):  # noqa: B023
-                    self._enter(series, period, bucket_us, list(run), out)
+            buckets = self._buckets(series, period, bars)
+            for bucket_us, run in groupby(zip(buckets, bars, strict=True), itemgetter(0)):
+                self._enter(series, period, bucket_us, [bar for _, bar in run], out)
+
+    def _buckets(self, series: SeriesState, period: Period, bars: Sequence[Bar]) -> list[int]:
+        if not period.is_intraday or period.anchor == "session":
+            return [self.children.bucket(series, period, bar) for bar in bars]
+        # what `Period.floor` does, without a call a bar
+        size_us, start_us = period.size_us, period.floor(0)
+        minutes = [bar.bucket_start_us for bar in bars]
+        return [minute_us - (minute_us - start_us) % size_us for minute_us in minutes]
 
     def _enter(
         self, series: SeriesState, period: Period, bucket_us: int, children: list[Bar], out: Closed
