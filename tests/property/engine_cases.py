@@ -85,7 +85,12 @@ class Case:
         ``delivered_at[i]`` is the position at which heartbeat i arrived, if later.
         """
         series = {
-            name: PlainSeries(rows, self.rules.grace_us, self.rules.inactive_after)
+            name: PlainSeries(
+                rows,
+                self.rules.grace_us,
+                self.rules.inactive_after,
+                revises=self.rules.late_policy == "revise",
+            )
             for name, rows in self.rows.items()
         }
         events: list[tuple[int, int, int, Tick | Beat]] = []
