@@ -7,6 +7,7 @@ so ``close_offset`` is held between two bounds; everything else is exact.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from tests.pipeline import Pipeline, Record
 from tests.property.plain import PlainSeries
 
 DAY_US = 86_400_000_000
+MINUTE_US = 60_000_000
 Bars = dict[tuple[str, int], dict[str, Any]]
 
 
@@ -102,7 +104,7 @@ def _series(tick: dict[str, Any], time_us: int, grace_us: int) -> PlainSeries:
 
 def problems_of(made: Pipeline, truth: Truth) -> list[str]:
     """Everything published that is not what ``truth`` says; each bar and rejection exactly once."""
-    return _finals(made, truth) + _rejections(made, truth) + _live(made, truth)
+    return _finals(made, truth) + _rejections(made, truth) + _live(made, truth) + _upper(made)
 
 
 def _finals(made: Pipeline, truth: Truth) -> list[str]:
@@ -157,6 +159,57 @@ def _live(made: Pipeline, truth: Truth) -> list[str]:
     newest = {record.key: record.value for record in made.read(made.names.live_1m)}
     final = {record.key: record.value for record in made.read(made.names.final_1m)}
     return [f"live of {key!r} is not its final" for key in final if newest.get(key) != final[key]]
+
+
+def _upper(made: Pipeline) -> list[str]:
+    """Each bar of minutes or hours once, of the finals of its bucket, none left out in a crash."""
+    minutes: dict[str, list[dict[str, Any]]] = {}
+    for bar in made.finals():
+        minutes.setdefault(bar["symbol"], []).append(bar)
+    problems: list[str] = []
+    for period, topic in made.names.rollups.items():
+        if not period.is_intraday:
+            continue
+        wanted: Bars = {}
+        for symbol, bars in minutes.items():
+            closed_us = max(bar["bucket_start"] for bar in bars) + MINUTE_US
+            buckets: dict[int, list[dict[str, Any]]] = {}
+            for bar in sorted(bars, key=lambda each: int(each["bucket_start"])):
+                start_us = bar["bucket_start"] // period.size_us * period.size_us
+                if start_us + period.size_us <= closed_us:
+                    buckets.setdefault(start_us, []).append(bar)
+            wanted |= {(symbol, at): _folded(children) for at, children in buckets.items()}
+        records = [decode("bar", record.value) for record in made.read(topic) if record.value]
+        keys = [(bar["symbol"], int(bar["bucket_start"])) for bar in records]
+        problems += [f"{period} {key} twice" for key, count in Counter(keys).items() if count > 1]
+        found = dict(zip(keys, records, strict=True))
+        problems += [f"{period} {key} missing" for key in wanted.keys() - found.keys()]
+        problems += [f"{period} {key} not expected" for key in found.keys() - wanted.keys()]
+        problems += [
+            f"{period} {key} {name}: expected {value!r}, published {found[key][name]!r}"
+            for key in wanted.keys() & found.keys()
+            for name, value in wanted[key].items()
+            if found[key][name] != value
+        ]
+    return problems
+
+
+def _folded(children: list[dict[str, Any]]) -> dict[str, Any]:
+    real = [bar for bar in children if not bar["synthetic"]]
+    priced = real or children
+    return {
+        "open": priced[0]["open"],
+        "high": max(bar["high"] for bar in priced),
+        "low": min(bar["low"] for bar in priced),
+        "close": priced[-1]["close"],
+        "volume": math.fsum(bar["volume"] for bar in children),
+        "tick_count": sum(bar["tick_count"] for bar in children),
+        "open_time": priced[0]["open_time"],
+        "close_time": priced[-1]["close_time"],
+        "synthetic": not real,
+        "close_offset": max(bar["close_offset"] for bar in children),
+        "revision": 0,
+    }
 
 
 def _by_partition(records: list[Record]) -> dict[int, list[Record]]:
