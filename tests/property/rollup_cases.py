@@ -37,10 +37,10 @@ TOPICS: Final = OutputTopics(
 class Disk:
     """A RocksDB for each period, emptied and used again, because opening one takes long."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, periods: Sequence[Period] = PERIODS) -> None:
         self._databases = {
             period: Rdict(str(path / str(period)), Options(raw_mode=True))
-            for period in (MINUTE, *PERIODS)
+            for period in (MINUTE, *periods)
         }
 
     def emptied(self) -> dict[Period, FinalsPartition]:
@@ -68,7 +68,7 @@ class Worker:
     provider: MarketScheduleProvider
     stores: dict[Period, FinalsPartition]
     engine: PartitionEngine = field(init=False)
-    #: Rows of the finals topics, in order.
+    #: Rows of the topics of upper finals, in order.
     written: dict[Period, list[Bar]] = field(default_factory=dict)
     series: dict[bytes, bytes] = field(default_factory=dict)
     _offset: int = 0
@@ -79,7 +79,7 @@ class Worker:
     def _new(self) -> PartitionEngine:
         engine = PartitionEngine(
             0, self.rules, self.provider, lambda _broker, _symbol: None,
-            book=FinalsBook(self.stores), periods=PERIODS,
+            book=FinalsBook(self.stores), periods=[p for p in self.stores if p != MINUTE],
         )  # fmt: skip
         engine.state.use_schedule(self.provider.index)
         return engine
@@ -93,8 +93,9 @@ class Worker:
                 self.series.update((row.key or b"", row.value or b"") for row in rows)
             elif topic not in {TOPICS.live, TOPICS.rejected, TOPICS.series_seen}:
                 period = Period.parse(topic)
-                bars = [decode_bar(row.value) for row in rows if row.value is not None]
-                self.written.setdefault(period, []).extend(bars)
+                if period != MINUTE:
+                    bars = [decode_bar(row.value) for row in rows if row.value is not None]
+                    self.written.setdefault(period, []).extend(bars)
                 self._offset += len(rows)
                 self.stores[period].write(
                     [(row.key, row.value) for row in rows if row.key is not None], self._offset
