@@ -8,7 +8,6 @@ takes that as one `Pending`, so that what is written belongs to one position.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,18 +16,18 @@ from numpy.typing import NDArray
 from barstream.core.apply import Applied, apply_ticks
 from barstream.core.bars import Bar
 from barstream.core.close import Closed, close_series
-from barstream.core.late import Revised, revise
-from barstream.core.lateness import ArrivalCounter, Arrivals
-from barstream.core.period import MINUTE, Period
+from barstream.core.lateness import ArrivalCounter
+from barstream.core.period import Period
 from barstream.core.reasons import Reason
-from barstream.core.rollups import RollUps
 from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules, SeriesState
+from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules
 from barstream.core.ticks import Ticks
 from barstream.core.time import MINUTE_US
 from barstream.engine.book import FinalsBook
+from barstream.engine.closings import Closings, Revising
+from barstream.engine.counts import Counts
 from barstream.engine.errors import LostChunk
-from barstream.engine.outbox import FULL_BACKLOG, Outbox, Pending, RejectedTick
+from barstream.engine.outbox import FULL_BACKLOG, Pending, RejectedTick
 from barstream.engine.waiting import Waiting, WaitingHeartbeats
 from barstream.transport.chunk import RecordChunk
 
@@ -41,24 +40,6 @@ _UNSCHEDULED_SHOWN: Final = 20
 
 PartitionOf = Callable[[str, str], int | None]
 """Where the ticks of a series are seen, as far as is known."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What happened since the counts were taken last."""
-
-    accepted: int = 0
-    watermark_finals: int = 0
-    heartbeat_finals: int = 0
-    synthetic: int = 0
-    unpriced_minutes: int = 0
-    early_heartbeats: int = 0
-    #: Finals of minutes that late ticks changed or added.
-    revised: int = 0
-    #: Upper bars that became final or were revised.
-    rollups: dict[Period, int] = field(default_factory=dict)
-    rejected: dict[Reason, int] = field(default_factory=dict)
-    arrivals: dict[str, Arrivals] = field(default_factory=dict)
 
 
 class PartitionEngine:
@@ -93,15 +74,17 @@ class PartitionEngine:
         self.position: int | None = None
         self.waiting = WaitingHeartbeats()
         self.counts = Counts()
+        self._closings = Closings(
+            self.state, self.counts, FinalsBook({}) if book is None else book, periods, live_periods
+        )
+        self.book = self._closings.book
+        self.rollups = self._closings.rollups
+        self.outbox = self._closings.outbox
         self._arrivals = ArrivalCounter()
         self._rules = rules
         self._provider = provider
         self._partition_of = partition_of
         self._publish_off_session = publish_off_session
-        self.book = FinalsBook({}) if book is None else book
-        self.rollups = RollUps(self.state, periods, self.book)
-        self._live_periods = tuple(live_periods)
-        self.outbox = Outbox(self.state, self._shown_rollups)
         #: Series refused for want of a schedule, the latest last, a few of them.
         self.unscheduled: dict[tuple[str, str], None] = {}
 
@@ -193,20 +176,13 @@ class PartitionEngine:
             done = len(out.finals)
             if close_series(self.state, series, until_us, self.position, out, series.asleep_us):
                 self.outbox.touch((series.slot,))
-            self._became_final(series, out.finals[done:], out)
+            self._closings.became_final(series, out.finals[done:], out)
             # also of a minute closed before: the last of a week is sent again when the week is over
             self.rollups.judge(series, out, heartbeat.appended_us)
             if self.outbox.backlog + len(out.finals) + len(out.rollups) >= FULL_BACKLOG:
                 break
         self.counts.heartbeat_finals += len(out.finals)
-        self._closed(out)
-
-    def _became_final(self, series: SeriesState, bars: Sequence[Bar], out: Closed) -> None:
-        """New minutes of one series, ascending: into the book and into the upper bars."""
-        for bar in bars:
-            self.book.put(MINUTE, bar)
-        if bars:
-            self.rollups.add(series, bars, out)
+        self._closings.written(out)
 
     def _use_schedule(self) -> None:
         """Judge by the newest schedule; upper bars that wait may be complete by it."""
@@ -214,18 +190,15 @@ class PartitionEngine:
         if self.state.uses(index):
             return
         self.state.use_schedule(index)
-        self.judge_all()
+        self._closings.judge_all()
 
     def judge_all(self) -> None:
         """Make upper bars final that are complete without another tick or heartbeat."""
-        out = Closed()
-        for series in self.state:
-            self.rollups.judge(series, out)
-        self._closed(out)
+        self._closings.judge_all()
 
     def add_rollups(self, bars: list[tuple[Period, Bar]]) -> None:
         """Upper bars made otherwise than by closing, which are in the book."""
-        self._closed(Closed(rollups=bars))
+        self._closings.written(Closed(rollups=bars))
 
     def schedule_changed(self) -> None:
         """The schedule was replaced; nothing else need come for it to take effect."""
@@ -235,11 +208,6 @@ class PartitionEngine:
         """The open bars of a series, ascending; empty when the series is not known here."""
         series = self.state.get(broker, symbol)
         return [] if series is None else self.rollups.live(series, period)
-
-    def _shown_rollups(self, series: SeriesState) -> Iterable[tuple[Period, Bar]]:
-        for period in self._live_periods:
-            for bar in self.rollups.live(series, period):
-                yield period, bar
 
     def _ticks(
         self, chunk: RecordChunk, columns: TickColumns, now_us: int, start: int, *, at_end: bool
@@ -288,9 +256,9 @@ class PartitionEngine:
         if not len(ticks):
             return
         out = Applied()
-        late = _Revising(self) if self._rules.late_policy == "revise" else None
+        late = Revising(self._closings) if self._rules.late_policy == "revise" else None
         apply_ticks(self.state, ticks, out, late)
-        self.settle(out, 0 if late is None else late.settled)
+        self._closings.settle(out, 0 if late is None else late.settled)
         merged = [(offsets, Reason.LATE) for offsets in out.merged]
         self._arrivals.count(self.state, ticks, out.rejected + merged, self.counts.arrivals)
         self.counts.accepted += out.accepted + sum(len(offsets) for offsets in out.merged)
@@ -299,45 +267,15 @@ class PartitionEngine:
         for offsets, reason in out.rejected:
             self._reject_offsets(chunk, offsets, reason)
         self.outbox.touch(out.touched)
-        self._closed(out)
+        self._closings.written(out)
         self.outbox.add_finals(change.new for change in out.revised)
-
-    def revise(self, ticks: Ticks, out: Applied) -> None:
-        """Merge late ticks into finals, and what follows into the upper bars."""
-        done = Revised()
-        revise(self.state, ticks, self.book, done)
-        out.revise(done)
-        for slot in done.changes:
-            series = self.state.series[slot]
-            self.rollups.revise(series, done.of(slot), out)
-            self.rollups.judge(series, out)
-
-    def settle(self, out: Applied, since: int) -> int:
-        """Take the finals from number ``since`` on into book and upper bars; how many there are."""
-        by_slot: dict[int, list[Bar]] = {}
-        for bar in out.finals[since:]:
-            by_slot.setdefault(self.state.slot(bar.broker, bar.symbol), []).append(bar)
-        for slot, bars in by_slot.items():
-            self._became_final(self.state.series[slot], bars, out)
-        # minutes may have passed without a bar, so of those without a final as well
-        for slot in out.touched:
-            self.rollups.judge(self.state.series[slot], out)
-        return len(out.finals)
-
-    def _closed(self, out: Closed) -> None:
-        self.counts.unpriced_minutes += out.unpriced_minutes
-        self.counts.synthetic += sum(bar.synthetic for bar in out.finals)
-        for period, _ in out.rollups:
-            self.counts.rollups[period] = self.counts.rollups.get(period, 0) + 1
-        self.outbox.add_finals(out.finals)
-        self.outbox.add_rollups(out.rollups)
 
     def _reject_offsets(
         self, chunk: RecordChunk, offsets: NDArray[np.int64], reason: Reason
     ) -> None:
         if reason is Reason.OFF_SESSION and not self._publish_off_session:
             # they can be most of a feed: counted, and no more
-            self._count_rejected(reason, len(offsets))
+            self.counts.reject(reason, len(offsets))
             return
         places = np.searchsorted(chunk.offsets, offsets)
         for at, offset in zip(places.tolist(), offsets.tolist(), strict=True):
@@ -346,37 +284,16 @@ class PartitionEngine:
     def _reject(
         self, chunk: RecordChunk, at: int, offset: int, reason: Reason, detail: str
     ) -> None:
-        self._count_rejected(reason, 1)
+        self.counts.reject(reason, 1)
         self.outbox.reject(RejectedTick(offset, chunk.keys[at], chunk.values[at], reason, detail))
-
-    def _count_rejected(self, reason: Reason, count: int) -> None:
-        self.counts.rejected[reason] = self.counts.rejected.get(reason, 0) + count
 
     def take_counts(self) -> Counts:
         """What happened since the last call."""
-        counts, self.counts = self.counts, Counts()
-        return counts
+        return self.counts.take()
 
     def take(self, *, live: bool = True) -> Pending:
         """What has to be written for the position reached; see `Outbox.take`."""
         return self.outbox.take(self.position or 0, self.waiting.resume_offset, live=live)
-
-
-class _Revising:
-    """Takes the late ticks of one batch; see `barstream.core.apply.LateTicks`.
-
-    A parent counts what came after it was final, so what was closed before the late ticks is
-    taken into the upper bars first.
-    """
-
-    def __init__(self, engine: PartitionEngine) -> None:
-        self._engine = engine
-        #: So many finals of the batch are in book and upper bars.
-        self.settled = 0
-
-    def take(self, ticks: Ticks, out: Applied) -> None:
-        self.settled = self._engine.settle(out, self.settled)
-        self._engine.revise(ticks, out)
 
 
 _DETAIL: Final = {

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from barstream.core.lateness import LatenessJudge, TooLate
 from barstream.core.state import Rules
 from barstream.core.time import SECOND_US
-from barstream.engine.partition import Counts
+from barstream.engine.counts import Counts
 from barstream.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,111 @@
+"""What follows when minutes of a partition become final or are revised: book and upper bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from barstream.core.apply import Applied
+from barstream.core.bars import Bar
+from barstream.core.close import Closed
+from barstream.core.late import Revised, revise
+from barstream.core.period import MINUTE, Period
+from barstream.core.rollups import RollUps
+from barstream.core.state import PartitionState, SeriesState
+from barstream.core.ticks import Ticks
+from barstream.engine.book import FinalsBook
+from barstream.engine.counts import Counts
+from barstream.engine.outbox import Outbox
+
+
+class Closings:
+    """Takes what closing and revising come to; all of it goes into one outbox.
+
+    Args:
+        state: the series.
+        counts: counts what is taken.
+        book: the finals.
+        periods: of the upper bars.
+        live_periods: those of them whose open bars are published.
+    """
+
+    def __init__(
+        self,
+        state: PartitionState,
+        counts: Counts,
+        book: FinalsBook,
+        periods: Sequence[Period],
+        live_periods: Iterable[Period],
+    ) -> None:
+        self.book = book
+        self.rollups = RollUps(state, periods, book)
+        self.outbox = Outbox(state, self._shown_rollups)
+        self._state = state
+        self._counts = counts
+        self._live_periods = tuple(live_periods)
+
+    def _shown_rollups(self, series: SeriesState) -> Iterable[tuple[Period, Bar]]:
+        for period in self._live_periods:
+            for bar in self.rollups.live(series, period):
+                yield period, bar
+
+    def became_final(self, series: SeriesState, bars: Sequence[Bar], out: Closed) -> None:
+        """New minutes of one series, ascending: into the book and into the upper bars."""
+        for bar in bars:
+            self.book.put(MINUTE, bar)
+        if bars:
+            self.rollups.add(series, bars, out)
+
+    def settle(self, out: Applied, since: int) -> int:
+        """Take the finals from number ``since`` on into book and upper bars; how many there are."""
+        by_slot: dict[int, list[Bar]] = {}
+        for bar in out.finals[since:]:
+            by_slot.setdefault(self._state.slot(bar.broker, bar.symbol), []).append(bar)
+        for slot, bars in by_slot.items():
+            self.became_final(self._state.series[slot], bars, out)
+        # minutes may have passed without a bar, so of those without a final as well
+        for slot in out.touched:
+            self.rollups.judge(self._state.series[slot], out)
+        return len(out.finals)
+
+    def revise(self, ticks: Ticks, out: Applied) -> None:
+        """Merge late ticks into finals, and what follows into the upper bars."""
+        done = Revised()
+        revise(self._state, ticks, self.book, done)
+        out.revise(done)
+        for slot in done.changes:
+            series = self._state.series[slot]
+            self.rollups.revise(series, done.of(slot), out)
+            self.rollups.judge(series, out)
+
+    def judge_all(self) -> None:
+        """Make upper bars final that are complete without another tick or heartbeat."""
+        out = Closed()
+        for series in self._state:
+            self.rollups.judge(series, out)
+        self.written(out)
+
+    def written(self, out: Closed) -> None:
+        """All of ``out`` is in book and upper bars: it goes out with the next flush."""
+        self._counts.unpriced_minutes += out.unpriced_minutes
+        self._counts.synthetic += sum(bar.synthetic for bar in out.finals)
+        for period, _ in out.rollups:
+            self._counts.rollups[period] = self._counts.rollups.get(period, 0) + 1
+        self.outbox.add_finals(out.finals)
+        self.outbox.add_rollups(out.rollups)
+
+
+class Revising:
+    """Takes the late ticks of one batch; see `barstream.core.apply.LateTicks`.
+
+    A parent counts what came after it was final, so what was closed before the late ticks is
+    taken into the upper bars first.
+    """
+
+    def __init__(self, closings: Closings) -> None:
+        self._closings = closings
+        #: So many finals of the batch are in book and upper bars.
+        self.settled = 0
+
+    def take(self, ticks: Ticks, out: Applied) -> None:
+        self.settled = self._closings.settle(out, self.settled)
+        self._closings.revise(ticks, out)
