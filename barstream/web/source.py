@@ -80,7 +80,10 @@ class RoutedBars:
                     ) from error
                 continue
             # the exact volume is for revising, and does not go over HTTP either
-            bars = [replace(bar, volume_units=None) for bar in here.bars]
+            bars = [
+                bar if bar.volume_units is None else replace(bar, volume_units=None)
+                for bar in here.bars
+            ]
             rest = request.following(bars[-1]) if here.left_off is not None else None
             return BarPage(bars, rest, here.retained_from_us)
         raise AssertionError("unreachable")

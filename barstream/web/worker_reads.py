@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from barstream.core.bars import Bar
 from barstream.core.period import MINUTE, Period
@@ -53,10 +52,9 @@ class WorkerReads:
         descending: bool,
     ) -> Sequence[Bar]:
         engine = self._here(broker, symbol).engine
-        rows = engine.book.rows(
-            period, *span(broker, symbol, from_us, to_us), descending=descending
-        )
-        found = {bar.bucket_start_us: bar for _, bar in islice(rows, limit)}
+        bounds = span(broker, symbol, from_us, to_us)
+        rows = engine.book.rows(period, *bounds, limit, descending=descending)
+        found = {bar.bucket_start_us: bar for _, bar in rows}
         # what no flush has committed yet is shown as live; the stored final wins
         for bar in engine.book.uncommitted(period, broker, symbol):
             found.setdefault(bar.bucket_start_us, _as_live(bar))

@@ -109,8 +109,10 @@ def running(kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         running = Running(made, workers)
 
         def shared() -> bool:
-            held = [worker.get("/status")["partitions"] for worker in workers if worker.ready]
-            return len(held) == 2 and all(held) and sum(map(len, held)) == 4
+            if not all(worker.ready for worker in workers):
+                return False
+            held = [worker.get("/status")["partitions"] for worker in workers]
+            return all(held) and sum(map(len, held)) == 4
 
         until(shared, 90, "both workers hold partitions and are ready")
         for (broker, symbol), (partition, _) in SPANS.items():

@@ -1,0 +1,178 @@
+"""How long the bars of one series take to read, as the number of series in the store grows.
+
+    python -m bench.prefix_reads
+    python -m bench.prefix_reads --series 100 10000 --rounds 50 --json
+
+No broker is needed.  The local store of a worker holds the bars of all series (names such as S1,
+S10 and S100, each the beginning of others); read are the bars of a few of them, by ``TimeBucket``
+as code inside the worker does.  The stores are read in turn within each round, so that whatever
+else the machine does meets all of them alike: quote the ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import tables.finals
+from barstream import Bar, Period, Rate, TimeBucket
+from barstream.app import make_app
+from barstream.config import Settings
+from barstream.core.period import MINUTE
+from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.state import Rules
+from barstream.core.time import MINUTE_US
+from barstream.core.universe import Universe
+from barstream.engine.book import FinalsBook
+from barstream.engine.finals import FinalsPartition
+from barstream.engine.partition import PartitionEngine
+from barstream.engine.rows import bar_rows
+from barstream.metrics import Metrics
+from barstream.timebucket import bind
+from barstream.web.peers import Peers
+from barstream.web.reads import Placement, Readiness
+from barstream.web.reporting import Reporting
+from barstream.web.routing import Router
+from barstream.web.source import RoutedBars
+from barstream.web.worker_reads import WorkerReads
+
+START_US = 1_700_006_400_000_000
+#: Series that are read, spread over the keys.
+READ = 20
+URL = "http://127.0.0.1:1"
+
+
+@dataclass
+class Worker:
+    """A worker that holds one partition with so many series."""
+
+    series: int
+    source: RoutedBars
+    read: list[str]
+    store_bytes: int
+    seconds: list[float] = field(default_factory=list)
+
+
+def a_bar(symbol: str, number: int) -> Bar:
+    """Plausible, and as large as a real one."""
+    start_us, price = START_US + number * MINUTE_US, 1.1 + number % 97 / 1e4
+    return Bar(
+        "DEMO", symbol, start_us, start_us // (1440 * MINUTE_US), 0,
+        price, price + 3e-4, price - 2e-4, price + 1e-4, 41.7, 40,
+        start_us + 120_000, start_us + 59_700_000, False, 0, 10**9, 10**9 + 999, 10**9 + 1000,
+    )  # fmt: skip
+
+
+def worker_with(series: int, bars: int, others: int, directory: Path) -> Worker:
+    """Its finals on disk, ``bars`` of each series that is read and ``others`` of the rest."""
+    app: Any = make_app(Settings(data_dir=directory), {})
+    (name,) = tables.finals.declare(app, {MINUTE: "rate_1m_final"}).values()
+    store: Any = app.tables[name].data
+    partition = FinalsPartition(store, 0)
+    symbols = [f"S{number}" for number in range(series)]
+    read = symbols[:: max(1, series // READ)][:READ]
+    engine = PartitionEngine(
+        0, Rules(0, 5), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None,
+        book=FinalsBook({MINUTE: partition}),
+    )  # fmt: skip
+    for symbol in symbols:
+        engine.state.add("DEMO", symbol).first_tick_us = START_US
+    for number in range(max(bars, others)):
+        # in the order of a worker: all series of a minute at once
+        made = [a_bar(symbol, number) for symbol in (symbols if number < others else read)]
+        rows = [(row.key or b"", row.value) for row in bar_rows(made)]
+        partition.write(rows, number * series)
+    db = store._db_for_partition(0)
+    db.flush()
+    reads = WorkerReads(
+        cast("Any", SimpleNamespace(settings=SimpleNamespace(periods=(), rules=Rules(0, 5)))),
+        MarketScheduleProvider.always_open(),
+        Universe(),
+        cast("Reporting", Held(engine)),
+    )
+    size = sum(int(file["size"]) for file in db.live_files())
+    return Worker(series, RoutedBars(reads, Router(reads, Peers(Metrics()))), read, size)
+
+
+class Held:
+    """What a worker reports of itself that holds the one partition there is."""
+
+    def __init__(self, engine: PartitionEngine) -> None:
+        self.held = {0: SimpleNamespace(engine=engine, partition=0)}
+
+    def placement(self) -> Placement:
+        return Placement(URL, frozenset({0}), {0: URL})
+
+    def readiness(self) -> Readiness:
+        return Readiness(ready=True)
+
+
+async def measure(workers: Sequence[Worker], bars: int, rounds: int) -> None:
+    """Read every chosen series of every worker once a round."""
+    bucket = TimeBucket.get(Rate, Period.minutes(1))
+    for number in range(rounds + 1):
+        for worker in workers:
+            bind(worker.source)
+            for symbol in worker.read:
+                began = time.perf_counter()
+                found = await bucket.to_list(["DEMO", symbol], limit=bars)
+                took = time.perf_counter() - began
+                if len(found) != bars or {bar.symbol for bar in found} != {symbol}:
+                    raise AssertionError(f"{symbol}: read {len(found)} bars, there are {bars}")
+                if number:  # the first round warms the caches
+                    worker.seconds.append(took)
+
+
+def report(workers: Sequence[Worker], bars: int) -> str:
+    """A table in Markdown; ratios are to the first row."""
+    lines = [
+        f"| series | store, MB | {bars} bars of one: median, ms | p99, ms | ratio of medians |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    first = statistics.median(workers[0].seconds)
+    for worker in workers:
+        middle = statistics.median(worker.seconds)
+        lines.append(
+            f"| {worker.series:,} | {worker.store_bytes / 1e6:.0f} | {middle * 1e3:.2f} | "
+            f"{p99(worker.seconds) * 1e3:.2f} | {middle / first:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def p99(seconds: Sequence[float]) -> float:
+    return sorted(seconds)[int(len(seconds) * 0.99)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--series", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--bars", type=int, default=500, help="of a series that is read")
+    parser.add_argument("--others", type=int, default=100, help="of every other series")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--json", action="store_true", help="one object a number of series")
+    shape = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        workers = [
+            worker_with(series, shape.bars, shape.others, Path(directory) / str(series))
+            for series in shape.series
+        ]
+        asyncio.run(measure(workers, shape.bars, shape.rounds))
+    if not shape.json:
+        print(report(workers, shape.bars))
+        return
+    for worker in workers:
+        median, last = statistics.median(worker.seconds), p99(worker.seconds)
+        print(json.dumps({"series": worker.series, "median_s": median, "p99_s": last}))
+
+
+if __name__ == "__main__":
+    main()
