@@ -13,10 +13,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from barstream.codecs.avro import decode
+from barstream.core.period import Period
 from barstream.core.time import days_from_iso_date
 from tests.functional.recorded import FILES, HISTDATA, MONTH, TRUEFX, Recorded, RecordedFile, inside
 from tests.functional.sending import MINUTE_US, now_us
 from tests.offline import differences
+from tests.offline_rollups import closed_buckets, minutes_of, rolled
+from tests.offline_rollups import differences as upper_differences
 
 pytestmark = pytest.mark.kafka
 
@@ -32,6 +35,30 @@ def published(recorded: Recorded, file: RecordedFile) -> list[dict[str, Any]]:
 @each_file
 def test_finals_equal_polars_field_by_field(recorded: Recorded, file: RecordedFile) -> None:
     assert differences(recorded.expected(file), published(recorded, file)) == []
+
+
+@each_file
+@pytest.mark.parametrize("timeframe", ["5m", "15m", "1h", "1d"])
+def test_upper_finals_equal_polars_field_by_field(
+    recorded: Recorded, file: RecordedFile, timeframe: str
+) -> None:
+    # first tick |----- minutes -----| last tick: what is complete by then is final, once
+    topic = recorded.made.names.rollups[Period.parse(timeframe)]
+    bars = [decode("bar", record.value) for record in recorded.made.read(topic) if record.value]
+    mine = [bar for bar in bars if (bar["broker"], bar["symbol"]) == (file.broker, file.symbol)]
+    ticks = inside(recorded.ticks(file), recorded.sessions(file))
+    every = minutes_of(
+        (days_from_iso_date(row["trading_date"]), row["session"], row["open_us"], row["close_us"])
+        for row in recorded.sessions(file)
+    )
+    first, last = (int(ticks["time_us"][at]) // MINUTE_US * MINUTE_US for at in (0, -1))
+    expected = rolled(ticks, every.filter(pl.col("minute").is_between(first, last)), timeframe)
+    over = closed_buckets(every, timeframe, last + MINUTE_US)
+
+    complete = expected.filter(pl.col("bucket_start").is_in(over))
+    assert upper_differences(complete, mine) == []
+    assert len(mine) == len(complete)
+    assert not any(bar["revision"] for bar in mine)
 
 
 @each_file
