@@ -179,14 +179,23 @@ def test_a_week_where_the_schedule_ends_waits_for_a_later_row_or_for_its_end_to_
     assert not is_final()
     deliver(engine, [Beat(1, "ALPHA", last, 1, end + grace - 1)])
     assert not is_final()
-    later = (end + DAY_US) // DAY_US
-    row = data.draw(st.sampled_from([None, later - 1, later - 2]))
-    if row is None:
+    if data.draw(st.booleans()):
         deliver(engine, [Beat(2, "ALPHA", last, 1, end + grace)])
         assert is_final()
         return
-    open_us = max(row * DAY_US, sessions[-1][3] + MINUTE)
-    more = [*sessions, (row, 9, open_us, open_us + 5 * MINUTE)]
+    # a row of the next bucket says that this one is whole; one inside it is waited for
+    date = end // DAY_US - data.draw(st.sampled_from([0, 1]))
+    open_us = max(date * DAY_US, sessions[-1][3] + MINUTE)
+    added = -(-open_us // MINUTE) + 4
+    more = [*sessions, (date, 9, open_us, open_us + 5 * MINUTE)]
     provider.swap(ScheduleIndex.build(rows_of("ALPHA", more)))
     engine.schedule_changed()
-    assert is_final() == (row * DAY_US >= end)
+    if date * DAY_US == end:
+        assert is_final()
+        return
+    assume((added + 2) * MINUTE < end)
+    assert not is_final()
+    deliver(engine, [Beat(2, "ALPHA", added * MINUTE, 1, end + grace - 1)])
+    assert not is_final()
+    deliver(engine, [Beat(3, "ALPHA", added * MINUTE, 1, end + grace)])
+    assert is_final()
