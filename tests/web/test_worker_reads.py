@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -155,6 +156,25 @@ def test_final_wins_over_live_and_what_is_not_committed_is_live() -> None:
     assert statuses(FIVE, descending=True, limit=2) == [(10, False), (5, False)]
     assert [minute for minute, _ in statuses(MINUTE)] == list(range(12))
     assert reads.periods == (MINUTE, FIVE)
+
+    # a revision that is not committed does not take the place of the final that is
+    book.put(FIVE, replace(first, revision=1))
+    assert [bar.revision for bar in reads.bars("B", "X", FIVE, *EVER, descending=False)] == [0] * 3
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_a_few_bars_are_the_first_or_the_last_of_many_on_disk(limit: int) -> None:
+    provider, partitions = always_open()
+    owned, start_us = partitions.owned[0], TODAY * DAY
+    for symbol in ("Z", "X", "A"):
+        feed(owned.engine, symbol, [start_us])
+    bars = [make_bar(start_us + n * MINUTE_US, broker="B", symbol="X") for n in range(1, 6)]
+    owned.stored().put(*bars)
+    reads = worker_reads(partitions, provider)
+    span = (start_us + MINUTE_US, start_us + 6 * MINUTE_US)
+    assert reads.bars("B", "X", MINUTE, *span, limit, descending=False) == bars[:limit]
+    assert reads.bars("B", "X", MINUTE, *span, limit, descending=True) == bars[::-1][:limit]
+    assert reads.names([0]) == [("B", "A"), ("B", "X"), ("B", "Z")]
 
 
 def test_an_instant_means_the_bucket_of_its_session() -> None:
