@@ -22,6 +22,8 @@ class Closed:
     finals: list[Bar] = field(default_factory=list)
     #: Bars of longer periods that became final or were revised, in that order.
     rollups: list[tuple[Period, Bar]] = field(default_factory=list)
+    #: Slots of series of which anything was closed, with a bar or without.
+    advanced: set[int] = field(default_factory=set)
     #: In-session minutes that got no bar because no price came before them.
     unpriced_minutes: int = 0
 
@@ -52,6 +54,7 @@ def close_series(
     if until_us <= start_us:
         return False
     partition.closed_until_us[series.slot] = until_us
+    out.advanced.add(series.slot)
     open_bars = series.open_bars
     revisable = partition.rules.late_policy == "revise"
     due = [bucket for bucket in open_bars if bucket < until_us]

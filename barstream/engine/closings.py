@@ -62,8 +62,7 @@ class Closings:
             by_slot.setdefault(self._state.slot(bar.broker, bar.symbol), []).append(bar)
         for slot, bars in by_slot.items():
             self.became_final(self._state.series[slot], bars, out)
-        # minutes may have passed without a bar, so of those without a final as well
-        for slot in out.touched:
+        for slot in out.advanced:
             self.rollups.judge(self._state.series[slot], out)
         return len(out.finals)
 
