@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from barstream.codecs.bar import bar_to_json, decode_bar
+from barstream.core.period import Period
 from tests.functional.minutes import BROKER, Minutes
 from tests.functional.recorded import FILES, HISTDATA, MONTH, TRUEFX, Recorded, RecordedFile, inside
 from tests.functional.sending import MINUTE_US
@@ -58,6 +59,46 @@ def test_pages_of_bars_make_up_the_topic(recorded: Recorded) -> None:
     assert sum(pages) == len(in_topic(recorded, MONTH))
     assert len(pages) > 2
     assert "next_from" not in page
+
+
+@pytest.mark.parametrize("timeframe", ["5m", "15m", "1h", "1d"])
+def test_every_timeframe_is_its_topic_over_http_and_on_the_command_line(
+    recorded: Recorded, timeframe: str
+) -> None:
+    records = recorded.made.read(recorded.made.names.rollups[Period.parse(timeframe)])
+    bars = [bar_to_json(decode_bar(r.value)) for r in records if r.value is not None]
+    name = MONTH.broker, MONTH.symbol
+    expected = sorted(
+        (bar for bar in bars if (bar["broker"], bar["symbol"]) == name),
+        key=lambda bar: str(bar["bucket_start"]),
+    )
+    assert len(expected) >= 20
+    body = recorded.worker.get(f"{bars_path(MONTH)}?timeframe={timeframe}&limit=10000")
+    finals = [bar for bar in body["bars"] if bar["status"] == "final"]
+    assert finals == as_final(expected)
+    url = f"http://127.0.0.1:{recorded.worker.port}"
+    options = ("--timeframe", timeframe, "--from", "2013-01-01", "--json", "--url", url)
+    printed = recorded.made.run("bars", *name, *options).splitlines()
+    assert [json.loads(line) for line in printed] == body["bars"]
+
+
+def test_pages_of_all_series_are_every_topic_in_the_order_of_its_keys(recorded: Recorded) -> None:
+    records = recorded.made.read(recorded.made.names.rollups[Period.hours(1)])
+    keys = sorted(record.key or b"" for record in records)
+    found: list[bytes] = []
+    after = ""
+    while True:
+        page = recorded.worker.get(f"/bars?timeframe=1h&limit=97{after}")
+        assert page["complete"] is True
+        found += [
+            f"{bar['broker']}\0{bar['symbol']}\0{bar['bucket_start']}".encode()
+            for bar in page["bars"]
+            if bar["status"] == "final"
+        ]
+        if not page["truncated"]:
+            break
+        after = f"&after={page['next_after']}"
+    assert found == keys
 
 
 def test_pages_go_backwards_as_well(recorded: Recorded) -> None:
