@@ -97,7 +97,7 @@ def test_late_ticks_reach_every_bar_they_belong_to_also_over_a_kill(
         def merged() -> bool:
             assert again.process.poll() is None, again.tail()
             bars = newest(made, made.names.final_1m).values()
-            return sum(bar["tick_count"] for bar in bars) >= counted
+            return sum(int(bar["tick_count"]) for bar in bars) >= counted
 
         until(merged, 90, "every late tick is in a bar")
         minutes = newest(made, made.names.final_1m)
