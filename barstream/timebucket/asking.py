@@ -57,7 +57,7 @@ class Keys:
         *,
         descending: bool = False,
     ) -> BarRequest:
-        """What to ask for; times floor to the bucket that holds them, ``end`` is exclusive.
+        """What to ask for: a time in a key and ``start`` mean the bucket that holds them.
 
         Raises:
             TypeError: a part or a time is None or of the wrong kind.
@@ -104,8 +104,7 @@ class Keys:
             raise ValueError(
                 f"start must be before end, which is exclusive; found start={start!r} end={end!r}"
             )
-        # of days and longer a bucket may begin before the first time that can be asked for
-        return max(self._floor(from_us), EARLIEST_US), to_us
+        return from_us, to_us
 
     def _floor(self, ts_us: int) -> int:
         """Start of the bucket, where the calendar alone decides; else whoever is asked floors."""

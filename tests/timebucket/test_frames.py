@@ -82,7 +82,8 @@ def test_pandas_keeps_offsets_whole_and_missing_ones_missing(service: Service) -
     real = replace(make_bar(TEN_US, symbol="T/€"), close_offset=offset)
     service.workers[0].reads.add(real, make_bar(TEN_US + 60_000_000, symbol="T/€", synthetic=True))
     frame = service.outside(framed(["FX", "T/€"], into="pandas"))
-    assert frame["close_offset"].iloc[0] == offset
+    assert int(frame["close_offset"].iloc[0]) == offset
+    assert frame["close_offset"].isna().tolist() == [False, False, True]
     assert frame["first_offset"].isna().tolist() == [False, True, False]
     assert frame["open_time"].isna().tolist() == [False, True, False]
     assert frame["bucket_start"].iloc[0].to_pydatetime() == NOON

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,9 +194,29 @@ def test_no_worker_at_the_url_is_said_so() -> None:
         asyncio.run(read())
 
 
-def test_what_retention_has_deleted_is_told(service: Service) -> None:
-    # a list that begins late looks like a series that began late
+def test_what_is_no_worker_is_told_from_one(tmp_path: Path) -> None:
+    (tmp_path / "bars").write_text("<html>", encoding="utf-8")
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+        async def read() -> None:
+            async with TimeBucket.connect(f"http://127.0.0.1:{server.server_port}") as other:
+                await other.get(Rate, MINUTE).to_list([])
+
+        with pytest.raises(BarsUnavailableError, match="no worker of barstream"):
+            asyncio.run(read())
+        server.shutdown()
+
+
+def test_what_retention_has_deleted_is_told(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a list that begins late looks like a series that began late; the page that says so may not
+    # be the last one
+    monkeypatch.setattr(bucket, "_PAGE", 4)
     service.workers[1].reads.retained["FX", "S"] = TEN_US
+    assert service.inside(listed(["FX", "S"]), worker=1).retained_from_us == TEN_US
     for way in service.ways():
         assert way(listed(["FX", "S"])).retained_from_us == TEN_US
         assert way(listed([])).retained_from_us == TEN_US

@@ -94,6 +94,14 @@ class Running:
         send_ticks(self.made.bootstrap, self.made.names.ticks, ticks, partition)
 
 
+def answered(worker: WorkerProcess, path: str) -> dict[str, Any]:
+    """Empty while it starts, or is too busy to answer."""
+    try:
+        return dict(worker.get(path))
+    except OSError:
+        return {}
+
+
 @pytest.fixture(scope="module")
 def running(kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     directory = tmp_path_factory.mktemp("timebucket")
@@ -109,12 +117,11 @@ def running(kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         running = Running(made, workers)
 
         def shared() -> bool:
-            if not all(worker.ready for worker in workers):
-                return False
-            held = [worker.get("/status")["partitions"] for worker in workers]
+            held = [answered(worker, "/status").get("partitions", ()) for worker in workers]
             return all(held) and sum(map(len, held)) == 4
 
-        until(shared, 90, "both workers hold partitions and are ready")
+        until(shared, 90, "both workers hold partitions")
+        until(lambda: all(worker.ready for worker in workers), 60, "both are ready")
         for (broker, symbol), (partition, _) in SPANS.items():
             running.send(ticks_of(broker, symbol), partition)
 
@@ -131,7 +138,10 @@ def running(kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
                     return False
             return True
 
-        until(lambda: len(workers[0].get("/series").get("series", ())) == 3, 60, "all series seen")
+        def seen() -> bool:
+            return len(answered(workers[0], "/series").get("series", ())) == len(SPANS)
+
+        until(seen, 60, "every series seen")
         until(settled, 60, "every tick applied, every final committed")
         yield running
 

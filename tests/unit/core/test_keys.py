@@ -42,7 +42,9 @@ def test_the_bytes_are_those_that_lie_in_kafka_and_on_disk() -> None:
     start_us = us_from_iso("2013-01-01T22:00:00Z")
     assert bar_key("OANDA", "EURUSD", start_us) == b"OANDA\0EURUSD\x002013-01-01T22:00:00Z"
     assert bar_key("B", "S", us_from_iso("0999-01-01T00:00:00Z")) == b"B\0S\x000999-01-01T00:00:00Z"
+    assert bar_key("B", "S", start_us + 999_999) == bar_key("B", "S", start_us)
     assert series_key("OANDA", "EURUSD") == b"OANDA\0EURUSD"
+    assert BAR_KEY.prefix(["OANDA"]) == (b"OANDA\0", b"OANDA\1")
 
 
 @given(NAMES, NAMES, TIMES)
