@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,18 @@ def some_timeframes(data: st.DataObject) -> list[tuple[Period, str]]:
     return data.draw(st.lists(st.sampled_from(every), min_size=4, max_size=5, unique=True))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.data(), cases())
+@st.composite
+def slow_cases(draw: st.DrawFn) -> Case:
+    """Cases, some with a grace that spans sessions, so that several close at once."""
+    case = draw(cases())
+    more = draw(st.sampled_from([0, 0, 150, 400])) * 1_000_000
+    rules = replace(case.rules, grace_us=case.rules.grace_us + more)
+    beats = [beat._replace(appended_us=beat.appended_us + more) for beat in case.beats]
+    return replace(case, rules=rules, beats=beats)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), slow_cases())
 def test_upper_bars_are_those_of_one_tick_at_a_time_whatever_the_batches_and_crashes(
     disk: Disk, data: st.DataObject, case: Case
 ) -> None:
@@ -80,6 +91,25 @@ def test_upper_bars_are_those_of_one_tick_at_a_time_whatever_the_batches_and_cra
         for period, text in zip(PERIODS, TIMEFRAMES, strict=True):
             found = rows_by_bucket(list(worker.finals(period, name).values()))
             assert found == expected(history, text, case.rules.grace_us), (name, text)
+
+
+def test_after_a_crash_an_anchored_bar_takes_nothing_of_the_session_after_it(disk: Disk) -> None:
+    # 45m   |x..|             |     nominal end far behind: two sessions close with one heartbeat
+    # 45m        |.x..|             after a crash between minutes 0 and 1
+    day = 100 * DAY_US
+    sessions = [(100, 0, day, day + 3 * MINUTE), (100, 1, day + 4 * MINUTE, day + 8 * MINUTE)]
+    ticks = [Tick(0, "ALPHA", day, 1.0), Tick(1, "ALPHA", day + 5 * MINUTE, 2.0)]
+    market = Market({"ALPHA": sessions}, Rules(400_000_000, NEVER_ASLEEP), ticks, [], 2)
+    worker = Worker(market.rules, market.provider, disk.emptied())
+    feed(worker.engine, ticks, 0, 2)
+    deliver(worker.engine, [Beat(0, "ALPHA", day, 2, day + DAY_US)])
+    worker.flush()
+    worker.crash()
+    deliver(worker.engine, [Beat(1, "ALPHA", day + 7 * MINUTE, 2, day + DAY_US)])
+    worker.flush()
+    bars = worker.written[Period.parse("45m@session")]
+    found = [(bar.bucket_start_us - day, bar.tick_count, bar.close) for bar in bars]
+    assert found == [(0, 1, 1.0), (4 * MINUTE, 1, 2.0)]
 
 
 def lived(data: st.DataObject, market: Market, disk: Disk) -> Worker:
