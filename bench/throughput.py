@@ -35,7 +35,10 @@ def worker_round(bootstrap: str, directory: Path, shape: argparse.Namespace) -> 
     """One backlog through one fresh worker."""
     made = Pipeline(
         bootstrap, f"bench{secrets.token_hex(3)}", directory,
-        {"BARS__SCHEDULE": "false", "TOPICS__PARTITIONS": str(shape.partitions)},
+        {
+            "BARS__SCHEDULE": "false", "TOPICS__PARTITIONS": str(shape.partitions),
+            "BARS__TIMEFRAMES": shape.timeframes,
+        },
     )  # fmt: skip
     made.run("topics", "create")
     filling = produce(
@@ -90,6 +93,7 @@ def main() -> None:
     options.add_argument("--per-bar", type=int, default=120)
     options.add_argument("--bars", type=int, default=60)
     options.add_argument("--partitions", type=int, default=4)
+    options.add_argument("--timeframes", default="5m,15m,1h,1d", help="upper bars; 1m: none")
     options.add_argument("--peer-ticks", type=int, default=40_000)
     shape = options.parse_args()
     if shape.bootstrap:

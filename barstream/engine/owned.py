@@ -16,7 +16,7 @@ from barstream.engine.finals import FinalsPartition
 from barstream.engine.local import LocalPartition
 from barstream.engine.outbox import Pending
 from barstream.engine.partition import PartitionEngine
-from barstream.engine.rows import Flush, OutputTopics, build_flush
+from barstream.engine.rows import Flush, OutputTopics, build_flush, by_period
 from barstream.engine.tally import Tally
 from barstream.engine.transaction import PartitionProducer
 
@@ -171,8 +171,8 @@ class OwnedPartition:
                 )
         book = self.engine.book
         book.committed(MINUTE, pending.finals)
-        for period, bar in pending.rollups:
-            book.committed(period, (bar,))
+        for period, bars in by_period(pending.rollups).items():
+            book.committed(period, bars)
         if self.audit is not None:
             self.audit.committed(pending.rollups)
 

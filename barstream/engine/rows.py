@@ -54,7 +54,7 @@ class OutputTopics:
     live_rollups: Mapping[Period, str] = field(default_factory=dict)
 
     @property
-    def finals_by_period(self) -> dict[Period, str]:
+    def finalsby_period(self) -> dict[Period, str]:
         """Topic of the finals of each period, minutes first."""
         return {MINUTE: self.finals, **self.rollups}
 
@@ -121,8 +121,8 @@ def build_flush(
 
 
 def _add_rollups(flush: Flush, pending: Pending, partition: int, topics: OutputTopics) -> None:
-    finals = _by_period(pending.rollups)
-    shown = _by_period(pending.live_rollups)
+    finals = by_period(pending.rollups)
+    shown = by_period(pending.live_rollups)
     for period, topic in topics.rollups.items():
         rows = bar_rows(finals.get(period, ()))
         flush.add(topic, partition, rows)
@@ -131,7 +131,8 @@ def _add_rollups(flush: Flush, pending: Pending, partition: int, topics: OutputT
             flush.add(live, partition, [*bar_rows(shown.get(period, ())), *rows])
 
 
-def _by_period(bars: Iterable[tuple[Period, Bar]]) -> dict[Period, list[Bar]]:
+def by_period(bars: Iterable[tuple[Period, Bar]]) -> dict[Period, list[Bar]]:
+    """Bars of each period, in order."""
     found: dict[Period, list[Bar]] = {}
     for period, bar in bars:
         found.setdefault(period, []).append(bar)
