@@ -54,7 +54,7 @@ class OutputTopics:
     live_rollups: Mapping[Period, str] = field(default_factory=dict)
 
     @property
-    def finalsby_period(self) -> dict[Period, str]:
+    def finals_by_period(self) -> dict[Period, str]:
         """Topic of the finals of each period, minutes first."""
         return {MINUTE: self.finals, **self.rollups}
 
