@@ -24,6 +24,7 @@ from barstream.codecs.avro import decode
 from barstream.codecs.heartbeat import HeartbeatRecord
 from barstream.codecs.heartbeat import decode as decode_heartbeat
 from barstream.core.keys import bar_key
+from barstream.core.period import Period
 from barstream.core.time import iso_date_from_days, iso_micros_from_us
 from tests.functional.recorded import TRUEFX
 from tests.functional.sending import MINUTE_US, SECOND_US, Tick, feed, now_us
@@ -51,6 +52,7 @@ class Minutes:
     seen_bars: dict[str, Any] = field(default_factory=dict)
     finals: list[Record] = field(default_factory=list)
     live: list[Record] = field(default_factory=list)
+    rollups: dict[Period, list[Record]] = field(default_factory=dict)
     heartbeats: list[tuple[Record, HeartbeatRecord]] = field(default_factory=list)
 
     def final_of(self, symbol: str, minute_us: int) -> dict[str, Any]:
@@ -65,6 +67,15 @@ class Minutes:
         bars = [decode("bar", r.value) for r in self.finals if r.value is not None]
         mine = [bar for bar in bars if (bar["broker"], bar["symbol"]) == (BROKER, symbol)]
         return sorted(bar["bucket_start"] for bar in mine)
+
+    def upper(self, period: Period, symbol: str) -> list[tuple[int, dict[str, Any]]]:
+        """Append time (us) and values of the upper finals of a series of today, as written."""
+        bars = [
+            (record.timestamp_ms * 1000, decode("bar", record.value))
+            for record in self.rollups[period]
+            if record.value is not None
+        ]
+        return [bar for bar in bars if (bar[1]["broker"], bar[1]["symbol"]) == (BROKER, symbol)]
 
     def delays_s(self) -> dict[tuple[str, int], float]:
         """Append time of each final of today less the end of its minute and the grace, in s."""
@@ -105,6 +116,7 @@ def live_through(made: Pipeline, directory: Path) -> Minutes:
     time.sleep(1.5)  # whatever should not come has had its time, too
     names = made.names
     lived.finals, lived.live = made.read(names.final_1m), made.read(names.live_1m)
+    lived.rollups = {period: made.read(topic) for period, topic in names.rollups.items()}
     lived.heartbeats = [
         (record, decode_heartbeat(record.value))
         for record in made.read(names.heartbeats)

@@ -8,9 +8,10 @@ import pytest
 
 from barstream.codecs.avro import decode
 from barstream.core.keys import bar_key
+from barstream.core.period import Period
 from tests.functional.minutes import BROKER, Minutes
 from tests.functional.recorded import TRUEFX, sessions_of
-from tests.functional.sending import MINUTE_US
+from tests.functional.sending import MINUTE_US, SECOND_US
 from tests.offline import bars_of, differences
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -59,6 +60,28 @@ def test_a_session_that_ends_inside_a_minute_gates_exactly_and_closes(minutes: M
     assert (bar["tick_count"], bar["close"]) == (2, 6.5)
     assert bar["close_time"] == minutes.inside_close_us - 1
     assert minutes.worker.get("/status")["rejected"] == {"off_session": 1}
+
+
+@pytest.mark.parametrize("symbol", ["ENDS", "INSIDE", "LATER"])
+def test_upper_bars_are_final_with_the_last_minute_of_the_session_and_not_at_their_nominal_end(
+    minutes: Minutes, symbol: str
+) -> None:
+    # 1d   |-- m --] session ends   ............................| nominal end, hours away
+    buckets = minutes.buckets(symbol)
+    last_us = buckets[-1]
+    due_us = last_us + MINUTE_US + minutes.grace_us
+    for period in minutes.rollups:
+        written_us, bar = minutes.upper(period, symbol)[-1]
+        delay_s = (written_us - due_us) / SECOND_US
+        assert 0 <= delay_s <= 1.0, f"{period}: {delay_s:g} s after end and grace"
+        assert bar["bucket_start"] == period.floor(last_us)
+        assert bar["revision"] == 0
+    _, day = minutes.upper(Period.days(), symbol)[-1]
+    assert day["tick_count"] == sum(minutes.final_of(symbol, at)["tick_count"] for at in buckets)
+    # no final of a day that goes on
+    going_on = Period.days().floor(minutes.minute_us + 2 * MINUTE_US)
+    days = [bar["bucket_start"] for _, bar in minutes.upper(Period.days(), "STEADY")]
+    assert going_on not in days
 
 
 def test_a_steady_feed_loses_no_tick_at_the_minute(minutes: Minutes) -> None:
