@@ -180,7 +180,7 @@ class _Minute:
         """From when on a series whose last tick was on ``trading_date`` is asleep."""
         schedule, leap = self._series.schedule, self._partition.rules.inactive_after
         asleep_us = None if schedule is None else schedule.asleep_from(trading_date, leap)
-        return FOREVER_US if asleep_us is None else asleep_us
+        return FOREVER_US if asleep_us is None else floor_minute(asleep_us)
 
     def _fill_gap(self, new: Bar, until_us: int, offset: int) -> None:
         """Flat minutes, as many times revised as the bar they follow, in [after it, until_us)."""

@@ -95,15 +95,16 @@ class RollUps:
     def _enter(
         self, series: SeriesState, period: Period, bucket_us: int, children: list[Bar], out: Closed
     ) -> None:
-        """Take children of one bucket, the bucket of the latest parent or a later one."""
+        """Take children of one bucket."""
         parents = self._parents.setdefault(series.slot, {})
         parent = parents.get(period)
         if parent is None or parent.bucket_us < bucket_us:
             if parent is not None and not parent.is_final:
                 self._emit(series, period, parent, out)
             parents[period] = parent = Parent(bucket_us, Fold())
-        if parent.is_final:
-            # woken inside a bucket that was closed while the series slept
+        if parent.is_final or bucket_us < parent.bucket_us:
+            # woken inside a bucket that was closed while the series slept, or its trading date
+            # was corrected to an earlier one
             changes = [Change(None, child) for child in children]
             self._revise_parents(series, {(period, bucket_us): changes}, out)
         elif parent.fold is not None:
@@ -163,7 +164,7 @@ class RollUps:
         if closed_us < parent.due_us:
             asleep_us = series.asleep_us
             if asleep_us >= parent.due_us or any(
-                schedule.sessions_between(closed_us, floor_minute(asleep_us))
+                schedule.sessions_between(closed_us, asleep_us)
             ):
                 return False
         if not period.is_made_of_days:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from barstream.core.bars import PartialBar
 from barstream.core.keys import series_key
 from barstream.core.schedule import ScheduleIndex, SeriesSchedule, Session
+from barstream.core.time import floor_minute
 
 #: "Never": earlier than any time a tick can have, and safe to subtract a grace from.
 NEVER_US: Final = -(1 << 60)
@@ -170,7 +171,8 @@ class PartitionState:
             self.last_ordinal[state.slot] = _NO_ORDINAL
             return
         asleep = state.schedule.asleep_from(trading_date, self.rules.inactive_after)
-        state.asleep_us = FOREVER_US if asleep is None else asleep
+        # a session that opens inside a minute: of that minute nothing is filled either
+        state.asleep_us = FOREVER_US if asleep is None else floor_minute(asleep)
         self.last_ordinal[state.slot] = state.schedule.ordinal_of(trading_date)
 
     def session_at(self, state: SeriesState, ts_us: int) -> Session:

@@ -59,7 +59,8 @@ class PlainSeries:
         if len(later) <= self.inactive_after:
             return None
         date = later[self.inactive_after]
-        return min(row.open_us for row in self.rows if row.trading_date == date)
+        # of the minute the session opens in, nothing is filled either
+        return min(row.open_us for row in self.rows if row.trading_date == date) // MINUTE * MINUTE
 
     def tick(self, offset: int, t: int, price: float, size: float) -> None:
         row = self.session(t)

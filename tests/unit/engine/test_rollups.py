@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from barstream.core.bars import Bar
-from barstream.core.period import Period
+from barstream.core.fold import fold
+from barstream.core.period import MINUTE, Period
 from barstream.core.rollups import RollUps
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.core.state import PartitionState, Rules
@@ -180,6 +183,42 @@ def test_nothing_is_final_while_a_series_has_no_schedule_at_all() -> None:
     market.rows = rows
     market.reload()
     assert market.new() == []
+
+
+def test_a_trading_date_corrected_to_an_earlier_one_splits_the_day_where_it_was() -> None:
+    # minutes keep the date they were judged by: three of the later date, then two of the earlier
+    market = Market("1d")
+    market.session(MONDAY + 1, 0, 5 * M)
+    market.session(MONDAY + 2, D, D + 5 * M)
+    at = (MONDAY + 1) * D
+    market.tick(at, 1.0)
+    market.tick(at + 2 * M, 2.0)
+    market.rows = [
+        SessionRow("B", "X", MONDAY, 0, at, at + 5 * M),
+        SessionRow("B", "X", MONDAY + 1, 0, at + 2 * D, at + 2 * D + 5 * M),
+    ]
+    market.reload()
+    market.tick(at + 4 * M, 3.0)
+    market.beat(at + 4 * M)
+    market.tick(at + 2 * D, 9.0)
+    market.beat(at + 2 * D + 4 * M)
+    for day in market.bars("1d"):
+        minutes = market.engine.book.between(MINUTE, "B", "X", 0, 1 << 60)
+        of_day = [bar for bar in minutes if bar.trading_date == day.trading_date]
+        assert day == replace(fold(of_day, day.bucket_start_us), revision=day.revision)
+    assert [day.trading_date for day in market.bars("1d")] == [MONDAY, MONDAY + 1]
+
+
+def test_of_the_minute_a_session_opens_in_a_sleeping_series_fills_nothing() -> None:
+    # inactive after 1: asleep from the open of the third date, at :20 of its first minute
+    market = Market("1h", inactive_after=1)
+    for date in range(3):
+        market.session(MONDAY + date, 20_000_000, 5 * M)
+    market.tick(MONDAY * D + 30_000_000)
+    market.beat((MONDAY + 2) * D + 4 * M)
+    last = market.engine.book.before(MINUTE, "B", "X", 1 << 60)
+    assert last is not None
+    assert last.bucket_start_us == (MONDAY + 1) * D + 4 * M
 
 
 def test_a_day_of_synthetic_minutes_is_synthetic() -> None:
