@@ -1,19 +1,27 @@
-"""A worker with a view of its own: ``POST /inside`` reads as code inside the process does.
+"""The worker that docs/timebucket.md shows, with a view that reads as code inside it does.
 
-Run as a module, with the settings in the environment.
+``POST /inside`` answers the bars of any read.  Run as a module, with the settings in the
+environment.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from barstream import Period, Rate, TimeBucket
-from barstream.config import load_settings
-from barstream.worker import Worker
+
+PAGE = Path(__file__).parents[2] / "docs" / "timebucket.md"
+
+
+def examples() -> list[str]:
+    """The programs of the page."""
+    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
 async def inside(request: web.Request) -> web.Response:
@@ -27,10 +35,13 @@ async def inside(request: web.Request) -> web.Response:
 
 def main() -> int:
     """Run the worker; its exit code."""
-    worker = Worker(load_settings())
-    server: Any = worker.app.web
-    server.web_app.router.add_post("/inside", inside)
-    return worker.run()
+    (shown,) = (program for program in examples() if "worker.run()" in program)
+    declared, run = shown.split("raise SystemExit(")
+    assert run.strip() == "worker.run())"
+    names: dict[str, Any] = {"__name__": "mine"}
+    exec(compile(declared, PAGE, "exec"), names)
+    names["worker"].app.web.web_app.router.add_post("/inside", inside)
+    return int(names["worker"].run())
 
 
 if __name__ == "__main__":

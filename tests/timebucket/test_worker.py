@@ -13,9 +13,10 @@ import asyncio
 import json
 import random
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +24,7 @@ import pytest
 
 from barstream import Bar, Period, Rate, TimeBucket
 from barstream.core.time import MINUTE_US, SECOND_US, us_from_iso
-from barstream.reads import UnknownPeriodError
+from barstream.reads import UnknownPeriodError, UnknownSeriesError
 from tests.functional.sending import Tick, send_ticks
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
 
@@ -90,16 +91,44 @@ class Running:
         found = asyncio.run(reading())
         return found if isinstance(found, list) else [found]
 
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        """Until it holds, or a worker has ended."""
+
+        def ended() -> bool:
+            return any(worker.process.poll() is not None for worker in self.workers)
+
+        try:
+            until(lambda: ended() or condition(), 90, what)
+            assert not ended(), what
+        except AssertionError as error:
+            raise AssertionError(
+                "\n".join([str(error), *(w.tail() for w in self.workers)])
+            ) from error
+
+    def is_shared(self) -> bool:
+        """Whether each of the workers has partitions, and all are taken."""
+        try:
+            held = [len(worker.get("/status")["partitions"]) for worker in self.workers]
+        except OSError:  # it starts, or has too much else to do
+            return False
+        return all(held) and sum(held) == 4 and all(worker.ready for worker in self.workers)
+
+    def is_settled(self, worker: int, series: tuple[str, str]) -> bool:
+        """Whether its last minute is open with all its ticks, and the ones before committed."""
+        ticks = ticks_of(*series)
+        last_us = ticks[-1].time_us // MINUTE_US * MINUTE_US
+        asked = list(series)
+        try:
+            found = self.outside(worker, PERIODS[0], "to_list", asked, limit=2, descending=True)
+        except UnknownSeriesError:  # this worker has not heard of it yet
+            return False
+        if [bar.final for bar in found] != [False, True]:
+            return False
+        count = sum(tick.time_us >= last_us for tick in ticks)
+        return bool((found[0].bucket_start_us, found[0].tick_count) == (last_us, count))
+
     def send(self, ticks: list[Tick], partition: int) -> None:
         send_ticks(self.made.bootstrap, self.made.names.ticks, ticks, partition)
-
-
-def answered(worker: WorkerProcess, path: str) -> dict[str, Any]:
-    """Empty while it starts, or is too busy to answer."""
-    try:
-        return dict(worker.get(path))
-    except OSError:
-        return {}
 
 
 @pytest.fixture(scope="module")
@@ -115,34 +144,13 @@ def running(kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
             made.worker(directory=f"w{number}", program=program, wait=False) for number in range(2)
         ]
         running = Running(made, workers)
-
-        def shared() -> bool:
-            held = [answered(worker, "/status").get("partitions", ()) for worker in workers]
-            return all(held) and sum(map(len, held)) == 4
-
-        until(shared, 90, "both workers hold partitions")
-        until(lambda: all(worker.ready for worker in workers), 60, "both are ready")
+        running.wait(running.is_shared, "both workers hold partitions and are ready")
         for (broker, symbol), (partition, _) in SPANS.items():
             running.send(ticks_of(broker, symbol), partition)
-
-        def settled() -> bool:
+        for worker in range(2):
             for series in SPANS:
-                last_us = ticks_of(*series)[-1].time_us
-                found = running.outside(
-                    0, PERIODS[0], "to_list", list(series), limit=2, descending=True
-                )
-                # its last minute is open, and what closed before it is committed
-                if [bar.final for bar in found] != [False, True]:
-                    return False
-                if found[0].bucket_start_us != last_us - last_us % MINUTE_US:
-                    return False
-            return True
-
-        def seen() -> bool:
-            return len(answered(workers[0], "/series").get("series", ())) == len(SPANS)
-
-        until(seen, 60, "every series seen")
-        until(settled, 60, "every tick applied, every final committed")
+                settled = partial(running.is_settled, worker, series)
+                running.wait(settled, f"every tick of {series} applied, every final committed")
         yield running
 
 
@@ -205,6 +213,14 @@ def test_each_way_of_reading_pages_through_all_bars(running: Running) -> None:
         joined = [bar for half in halves for bar in half]
         assert joined == [bar for bar in bars if (bar.broker, bar.symbol) == ("X", "S")]
         assert all(one.bucket_start_us < other.bucket_start_us for one, other in pairwise(joined))
+
+
+def test_code_of_ones_own_reads_on_a_worker_of_its_own(running: Running) -> None:
+    # the program of docs/timebucket.md says the newest bar of S every ten seconds
+    (bar,) = running.outside(0, PERIODS[1], "to_list", ["X", "S"], limit=1, descending=True)
+    said = f"newest S {bar.close}"
+    for worker in running.workers:
+        until(lambda w=worker: said in w.log.read_text(), 30, f"{said} in {worker.log}")  # type: ignore[misc]
 
 
 def test_a_bucket_is_waited_for_inside_and_outside(running: Running) -> None:
