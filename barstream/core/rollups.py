@@ -163,9 +163,7 @@ class RollUps:
             parent.due_us = self._due_us(period, parent.bucket_us, schedule)
         if closed_us < parent.due_us:
             asleep_us = series.asleep_us
-            if asleep_us >= parent.due_us or any(
-                schedule.sessions_between(closed_us, asleep_us)
-            ):
+            if asleep_us >= parent.due_us or any(schedule.sessions_between(closed_us, asleep_us)):
                 return False
         if not period.is_made_of_days:
             return True
