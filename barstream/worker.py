@@ -134,6 +134,7 @@ class Worker:
         self.preparation = Preparation(self.schedule, reader, self.decoder)
         self.partitions = self._engine()
         self.partitions.preparation = self.preparation
+        self.partitions.settled = lambda: not self.app.rebalancing
         self.sender = self._sender(reader)
         self._wire()
 

@@ -21,6 +21,8 @@ class Position:
     next_offset: int
     heartbeat_offset: int
     topic_id: str | None = None
+    #: Periods of the upper bars that lack nothing, as text; None: not known.
+    periods: tuple[str, ...] | None = None
 
 
 def encode_position(position: Position) -> bytes:
@@ -31,13 +33,20 @@ def encode_position(position: Position) -> bytes:
             "next_offset": position.next_offset,
             "heartbeat_offset": position.heartbeat_offset,
             "topic_id": position.topic_id,
+            "periods": None if position.periods is None else " ".join(position.periods),
         },
     )
 
 
 def decode_position(value: bytes) -> Position:
     """Inverse of `encode_position`."""
-    return Position(**decode("position", value))
+    try:
+        row = decode("position", value)
+    except ValueError:
+        # written before there was `periods`: its body ends where that begins
+        row = decode("position", value + b"\0")
+    periods = row.pop("periods")
+    return Position(**row, periods=None if periods is None else tuple(periods.split()))
 
 
 def encode_series(partition: PartitionState, series: SeriesState) -> bytes:

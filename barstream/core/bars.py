@@ -9,7 +9,7 @@ from barstream.core.exact import float_of, unrounded
 
 @dataclass(slots=True)
 class Bar:
-    """One bucket [``bucket_start_us``, ``bucket_start_us`` + 1 minute) of one series.
+    """One bucket of one series, of a minute or of a longer period; it does not carry which.
 
     Open is the price of the earliest tick by (event time, offset), close that of the latest.
     ``first_offset`` and ``last_offset`` are the lowest and highest offset of its ticks in the

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+
+import numpy as np
 
 from barstream.core.bars import Bar
 from barstream.core.finals import Finals
@@ -10,8 +12,6 @@ from barstream.core.period import DAY, MINUTE, Period
 from barstream.core.schedule import Session
 from barstream.core.state import SeriesState
 from barstream.core.time import DAY_US, MINUTE_US, ceil_minute, floor_minute
-
-_STEP_US: Final = 60 * MINUTE_US
 
 
 class Children:
@@ -55,6 +55,53 @@ class Children:
             return known.open_us
         return minute_us
 
+    def is_cut(self, series: SeriesState, period: Period, bucket_us: int) -> bool:
+        """Whether children of a bucket are gone or were never made: no fold of the rest stands.
+
+        Retention takes minutes away; and where days were added later, they begin where the
+        minutes that were kept began.
+        """
+        name = series.broker, series.symbol
+        if period.is_made_of_days:
+            kept_us = self._finals.retained_from_us(DAY, *name)
+            if kept_us is not None and bucket_us < kept_us:
+                return True
+            first = self._finals.first(DAY, *name)
+            if first is None or bucket_us >= first.bucket_start_us or series.schedule is None:
+                return False
+            begun = series.schedule.locate(np.array([series.first_tick_us], np.int64))[0]
+            if begun < 0:
+                return series.first_tick_us < first.bucket_start_us - 2 * DAY_US
+            return series.schedule.session(int(begun)).trading_date < first.trading_date
+        kept_us = self._finals.retained_from_us(MINUTE, *name)
+        if kept_us is None:
+            return False
+        start_us: int | None = bucket_us
+        if not period.is_intraday and series.schedule is not None:
+            date = bucket_us // DAY_US
+            start_us = series.schedule.start_of_dates(date, date + 1)
+        return (bucket_us if start_us is None else floor_minute(start_us)) < kept_us
+
+    def whole_from_us(self, series: SeriesState, periods: Iterable[Period]) -> int | None:
+        """Minutes from here on lie in no bucket of ``periods`` that is cut; None: all of them."""
+        kept_us = self._finals.retained_from_us(MINUTE, series.broker, series.symbol)
+        if kept_us is None:
+            return None
+        gone_us, schedule = kept_us - MINUTE_US, series.schedule
+        session = None
+        if schedule is not None:
+            session = next(schedule.sessions_between(gone_us, kept_us), None)
+        whole_us = kept_us
+        for period in periods:
+            if period.is_intraday:
+                start_us = period.floor(gone_us, gone_us if session is None else session.open_us)
+                whole_us = max(whole_us, period.advance(start_us))
+            elif not period.is_made_of_days:
+                date = gone_us // DAY_US if session is None else session.trading_date
+                end_us = None if schedule is None else schedule.end_of_dates(date, date + 1)
+                whole_us = max(whole_us, (date + 1) * DAY_US if end_us is None else end_us)
+        return ceil_minute(whole_us)
+
     def of(
         self, series: SeriesState, period: Period, bucket_us: int, child: Bar | None = None
     ) -> list[Bar]:
@@ -82,25 +129,13 @@ class Children:
         if schedule is not None:
             open_us = schedule.start_of_dates(trading_date, trading_date + 1)
             close_us = schedule.end_of_dates(trading_date, trading_date + 1)
-        if open_us is None or close_us is None:
-            middle_us = trading_date * DAY_US + DAY_US // 2
-            open_us, close_us = middle_us - DAY_US // 2, middle_us + DAY_US // 2
-        if child is not None:
-            open_us = min(open_us, child.bucket_start_us)
-            close_us = max(close_us, child.bucket_start_us + MINUTE_US)
-        open_us, close_us = floor_minute(open_us), ceil_minute(close_us)
-        bars = self._finals.between(MINUTE, *name, open_us, close_us)
-        bars = [bar for bar in bars if bar.trading_date == trading_date]
         # bars keep the date they were judged by, also where the schedule says another now
-        while True:
-            before = self._finals.between(MINUTE, *name, open_us - _STEP_US, open_us)
-            more = [bar for bar in before if bar.trading_date == trading_date]
-            if not more:
-                break
-            bars, open_us = more + bars, open_us - _STEP_US
-        while True:
-            after = self._finals.between(MINUTE, *name, close_us, close_us + _STEP_US)
-            more = [bar for bar in after if bar.trading_date == trading_date]
-            if not more:
-                return bars
-            bars, close_us = bars + more, close_us + _STEP_US
+        around_us = (trading_date - 1) * DAY_US, (trading_date + 2) * DAY_US
+        known_us = (
+            () if child is None else (child.bucket_start_us, child.bucket_start_us + MINUTE_US)
+        )
+        bounds = [*around_us, *known_us, *(us for us in (open_us, close_us) if us is not None)]
+        bars = self._finals.between(
+            MINUTE, *name, floor_minute(min(bounds)), ceil_minute(max(bounds))
+        )
+        return [bar for bar in bars if bar.trading_date == trading_date]

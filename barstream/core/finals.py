@@ -25,6 +25,10 @@ class Finals(Protocol):
         """Finals with ``from_us <= bucket_start_us < to_us``, ascending."""
         ...
 
+    def first(self, period: Period, broker: str, symbol: str) -> Bar | None:
+        """The earliest final of a series."""
+        ...
+
     def before(self, period: Period, broker: str, symbol: str, before_us: int) -> Bar | None:
         """The last final with ``bucket_start_us < before_us``."""
         ...

@@ -12,7 +12,7 @@ finals at any time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
@@ -101,7 +101,8 @@ class RollUps:
         if parent is None or parent.bucket_us < bucket_us:
             if parent is not None and not parent.is_final:
                 self._emit(series, period, parent, out)
-            parents[period] = parent = Parent(bucket_us, Fold())
+            # the first one known may have children from before that was known
+            parents[period] = parent = Parent(bucket_us, None if parent is None else Fold())
         if parent.is_final or bucket_us < parent.bucket_us:
             # woken inside a bucket that was closed while the series slept, or its trading date
             # was corrected to an earlier one
@@ -114,7 +115,7 @@ class RollUps:
         fold = self._folded(series, period, parent)
         parent.is_final = True
         parent.fold = None
-        if fold:
+        if fold and not self.children.is_cut(series, period, parent.bucket_us):
             self._publish(series, period, fold.to_bar(parent.bucket_us), out)
 
     def _publish(self, series: SeriesState, period: Period, bar: Bar, out: Closed) -> None:
@@ -243,6 +244,8 @@ class RollUps:
         out: Closed,
     ) -> Change | None:
         """Fold a bucket that is over anew; its revision counts what came after it."""
+        if self.is_lost(series, period, bucket_us):
+            return None  # what stands was made of more than there is now
         old = self._finals.get(period, series.broker, series.symbol, bucket_us)
         fold = self._fold_anew(series, period, bucket_us, changes[0].new)
         if not fold:
@@ -282,24 +285,47 @@ class RollUps:
         Nothing is folded before it is needed.
         """
         name = series.broker, series.symbol
-        last = self._finals.before(MINUTE, *name, FOREVER_US)
-        if last is None:
-            return
         parents = self._parents.setdefault(series.slot, {})
-        for period in self._of_minutes:
-            if period not in parents:
+        for below, periods in ((MINUTE, self._of_minutes), (DAY, self._of_days)):
+            unknown = [period for period in periods if period not in parents]
+            last = self._finals.before(below, *name, FOREVER_US) if unknown else None
+            if last is None:
+                continue
+            for period in unknown:
+                if period.anchor == "session" and series.schedule is None:
+                    continue  # its grid is not known; looked for again when there are sessions
                 bucket_us = self.children.bucket(series, period, last)
                 found = self._finals.get(period, *name, bucket_us)
-                parents[period] = Parent(bucket_us, None, is_final=found is not None)
-        day = self._finals.before(DAY, *name, FOREVER_US) if self._of_days else None
-        if day is None:
-            return
-        for period in self._of_days:
-            if period in parents:
-                continue
-            bucket_us = self.children.bucket(series, period, day)
-            found = self._finals.get(period, *name, bucket_us)
-            parents[period] = Parent(bucket_us, None, is_final=found is not None)
+                over = found is not None or self._is_gone(series, period, bucket_us)
+                parents[period] = Parent(bucket_us, None, is_final=over)
+
+    def _is_gone(self, series: SeriesState, period: Period, bucket_us: int) -> bool:
+        """Whether retention has deleted the bar of a bucket."""
+        kept_us = self._finals.retained_from_us(period, series.broker, series.symbol)
+        return kept_us is not None and bucket_us < kept_us
+
+    def is_lost(self, series: SeriesState, period: Period, bucket_us: int) -> bool:
+        """Whether a bucket cannot be folded anew, or is past its own retention."""
+        return self._is_gone(series, period, bucket_us) or self.children.is_cut(
+            series, period, bucket_us
+        )
+
+    def is_restored(self, series: SeriesState) -> bool:
+        """Whether the latest parent of every period is known."""
+        return len(self._parents.get(series.slot, ())) == len(self.periods)
+
+    def warm(self, series: SeriesState) -> Iterator[None]:
+        """Fold what is open, a parent a step: the minute that ends a day need not do it for all."""
+        for period in self.periods:
+            parent = self._parents.get(series.slot, {}).get(period)
+            if parent is not None and not parent.is_final and parent.fold is None:
+                self._folded(series, period, parent)
+                yield
+
+    def forget_folds(self, series: SeriesState) -> None:
+        """Children were added otherwise than by closing: fold anew."""
+        for parent in self._parents.get(series.slot, {}).values():
+            parent.fold = None
 
     def latest_bucket_us(self, series: SeriesState, period: Period) -> int | None:
         """Start of the latest bar of a period that has a child; None: there is none."""

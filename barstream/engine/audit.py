@@ -17,9 +17,8 @@ from typing import Final
 from barstream.core.bars import Bar
 from barstream.core.children import Children
 from barstream.core.fold import fold
-from barstream.core.period import DAY, MINUTE, Period
+from barstream.core.period import Period
 from barstream.core.state import PartitionState
-from barstream.core.time import DAY_US
 from barstream.engine.book import FinalsBook
 from barstream.metrics import Metrics
 
@@ -50,7 +49,7 @@ class RollUpAudit:
     ) -> None:
         self._state = state
         self._committed = FinalsBook(book.stores)
-        self._children = Children(self._committed).of
+        self._tree = Children(self._committed)
         self._metrics = metrics
         self._clock = clock
         self._waiting: deque[tuple[Period, Bar]] = deque(maxlen=_WAITING)
@@ -85,8 +84,12 @@ class RollUpAudit:
             return None
         # it may have been revised since: what stands on disk is compared with what stands there
         stored = self._committed.get(period, *name, parent.bucket_start_us)
-        children = self._children(series, period, parent.bucket_start_us)
-        if stored is None or not children or self._is_cut(period, stored):
+        children = self._tree.of(series, period, parent.bucket_start_us)
+        if (
+            stored is None
+            or not children
+            or self._tree.is_cut(series, period, parent.bucket_start_us)
+        ):
             return None
         self._metrics.invariant_checks.inc()
         expected = fold(children, parent.bucket_start_us)
@@ -101,11 +104,3 @@ class RollUpAudit:
             period, stored, expected,
         )  # fmt: skip
         return False
-
-    def _is_cut(self, period: Period, parent: Bar) -> bool:
-        """Whether retention has taken children away."""
-        below = DAY if period.is_made_of_days else MINUTE
-        retained_us = self._committed.retained_from_us(below, parent.broker, parent.symbol)
-        # the first children of a trading date may lie a day before the date begins
-        reach_us = 0 if period.is_intraday else DAY_US
-        return retained_us is not None and parent.bucket_start_us - reach_us < retained_us

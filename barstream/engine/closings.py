@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from barstream.core.apply import Applied
 from barstream.core.bars import Bar
 from barstream.core.close import Closed
 from barstream.core.late import Revised, revise
 from barstream.core.period import MINUTE, Period
 from barstream.core.rollups import RollUps
-from barstream.core.state import PartitionState, SeriesState
+from barstream.core.state import NEVER_US, PartitionState, SeriesState
 from barstream.core.ticks import Ticks
 from barstream.engine.book import FinalsBook
 from barstream.engine.counts import Counts
+from barstream.engine.missing import missing
 from barstream.engine.outbox import Outbox
 
 
@@ -42,6 +45,24 @@ class Closings:
         self._state = state
         self._counts = counts
         self._live_periods = tuple(live_periods)
+        #: Periods in force that were not when the partition was written last ...
+        self.added: tuple[Period, ...] = ()
+        #: ... and the slots of series that lack their bars still.
+        self.unfilled: set[int] = set()
+
+    def fill(self, series: SeriesState) -> int:
+        """Make the bars of added periods, before anything of the series is judged; how many."""
+        if series.slot not in self.unfilled:
+            return 0
+        self.unfilled.discard(series.slot)
+        found = missing(self.book, self.rollups, series, self.added)
+        self.written(Closed(rollups=found))
+        return len(found)
+
+    def judge(self, series: SeriesState, out: Closed, evidence_us: int = NEVER_US) -> None:
+        """Make upper bars of a series final that are complete; see `RollUps.judge`."""
+        self.fill(series)
+        self.rollups.judge(series, out, evidence_us)
 
     def _shown_rollups(self, series: SeriesState) -> Iterable[tuple[Period, Bar]]:
         for period in self._live_periods:
@@ -50,10 +71,12 @@ class Closings:
 
     def became_final(self, series: SeriesState, bars: Sequence[Bar], out: Closed) -> None:
         """New minutes of one series, ascending: into the book and into the upper bars."""
+        if not bars:
+            return
+        self.fill(series)
         for bar in bars:
             self.book.put(MINUTE, bar)
-        if bars:
-            self.rollups.add(series, bars, out)
+        self.rollups.add(series, bars, out)
 
     def settle(self, out: Applied, since: int) -> int:
         """Take the finals from number ``since`` on into book and upper bars; how many there are."""
@@ -63,24 +86,37 @@ class Closings:
         for slot, bars in by_slot.items():
             self.became_final(self._state.series[slot], bars, out)
         for slot in out.advanced:
-            self.rollups.judge(self._state.series[slot], out)
+            self.judge(self._state.series[slot], out)
         return len(out.finals)
 
     def revise(self, ticks: Ticks, out: Applied) -> None:
         """Merge late ticks into finals, and what follows into the upper bars."""
+        for slot in np.unique(ticks.slot).tolist():
+            self.fill(self._state.series[slot])
         done = Revised()
-        revise(self._state, ticks, self.book, done)
+        revise(self._state, ticks, _Whole(self), done)
         out.revise(done)
+        # also where no row changed: open upper bars did
+        out.touched.update(done.changes)
         for slot in done.changes:
             series = self._state.series[slot]
             self.rollups.revise(series, done.of(slot), out)
-            self.rollups.judge(series, out)
+            self.judge(series, out)
+
+    def whole_from_us(self, broker: str, symbol: str) -> int | None:
+        """Minutes before this are refused late ticks: an upper bar could not follow."""
+        series = self._state.get(broker, symbol)
+        if series is None:
+            return None
+        return self.rollups.children.whole_from_us(series, self.rollups.periods)
 
     def judge_all(self) -> None:
         """Make upper bars final that are complete without another tick or heartbeat."""
         out = Closed()
         for series in self._state:
-            self.rollups.judge(series, out)
+            if not self.rollups.is_restored(series):
+                self.rollups.restore(series)
+            self.judge(series, out)
         self.written(out)
 
     def written(self, out: Closed) -> None:
@@ -91,6 +127,19 @@ class Closings:
             self._counts.rollups[period] = self._counts.rollups.get(period, 0) + 1
         self.outbox.add_finals(out.finals)
         self.outbox.add_rollups(out.rollups)
+
+
+class _Whole:
+    """The finals as late ticks may change them: not where retention has cut an upper bar."""
+
+    def __init__(self, closings: Closings) -> None:
+        book = closings.book
+        self._closings = closings
+        self.get, self.between, self.put = book.get, book.between, book.put
+        self.before, self.first = book.before, book.first
+
+    def retained_from_us(self, _: Period, broker: str, symbol: str) -> int | None:
+        return self._closings.whole_from_us(broker, symbol)
 
 
 class Revising:

@@ -46,6 +46,8 @@ class Pending:
     #: Series whose row changed, and those of them whose row in `series_seen` changed too.
     touched: list[SeriesState] = field(default_factory=list)
     seen: list[SeriesState] = field(default_factory=list)
+    #: Periods of the upper bars that lack nothing.
+    periods: tuple[str, ...] = ()
 
 
 def _no_live_rollups(_: SeriesState) -> Iterable[tuple[Period, Bar]]:

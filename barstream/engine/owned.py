@@ -31,6 +31,7 @@ _IDLE_S: Final = 1.0
 #: ... but a flush that was slow (a coordinator moved, a disk hung) delays the next no longer.
 _LONGEST_REST_S: Final = 0.5
 _MAX_EVENTS: Final = 64
+_SETTLED_POLL_S: Final = 0.05
 
 
 class Acknowledged(Protocol):
@@ -59,9 +60,11 @@ class OwnedPartition:
         live_interval_s: float,
         topic_id: str | None = None,
         audit: RollUpAudit | None = None,
+        settled: Callable[[], bool] = lambda: True,
     ) -> None:
         self.engine = engine
         self.audit = audit
+        self._settled = settled
         self.producer = producer
         self.tables = tables
         self.fenced = False
@@ -106,7 +109,13 @@ class OwnedPartition:
             await self._room.wait()
 
     async def run(self, on_fenced: Callable[[OwnedPartition], Awaitable[None]]) -> None:
-        """Flush until cancelled; a flush that has begun is always waited for."""
+        """Flush until cancelled; a flush that has begun is always waited for.
+
+        Nothing is written before the assignment is complete: Faust's recovery compares what was
+        restored with the end of the changelogs, and waits for ever for what came in between.
+        """
+        while not self._settled():  # noqa: ASYNC110  Faust has no event for it
+            await asyncio.sleep(_SETTLED_POLL_S)
         while True:
             await self._due()
             self._under_way = asyncio.ensure_future(self.flush())

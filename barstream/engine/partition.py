@@ -20,13 +20,13 @@ from barstream.core.lateness import ArrivalCounter
 from barstream.core.period import Period
 from barstream.core.reasons import Reason
 from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules
+from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules, SeriesState
 from barstream.core.ticks import Ticks
 from barstream.core.time import MINUTE_US
 from barstream.engine.book import FinalsBook
 from barstream.engine.closings import Closings, Revising
 from barstream.engine.counts import Counts
-from barstream.engine.errors import LostChunk
+from barstream.engine.errors import LostChunk, StateUnusable
 from barstream.engine.outbox import FULL_BACKLOG, Pending, RejectedTick
 from barstream.engine.waiting import Waiting, WaitingHeartbeats
 from barstream.transport.chunk import RecordChunk
@@ -178,7 +178,7 @@ class PartitionEngine:
                 self.outbox.touch((series.slot,))
             self._closings.became_final(series, out.finals[done:], out)
             # also of a minute closed before: the last of a week is sent again when the week is over
-            self.rollups.judge(series, out, heartbeat.appended_us)
+            self._closings.judge(series, out, heartbeat.appended_us)
             if self.outbox.backlog + len(out.finals) + len(out.rollups) >= FULL_BACKLOG:
                 break
         self.counts.heartbeat_finals += len(out.finals)
@@ -196,9 +196,41 @@ class PartitionEngine:
         """Make upper bars final that are complete without another tick or heartbeat."""
         self._closings.judge_all()
 
-    def add_rollups(self, bars: list[tuple[Period, Bar]]) -> None:
-        """Upper bars made otherwise than by closing, which are in the book."""
-        self._closings.written(Closed(rollups=bars))
+    def restored(self, periods: Sequence[str] | None) -> None:
+        """All series are back from their rows.
+
+        Args:
+            periods: of the upper bars that lacked nothing when the partition was written last;
+                None: not known.
+
+        Raises:
+            StateUnusable: a timeframe was made on another grid.
+        """
+        known = set(periods or ())
+        grids = {Period.parse(text).timeframe: text for text in known}
+        for period in self.rollups.periods:
+            before = grids.get(period.timeframe)
+            if before is not None and str(period) not in known:
+                raise StateUnusable(
+                    f"timeframe {period.timeframe} must stay on its grid: its bars were made as "
+                    f"{before} and are {period} now, and one topic cannot hold both. Go back to "
+                    f"{before}, or start anew under another app_id and topics.base"
+                )
+        self._closings.added = tuple(p for p in self.rollups.periods if str(p) not in known)
+        if self._closings.added:
+            self._closings.unfilled.update(series.slot for series in self.state)
+
+    def fill(self, series: SeriesState) -> int:
+        """Make what a series lacks, and judge it; how many bars of added periods were made."""
+        made, out = self._closings.fill(series), Closed()
+        self._closings.judge(series, out)
+        self._closings.written(out)
+        return made
+
+    def filled(self) -> None:
+        """Every series has been filled: written with the next position."""
+        self._closings.added = ()
+        self.outbox.position_moved()
 
     def schedule_changed(self) -> None:
         """The schedule was replaced; nothing else need come for it to take effect."""
@@ -293,7 +325,10 @@ class PartitionEngine:
 
     def take(self, *, live: bool = True) -> Pending:
         """What has to be written for the position reached; see `Outbox.take`."""
-        return self.outbox.take(self.position or 0, self.waiting.resume_offset, live=live)
+        pending = self.outbox.take(self.position or 0, self.waiting.resume_offset, live=live)
+        added = self._closings.added
+        pending.periods = tuple(str(p) for p in self.rollups.periods if p not in added)
+        return pending
 
 
 _DETAIL: Final = {

@@ -85,6 +85,8 @@ class Partitions:
         self.generation = -1
         self.restoring = False
         self.rows_remaining = 0
+        #: Whether the assignment under way is complete, recovery of Faust included.
+        self.settled: Callable[[], bool] = lambda: True
         self.tally = Tally(metrics, settings.rules)
         self._stores = stores
         self._provider = provider
@@ -198,12 +200,14 @@ class Partitions:
                 settings.live_interval_s,
                 self.watch.identity,
                 RollUpAudit(engine.state, books[partition], self._metrics),
+                self._is_settled,
             )
-            engine.judge_all()  # a schedule that came while nobody held it may complete weeks
-            owned.wake()
             self._owned[partition] = owned
             self._tasks[partition] = asyncio.create_task(self._run(owned))
         self._watching = asyncio.create_task(self._watched())
+
+    def _is_settled(self) -> bool:
+        return self.settled()
 
     async def revoke(self) -> None:
         """Give up everything: wait for flushes under way, drop the memory."""
@@ -238,7 +242,9 @@ class Partitions:
                     watches.create_task(backfill(owned))
                     if owned.audit is not None:
                         watches.create_task(owned.audit.run())
-        except* (TicksGone, ReadingStalled) as group:
+        except* Exception as group:  # whatever it is: a worker that is not watched must not go on
+            if not isinstance(group.exceptions[0], TicksGone | ReadingStalled):
+                log.exception("a watch failed")
             await self._crash(group.exceptions[0])
 
     def _positions(self) -> dict[int, int]:

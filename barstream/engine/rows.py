@@ -92,7 +92,7 @@ def build_flush(
     _add_rollups(flush, pending, partition, topics)
     flush.add(topics.rejected, partition, _rejected_rows(pending.rejected, topics.ticks, partition))
     rows = [Row(series.key, encode_series(state, series)) for series in pending.touched]
-    position = Position(pending.position, pending.heartbeat_position, topic_id)
+    position = Position(pending.position, pending.heartbeat_position, topic_id, pending.periods)
     rows.append(Row(POSITION_KEY, encode_position(position)))
     flush.add(topics.series, partition, rows)
     flush.add(

@@ -42,8 +42,10 @@ def restore_engine(
         if key != POSITION_KEY:
             engine.rollups.restore(restore_series(engine.state, row))
     engine.outbox.all_shown()
+    value = rows.get(POSITION_KEY)
+    engine.restored(() if value is None else decode_position(value).periods)
     start = Start(ticks.begin, beats.begin)
-    if (value := rows.get(POSITION_KEY)) is not None:
+    if value is not None:
         found = decode_position(value)
         check_identity(topic, found.topic_id, identity)
         check_position(topic, engine.partition, found.next_offset, ticks)

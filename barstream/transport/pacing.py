@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka.consumer import consumer
@@ -25,7 +26,9 @@ class PacedFetcher(Fetcher):  # type: ignore[misc]
         began = time.monotonic()
         has_news: bool = await super()._proc_fetch_request(assignment, node_id, request)
         if not has_news and time.monotonic() - began < _AT_ONCE_S:
-            await asyncio.sleep(_PAUSE_S)
+            # closing cancels a fetch and awaits it: what ends in the pause ends without an error
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(_PAUSE_S)
         return has_news
 
 

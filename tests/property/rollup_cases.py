@@ -68,7 +68,7 @@ class Worker:
     provider: MarketScheduleProvider
     stores: dict[Period, FinalsPartition]
     engine: PartitionEngine = field(init=False)
-    #: Rows of the topics of upper finals, in order.
+    #: Rows of the topics of finals, in order.
     written: dict[Period, list[Bar]] = field(default_factory=dict)
     series: dict[bytes, bytes] = field(default_factory=dict)
     _offset: int = 0
@@ -93,9 +93,8 @@ class Worker:
                 self.series.update((row.key or b"", row.value or b"") for row in rows)
             elif topic not in {TOPICS.live, TOPICS.rejected, TOPICS.series_seen}:
                 period = Period.parse(topic)
-                if period != MINUTE:
-                    bars = [decode_bar(row.value) for row in rows if row.value is not None]
-                    self.written.setdefault(period, []).extend(bars)
+                bars = [decode_bar(row.value) for row in rows if row.value is not None]
+                self.written.setdefault(period, []).extend(bars)
                 self._offset += len(rows)
                 self.stores[period].write(
                     [(row.key, row.value) for row in rows if row.key is not None], self._offset

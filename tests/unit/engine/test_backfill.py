@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import pytest
 
 from barstream.core.bars import Bar
 from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.core.state import Rules
-from barstream.engine.backfill import missing
 from barstream.engine.book import FinalsBook
+from barstream.engine.errors import StateUnusable
 from barstream.engine.finals import FinalsPartition
+from barstream.engine.missing import missing
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.rows import bar_rows
+from barstream.engine.waiting import Waiting
 from tests.property.engine_cases import Tick, chunk
 from tests.unit.engine.test_finals import Store
 
@@ -92,16 +96,19 @@ class Disk:
         return self.book.between(period, "B", "X", 0, 1 << 60)
 
 
-def added(disk: Disk, engine: PartitionEngine, periods: Iterable[Period]) -> PartitionEngine:
+def added(
+    disk: Disk, engine: PartitionEngine, periods: Iterable[Period], known: Sequence[str] = ()
+) -> PartitionEngine:
     """The partition as it comes back with other periods, what is missing made."""
     again = disk.engine(periods)
     series = again.state.add("B", "X")
     again.state.closed_until_us[0] = engine.state.closed_until_us[0]
+    series.first_tick_us = engine.state.series[0].first_tick_us
     again.state.saw_trading_date(series, engine.state.series[0].last_trading_date)
     again.rollups.restore(series)
-    again.judge_all()
-    for period, bar in missing(again, series):
-        disk.write(period, [bar])
+    again.restored(known)
+    again.fill(series)
+    again.filled()
     disk.commit(again)
     return again
 
@@ -117,12 +124,55 @@ def test_bars_of_an_added_timeframe_are_those_it_would_have_had(tmp_path: Path) 
         assert later.bars(period) == whole.bars(period), period
 
 
+@pytest.mark.parametrize("until", [900, 1_500, 2_100, 3_333])
+def test_bars_made_of_added_days_hold_all_of_them(tmp_path: Path, until: int) -> None:
+    # wherever in its week, day or session the partition is when it comes back
+    whole, later = Disk(tmp_path / "whole"), Disk(tmp_path / "later")
+    for disk, periods in ((whole, PERIODS), (later, [])):
+        engine = disk.run(periods, until)
+        closed_us = int(engine.state.closed_until_us[0])
+        date = max(bar.trading_date for bar in disk.bars(MINUTE))
+        end_us = provider().index.for_series("B", "X")
+        assert end_us is not None
+        close_us = end_us.end_of_dates(date, date + 1)
+        assert close_us is not None
+        assert close_us >= closed_us
+        # to the end of the day, and no further: the day is complete and not left behind
+        engine.add_heartbeat(Waiting(0, "B", "X", close_us - M, 0))
+        engine.heartbeats_read(1)
+        disk.commit(engine)
+    added(later, engine, PERIODS)
+    for period in PERIODS:
+        assert later.bars(period) == whole.bars(period), period
+
+
+def test_a_timeframe_that_was_left_out_for_a_time_has_no_hole(tmp_path: Path) -> None:
+    # 1h |==|==|  left out  |==|   removed from the settings and put back
+    whole, holed = Disk(tmp_path / "whole"), Disk(tmp_path / "holed")
+    engine = whole.run(PERIODS, 3_000)
+    holed.run(PERIODS, 3_000)
+    hour = Period.hours(1)
+    store = holed.stores[hour]
+    gone = [row.key for row in bar_rows(holed.bars(hour)[20:40]) if row.key is not None]
+    store.write([(key, None) for key in gone], 1 << 30)
+    others = [str(period) for period in PERIODS if period != hour]
+    added(holed, engine, PERIODS, others)
+    assert holed.bars(hour) == whole.bars(hour)
+
+
+def test_a_timeframe_on_another_grid_is_refused(tmp_path: Path) -> None:
+    # one topic cannot hold both
+    engine = Disk(tmp_path / "grid").engine([Period.parse("4h+1h")])
+    with pytest.raises(StateUnusable, match="must stay on its grid"):
+        engine.restored(["4h"])
+
+
 def test_nothing_is_made_twice(tmp_path: Path) -> None:
     # a restart must not write what is there again
     disk = Disk(tmp_path / "one")
     engine = disk.run(PERIODS, 3_000)
     again = added(disk, engine, PERIODS)
-    assert missing(again, again.state.series[0]) == []
+    assert missing(again.book, again.rollups, again.state.series[0], PERIODS) == []
     assert again.take().rollups == []
 
 
