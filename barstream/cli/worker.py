@@ -20,7 +20,7 @@ from barstream.cli.context import settings as settings_of
 )
 @click.pass_context
 def command(ctx: click.Context, web_port: int | None, data_dir: str | None, loglevel: str) -> None:
-    """Run a worker: ticks in, 1-minute bars out, live and final.
+    """Run a worker: ticks in, bars of every timeframe out, live and final.
 
     Start as many as you like with the same app_id: they share the partitions.  Give each its own
     --data-dir and, on one machine, its own --web-port.

@@ -107,10 +107,10 @@ export function showBars(series, bars, timeframe) {
   const last = bars.at(-1);
   at("price").textContent = last ? last.close.toFixed(decimals) : "";
   const first = bars.at(-61) ?? bars[0];
-  const change = last && first ? (last.close / first.close - 1) * 100 : NaN;
+  const change = last && first ? (last.close / first.open - 1) * 100 : NaN;
   const span = last && first ? Date.parse(last.bucket_start) - Date.parse(first.bucket_start) : 0;
   const since = first && span < 86_400_000 ? first.bucket_start.slice(11, 16) : first?.bucket_start.slice(0, 10);
-  at("change").textContent = span ? `${change >= 0 ? "+" : ""}${change.toFixed(2)}% since ${since}` : "";
+  at("change").textContent = last ? `${change >= 0 ? "+" : ""}${change.toFixed(2)}% since ${since}` : "";
   at("change").className = change >= 0 ? "rise" : "fall";
   at("rows").replaceChildren(...bars.slice(-12).reverse().map((bar) => row(bar, decimals, timeframe)));
   at("zone").textContent = `${timeframe} bars, ${isLong(timeframe) ? "by trading date" : "times in UTC"}`;
