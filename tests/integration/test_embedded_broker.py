@@ -16,6 +16,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from barstream.broker import EmbeddedBroker, EmbeddedBrokerError, PortTakenError
+from tests.pipeline import pipeline
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the Linux kernel")
 
@@ -143,3 +144,15 @@ def test_the_broker_writes_its_data_and_ends_when_the_command_is_killed(tmp_path
     eventually(lambda: not runs(broker))
     with EmbeddedBroker(tmp_path) as again:
         assert asyncio.run(_values(again.bootstrap)) == [b"one"]
+
+
+def test_an_idle_worker_stops_at_once_and_in_good_order(tmp_path: Path) -> None:
+    # this broker answers an empty fetch at once, so an idle worker is mostly in a pause
+    with EmbeddedBroker(tmp_path / "broker") as broker:
+        options = {"BARS__SCHEDULE": "false", "TOPICS__PARTITIONS": "2"}
+        with pipeline(broker.bootstrap, "idle", tmp_path, **options) as made:
+            worker = made.worker()
+            began = time.monotonic()
+            assert worker.stop() == 0, worker.tail()
+            assert time.monotonic() - began < 15
+            assert "Traceback" not in worker.log.read_text()
