@@ -152,6 +152,7 @@ def test_an_idle_worker_stops_at_once_and_in_good_order(tmp_path: Path) -> None:
         options = {"BARS__SCHEDULE": "false", "TOPICS__PARTITIONS": "2"}
         with pipeline(broker.bootstrap, "idle", tmp_path, **options) as made:
             worker = made.worker()
+            time.sleep(4)  # idle: there is nothing to wait for
             began = time.monotonic()
             assert worker.stop() == 0, worker.tail()
             assert time.monotonic() - began < 15
