@@ -1,0 +1,80 @@
+"""Heartbeats as the log has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+
+from barstream.codecs.avro import decode_batch
+from barstream.codecs.heartbeat import decode
+from barstream.history.reading import Options, Spans, chunks
+from barstream.history.selection import Selection
+from barstream.transport.chunk import RecordChunk
+
+#: ``appended_us`` is null where the topic has no append times.
+SCHEMA: Final[Mapping[str, type[pl.DataType]]] = {
+    "partition": pl.Int32,
+    "offset": pl.Int64,
+    "appended_us": pl.Int64,
+    "broker": pl.String,
+    "symbol": pl.String,
+    "bucket_start": pl.Int64,
+    "barrier": pl.Int64,
+    "sent_at": pl.Int64,
+    "source": pl.String,
+}
+_FIELDS: Final = list(SCHEMA)[3:]
+
+
+async def heartbeats(
+    options: Options, topic: str, spans: Spans, wanted: Selection | None = None
+) -> pl.DataFrame:
+    """The heartbeats asked for, columns `SCHEMA`, in log order by partition.
+
+    A record that is no heartbeat is left out: workers ignore it as well.
+
+    Raises:
+        HistoryGone, ReadingStalled: the spans cannot be read.
+    """
+    wanted = wanted or Selection()
+    parts: list[pl.DataFrame] = []
+    async for chunk in chunks(options, topic, spans):
+        at = [n for n in wanted.positions(chunk.keys) if chunk.values[n] is not None]
+        if at:
+            parts.append(_frame(chunk, at))
+    whole = pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
+    return whole.sort("partition", "offset")
+
+
+def _frame(chunk: RecordChunk, at: list[int]) -> pl.DataFrame:
+    values: list[Any] = [chunk.values[n] for n in at]
+    try:
+        table = pa.Table.from_batches([decode_batch("heartbeat", values)])
+        fields = pl.DataFrame(pl.from_arrow(table))
+    except ValueError:  # one of them is none
+        at, rows = _sound(values, at)
+        fields = pl.DataFrame(rows, schema={name: SCHEMA[name] for name in _FIELDS}, orient="row")
+    stamps = chunk.timestamps_us[at]
+    return pl.DataFrame(
+        {
+            "partition": [chunk.partition] * len(at),
+            "offset": chunk.offsets[at],
+            "appended_us": stamps if chunk.append_time else [None] * len(at),
+        },
+        schema={name: SCHEMA[name] for name in ("partition", "offset", "appended_us")},
+    ).hstack(fields.select(_FIELDS))
+
+
+def _sound(values: list[bytes], at: list[int]) -> tuple[list[int], list[Any]]:
+    places: list[int] = []
+    rows: list[Any] = []
+    for place, value in zip(at, values, strict=True):
+        try:
+            rows.append(tuple(decode(value)))
+        except ValueError:
+            continue
+        places.append(place)
+    return places, rows

@@ -1,0 +1,232 @@
+"""Ranges of a topic's partitions, committed records only, as chunks or records.
+
+The end of a range is fixed before it is read, so reading ends on a topic that is written to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.structs import ConsumerRecord
+
+from barstream.engine.errors import ReadingStalled
+from barstream.history.errors import HistoryGone
+from barstream.reader import TopicMissingError
+from barstream.transport.chunk import RecordChunk
+from barstream.transport.records import ColumnarTopics, install
+
+_FETCH_BYTES: Final = 4 << 20
+_POLL_MS: Final = 200
+_STALLED_AFTER_S: Final = 60.0
+#: Kafka answers "the first record at or after a time"; there is none before this one.
+_NO_TIME_US: Final = 0
+
+Options = Mapping[str, Any]
+"""Connection options, see `barstream.kafka.client_options`."""
+
+
+class Span(NamedTuple):
+    """Offsets [``begin``, ``end``) of a partition."""
+
+    begin: int
+    end: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no offset in it."""
+        return self.end <= self.begin
+
+
+Spans = Mapping[int, Span]
+"""By partition."""
+
+
+async def held(
+    options: Options, topic: str, partitions: Collection[int] | None = None
+) -> dict[int, Span]:
+    """What each partition holds now, up to its last stable offset.
+
+    Args:
+        options: where the cluster is.
+        topic: the topic.
+        partitions: those asked for; None: all.
+
+    Raises:
+        TopicMissingError: there is no such topic.
+    """
+    async with _consumer(options) as consumer:
+        places = await _places(consumer, topic, partitions)
+        begins = await consumer.beginning_offsets(places)
+        ends = await consumer.end_offsets(places)
+    return {tp.partition: Span(begins[tp], ends[tp]) for tp in places}
+
+
+async def offsets_at(options: Options, topic: str, spans: Spans, time_us: int) -> dict[int, int]:
+    """Of each partition the first offset appended at or after ``time_us``; else the span's end.
+
+    Topics with append times only: where producers say the time it need not ascend, and Kafka
+    answers with the first record that is late enough.
+    """
+    async with _consumer(options) as consumer:
+        asked_ms = max(_NO_TIME_US, time_us) // 1000
+        places = await _places(consumer, topic, spans)
+        found = await consumer.offsets_for_times(dict.fromkeys(places, asked_ms))
+    return {
+        tp.partition: _within(spans[tp.partition], None if at is None else at.offset)
+        for tp in places
+        for at in [found.get(tp)]
+    }
+
+
+async def chunks(options: Options, topic: str, spans: Spans) -> AsyncIterator[RecordChunk]:
+    """The records of ``spans`` in columns, in offset order within a partition.
+
+    The chunks of a partition join: each starts where the one before ended, the last one ends at
+    the span's end.  Close the iterator (``aclose``) to stop early.
+
+    Raises:
+        HistoryGone: a span begins before what the topic holds.
+        ReadingStalled: the partitions give nothing although their end is not reached.
+    """
+    install()
+    spans = _filled(spans)
+    if not spans:
+        return
+    async with _consumer(options, value_deserializer=ColumnarTopics({topic})) as consumer:
+        async for tp, records, start, end in _fetched(consumer, topic, spans):
+            for record in records:
+                chunk: RecordChunk = record.value
+                if chunk.start > start:
+                    raise _gone(tp, start)
+                start = min(chunk.next_offset, end)
+                yield cut(chunk, end)
+
+
+async def records(
+    options: Options, topic: str, spans: Spans
+) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
+    """The records of ``spans`` one by one, with their headers; otherwise as `chunks`."""
+    spans = _filled(spans)
+    if not spans:
+        return
+    async with _consumer(options) as consumer:
+        async for _, found, _, end in _fetched(consumer, topic, spans):
+            for record in found:
+                if record.offset < end:
+                    yield record
+
+
+def cut(chunk: RecordChunk, end: int) -> RecordChunk:
+    """The part of ``chunk`` below offset ``end``."""
+    if chunk.next_offset <= end:
+        return chunk
+    count = int(chunk.offsets.searchsorted(end))
+    return RecordChunk(
+        chunk.topic,
+        chunk.partition,
+        chunk.start,
+        end,
+        chunk.keys[:count],
+        chunk.values[:count],
+        chunk.offsets[:count],
+        chunk.timestamps_us[:count],
+        chunk.append_time,
+    )
+
+
+@asynccontextmanager
+async def _consumer(options: Options, **more: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(
+        **options,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=_FETCH_BYTES,
+        fetch_max_wait_ms=100,
+        **more,
+    )
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def _places(
+    consumer: AIOKafkaConsumer, topic: str, partitions: Collection[int] | None
+) -> list[TopicPartition]:
+    # The public ways to learn the partitions would have the broker create the topic.
+    cluster = await consumer._client.fetch_all_metadata()
+    there = cluster.partitions_for_topic(topic)
+    if not there:
+        raise TopicMissingError(
+            f"topic {topic!r} is required, the cluster has none of that name: run "
+            "`barstream topics create`, or correct the name in [topics]"
+        )
+    wanted = there if partitions is None else partitions
+    if missing := sorted(set(wanted) - set(there)):
+        raise TopicMissingError(
+            f"{topic} must have the partitions asked for, found {len(there)} and not "
+            f"{', '.join(map(str, missing))}"
+        )
+    return [TopicPartition(topic, partition) for partition in sorted(wanted)]
+
+
+async def _fetched(
+    consumer: AIOKafkaConsumer, topic: str, spans: Spans
+) -> AsyncIterator[tuple[TopicPartition, list[Any], int, int]]:
+    """What the consumer is given: place, records, the offset they should start at, the end."""
+    left = {TopicPartition(topic, partition): span for partition, span in spans.items()}
+    await _places(consumer, topic, [tp.partition for tp in left])
+    consumer.assign(list(left))
+    for tp, span in left.items():
+        consumer.seek(tp, span.begin)
+    reached = {tp: span.begin for tp, span in left.items()}
+    moved_at = time.monotonic()
+    while left:
+        try:
+            found = await consumer.getmany(*left, timeout_ms=_POLL_MS)
+        except OffsetOutOfRangeError as error:
+            raise HistoryGone(
+                f"{topic} must hold the offsets "
+                f"{', '.join(f'{tp.partition}:{at}' for tp, at in reached.items())} on, but does "
+                "not any more: retention deleted them meanwhile; ask again"
+            ) from error
+        for tp, got in found.items():
+            yield tp, got, reached[tp], left[tp].end
+        for tp in list(left):
+            # by position: the last ones may be commit markers or aborted records
+            position = await consumer.position(tp)
+            if position > reached[tp]:
+                reached[tp] = position
+                moved_at = time.monotonic()
+            if position >= left[tp].end:
+                del left[tp]
+                consumer.pause(tp)
+        if left and time.monotonic() - moved_at > _STALLED_AFTER_S:
+            raise ReadingStalled(
+                f"{topic} must be read to its end, but gave nothing for "
+                f"{_STALLED_AFTER_S:.0f} s: "
+                + ", ".join(f"[{tp.partition}] {reached[tp]} of {left[tp].end}" for tp in left)
+                + "; look at the leaders of these partitions"
+            )
+
+
+def _filled(spans: Spans) -> Spans:
+    return {partition: span for partition, span in spans.items() if not span.is_empty}
+
+
+def _within(span: Span, offset: int | None) -> int:
+    return span.end if offset is None else min(max(offset, span.begin), span.end)
+
+
+def _gone(tp: TopicPartition, expected: int) -> HistoryGone:
+    return HistoryGone(
+        f"{tp.topic}[{tp.partition}] must hold offset {expected}, but does not any more: "
+        "retention deleted it meanwhile; ask again"
+    )

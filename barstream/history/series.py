@@ -1,0 +1,118 @@
+"""How far each partition and each series has come, as the log says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from barstream.codecs.avro import decode
+from barstream.codecs.series_seen import UniverseReading
+from barstream.codecs.state import POSITION_KEY, Position, decode_position
+from barstream.core.state import NEVER_US
+from barstream.core.universe import SeriesSeen, Universe
+from barstream.history.errors import HistoryUnreadable
+from barstream.history.reading import Options, Spans, chunks, held
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRow:
+    """The newest row of a series; fields as in ``series_state.avsc``, None for never."""
+
+    broker: str
+    symbol: str
+    closed_until_us: int | None
+    watermark_us: int | None
+    previous_close: float | None
+    fill_from_us: int | None
+    first_tick_us: int | None
+    last_trading_date: int | None
+    since_timely: int
+    #: Rows of ``OpenBar``, ascending.
+    open_bars: tuple[dict[str, Any], ...]
+
+
+@dataclass(slots=True)
+class PartitionRows:
+    """What a partition of topic ``{app_id}-series`` says.
+
+    Attributes:
+        position: None: nothing was applied yet.
+        position_offset: the offset its row stands at; with it the finals of that flush.
+        series: by (broker, symbol).
+    """
+
+    position: Position | None = None
+    position_offset: int = -1
+    series: dict[tuple[str, str], SeriesRow] = field(default_factory=dict)
+
+
+async def series_rows(options: Options, topic: str, spans: Spans) -> dict[int, PartitionRows]:
+    """The newest rows of each partition of ``spans``.
+
+    Raises:
+        HistoryGone, ReadingStalled: the spans cannot be read.
+        HistoryUnreadable: a row is none.
+    """
+    newest: dict[int, dict[bytes, tuple[int, bytes | None]]] = {p: {} for p in spans}
+    async for chunk in chunks(options, topic, spans):
+        rows = newest[chunk.partition]
+        for key, value, offset in zip(
+            chunk.keys, chunk.values, chunk.offsets.tolist(), strict=True
+        ):
+            if key is not None:
+                rows[key] = offset, value
+    found: dict[int, PartitionRows] = {}
+    for partition, rows in newest.items():
+        part = found[partition] = PartitionRows()
+        for key, (offset, value) in rows.items():
+            if value is None:
+                continue
+            try:
+                if key == POSITION_KEY:
+                    part.position, part.position_offset = decode_position(value), offset
+                else:
+                    row = _series_row(value)
+                    part.series[row.broker, row.symbol] = row
+            except ValueError as error:
+                raise HistoryUnreadable(
+                    f"{topic}[{partition}] offset {offset} must be a row of a series or a "
+                    f"position: {error}; does another program write to it?"
+                ) from error
+    return found
+
+
+async def series_seen(options: Options, topic: str) -> dict[tuple[str, str], SeriesSeen]:
+    """The universe as every worker reads it.
+
+    Raises:
+        TopicMissingError: there is no such topic.
+    """
+    universe = Universe()
+    reading = UniverseReading(universe)
+    async for chunk in chunks(options, topic, await held(options, topic)):
+        offsets, stamps = chunk.offsets.tolist(), chunk.timestamps_us.tolist()
+        for key, value, offset, stamp in zip(
+            chunk.keys, chunk.values, offsets, stamps, strict=True
+        ):
+            reading(key, value, chunk.partition, offset, stamp)
+    return {row.name: row for row in universe.rows()}
+
+
+def _series_row(value: bytes) -> SeriesRow:
+    row = decode("series_state", value)
+    return SeriesRow(
+        row["broker"],
+        row["symbol"],
+        _known(row["closed_until"]),
+        _known(row["watermark"]),
+        row["previous_close"],
+        _known(row["fill_from"]),
+        _known(row["first_tick"]),
+        row["last_trading_date"],
+        row["since_timely"],
+        tuple(row["open_bars"]),
+    )
+
+
+def _known(time_us: int) -> int | None:
+    return None if time_us == NEVER_US else time_us
