@@ -28,7 +28,7 @@ ROW = SessionRow(
 )
 
 names = (
-    st.text(min_size=1)
+    st.text(min_size=1, max_size=60)
     .map(lambda s: s.strip().upper())
     .filter(lambda s: s and "\0" not in s and s == s.strip().upper())
 )
