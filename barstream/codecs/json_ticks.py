@@ -179,5 +179,16 @@ def _refuse(
     verdicts.refuse(
         at,
         Reason.UNDECODABLE,
-        lambda number: f"field {path} is required to be {what}, found {str(found[number])[:40]!r}",
+        lambda number: f"field {path} is required to be {what}, found {_shown(found[number])}",
     )
+
+
+def _shown(value: Any) -> str:
+    """A value for a message; arrays and objects may be nested deeper than Python can spell."""
+    match value:
+        case list():
+            return "an array"
+        case dict():
+            return "an object"
+        case _:
+            return repr(str(value)[:40])

@@ -36,8 +36,10 @@ _UNITS_IN_A_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_0
 #: ``auto`` by size: 1e11 is 5138 in seconds and March 1973 in milliseconds, and so on upward.
 _AUTO: Final = ((10**11, "s"), (10**14, "ms"), (10**17, "us"), (2**63, "ns"))
 _EXACT: Final = 1 << 53
+#: One way alone to read each digit: two ways (``\d+\.?\d*``) take the square of the length, hours
+#: for a record of a megabyte of digits and a letter.
 _NUMBER: Final = re.compile(
-    r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf(inity)?)", re.IGNORECASE | re.ASCII
+    r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf(inity)?)", re.IGNORECASE | re.ASCII
 )
 _WHOLE: Final = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 

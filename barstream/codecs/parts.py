@@ -145,7 +145,8 @@ def _numbers(number: Number, fields: Fields, verdicts: Verdicts) -> Floats:
         case "bytes" | "fixed":
             return numbers.floats_of_decimals(fields.blobs(path), number.scale)
         case _:
-            return fields.values(path).astype(np.float64, copy=False)
+            with np.errstate(invalid="ignore"):  # a signalling NaN
+                return fields.values(path).astype(np.float64, copy=False)
 
 
 def _sizes(number: Number | None, fields: Fields, verdicts: Verdicts, n: int) -> Floats:
@@ -166,9 +167,9 @@ def _times(mapping: TickMapping, fields: Fields, verdicts: Verdicts) -> Longs:
             verdicts.refuse(bad, Reason.UNDECODABLE, f"field {path} is required to be a number")
             return times
         case _:
-            return numbers.times_of_floats(
-                fields.values(path).astype(np.float64), mapping.time_unit
-            )
+            with np.errstate(invalid="ignore"):
+                values = fields.values(path).astype(np.float64)
+            return numbers.times_of_floats(values, mapping.time_unit)
 
 
 def _texts(fields: Fields, path: str) -> list[str]:

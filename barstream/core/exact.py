@@ -9,6 +9,7 @@ and rounded once when it is read: the sum is exact, associative and commutative.
 from __future__ import annotations
 
 import math
+import sys
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,9 @@ _UNITS: Final = 1 << UNIT_BITS
 _FINE_BITS: Final = 20
 _FINE_LIMIT: Final = 2.0**62
 _WORD: Final = 32
+_LARGEST: Final = sys.float_info.max
+#: Below this no two floats added in `ExactSum` overflow on the way.
+_SAFE: Final = 2.0**1022
 _WORD_MASK: Final = (1 << _WORD) - 1
 
 
@@ -31,8 +35,15 @@ def units_of(value: float) -> int:
 
 
 def float_of(units: int) -> float:
-    """The float nearest to ``units`` * 2**-1074, ties to even."""
-    return units / _UNITS
+    """The float nearest to ``units`` * 2**-1074, ties to even; the largest where floats end.
+
+    Sizes of garbage add up to more than a float64 holds, and an infinity is no volume that JSON
+    could carry.
+    """
+    try:
+        return units / _UNITS
+    except OverflowError:
+        return _LARGEST
 
 
 def unrounded(units: int, value: float) -> int | None:
@@ -48,7 +59,8 @@ def group_units(sizes: NDArray[np.float64], starts: NDArray[np.intp]) -> list[in
         starts: shape (g,), ascending, ``starts[0] == 0``; group i is
             ``sizes[starts[i]:starts[i + 1]]``, none of them empty.
     """
-    fine = sizes * float(1 << _FINE_BITS)
+    with np.errstate(over="ignore"):
+        fine = sizes * float(1 << _FINE_BITS)
     if sizes.size and float(fine.max()) * sizes.size < _FINE_LIMIT:
         whole = fine.astype(np.int64)
         if bool((whole == fine).all()):
@@ -86,13 +98,15 @@ class ExactSum:
     """A sum of floats that is rounded once, however it was added up.
 
     Carried as a few floats that do not overlap, whose sum is exact (Shewchuk 1997, as in
-    `math.fsum`): a bar of a day takes up 1,440 volumes without keeping them.
+    `math.fsum`): a bar of a day takes up 1,440 volumes without keeping them.  Where such floats
+    would overflow it goes on as a whole number of 2**-1074.
     """
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_parts", "_units")
 
     def __init__(self) -> None:
         self._parts: list[float] = []
+        self._units: int | None = None
 
     def add(self, value: float) -> None:
         """Add a finite number."""
@@ -100,6 +114,10 @@ class ExactSum:
             return
         kept = 0
         parts = self._parts
+        if self._units is not None or abs(value) + (abs(parts[-1]) if parts else 0.0) > _SAFE:
+            self._units = sum(map(units_of, parts), self._units or 0) + units_of(value)
+            parts.clear()
+            return
         for part in parts:
             large, small = (value, part) if abs(value) >= abs(part) else (part, value)
             value = large + small
@@ -113,12 +131,13 @@ class ExactSum:
         """Another sum that stands where this one does."""
         other = ExactSum()
         other._parts = self._parts.copy()
+        other._units = self._units
         return other
 
     @property
     def value(self) -> float:
-        """The float nearest to the sum, ties to even."""
-        return math.fsum(self._parts)
+        """The float nearest to the sum, ties to even; see `float_of` for where floats end."""
+        return math.fsum(self._parts) if self._units is None else float_of(self._units)
 
 
 def to_bytes(units: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -100,4 +101,27 @@ def test_a_constant_names_the_broker() -> None:
 def test_none_is_no_tick() -> None:
     decoder = TickDecoder(TickSettings(format="json"))
     columns = decoder.decode([None], np.array([NOW_US]))
+    assert [r.reason for r in columns.rejected] == [Reason.UNDECODABLE]
+
+
+@pytest.mark.parametrize("opened", [b"[", b'{"a":'])
+@pytest.mark.parametrize("field", ["broker", "symbol", "time", "price", "size"])
+def test_a_field_nested_as_deep_as_the_parser_takes_is_undecodable(
+    opened: bytes, field: str
+) -> None:
+    # deeper than Python can spell it for a message: one record must not end the worker
+    depth = 1_000
+    deep = opened * depth + b"1" + {b"[": b"]"}.get(opened, b"}") * depth
+    value = orjson.dumps(ROW | {field: "HERE"}).replace(b'"HERE"', deep)
+    columns = decode(value, ROW)
+    assert [(r.position, r.reason) for r in columns.rejected] == [(0, Reason.UNDECODABLE)]
+    assert columns.price.tolist() == [1.5]
+
+
+@pytest.mark.parametrize("field", ["time", "price", "size"])
+def test_a_long_text_that_is_almost_a_number_is_judged_at_once(field: str) -> None:
+    # a pattern that can read digits in two ways needs minutes for this, and hours for a megabyte
+    began = time.perf_counter()
+    columns = decode(ROW | {field: "1" * 200_000 + "x"}, time_unit="us")
+    assert time.perf_counter() - began < 1
     assert [r.reason for r in columns.rejected] == [Reason.UNDECODABLE]

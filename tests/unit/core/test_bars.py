@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from fractions import Fraction
 from functools import reduce
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from barstream.core.bars import PartialBar
 from barstream.core.exact import (
+    ExactSum,
     float_of,
     from_bytes,
     from_decimal,
@@ -110,6 +112,26 @@ def test_group_sums_are_exact_whatever_the_sizes(groups: list[list[float]]) -> N
 @given(st.lists(sizes, min_size=1, max_size=20))
 def test_a_sum_of_units_rounds_once_to_the_nearest_float(some: list[float]) -> None:
     assert float_of(sum(units_of(size) for size in some)) == math.fsum(some)
+
+
+HUGE = sys.float_info.max
+
+
+def test_a_sum_beyond_floats_is_the_largest_of_them() -> None:
+    # one producer that writes 1e308 twice must neither stop a worker nor write an infinity
+    assert float_of(units_of(1e308) * 2) == HUGE
+    assert float_of(units_of(HUGE) + units_of(1e291)) == HUGE
+    assert group_units(np.array([1e308, 1e308, 1.0]), np.array([0])) == [
+        2 * units_of(1e308) + units_of(1.0)
+    ]
+
+
+@given(st.lists(st.floats(0, HUGE) | st.floats(HUGE / 8, HUGE) | st.just(5e-324), max_size=30))
+def test_a_sum_kept_as_floats_is_exact_also_where_they_would_overflow(some: list[float]) -> None:
+    kept = ExactSum()
+    for value in some:
+        kept.add(value)
+    assert kept.value == kept.copy().value == float_of(sum(map(units_of, some)))
 
 
 @given(sizes)

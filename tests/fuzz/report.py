@@ -1,0 +1,92 @@
+"""The table of a run, and which branches it reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from tests.fuzz.surface import Outcome
+
+_BEGIN: Final = "<!-- in-process: written by python -m tests.fuzz --report -->"
+_END: Final = "<!-- end of in-process -->"
+
+
+def table(outcomes: Iterable[Outcome]) -> str:
+    """Markdown, a line a surface."""
+    lines = [
+        "| surface | mutated | good beside | outcomes | a second | slowest | memory | findings |",
+        "| --- | --: | --: | --- | --: | --: | --: | --: |",
+    ]
+    for each in outcomes:
+        counts = ", ".join(f"{name} {count:,}" for name, count in each.counts.most_common())
+        lines.append(
+            f"| {each.surface} | {each.mutated:,} | {each.good:,} | {counts} | "
+            f"{each.mutated / max(each.took_s, 1e-9):,.0f} | {each.slowest_s:.2f} s | "
+            f"+{each.grown >> 20} MiB | {len(each.findings)} |"
+        )
+    return "\n".join(lines)
+
+
+class Report:
+    """Gathers outcomes; as a context manager measures coverage if wanted."""
+
+    def __init__(self, seed: int, *, coverage: bool) -> None:
+        self.seed = seed
+        self.outcomes: list[Outcome] = []
+        self._coverage: Any = _coverage() if coverage else None
+
+    def __enter__(self) -> Self:
+        if self._coverage is not None:
+            self._coverage.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._coverage is not None:
+            self._coverage.stop()
+
+    def add(self, outcome: Outcome) -> None:
+        """One surface is done."""
+        self.outcomes.append(outcome)
+
+    def write(self, path: Path) -> None:
+        """Put the table into the page, between its two marks."""
+        text = path.read_text() if path.exists() else f"# Fuzzing\n\n{_BEGIN}\n{_END}\n"
+        before, _, rest = text.partition(_BEGIN)
+        _, _, after = rest.partition(_END)
+        total = sum(outcome.mutated for outcome in self.outcomes)
+        found = sum(len(outcome.findings) for outcome in self.outcomes)
+        said = f"Seed {self.seed}: {total:,} mutated cases, {found} findings.\n\n"
+        body = said + table(self.outcomes) + self._branches()
+        path.write_text(f"{before}{_BEGIN}\n\n{body}\n\n{_END}{after}")
+
+    def _branches(self) -> str:
+        if self._coverage is None:
+            return ""
+        lines = ["", "", "| module | branches and lines reached |", "| --- | --: |"]
+        for name in sorted(self._coverage.get_data().measured_files()):
+            numbers = self._coverage._analyze(name).numbers
+            if numbers.n_statements:
+                module = name.partition("/barstream/")[2] or name.rpartition("/")[2]
+                lines.append(f"| `{module}` | {numbers.pc_covered:.0f} % |")
+        return "\n".join(lines)
+
+
+def _coverage() -> Any:
+    try:
+        from coverage import Coverage  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise SystemExit("--coverage needs the package coverage: pip install coverage") from error
+    return Coverage(
+        branch=True,
+        data_file=None,
+        include=["*/barstream/codecs/*", "*/barstream/transport/records.py", "*/tables/schedule.py",
+                 "*/barstream/engine/starts.py", "*/barstream/engine/intake.py",
+                 "*/barstream/engine/waiting.py", "*/barstream/core/exact.py"],
+    )  # fmt: skip
