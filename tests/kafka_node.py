@@ -101,6 +101,8 @@ class KafkaNode:
             "share.coordinator.state.topic.replication.factor": copies,
             "share.coordinator.state.topic.min.isr": in_sync,
             "group.initial.rebalance.delay.ms": "0",
+            # The default of 6000 would make drills wait that long for every worker that is lost.
+            "group.min.session.timeout.ms": "1000",
             # The default of 128 MB would be a sixth of the heap.
             "log.cleaner.dedupe.buffer.size": str(16 << 20),
             "log.cleaner.backoff.ms": "1000",

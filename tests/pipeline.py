@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,11 +50,12 @@ class WorkerProcess:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    host: str = "127.0.0.1"
 
     def get(self, path: str) -> Any:
         """Body of a GET, decoded; error answers too."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as got:
+            with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", timeout=5) as got:
                 return json.load(got)
         except urllib.error.HTTPError as error:
             return json.load(error)
@@ -144,23 +145,28 @@ class Pipeline:
         wait: bool = True,
         prefix: Sequence[str] = (),
         program: Sequence[str] = ("barstream", "worker"),
+        extra_env: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
     ) -> WorkerProcess:
         """Start a worker with its own data directory; by default wait until it is ready.
 
-        ``program`` is the module that is run, and its arguments.
+        ``program`` is the module that is run, and its arguments; ``host`` where its web views
+        are, when that is not the loopback interface.
         """
         port = free_port()
         log = self.directory / f"worker-{directory}-{len(self.workers)}.log"
         env = self.env | {
             "BARSTREAM_DATA_DIR": str(self.directory / directory),
             "BARSTREAM_WEB_PORT": str(port),
+            "BARSTREAM_WEB__HOST": host,
+            **(extra_env or {}),
         }
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", *program],
                 cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        started = WorkerProcess(process, port, log)
+        started = WorkerProcess(process, port, log, host)
         self.workers.append(started)
         if wait:
             until(lambda: started.ready or process.poll() is not None, 60, f"{log} ready")

@@ -4,6 +4,9 @@ Two clocks.  *History*: event time runs ``speed`` times as fast as the wall cloc
 day, and the feed sends its own heartbeats as a loader does, never for a minute that one of its
 later ticks can still enter; so what must come out follows from the topics alone, whenever
 workers die.  *Live*: event time is the wall clock and the workers' leader sends heartbeats.
+
+Its producer may misbehave for a while: everything twice (`Feed.twice`), or batches held back and
+sent in any order (`Feed.shuffled`), as far as the promise about heartbeats leaves room.
 """
 
 from __future__ import annotations
@@ -31,6 +34,13 @@ _STEP_S: Final = 0.05
 #: Ticks of history come up to so much out of order: many of them late by their watermark.
 _BACK_US: Final = 90 * SECOND_US
 _LIVE_BACK_US: Final = 300_000
+#: While batches are held back, ticks are younger by what a batch may wait, and some more.
+_HELD_US: Final = 20 * SECOND_US
+_LIVE_HELD_US: Final = 200_000
+_SHUFFLED_BACK_US: Final = _BACK_US - 2 * _HELD_US
+
+Batch = tuple[int, NDArray[np.int64], list[bytes | None]]
+"""The clock when it was made, series and values."""
 
 
 class Feed(threading.Thread):
@@ -57,8 +67,24 @@ class Feed(threading.Thread):
         self._weights = weights / weights.sum()
         self._prices = 100 + 10 * self._rng.random(series)
         self._stopping = threading.Event()
+        self._abandoned = threading.Event()
         self._failure: BaseException | None = None
+        self._held: list[Batch] = []
+        self._made_ticks = 0
         self.sent = 0
+        self.twice = False
+        self.shuffled = False
+        self.clock_us = _START_US
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """(broker, symbol) of the series, busiest first."""
+        return list(self._names)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was stopped, or failed."""
+        return not self.is_alive()
 
     def run(self) -> None:
         try:
@@ -72,6 +98,13 @@ class Feed(threading.Thread):
         self.join(timeout_s)
         assert not self.is_alive(), "the feed does not end"
         self.check()
+
+    def abandon(self) -> None:
+        """Stop, whatever becomes of what was not acknowledged yet."""
+        self._stopping.set()
+        self._abandoned.set()
+        if self.ident is not None:
+            self.join(20)
 
     def check(self) -> None:
         """Raise what ended the feed, if anything did."""
@@ -97,17 +130,24 @@ class Feed(threading.Thread):
             while not self._stopping.is_set():
                 await asyncio.sleep(_STEP_S)
                 elapsed = time.monotonic() - began
-                count = int(elapsed * self._rate) - self.sent
+                count = int(elapsed * self._rate) - self._made_ticks
                 clock_us = _START_US + int(elapsed * self._speed * 1e6)
+                self.clock_us = clock_us if self._speed else _now_us()
+                await self._release(sender, self.clock_us)
                 await self._send(sender, count, clock_us)
                 due_us = (clock_us - _BACK_US) // MINUTE_US * MINUTE_US - MINUTE_US
                 if self._speed and due_us > closed_us + 2 * MINUTE_US:
                     await sender.flush()  # the barrier must cover what was sent
                     if await self._beat(beats, self._due(partition, due_us)):
                         closed_us = due_us
+            if self._abandoned.is_set():
+                return
+            await self._release(sender, None)
             await sender.flush()
             last = self._due(partition, clock_us // MINUTE_US * MINUTE_US)
-            while self._speed and not await self._beat(beats, last):  # noqa: ASYNC110  asked again
+            while self._speed and not await self._beat(beats, last):
+                if self._abandoned.is_set():
+                    return
                 await asyncio.sleep(1)
             await producer.stop()
 
@@ -125,20 +165,46 @@ class Feed(threading.Thread):
         if count <= 0:
             return
         rng = self._rng
+        self._made_ticks += count
         who = rng.choice(len(self._names), count, p=self._weights)
         back = rng.exponential(_LIVE_BACK_US / 6 if not self._speed else _BACK_US / 12, count)
-        back = np.minimum(back, _BACK_US if self._speed else _LIVE_BACK_US).astype(np.int64)
-        time_us = np.sort(clock_us - back) if not self._speed else clock_us - back
-        if not self._speed:
-            time_us = _now_us() - back
+        most = _SHUFFLED_BACK_US if self.shuffled else _BACK_US
+        back = np.minimum(back, most if self._speed else _LIVE_BACK_US).astype(np.int64)
+        time_us = (clock_us if self._speed else _now_us()) - back
         self._prices += rng.normal(0, 0.01, len(self._prices))
         values: list[bytes | None] = list(
             encode_batch("tick", self._columns(who, time_us, rng.random(count)))
         )
         for at in np.flatnonzero(rng.random(count) < 0.001).tolist():
             values[at] = b"\xff" * 7
+        copies = 2 if self.twice else 1
+        for _ in range(copies):
+            if self.shuffled and rng.random() < 0.6:
+                self._held.append((self.clock_us, who, values))
+            else:
+                await self._deliver(sender, who, values)
+
+    async def _release(self, sender: BulkSender, clock_us: int | None) -> None:
+        """Send what was held back long enough, in any order; None: all of it.
+
+        Before the heartbeats of the same round, which would make the rest of it late.
+        """
+        longest_us = _HELD_US if self._speed else _LIVE_HELD_US
+        ready = [
+            batch
+            for batch in self._held
+            if clock_us is None or clock_us - batch[0] > longest_us * self._rng.random()
+        ]
+        self._held = [batch for batch in self._held if all(batch is not each for each in ready)]
+        for at in self._rng.permutation(len(ready)).tolist():
+            _, who, values = ready[at]
+            await self._deliver(sender, who, values)
+
+    async def _deliver(
+        self, sender: BulkSender, who: NDArray[np.int64], values: list[bytes | None]
+    ) -> None:
         await sender.send(who, values)
-        self.sent += count
+        self.sent += len(values)
 
     def _columns(
         self, who: NDArray[np.int64], time_us: NDArray[Any], noise: NDArray[np.float64]

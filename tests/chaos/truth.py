@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.property.plain import PlainSeries
 
 DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
+_END_OF_TIME_US = 253_402_300_800_000_000
 Bars = dict[tuple[str, int], dict[str, Any]]
 
 
@@ -34,11 +36,26 @@ class Truth:
     ticks: int = 0
     #: Every heartbeat, (symbol, minute, barrier), in log order by partition.
     heartbeats: list[tuple[str, int, int]] = field(default_factory=list)
+    #: By symbol; None: always open.
+    sessions: dict[str, list[SessionRow]] | None = None
+    #: Partition by symbol, where ticks of a second one are sent on purpose.
+    homes: dict[str, int] = field(default_factory=dict)
 
 
-def truth_of(made: Pipeline) -> Truth:
-    """The truth as the topics of ``made`` have it now."""
-    truth = Truth()
+def truth_of(
+    made: Pipeline,
+    sessions: Sequence[SessionRow] | None = None,
+    homes: dict[str, int] | None = None,
+) -> Truth:
+    """The truth as the topics of ``made`` have it now.
+
+    Args:
+        made: the pipeline.
+        sessions: in force all the time; None: always open.
+        homes: partition by symbol; None: no tick is sent to a second one.
+    """
+    rows = None if sessions is None else _by_symbol(sessions)
+    truth = Truth(sessions=rows, homes=homes or {})
     grace_us = made.settings.bars.grace_us
     ticks = _by_partition(made.read(made.names.ticks))
     beats = _by_partition(made.read(made.names.heartbeats))
@@ -65,23 +82,45 @@ def _run(
             _beat(closed, beats[at], beats[at][2])
             at += 1
         truth.ticks += 1
-        value = record.value or b""
-        if value.startswith(b"\xff"):
-            truth.rejected[partition, record.offset] = "undecodable"
+        tick, reason = _judged(truth, record, grace_us)
+        if tick is None or reason is not None:
+            truth.rejected[partition, record.offset] = reason or "undecodable"
             continue
-        tick = decode("tick", value)
-        time_us = _us(tick["time"])
+        time_us = int(tick["time"])
         for series in (closed, unclosed):
             if (one := series.get(tick["symbol"])) is None:
-                one = series[tick["symbol"]] = _series(tick, time_us, grace_us)
+                one = series[tick["symbol"]] = _series(tick, time_us, grace_us, truth.sessions)
             one.tick(record.offset, time_us, tick["price"], tick["size"])
     for beat in beats[at:]:
         _beat(closed, beat, max(beat[2], records[-1].offset + 1))
     for symbol, one in closed.items():
         truth.bars.update({(symbol, bar["bucket"]): bar for bar in one.finals})
-        truth.rejected.update({(partition, offset): why for offset, why in one.rejected})
+        # what is off session is counted, and not written
+        truth.rejected.update(
+            {(partition, offset): why for offset, why in one.rejected if why != "off_session"}
+        )
     for symbol, one in unclosed.items():
         truth.latest.update({(symbol, bar["bucket"]): bar for bar in one.finals})
+
+
+def _judged(
+    truth: Truth, record: Record, most_ahead_us: int
+) -> tuple[dict[str, Any] | None, str | None]:
+    """The tick, its time in microseconds, and why it is none of ours."""
+    try:
+        tick = decode("tick", record.value or b"")
+    except ValueError:
+        return None, "undecodable"
+    time_us = tick["time"] = _us(tick["time"])
+    sizes = math.isfinite(tick["price"]) and math.isfinite(tick["size"]) and tick["size"] >= 0
+    if not sizes or not 0 <= time_us < _END_OF_TIME_US:
+        return tick, "invalid"
+    if time_us > record.timestamp_ms * 1000 + most_ahead_us:
+        return tick, "future"
+    if truth.sessions is not None and tick["symbol"] not in truth.sessions:
+        return tick, "unscheduled"
+    elsewhere = truth.homes.get(tick["symbol"], record.partition) != record.partition
+    return tick, "partition" if elsewhere else None
 
 
 def _us(value: Any) -> int:
@@ -93,7 +132,21 @@ def _beat(series: dict[str, PlainSeries], beat: tuple[str, int, int], position: 
         one.heartbeat(beat[1], position)
 
 
-def _series(tick: dict[str, Any], time_us: int, grace_us: int) -> PlainSeries:
+def _by_symbol(sessions: Sequence[SessionRow]) -> dict[str, list[SessionRow]]:
+    rows: dict[str, list[SessionRow]] = {}
+    for row in sessions:
+        rows.setdefault(row.symbol, []).append(row)
+    return rows
+
+
+def _series(
+    tick: dict[str, Any],
+    time_us: int,
+    grace_us: int,
+    sessions: dict[str, list[SessionRow]] | None,
+) -> PlainSeries:
+    if sessions is not None:
+        return PlainSeries(sessions[tick["symbol"]], grace_us, 5)
     today = time_us // DAY_US
     rows = [
         SessionRow(tick["broker"], tick["symbol"], day, 0, day * DAY_US, (day + 1) * DAY_US)
@@ -104,7 +157,9 @@ def _series(tick: dict[str, Any], time_us: int, grace_us: int) -> PlainSeries:
 
 def problems_of(made: Pipeline, truth: Truth) -> list[str]:
     """Everything published that is not what ``truth`` says; each bar and rejection exactly once."""
-    return _finals(made, truth) + _rejections(made, truth) + _live(made, truth) + _upper(made)
+    problems = _finals(made, truth) + _rejections(made, truth) + _live(made, truth)
+    # with sessions a bucket may end before its nominal end
+    return problems + (_upper(made) if truth.sessions is None else [])
 
 
 def _finals(made: Pipeline, truth: Truth) -> list[str]:
@@ -124,6 +179,7 @@ def _finals(made: Pipeline, truth: Truth) -> list[str]:
             "times": (bar["open_time"], bar["close_time"]),
             "synthetic": bar["synthetic"],
             "date": bar["trading_date"],
+            "session": bar["session"],
         }
         problems += [
             f"{key} {name}: expected {wanted[name]!r}, published {value!r}"

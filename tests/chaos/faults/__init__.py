@@ -1,0 +1,54 @@
+"""Every kind of fault, by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.chaos.faults import (
+    brokers,
+    clock,
+    disk,
+    garbage,
+    network,
+    processes,
+    producers,
+    schedule,
+    topics,
+)
+from tests.chaos.faults.base import Fault, Scene
+
+__all__ = ["KINDS", "Fault", "Scene"]
+
+KINDS: Final[dict[str, type[Fault]]] = {
+    kind.name: kind
+    for kind in (
+        processes.Kill,
+        processes.KillLeader,
+        processes.KillAll,
+        processes.Stop,
+        processes.Freeze,
+        processes.FreezeLeader,
+        processes.Storm,
+        producers.Twice,
+        producers.Shuffled,
+        producers.Aborted,
+        garbage.GarbageTicks,
+        garbage.GarbageElsewhere,
+        schedule.Rewritten,
+        schedule.Conflicting,
+        clock.ClockJumps,
+        clock.LeaderClockJumps,
+        disk.DiskFull,
+        disk.StateDeleted,
+        disk.StateOlder,
+        disk.StateDamaged,
+        disk.StateSwapped,
+        topics.TopicRecreated,
+        brokers.BrokerKilled,
+        brokers.BrokerStopped,
+        brokers.BrokerLost,
+        brokers.BrokerFrozen,
+        brokers.BrokerDiskFull,
+        network.NetworkCut,
+    )
+}

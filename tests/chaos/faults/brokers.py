@@ -1,0 +1,112 @@
+"""One broker of three is killed, stopped, frozen, lost, or has a full disk."""
+
+from __future__ import annotations
+
+import time
+
+from tests.chaos.faults.base import Fault, Scene
+from tests.chaos.faults.disk import Tmpfs, lacks_mount
+from tests.kafka_cluster import KafkaCluster
+
+#: Whose directory is a small file system of its own.
+SMALL_NODE = 2
+SMALL_MIB = 768
+
+
+class BrokerFault(Fault):
+    """What they share: a cluster of their own, and a broker that is there again in the end."""
+
+    needs = frozenset({"cluster"})
+    ends_workers = True
+    shortest_s = 1.0
+    longest_s = 5.0
+
+    def begin(self, scene: Scene) -> str:
+        self.cluster = _cluster(scene)
+        self.node = self.rng.randrange(len(self.cluster.nodes))
+        self.harm()
+        return f"broker {self.node + 1} of {len(self.cluster.nodes)}"
+
+    def harm(self) -> None:
+        """Do it to ``self.node``."""
+        raise NotImplementedError
+
+    def end(self, scene: Scene) -> None:
+        self.cluster.restart(self.node)
+
+
+class BrokerKilled(BrokerFault):
+    """``kill -9`` of a broker, and back."""
+
+    name = "broker_killed"
+
+    def harm(self) -> None:
+        self.cluster.kill(self.node)
+
+
+class BrokerStopped(BrokerFault):
+    """A broker is restarted in good order."""
+
+    name = "broker_restarted"
+
+    def harm(self) -> None:
+        self.cluster.stop(self.node)
+
+
+class BrokerLost(BrokerFault):
+    """A broker is gone for the rest of the run: two of three must do."""
+
+    name = "broker_lost"
+
+    def harm(self) -> None:
+        self.cluster.kill(self.node)
+
+    def end(self, scene: Scene) -> None:
+        """It stays away until the verdict."""
+
+    def clean(self, scene: Scene) -> None:
+        if hasattr(self, "cluster"):
+            self.cluster.restart(self.node)
+
+
+class BrokerFrozen(BrokerFault):
+    """A broker that answers nothing while its connections stay open."""
+
+    name = "broker_frozen"
+    shortest_s = 4.0
+    longest_s = 8.0
+
+    def harm(self) -> None:
+        self.cluster.freeze(self.node)
+
+    def end(self, scene: Scene) -> None:
+        self.cluster.thaw(self.node)
+
+
+class BrokerDiskFull(BrokerFault):
+    """The disk of a broker is full: Kafka gives up; later there is room and it is started."""
+
+    name = "broker_disk_full"
+    shortest_s = 3.0
+
+    @classmethod
+    def lacks(cls) -> str | None:
+        return lacks_mount()
+
+    def begin(self, scene: Scene) -> str:
+        self.cluster, self.node = _cluster(scene), SMALL_NODE
+        self._disk = Tmpfs(self.cluster.nodes[self.node].directory)
+        taken = self._disk.fill()
+        return f"broker {self.node + 1}, {taken >> 20} MiB taken"
+
+    def end(self, scene: Scene) -> None:
+        self._disk.free()
+        if self.cluster.nodes[self.node].running:
+            time.sleep(1)
+        self.cluster.restart(self.node)
+
+
+def _cluster(scene: Scene) -> KafkaCluster:
+    if scene.cluster is None:
+        raise ValueError("this fault needs a cluster of its own: scenario.cluster")
+    return scene.cluster

@@ -1,0 +1,122 @@
+"""Workers that are killed, stopped or frozen."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from tests.chaos.faults.base import Fault, Scene
+from tests.chaos.runs.crew import Slot
+
+
+class Kill(Fault):
+    """``kill -9`` of a worker, which comes back after a while."""
+
+    name = "kill"
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)  # type: ignore[arg-type]
+        self._slots: list[Slot] = []
+
+    def victims(self, scene: Scene) -> list[Slot]:
+        """Whom it takes."""
+        return [self.some(scene)]
+
+    def begin(self, scene: Scene) -> str:
+        self._slots = self.victims(scene)
+        for slot in self._slots:
+            slot.wanted = False
+            slot.doomed = True
+            slot.send(signal.SIGKILL)
+        return " ".join(slot.name for slot in self._slots)
+
+    def end(self, scene: Scene) -> None:
+        for slot in self._slots:
+            slot.wanted = True
+
+
+class KillLeader(Kill):
+    """``kill -9`` of the worker that sends the heartbeats."""
+
+    name = "kill_leader"
+
+    def victims(self, scene: Scene) -> list[Slot]:
+        return [scene.crew.leader() or self.some(scene)]
+
+
+class KillAll(Kill):
+    """``kill -9`` of all workers at once."""
+
+    name = "kill_all"
+
+    def victims(self, scene: Scene) -> list[Slot]:
+        return list(scene.crew.slots)
+
+
+class Stop(Kill):
+    """SIGTERM: the worker ends in good order, within its time."""
+
+    name = "stop"
+
+    def begin(self, scene: Scene) -> str:
+        slot = self.some(scene)
+        self._slots = [slot]
+        slot.wanted = False
+        worker = slot.worker
+        began = time.monotonic()
+        slot.end(signal.SIGTERM)
+        code = worker.process.returncode if worker is not None else 0
+        took = time.monotonic() - began
+        # by the signal itself: before it was ready to hear it
+        if code not in (0, -signal.SIGTERM):
+            scene.notes.append(f"{slot.name} ended {code} after SIGTERM, in {took:.1f} s")
+        return f"{slot.name}, in {took:.1f} s"
+
+
+class Freeze(Fault):
+    """SIGSTOP for longer than the session timeout, and back: a zombie that believes it owns."""
+
+    name = "freeze"
+    shortest_s = 4.0
+    longest_s = 7.0
+
+    def begin(self, scene: Scene) -> str:
+        slot = self.some(scene)
+        self._slot, self._worker = slot, slot.worker
+        slot.send(signal.SIGSTOP)
+        return slot.name
+
+    def end(self, scene: Scene) -> None:
+        # its slot may have another process by now
+        if self._worker is not None and self._worker.process.poll() is None:
+            self._worker.signal(signal.SIGCONT)
+
+
+class FreezeLeader(Freeze):
+    """The same of the worker that sends the heartbeats."""
+
+    name = "freeze_leader"
+
+    def some(self, scene: Scene) -> Slot:
+        return scene.crew.leader() or super().some(scene)
+
+
+class Storm(Fault):
+    """Workers join and leave faster than the group settles."""
+
+    name = "storm"
+    shortest_s = 5.0
+    longest_s = 6.0
+
+    def begin(self, scene: Scene) -> str:
+        self._comers = [scene.crew.add() for _ in range(2)]
+        for _ in range(3):
+            time.sleep(self.rng.uniform(0.8, 2.0))
+            slot = self.rng.choice(self._comers)
+            slot.end(self.rng.choice((signal.SIGKILL, signal.SIGTERM)))
+        return " ".join(slot.name for slot in self._comers)
+
+    def end(self, scene: Scene) -> None:
+        for slot in self._comers:
+            slot.wanted = False
+            slot.end(signal.SIGTERM)

@@ -1,0 +1,69 @@
+"""``python -m tests.chaos.runs --runs 200 --seed 1 --report docs/fault-runs.md``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.faults import KINDS
+from tests.chaos.runs.batch import play_all
+from tests.chaos.runs.play import Result
+from tests.chaos.runs.scenario import scenario_of
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play runs; 0 when all are clean."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.runs", description=__doc__)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1, help="of the first run; then one more each")
+    parser.add_argument("--only", type=int, nargs="*", help="exactly these seeds")
+    parser.add_argument("--faults", nargs="*", choices=sorted(KINDS), help="exactly these, always")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time, on one broker")
+    parser.add_argument("--results", type=Path, help="kept here, one JSON a run; not played again")
+    parser.add_argument("--report", type=Path, help="write a page of all results")
+    options = parser.parse_args(arguments)
+    seeds = options.only or list(range(options.seed, options.seed + options.runs))
+    kinds = tuple(options.faults) if options.faults else None
+    results = options.results or Path(tempfile.mkdtemp(prefix="barstream-runs-"))
+    results.mkdir(parents=True, exist_ok=True)
+    todo = [scenario_of(seed, kinds) for seed in seeds if not (results / f"{seed}.json").exists()]
+    began = time.monotonic()
+    bad = sum(_keep(result, results) for result in play_all(todo, options.jobs, results))
+    _say(f"{len(todo)} runs in {time.monotonic() - began:.0f} s, {bad} not clean, see {results}")
+    return 1 if bad else 0
+
+
+def _keep(result: Result, results: Path) -> bool:
+    """Print and store a result; whether something was wrong."""
+    _say(result.scenario)
+    for line in result.did:
+        _say(f"    {line}")
+    for line in result.ended:
+        _say(f"    ended by itself: {line}")
+    for line in result.problems:
+        _say(f"    PROBLEM {line}")
+    verdict = "skipped: " + result.skipped if result.skipped else "clean"
+    if result.problems:
+        verdict = f"{len(result.problems)} problems"
+    _say(
+        f"    {verdict}: {result.ticks} ticks, {result.bars} bars, {result.starts} starts, "
+        f"settled in {result.recovery_s:.1f} s, {result.seconds:.0f} s in all"
+    )
+    stored: dict[str, Any] = result.as_dict()
+    (results / f"{result.seed}.json").write_text(json.dumps(stored, indent=1))
+    return bool(result.problems)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

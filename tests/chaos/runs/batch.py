@@ -1,0 +1,88 @@
+"""Many runs: some at a time on one broker, and those that need three brokers one by one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.chaos.faults.brokers import SMALL_MIB, SMALL_NODE
+from tests.chaos.faults.disk import Tmpfs, lacks_mount
+from tests.chaos.faults.network import Bridge, lacks_namespaces
+from tests.chaos.runs.play import Result, play
+from tests.chaos.runs.scenario import Scenario
+from tests.kafka_cluster import KafkaCluster
+
+_SMALL_JVM: Final = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
+
+
+def play_all(todo: Sequence[Scenario], jobs: int, kept: Path) -> Iterator[Result]:
+    """Results as they come.
+
+    Args:
+        todo: the runs.
+        jobs: how many at the same time on the one broker; those on three come one by one beside.
+        kept: directory for the logs of runs that were not clean.
+    """
+    singles = [scenario for scenario in todo if not scenario.cluster]
+    clustered = [scenario for scenario in todo if scenario.cluster]
+    with ExitStack() as stack:
+        waiting: set[Future[Result]] = set()
+        if singles:
+            broker = stack.enter_context(KafkaCluster())
+            # in processes: clients and feeds of two runs share no interpreter
+            spawn = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(jobs, spawn))
+            address = broker.bootstrap
+            waiting = {pool.submit(play_here, each, address, None, kept) for each in singles}
+        if clustered:
+            cluster = stack.enter_context(three_brokers())
+            for scenario in clustered:
+                cluster.start()  # those that a run has left behind
+                yield play_here(scenario, cluster.bootstrap, cluster, kept)
+                done, waiting = wait(waiting, timeout=0)
+                yield from (future.result() for future in done)
+        for future in as_completed(waiting):
+            yield future.result()
+
+
+@contextmanager
+def three_brokers() -> Iterator[KafkaCluster]:
+    """A cluster to be harmed: on a bridge and with one small disk, where the machine allows it."""
+    with ExitStack() as stack:
+        host = "127.0.0.1"
+        if lacks_namespaces() is None:
+            host = stack.enter_context(Bridge()).address
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="barstream-brokers-")))
+        if lacks_mount() is None:
+            disk = Tmpfs(data / f"node-{SMALL_NODE + 1}")
+            disk.mount(SMALL_MIB)
+            stack.callback(disk.remove)
+        # of the topics that are not ours: two of three copies must have what is acknowledged
+        settings = {"min.insync.replicas": "2"}
+        yield stack.enter_context(
+            KafkaCluster(3, host=host, settings=settings, data_dir=data, jvm_options=_SMALL_JVM)
+        )
+
+
+def play_here(
+    scenario: Scenario, bootstrap: str, cluster: KafkaCluster | None, kept: Path
+) -> Result:
+    """Play one in a temporary directory; logs stay when it was not clean."""
+    directory = Path(tempfile.mkdtemp(prefix=f"barstream-run-{scenario.seed}-"))
+    try:
+        result = play(scenario, bootstrap, cluster, directory)
+        if result.problems:
+            place = kept / f"failed-{scenario.seed}"
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            for log in directory.glob("*.log"):
+                shutil.copy(log, place)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    return result

@@ -1,0 +1,243 @@
+"""One run from its scenario to its verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+
+from barstream.core.time import MINUTE_US
+from barstream.kafka import admin_client
+from barstream.schedule_loading import load_schedule
+from barstream.topics import create
+from tests.chaos.faults import KINDS, Fault, Scene
+from tests.chaos.feed import Feed
+from tests.chaos.runs import judge
+from tests.chaos.runs.crew import Crew
+from tests.chaos.runs.scenario import Planned, Scenario
+from tests.chaos.runs.scraping import Watch
+from tests.chaos.runs.sessions import sessions_of
+from tests.kafka_cluster import KafkaCluster
+from tests.pipeline import Pipeline, until
+
+_HISTORY_SPEED: Final = 60.0
+#: A live run begins so that a minute ends, and is due, while faults are at work.
+_LIVE_BEGINS_S: Final = (40, 52)
+_SETTLE_S: Final = 120.0
+#: What makes time pass faster than by default; nothing here changes what must come out.
+_OPTIONS: Final = {
+    "KAFKA__SESSION_TIMEOUT_S": "3",
+    "KAFKA__REQUEST_TIMEOUT_S": "15",
+    "HEARTBEATS__RESUME_HOLD_S": "1",
+    "BARS__TIMEFRAMES": "2m,5m,1h",
+    "BARS__GRACE_S": "1",
+}
+
+
+@dataclass
+class Result:
+    """What a run came to.
+
+    Attributes:
+        problems: everything that is wrong; none: the run is clean.
+        skipped: what the machine lacks for it.
+        recovery_s: from the end of the last fault until all was applied.
+        ended: workers that ended by themselves, with their last words.
+        counts: of `barstream verify`.
+        fired: names of the alerts whose condition held.
+    """
+
+    seed: int
+    scenario: str
+    faults: list[str]
+    problems: list[str] = field(default_factory=list)
+    skipped: str | None = None
+    did: list[str] = field(default_factory=list)
+    ticks: int = 0
+    bars: int = 0
+    differences: int | None = None
+    counts: dict[str, Any] = field(default_factory=dict)
+    recovery_s: float = 0.0
+    seconds: float = 0.0
+    ended: list[str] = field(default_factory=list)
+    starts: int = 0
+    fired: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def play(
+    scenario: Scenario, bootstrap: str, cluster: KafkaCluster | None, directory: Path
+) -> Result:
+    """Play a scenario on running brokers; whatever goes wrong is a problem of the result."""
+    result = Result(scenario.seed, str(scenario), [fault.kind for fault in scenario.faults])
+    lacking = [why for fault in scenario.faults if (why := KINDS[fault.kind].lacks())]
+    if lacking:
+        result.skipped = "; ".join(lacking)
+        return result
+    began = time.monotonic()
+    try:
+        _play(scenario, bootstrap, cluster, directory, result)
+    except Exception as error:  # noqa: BLE001  the other runs go on
+        result.problems.append(f"{error!r}")
+        result.did.append(traceback.format_exc())
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _play(
+    scenario: Scenario,
+    bootstrap: str,
+    cluster: KafkaCluster | None,
+    directory: Path,
+    result: Result,
+) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    name = f"run{scenario.seed}-{random.randrange(1 << 24):06x}"
+    options = _OPTIONS | {
+        "BARS__SCHEDULE": "true" if scenario.scheduled else "false",
+        "BARS__LATE_POLICY": "revise" if scenario.revise else "reject",
+        "TOPICS__REPLICATION": "3" if scenario.cluster else "1",
+    }
+    made = Pipeline(bootstrap, name, directory, options)
+    asyncio.run(create(made.settings))
+    crew = Crew(made, scenario.workers)
+    speed = 0.0 if scenario.live else _HISTORY_SPEED
+    feed = Feed(made, scenario.seed, rate=scenario.rate, speed=speed)
+    scene = Scene(made, crew, feed, cluster, directory, scenario.live)
+    faults = [(f, KINDS[f.kind](random.Random(f.seed))) for f in scenario.faults]
+    watch = Watch(lambda: [s.worker for s in crew.running if s.worker is not None])
+    try:
+        for _, fault in faults:
+            fault.prepare(scene)
+        if scenario.scheduled:
+            begin_us = feed.clock_us if not scenario.live else time.time_ns() // 1000
+            scene.sessions = sessions_of(feed.names, begin_us)
+            asyncio.run(load_schedule(made.settings, scene.sessions))
+        crew.start()
+        watch.start()
+        if scenario.warm:
+            crew.settle(60)
+        if scenario.live:
+            until(_minute_is_late, 65, "a good moment to begin")
+        feed.start()
+        _do(faults, scene, watch, result)
+        if scenario.live:
+            until(lambda: time.time() % 60 < 30, 30, "a minute has ended")
+        feed.finish(120)
+        result.recovery_s = crew.settle(_SETTLE_S)
+        _judge(scenario, scene, [fault for _, fault in faults], result)
+        for _, fault in faults:
+            fault.after(scene)
+    finally:
+        watch.stop()
+        feed.abandon()
+        result.did += scene.notes
+        result.ended = [
+            f"{slot.name} {code}: {words}" for slot in crew.slots for code, words in slot.ended
+        ]
+        result.starts = sum(slot.starts for slot in crew.slots)
+        crew.stop()
+        for _, fault in faults:
+            fault.clean(scene)
+        forget(made)
+
+
+def _minute_is_late() -> bool:
+    first, last = _LIVE_BEGINS_S
+    return first <= time.time() % 60 < last
+
+
+def _do(faults: list[tuple[Planned, Fault]], scene: Scene, watch: Watch, result: Result) -> None:
+    """Each fault at its moment, in a thread of its own: they may overlap."""
+    began = time.monotonic()
+
+    def act(planned: Planned, fault: Fault) -> None:
+        time.sleep(max(0.0, began + planned.at_s - time.monotonic()))
+        for slot in scene.crew.running:
+            if slot.worker is not None:
+                watch.look(slot.worker)
+        at_s = time.monotonic() - began
+        said = fault.begin(scene)
+        result.did.append(f"{at_s:5.1f} s {fault.name}: {said}")
+        time.sleep(planned.lasts_s)
+        fault.end(scene)
+        result.did.append(f"{time.monotonic() - began:5.1f} s {fault.name} is over")
+
+    with ThreadPoolExecutor(max(1, len(faults))) as pool:
+        for acting in [pool.submit(act, planned, fault) for planned, fault in faults]:
+            acting.result()
+    time.sleep(max(0.0, began + scene.least_s - time.monotonic()))
+    scene.feed.check()
+
+
+def _judge(scenario: Scenario, scene: Scene, faults: list[Fault], result: Result) -> None:
+    made, problems = scene.made, result.problems
+    sent = scene.feed.sent + scene.sent_by_faults
+    changed = any(fault.changes_rules for fault in faults)
+    sessions = scene.sessions if scenario.scheduled else None
+    if scenario.live:
+        _no_minute_missing(scene, sessions, changed=changed)
+    in_session = None if changed else judge.session_test(sessions)
+    # applied is not flushed yet: what was settled a moment ago may still be on its way
+    problems += judge.until_clean(lambda: judge.accounting(made, sent, in_session))
+    if not scenario.revise and not scenario.live and not changed:
+        problems += judge.until_clean(
+            lambda: judge.exact_problems(made, sessions, scene.feed.names)
+        )
+    problems += judge.one_writer(made)
+    verified = judge.verify(made)
+    result.differences, result.counts = len(verified.differences), verified.summary
+    if "No such command" in verified.said:
+        result.differences = None
+    elif verified.code != 0:
+        problems.append(f"verify ended {verified.code}: {verified.said}")
+        problems += [f"verify: {line}" for line in verified.differences[:20]]
+    result.ticks, result.bars = sent, len(judge.standing_bars(made))
+    if not any(fault.ends_workers for fault in faults):
+        problems += [
+            f"{slot.name} ended by itself: {code} {words}"
+            for slot in scene.crew.slots
+            for code, words in slot.ended
+        ]
+
+
+def _no_minute_missing(scene: Scene, sessions: Any, *, changed: bool) -> None:
+    """The leader closes the last whole minute of every series that had ticks in it or before."""
+    if changed or sessions is not None:
+        return
+    minute_us = time.time_ns() // 1000 // MINUTE_US * MINUTE_US - MINUTE_US
+
+    def closed() -> bool:
+        last: dict[str, int] = {}
+        for bar in scene.made.finals():
+            start_us = int(bar["bucket_start"])
+            last[bar["symbol"]] = max(start_us, last.get(bar["symbol"], start_us))
+        busy = [symbol for _, symbol in scene.feed.names[:6]]
+        return all(last.get(symbol, 0) >= minute_us for symbol in busy)
+
+    until(closed, 60, "the leader closes the minute that was over")
+    scene.crew.settle(_SETTLE_S)
+
+
+def forget(made: Pipeline) -> None:
+    """Delete the topics of a run: two hundred runs would leave ten thousand partitions."""
+
+    async def go() -> None:
+        async with admin_client(made.settings) as admin:
+            await admin.delete_topics([t for t in await admin.list_topics() if made.name in t])
+
+    try:
+        asyncio.run(go())
+    except (KafkaError, OSError, TimeoutError) as error:
+        logging.getLogger(__name__).warning("topics of %s stay: %r", made.name, error)

@@ -1,0 +1,123 @@
+"""What a seed means: feed, rules, workers, and which faults come when.  Pure."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from tests.chaos.faults import KINDS, Fault
+
+#: Seconds from the first tick to the last fault's beginning.
+_SPAN_S = 9.0
+#: Of a run on three brokers: they are slower to start and to recover.
+_CLUSTER_SPAN_S = 14.0
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One fault: what, when after the first tick, and for how long."""
+
+    kind: str
+    at_s: float
+    lasts_s: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One run, as its seed decides it.
+
+    Attributes:
+        live: event time is the wall clock and the leader sends heartbeats; else history.
+        revise: late ticks are merged, else rejected.
+        scheduled: series have sessions, else they trade 24x7.
+        cluster: on three brokers, else on one.
+        warm: the feed begins when the workers are ready.
+        workers: how many.
+        rate: ticks a second.
+    """
+
+    seed: int
+    live: bool
+    revise: bool
+    scheduled: bool
+    cluster: bool
+    warm: bool
+    workers: int
+    rate: int
+    faults: tuple[Planned, ...]
+
+    @property
+    def span_s(self) -> float:
+        """When the last fault is over."""
+        return max((fault.at_s + fault.lasts_s for fault in self.faults), default=_SPAN_S)
+
+    def __str__(self) -> str:
+        words = [
+            "live" if self.live else "history",
+            "revise" if self.revise else "reject",
+            "sessions" if self.scheduled else "24x7",
+            "3 brokers" if self.cluster else "1 broker",
+            f"{self.workers} {'warm' if self.warm else 'cold'} workers",
+            f"{self.rate} ticks/s",
+        ]
+        faults = [f"{f.kind}@{f.at_s:.1f}+{f.lasts_s:.1f}s" for f in self.faults]
+        return f"seed {self.seed}: {', '.join(words)}; {' '.join(faults)}"
+
+
+def scenario_of(
+    seed: int, kinds: tuple[str, ...] | None = None, cluster: bool | None = None
+) -> Scenario:
+    """The run of a seed.
+
+    Args:
+        seed: decides everything.
+        kinds: exactly these faults, in this order; by default one to four that the seed draws.
+        cluster: on three brokers or on one; by default a quarter of the seeds are on three.
+    """
+    rng = random.Random(seed)
+    drawn_cluster = rng.random() < 0.25
+    live = rng.random() < 0.25
+    revise = rng.random() < 0.4
+    scheduled = rng.random() < 0.4
+    warm = rng.random() < 0.7
+    workers = rng.randint(1, 3)
+    rate = rng.choice((300, 1000, 2000))
+    on_cluster = drawn_cluster if cluster is None else cluster
+    given = {"cluster"} if on_cluster else set()
+    chosen = kinds or _draw(rng, given)
+    needs = {need for kind in chosen for need in KINDS[kind].needs}
+    scheduled = scheduled or "schedule" in needs
+    workers = max(workers, 2) if "workers" in needs else workers
+    span_s = _CLUSTER_SPAN_S if on_cluster else _SPAN_S
+    faults = []
+    for kind in chosen:
+        fault = KINDS[kind]
+        lasts_s = rng.uniform(fault.shortest_s, fault.longest_s)
+        at_s = rng.uniform(1.0, max(1.5, span_s - lasts_s))
+        faults.append(Planned(kind, at_s, lasts_s, rng.randrange(1 << 30)))
+    return Scenario(
+        seed,
+        live or "live" in needs,
+        revise,
+        scheduled,
+        on_cluster or "cluster" in needs,
+        warm,
+        workers,
+        rate,
+        tuple(sorted(faults, key=lambda fault: fault.at_s)),
+    )
+
+
+def _draw(rng: random.Random, given: set[str]) -> tuple[str, ...]:
+    possible = [name for name, kind in KINDS.items() if _fits(kind, given)]
+    owned = [name for name in possible if "cluster" in KINDS[name].needs]
+    chosen = [rng.choice(possible) for _ in range(rng.randint(1, 4))]
+    if owned and not set(chosen) & set(owned):
+        chosen[0] = rng.choice(owned)
+    # one of each kind: they act on one thing each
+    return tuple(dict.fromkeys(chosen))
+
+
+def _fits(kind: type[Fault], given: set[str]) -> bool:
+    return kind.drawn and ("cluster" not in kind.needs or "cluster" in given)
