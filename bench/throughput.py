@@ -51,10 +51,10 @@ def worker_round(bootstrap: str, directory: Path, shape: argparse.Namespace) -> 
     )
     count = asyncio.run(filling)
     worker = made.worker(prefix=("taskset", "-c", CORE))
-    began, cpu = time.monotonic(), _cpu_s(worker.process.pid)
+    began, cpu = time.monotonic(), cpu_seconds(worker.process.pid)
     taken = int(worker.get("/status")["ticks"])
     until(lambda: int(worker.get("/status")["ticks"]) >= count, 600, "the backlog applied")
-    seconds, cpu = time.monotonic() - began, _cpu_s(worker.process.pid) - cpu
+    seconds, cpu = time.monotonic() - began, cpu_seconds(worker.process.pid) - cpu
     worker.stop()
     done = count - taken
     return {
@@ -78,7 +78,7 @@ def faust_round(bootstrap: str, topic: str, ticks: int) -> dict[str, Any]:
     return {"ticks": ticks, "ticks_per_s": ticks / result["seconds"]}
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """User and system seconds a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

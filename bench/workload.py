@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,21 +24,31 @@ def symbol(number: int) -> str:
 
 
 async def produce(
-    options: Mapping[str, Any], topic: str, partitions: int, series: int, per_bar: int, bars: int
+    options: Mapping[str, Any],
+    topic: str,
+    partitions: int,
+    series: int,
+    per_bar: int,
+    bars: int,
+    *,
+    first_bar: int = 0,
+    only: Sequence[int] | None = None,
 ) -> int:
     """Write ``series * per_bar * bars`` ticks in time order; the number written.
 
-    Prices have three places, sizes two; series i goes to partition ``i % partitions``.
+    Prices have three places, sizes two; series i goes to partition ``i % partitions``.  With
+    ``only`` it is the ticks of these partitions; ``first_bar`` is where time begins.
     """
     producer = AIOKafkaProducer(**options, max_batch_size=_BATCH_BYTES, linger_ms=5)
     await producer.start()
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(7 + first_bar)
+    written = 0
     step_us = MINUTE_US // per_bar
     sent: list[asyncio.Future[Any]] = []
     keys = [series_key(BROKER, symbol(number)) for number in range(series)]
     try:
-        for bar in range(bars):
-            for partition in range(partitions):
+        for bar in range(first_bar, first_bar + bars):
+            for partition in range(partitions) if only is None else only:
                 mine = np.arange(partition, series, partitions)
                 which = np.tile(mine, per_bar)
                 place = np.repeat(np.arange(per_bar), len(mine))
@@ -55,6 +65,7 @@ async def produce(
                         "size": np.round(rng.random(count) * 10, 2),
                     },
                 )
+                written += count
                 batch = producer.create_batch()
                 for number, value in zip(which.tolist(), values, strict=True):
                     while batch.append(key=keys[number], value=value, timestamp=None) is None:
@@ -63,7 +74,8 @@ async def produce(
                         batch = producer.create_batch()
                 batch.close()
                 sent.append(await producer.send_batch(batch, topic, partition=partition))
-        await asyncio.gather(*sent)
+            await asyncio.gather(*sent)
+            sent.clear()
     finally:
         await producer.stop()
-    return series * per_bar * bars
+    return written

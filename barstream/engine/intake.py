@@ -73,8 +73,11 @@ class Intake:
         while not owned.engine.apply_ticks(chunk, columns, chunk.fetched_us, at_end=chunk.at_end):
             owned.wake()
             await owned.room()
+            await asyncio.sleep(0)
             if self._partitions.owner(event) is not owned:
                 return
+        # up to 64 events a partition wait when nothing can be written, megabytes each
+        chunk.drop_records()
         owned.applied(event)
         await owned.room()
 
@@ -121,6 +124,7 @@ class Intake:
                 continue
             engine.add_heartbeat(beat)
         engine.heartbeats_read(max(chunk.next_offset, expected))
+        chunk.drop_records()
         owned.applied(event)
 
     def _stop_reading(self, event: Any, owned: OwnedPartition) -> None:

@@ -27,6 +27,7 @@ from barstream.engine.book import FinalsBook
 from barstream.engine.closings import Closings, Revising
 from barstream.engine.counts import Counts
 from barstream.engine.errors import LostChunk, StateUnusable
+from barstream.engine.late_work import MOST_BARS, late_cut
 from barstream.engine.outbox import FULL_BACKLOG, Pending, RejectedTick
 from barstream.engine.waiting import Waiting, WaitingHeartbeats
 from barstream.transport.chunk import RecordChunk
@@ -100,8 +101,8 @@ class PartitionEngine:
             at_end: whether the chunk reached the end of the partition.
 
         Returns:
-            Whether all of it was applied; if not, `FULL_BACKLOG` rows wait: call again with the
-            same chunk when they are written.
+            Whether all of it was applied; if not, call again with the same chunk: when there is
+            room, if `FULL_BACKLOG` rows wait, else when others have had their turn.
 
         Raises:
             LostChunk: the chunk starts above the position.
@@ -118,13 +119,23 @@ class PartitionEngine:
         self.outbox.position_moved()
         ticks = self._ticks(chunk, columns, now_us, start, at_end=at_end)
         self.position = start
-        while self.position < chunk.next_offset and not self.outbox.is_full:
+        rewritten = 0
+        while (
+            self.position < chunk.next_offset
+            and not self.outbox.is_full
+            and rewritten < MOST_BARS // 2
+        ):
             barrier = self.waiting.barrier()
             end = chunk.next_offset if barrier is None else min(barrier, chunk.next_offset)
             cut = int(np.searchsorted(ticks.offset, end))
             while cut > 1 and self._minutes_closed_by(ticks, cut) > FULL_BACKLOG:
                 cut //= 2
                 end = int(ticks.offset[cut])
+            if self._rules.late_policy == "revise" and cut > 1:
+                before = cut
+                cut, bars = late_cut(self.state, self.book, ticks, cut)
+                rewritten += bars
+                end = int(ticks.offset[cut]) if cut < before else end
             self._apply(chunk, ticks.take(slice(None, cut)))
             ticks = ticks.take(slice(cut, None))
             self.position = max(self.position, end)

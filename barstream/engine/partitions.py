@@ -18,6 +18,7 @@ from barstream.core.universe import SeriesSeen, Universe
 from barstream.engine.audit import RollUpAudit
 from barstream.engine.backfill import backfill
 from barstream.engine.book import FinalsBook
+from barstream.engine.ends import Ends
 from barstream.engine.errors import LostChunk, ReadingStalled, TicksGone
 from barstream.engine.finals import FinalsPartition
 from barstream.engine.local import LocalPartition
@@ -99,6 +100,7 @@ class Partitions:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._starts: dict[tuple[str, int], int] = {}
         self.watch = TopicWatch(settings.options, settings.ticks_topic)
+        self.ends = Ends(settings.options, (settings.ticks_topic, settings.heartbeat_topic))
         self._stalls = StallWatch(settings.options, settings.ticks_topic)
         self._watching: asyncio.Task[None] | None = None
 
@@ -238,6 +240,7 @@ class Partitions:
             async with asyncio.TaskGroup() as watches:
                 watches.create_task(self.watch.run(self._reached))
                 watches.create_task(self._stalls.run(self._positions))
+                watches.create_task(self.ends.run(lambda: tuple(self._owned)))
                 for owned in self._owned.values():
                     watches.create_task(backfill(owned))
                     if owned.audit is not None:

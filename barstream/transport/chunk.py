@@ -33,3 +33,8 @@ class RecordChunk:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def drop_records(self) -> None:
+        """Keep the range of offsets and no record: an applied chunk waits for its flush so."""
+        self.keys, self.values = [], []
+        self.offsets = self.timestamps_us = np.empty(0, np.int64)

@@ -132,7 +132,9 @@ class Reporting:
         """End offset less applied position, by partition held."""
         lags: dict[int, int] = {}
         for partition, owned in self.held.items():
-            end = self._app.consumer.highwater(TP(topic, partition))
+            # the later one: what was fetched may be newer than what was asked for, or far older
+            fetched = self._app.consumer.highwater(TP(topic, partition)) or 0
+            end = max(fetched, self._partitions.ends.of(topic, partition) or 0)
             position = (
                 owned.engine.position
                 if topic == self._ticks_topic

@@ -18,6 +18,7 @@ from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
 from barstream.core.universe import Universe
 from barstream.engine.book import FinalsBook
+from barstream.engine.ends import Ends
 from barstream.engine.finals import FinalsPartition
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.partitions import Partitions
@@ -89,6 +90,7 @@ class StubPartitions:
     generation: int = 1
     restoring: bool = False
     rows_remaining: int = 0
+    ends: Ends = field(default_factory=lambda: Ends({}, ()))
     tally: Tally = field(default_factory=lambda: Tally(Metrics()))
 
     @property
@@ -114,11 +116,12 @@ def stub_reporting(
     report: HeartbeatReport | None = None,
     reading: UniverseReading | None = None,
     membership: Membership | None = None,
+    highwater: int | None = None,
 ) -> Reporting:
     """Reporting of a worker that holds partition 0 of two; another one holds the other."""
     conf = SimpleNamespace(id="app", canonical_url=OWN_URL)
     topics = {OWN_URL: {"ticks": [0], "hb_1m": [0]}, OTHER_URL: {"ticks": [1]}}
-    consumer = SimpleNamespace(highwater=lambda _tp: None, topic_partitions={"ticks": 3}.get)
+    consumer = SimpleNamespace(highwater=lambda _tp: highwater, topic_partitions={"ticks": 3}.get)
     if membership is None:
         membership = Membership(6.0, lambda: 0.0)
         membership.heard(0.0)

@@ -53,3 +53,19 @@ def test_series_are_counted_by_how_they_stand() -> None:
     stub_reporting(partitions, provider, Universe(), metrics).update()
     kinds = ("live", "historical", "asleep", "unscheduled")
     assert [scraped(metrics, "series", kind=kind) for kind in kinds] == [0, 1, 1, 0]
+
+
+def test_lag_is_counted_to_the_newest_end_that_is_known() -> None:
+    # a worker that is held back fetches nothing, and hears nothing of the end with it
+    provider, metrics = MarketScheduleProvider.always_open(), Metrics()
+    partitions = stub_partitions(provider, Rules())
+    feed(partitions.owned[0].engine, "X", [DAY, DAY + 1])
+    reporting = stub_reporting(partitions, provider, Universe(), metrics, highwater=2)
+    reporting.update()
+    assert scraped(metrics, "lag_records", topic="ticks", partition="0") == 0
+    partitions.ends.note({("ticks", 0): 500})
+    reporting.update()
+    assert scraped(metrics, "lag_records", topic="ticks", partition="0") == 498
+    partitions.ends.note({("ticks", 0): 1})  # as it was a moment before the fetch
+    reporting.update()
+    assert scraped(metrics, "lag_records", topic="ticks", partition="0") == 0
