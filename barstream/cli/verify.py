@@ -1,0 +1,130 @@
+"""``barstream verify``: is everything that was published right?"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from barstream.cli.context import settings as settings_of
+
+if TYPE_CHECKING:
+    from barstream.config import Settings
+    from barstream.history.selection import Selection
+    from barstream.verify.task import Outcome
+
+
+@click.command("verify")
+@click.argument("broker", required=False)
+@click.argument("symbol", required=False)
+@click.option("--from", "start", metavar="TIME", help="First bucket, ISO 8601, UTC.")
+@click.option("--to", "end", metavar="TIME", help="End, exclusive.")
+@click.option(
+    "--timeframe", "timeframes", multiple=True, metavar="1m", help="Only these; 1m is always read."
+)
+@click.option("--partition", type=click.IntRange(0), help="Only this partition.")
+@click.option(
+    "--processes", type=click.IntRange(1), help="At most so many at once.  [default: all cores]"
+)
+@click.option("--sessions", is_flag=True, help="Print the report of every session.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    broker: str | None,
+    symbol: str | None,
+    start: str | None,
+    end: str | None,
+    timeframes: tuple[str, ...],
+    partition: int | None,
+    processes: int | None,
+    sessions: bool,
+    as_json: bool,
+) -> None:
+    """Recompute the finals from the ticks and compare every field with what was published.
+
+    Also: every in-session minute has its final, every close was legal, every tick is in exactly
+    one place (a bar, an open minute, ticks_rejected, off session).  Nothing is written; workers
+    may run meanwhile.
+
+    Exit code 0: no differences; 1: there are some; 2: it could not be verified.  What can no
+    longer be proven (retention) and what a newer schedule row explains is listed under its own
+    heading and leaves it 0.
+    """
+    from barstream.planner import plan_of
+
+    chosen = plan_of(settings_of(ctx)).settings
+    wanted = _selection(broker, symbol, start, end)
+    outcome = _verify(chosen, wanted, timeframes, partition, processes or os.cpu_count() or 1)
+    if as_json:
+        for line in _lines(outcome):
+            click.echo(json.dumps(line))
+    else:
+        from barstream.cli.verify_report import print_report
+
+        print_report(outcome, sessions=sessions)
+    ctx.exit(1 if outcome.findings.number("difference") else 0)
+
+
+def _selection(
+    broker: str | None, symbol: str | None, start: str | None, end: str | None
+) -> Selection:
+    from barstream.history.selection import Selection
+
+    try:
+        return Selection.of(broker, symbol, _time(start, "--from"), _time(end, "--to"))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _time(text: str | None, option: str) -> int | None:
+    from barstream.core.time import us_from_iso
+
+    if text is None:
+        return None
+    try:
+        return us_from_iso(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"an ISO 8601 time such as 2013-01-01T22:00:00Z is required, found {text!r}",
+            param_hint=option,
+        ) from error
+
+
+def _verify(
+    chosen: Settings,
+    wanted: Selection,
+    timeframes: tuple[str, ...],
+    partition: int | None,
+    processes: int,
+) -> Outcome:
+    import asyncio
+
+    from barstream.cli.progress import TickProgress
+    from barstream.verify.run import tasks_of, tick_spans, verify
+
+    spans = asyncio.run(tick_spans(chosen))
+    if partition is not None:
+        if partition not in spans:
+            raise click.BadParameter(
+                f"the tick topic has partitions 0 to {len(spans) - 1}, found {partition}",
+                param_hint="--partition",
+            )
+        spans = {partition: spans[partition]}
+    tasks = tasks_of(chosen, spans, wanted, timeframes)
+    with TickProgress("verify") as progress:
+        progress.begin(0, sum(span.end - span.begin for span in spans.values()))
+        return verify(tasks, processes, progress.advance)
+
+
+def _lines(outcome: Outcome) -> list[dict[str, Any]]:
+    from barstream.verify.task import summary
+
+    return [
+        *(finding.to_json() for finding in outcome.findings.kept),
+        *(report.to_json() for report in outcome.sessions),
+        summary(outcome),
+    ]

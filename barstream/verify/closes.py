@@ -1,0 +1,215 @@
+"""Whether each final was closed by something that may close it, and not too late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from barstream.core.time import iso_micros_from_us
+from barstream.verify.changes import ScheduleChanges
+from barstream.verify.findings import Finding, Findings
+from barstream.verify.names import SeriesNumbers
+from barstream.verify.proof import Heartbeats
+from barstream.verify.published import Published, longs
+from barstream.verify.scan import Recomputed, Scan, minute_end, shown_ticks
+
+Longs = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRules:
+    """What a close is held to.
+
+    Attributes:
+        grace_us: after the end of a minute.
+        revises: late ticks may be merged, so a bar may be made or raised long after its close.
+        begin: first tick offset there is.
+        position: no bar closes above it.
+    """
+
+    grace_us: int
+    revises: bool
+    begin: int
+    position: int
+
+
+class Closes:
+    """Proves the close of every final of a partition.
+
+    Args:
+        partition: number of the partition.
+        series: numbers the series.
+        published: the finals.
+        ticks: what the scan saw.
+        heartbeats: those of the partition.
+        rules: what is asked.
+        changes: schedule rows by the time they were appended.
+        findings: takes what cannot be right.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        series: SeriesNumbers,
+        published: Published,
+        ticks: Recomputed,
+        heartbeats: Heartbeats,
+        rules: CloseRules,
+        changes: ScheduleChanges,
+        findings: Findings,
+    ) -> None:
+        self._partition = partition
+        self._series = series
+        self._published = published
+        self._ticks = ticks
+        self._heartbeats = heartbeats
+        self._rules = rules
+        self._changes = changes
+        self._findings = findings
+        bars = published.bars
+        self._who = bars["series"].to_numpy()
+        self._bucket = bars["bucket_us"].to_numpy()
+        self._close_offset = longs(bars, "close_offset")
+        self._due = minute_end(self._bucket, rules.grace_us)
+        #: Closed by a tick past the watermark, by a heartbeat; the rest by neither.
+        self.by_tick = ticks.watermark >= self._due
+        highest = heartbeats.highest_minute(self._who, self._close_offset)
+        self.by_heartbeat = ~self.by_tick & (highest >= self._bucket)
+        #: Bars whose close offset cannot be right.
+        self.wrong: set[int] = set()
+
+    def check(self) -> None:
+        """Find the closes that were illegal, too late, or above what was applied."""
+        for bar in np.flatnonzero(~self.by_tick & ~self.by_heartbeat).tolist():
+            self._unproven(bar)
+        for bar in np.flatnonzero(self._too_late()).tolist():
+            self._add(
+                bar,
+                f"a tick at or before offset {self._close_offset[bar] - 2} had passed its "
+                f"watermark already ({_time(self._ticks.watermark_before[bar])}): it must have "
+                "closed one past that tick",
+            )
+        for bar in np.flatnonzero(self._close_offset > self._rules.position).tolist():
+            self._add(bar, f"only ticks below the position {self._rules.position} were applied")
+        for bar in np.flatnonzero(self._out_of_order()).tolist():
+            self._add(
+                bar,
+                "a later minute of the series was closed before it, at "
+                f"{self._close_offset[bar + 1]}",
+            )
+
+    def _too_late(self) -> NDArray[np.bool_]:
+        late = self._ticks.watermark_before >= self._due
+        late &= (longs(self._published.bars, "revision") == 0) & (self._close_offset >= 0)
+        if self._rules.revises:
+            # one that a late tick made closes right after it; what was filled behind it as well
+            last = longs(self._published.bars, "last_offset")
+            late &= (last >= 0) & (last + 1 < self._close_offset)
+        return np.asarray(late)
+
+    def _out_of_order(self) -> NDArray[np.bool_]:
+        wrong = np.zeros(len(self._who), np.bool_)
+        if self._rules.revises or len(self._who) < 2:
+            return wrong
+        wrong[:-1] = (self._who[1:] == self._who[:-1]) & (
+            self._close_offset[:-1] > self._close_offset[1:]
+        )
+        for bar in self.wrong:
+            wrong[max(0, bar - 1) : bar + 1] = False
+        return wrong
+
+    def _unproven(self, bar: int) -> None:
+        number, minute_us = int(self._who[bar]), int(self._bucket[bar])
+        close_offset = int(self._close_offset[bar])
+        due_us = int(self._due[bar])
+        asked = (
+            f"a tick of the series below {close_offset} at or after {_time(due_us)}, or a "
+            f"heartbeat for its minute or a later one with a barrier of at most {close_offset}, "
+            "must have closed it"
+        )
+        gone = self._rules.begin > 0 and close_offset <= self._rules.begin
+        if gone or self._heartbeats.may_be_lost(number, minute_us, close_offset):
+            what = "ticks" if gone else "heartbeats"
+            self._findings.add(
+                Finding(
+                    "unproven", "close", self._partition,
+                    f"{asked}; the {what} that could show it are gone",
+                    *self._series.names[number], "1m", minute_us, None, "close_offset",
+                    None, close_offset,
+                )
+            )  # fmt: skip
+            return
+        reached = int(self._ticks.watermark[bar])
+        self._add(bar, f"{asked}; its ticks had reached {_time(reached)}")
+
+    def _add(self, bar: int, detail: str) -> None:
+        if bar in self.wrong:
+            return
+        self.wrong.add(bar)
+        name, bucket_us = self._series.names[int(self._who[bar])], int(self._bucket[bar])
+        appended_us = self._published.bars["appended_us"][bar]
+        explained = self._changes.explain(name, bucket_us, appended_us)
+        self._findings.add(
+            Finding(
+                "schedule" if explained else "difference", "close", self._partition, detail,
+                *name, "1m", bucket_us, None, "close_offset", None, int(self._close_offset[bar]),
+            )
+        )  # fmt: skip
+
+    def check_late(self, scan: Scan) -> None:
+        """Ticks refused as late although no bar was there: their minute was closed."""
+        refused = scan.loose.filter(pl.col("refused"))
+        if refused.is_empty():
+            return
+        who, bucket = refused["series"].to_numpy(), refused["bucket_us"].to_numpy()
+        offset = refused["offset"].to_numpy()
+        closed = refused["before_us"].to_numpy() >= minute_end(bucket, self._rules.grace_us)
+        closed |= self._heartbeats.highest_minute(who, offset) >= bucket
+        for at in np.flatnonzero(~closed).tolist():
+            number, bucket_us = int(who[at]), int(bucket[at])
+            name = self._series.names[number]
+            lost = self._heartbeats.may_be_lost(number, bucket_us, int(offset[at]))
+            lost |= self._rules.begin > 0
+            self._findings.add(
+                Finding(
+                    "unproven" if lost else "difference", "late", self._partition,
+                    f"tick {offset[at]} is rejected as late, but nothing before it had closed "
+                    "its minute",
+                    *name, "1m", bucket_us, int(offset[at]), "reason", None, "late",
+                    shown_ticks(refused[at : at + 1]), 1,
+                )
+            )  # fmt: skip
+
+    def describe(self, name: tuple[str, str], bucket_us: int) -> str | None:
+        """What closed a bar, in words; None: there is none, or nothing shows."""
+        number = self._series.get(name)
+        if number is None:
+            return None
+        low, high = np.searchsorted(self._who, [number, number + 1]).tolist()
+        bar = low + int(np.searchsorted(self._bucket[low:high], bucket_us))
+        if bar >= high or self._bucket[bar] != bucket_us:
+            return None
+        close_offset = int(self._close_offset[bar])
+        if self.by_tick[bar]:
+            reached = _time(int(self._ticks.watermark[bar]))
+            return f"a tick below {close_offset} at {reached}, past {_time(int(self._due[bar]))}"
+        return self._heartbeats.describe(number, bucket_us, close_offset)
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """How many were closed by what."""
+        return {
+            "watermark": int(self.by_tick.sum()),
+            "heartbeat": int(self.by_heartbeat.sum()),
+        }
+
+
+def _time(time_us: Any) -> str:
+    try:
+        return iso_micros_from_us(int(time_us))
+    except OverflowError:
+        return "never"

@@ -1,0 +1,420 @@
+"""Every in-session minute has its final, and nothing else has: minute by minute of each series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from barstream.core.time import MINUTE_US, iso_date_from_days
+from barstream.verify.changes import ScheduleChanges
+from barstream.verify.findings import Finding, Findings, Kind
+from barstream.verify.folding import fold
+from barstream.verify.hours import Hours, Minutes
+from barstream.verify.judging import Judge
+from barstream.verify.names import SeriesNumbers
+from barstream.verify.published import Published, longs
+from barstream.verify.scan import Recomputed, shown_ticks
+
+Longs = NDArray[np.int64]
+_NEVER_US: Final = -(1 << 60)
+_PRICES: Final = ("open", "high", "low", "close")
+_EMPTY: Final = {
+    "volume": 0.0, "tick_count": 0, "open_time": None, "close_time": None, "synthetic": True,
+    "first_offset": None, "last_offset": None,
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class SessionReport:
+    """One session of one series: how many minutes it has, and what became of them."""
+
+    broker: str
+    symbol: str
+    trading_date: int
+    session: int
+    expected: int
+    real: int
+    synthetic: int
+    revised: int
+    missing: int
+    asleep: int
+    first_offset: int | None
+    last_offset: int | None
+    checksum: str
+
+    def to_json(self) -> dict[str, Any]:
+        """One line of ``--json``."""
+        return {
+            "type": "session",
+            "broker": self.broker,
+            "symbol": self.symbol,
+            "trading_date": iso_date_from_days(self.trading_date),
+            "session": self.session,
+            "expected": self.expected,
+            "real": self.real,
+            "synthetic": self.synthetic,
+            "revised": self.revised,
+            "missing": self.missing,
+            "asleep": self.asleep,
+            "first_offset": self.first_offset,
+            "last_offset": self.last_offset,
+            "checksum": self.checksum,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Which minutes of a series are judged: [``from_us``, ``until_us``).
+
+    Attributes:
+        kept_us: minutes before it may be gone with retention.
+    """
+
+    from_us: int
+    until_us: int
+    kept_us: int
+
+
+@dataclass(slots=True)
+class Completeness:
+    """Judges the minutes of one partition, a series at a time; see `check`.
+
+    Attributes:
+        corrected: by bar, what its fields should be, where synthetic bars are wrong.
+        extra: bars that must not be there.
+        lacking: minutes that have no final and must have one: fields as far as ticks give them.
+        sessions: the reports, by series and session.
+    """
+
+    partition: int
+    series: SeriesNumbers
+    published: Published
+    ticks: Recomputed
+    loose: pl.DataFrame
+    judge: Judge
+    changes: ScheduleChanges
+    inactive_after: int
+    findings: Findings
+    corrected: dict[int, dict[str, Any]] = field(default_factory=dict)
+    extra: set[int] = field(default_factory=set)
+    lacking: list[dict[str, Any]] = field(default_factory=list)
+    sessions: list[SessionReport] = field(default_factory=list)
+
+    def check(self, number: int, bounds: Bounds) -> None:
+        """Judge the minutes of a series."""
+        low, high = np.searchsorted(
+            self.published.bars["series"].to_numpy(), [number, number + 1]
+        ).tolist()
+        one = _Series(self, number, low, high, bounds)
+        one.check()
+
+
+class _Series:
+    """One series: its finals are the rows [low, high) of the published bars."""
+
+    def __init__(
+        self, all_of: Completeness, number: int, low: int, high: int, bounds: Bounds
+    ) -> None:
+        self._all = all_of
+        self._number = number
+        self._name = all_of.series.names[number]
+        self._low = low
+        self._bars = all_of.published.bars[low:high]
+        self._bucket = self._bars["bucket_us"].to_numpy()
+        self._real = all_of.ticks.has_ticks[low:high] | ~self._bars["synthetic"].to_numpy()
+        self._bounds = bounds
+        self._unmade = self._ticks_without_bar()
+
+    def _ticks_without_bar(self) -> dict[int, pl.DataFrame]:
+        """Ticks of closed minutes that are in no final and were not refused, by minute."""
+        mine = self._all.loose.filter((pl.col("series") == self._number) & ~pl.col("refused"))
+        return {
+            int(bucket_us): ticks
+            for (bucket_us,), ticks in mine.group_by(["bucket_us"], maintain_order=True)
+        }
+
+    def check(self) -> None:
+        hours = self._all.judge.hours(self._number)
+        if hours is None:
+            for bar in range(len(self._bucket)):
+                self._not_expected(bar, "the series has no row in the market schedule")
+            self._lost_ticks(set())
+            return
+        start_us = self._start_us()
+        if start_us is None:
+            self._lost_ticks(set())
+            return
+        last_us = int(self._bucket[-1]) + MINUTE_US if len(self._bucket) else start_us
+        minutes = hours.minutes(start_us, max(self._bounds.until_us, last_us))
+        if not len(minutes.start_us):
+            for bar in range(len(self._bucket)):
+                self._not_expected(bar, "no session of the series has an instant of this minute")
+            self._lost_ticks(set())
+            return
+        at = _places(minutes.start_us, self._bucket)
+        for bar in np.flatnonzero(at < 0).tolist():
+            self._not_expected(bar, "no session of the series has an instant of this minute")
+        self._check_sessions(minutes, at)
+        present = np.zeros(len(minutes.start_us), np.int64) - 1
+        present[at[at >= 0]] = np.flatnonzero(at >= 0)
+        asleep = self._asleep(hours, minutes, at)
+        self._check_asleep(asleep, present)
+        due = minutes.start_us < self._bounds.until_us
+        missing = due & (present < 0) & ~asleep & (minutes.start_us >= self._bounds.kept_us)
+        missing &= ~self._is_broken(minutes.start_us)
+        lacking = self._check_missing(minutes, missing)
+        self._check_flat()
+        self._lost_ticks(lacking)
+        self._report(minutes, due, present, asleep, missing)
+
+    def _start_us(self) -> int | None:
+        """The first minute that has a bar, or must have one."""
+        if self._number in self._all.published.before:
+            return self._bounds.from_us
+        found = [*self._bucket[:1].tolist(), *self._unmade]
+        return None if not found else max(min(found), self._bounds.from_us)
+
+    def _is_broken(self, start_us: Longs) -> NDArray[np.bool_]:
+        broken = [us for number, us in self._all.published.unreadable if number == self._number]
+        return np.isin(start_us, np.array(broken, np.int64))
+
+    # -- asleep -------------------------------------------------------------------------------
+
+    def _asleep(self, hours: Hours, minutes: Minutes, at: Longs) -> NDArray[np.bool_]:
+        """Minutes more than ``inactive_after`` trading dates after the last one with a tick."""
+        real = self._bucket[self._real]
+        dates = longs(self._bars, "trading_date")
+        dates = np.where(at >= 0, minutes.trading_date[at], dates)[self._real]
+        made = np.array(sorted(self._unmade), np.int64)
+        if len(made):
+            made_dates = minutes.trading_date[
+                np.minimum(np.searchsorted(minutes.start_us, made), len(minutes.start_us) - 1)
+            ]
+            order = np.argsort(np.concatenate([real, made]), kind="stable")
+            real = np.concatenate([real, made])[order]
+            dates = np.concatenate([dates, made_dates])[order]
+        earlier = self._all.published.before_real.get(self._number)
+        if earlier is not None:
+            real = np.concatenate([[earlier["bucket_us"]], real])
+            dates = np.concatenate([[earlier["trading_date"]], dates])
+        if not len(real):
+            return np.zeros(len(minutes.start_us), np.bool_)
+        last = np.searchsorted(real, minutes.start_us, side="right") - 1
+        seen_on = hours.ordinals(dates)[np.maximum(last, 0)]
+        return (last >= 0) & (minutes.ordinal > seen_on + self._all.inactive_after)
+
+    def _check_asleep(self, asleep: NDArray[np.bool_], present: Longs) -> None:
+        for bar in present[asleep & (present >= 0)].tolist():
+            self._not_expected(
+                bar,
+                f"the series was asleep: more than {self._all.inactive_after} trading dates had "
+                "passed without a tick",
+            )
+
+    # -- what is there ------------------------------------------------------------------------
+
+    def _not_expected(self, bar: int, why: str) -> None:
+        self._all.extra.add(self._low + bar)
+        row = self._bars.row(bar, named=True)
+        self._add("not_expected", row["bucket_us"], why, row["appended_us"])
+
+    def _check_sessions(self, minutes: Minutes, at: Longs) -> None:
+        known = np.flatnonzero(at >= 0)
+        for name, wanted in (("trading_date", minutes.trading_date), ("session", minutes.session)):
+            found = longs(self._bars, name)[known]
+            for place in np.flatnonzero(found != wanted[at[known]]).tolist():
+                bar = int(known[place])
+                expected = int(wanted[at[bar]])
+                self._add(
+                    "field", int(self._bucket[bar]), f"{name} must be that of its session",
+                    self._bars["appended_us"][bar], name, expected, int(found[place]),
+                )  # fmt: skip
+                self._correct(bar, {name: expected})
+
+    def _check_missing(self, minutes: Minutes, missing: NDArray[np.bool_]) -> set[int]:
+        """Minutes that must have a final; returns those that have ticks."""
+        with_ticks: set[int] = set()
+        for at in np.flatnonzero(missing).tolist():
+            bucket_us = int(minutes.start_us[at])
+            ticks = self._unmade.get(bucket_us)
+            row: dict[str, Any] = {
+                "series": self._number, "bucket_us": bucket_us,
+                "trading_date": int(minutes.trading_date[at]), "session": int(minutes.session[at]),
+                "revision": 0, **_EMPTY,
+            }  # fmt: skip
+            if ticks is None:
+                why = "an in-session minute without a tick must have a synthetic final"
+            else:
+                with_ticks.add(bucket_us)
+                folded = fold(ticks.with_columns(bar=pl.lit(0, pl.Int64)))
+                row |= folded.row(0, named=True) | {"synthetic": False}
+                row.pop("bar")
+                why = f"it has {len(ticks)} accepted ticks and must have a final"
+            self._all.lacking.append(row)
+            self._add("missing", bucket_us, why, self._written_before(bucket_us), ticks=ticks)
+        return with_ticks
+
+    def _written_before(self, bucket_us: int) -> int | None:
+        """When the bar before (else after) a missing one was written."""
+        if not len(self._bucket):
+            return None
+        at = max(0, int(np.searchsorted(self._bucket, bucket_us)) - 1)
+        return int(self._bars["appended_us"][at])
+
+    def _lost_ticks(self, in_missing_bars: set[int]) -> None:
+        """Accepted or late, a tick of a closed minute is in a bar or among the rejected."""
+        for bucket_us, ticks in self._unmade.items():
+            if bucket_us in in_missing_bars:
+                continue
+            self._add(
+                "lost_tick", bucket_us,
+                f"{len(ticks)} ticks of a minute that is closed and has no bar must stand in "
+                "ticks_rejected as late",
+                self._written_before(bucket_us), ticks=ticks,
+            )  # fmt: skip
+
+    def _check_flat(self) -> None:
+        """Bars without a tick are flat at the close before them, be it of a missing bar."""
+        flat = np.flatnonzero(~self._all.ticks.has_ticks[self._low : self._low + len(self._bars)])
+        flat = flat[self._bars["synthetic"].to_numpy()[flat]]
+        if not len(flat):
+            return
+        close = self._all.ticks.close[self._low : self._low + len(self._bars)]
+        price = self._prices_before(flat, close)
+        wanted: dict[str, Any] = dict.fromkeys(_PRICES, price) | _EMPTY
+        wrong: dict[int, list[str]] = {}
+        for name, value in wanted.items():
+            column = self._bars[name]
+            if name in _PRICES:
+                found = column.to_numpy()[flat].view(np.int64)
+                odd = (found != price.view(np.int64)) & ~np.isnan(price)
+            elif value is None:
+                odd = column.is_not_null().to_numpy()[flat]
+            else:
+                odd = (column != value).to_numpy()[flat]
+            for place in np.flatnonzero(odd).tolist():
+                wrong.setdefault(place, []).append(name)
+        for place, names in wrong.items():
+            bar = int(flat[place])
+            for name in names:
+                expected = float(price[place]) if name in _PRICES else wanted[name]
+                self._add(
+                    "field", int(self._bucket[bar]),
+                    f"{name} of a minute without a tick must be "
+                    + ("the close before it" if name in _PRICES else "empty"),
+                    self._bars["appended_us"][bar], name, expected, self._bars[name][bar],
+                )  # fmt: skip
+                self._correct(bar, {name: expected})
+        for place in np.flatnonzero(np.isnan(price)).tolist():
+            bar = int(flat[place])
+            gone = self._bounds.kept_us > _NEVER_US
+            self._add(
+                "first" if not gone else "price_gone", int(self._bucket[bar]),
+                "the first bar of a series has ticks: no price is known before it",
+                self._bars["appended_us"][bar], unproven=gone,
+            )  # fmt: skip
+
+    def _prices_before(self, flat: Longs, close: NDArray[np.float64]) -> NDArray[np.float64]:
+        times = [self._bucket[self._real], np.array(sorted(self._unmade), np.int64)]
+        made = [
+            fold(self._unmade[us].with_columns(bar=pl.lit(0, pl.Int64)))["close"][0]
+            for us in sorted(self._unmade)
+        ]
+        closes = [close[self._real], np.array(made, np.float64)]
+        earlier = self._all.published.before.get(self._number)
+        if earlier is not None:
+            times.append(np.array([earlier["bucket_us"]], np.int64))
+            closes.append(np.array([earlier["close"]], np.float64))
+        when, price = np.concatenate(times), np.concatenate(closes)
+        order = np.argsort(when, kind="stable")
+        when, price = when[order], price[order]
+        if not len(when):
+            return np.full(len(flat), np.nan)
+        at = np.searchsorted(when, self._bucket[flat]) - 1
+        return np.where(at >= 0, price[np.maximum(at, 0)], np.nan)
+
+    def _correct(self, bar: int, fields: dict[str, Any]) -> None:
+        self._all.corrected.setdefault(self._low + bar, {}).update(fields)
+
+    def _add(
+        self,
+        rule: str,
+        bucket_us: int,
+        detail: str,
+        appended_us: int | None,
+        name: str | None = None,
+        expected: Any = None,
+        published: Any = None,
+        *,
+        ticks: pl.DataFrame | None = None,
+        unproven: bool = False,
+    ) -> None:
+        explained = self._all.changes.explain(self._name, bucket_us, appended_us)
+        kind: Kind = "unproven" if unproven else "schedule" if explained else "difference"
+        self._all.findings.add(
+            Finding(
+                kind, rule, self._all.partition, detail, *self._name, "1m", bucket_us, None, name,
+                expected, published, () if ticks is None else shown_ticks(ticks),
+                0 if ticks is None else len(ticks),
+            )
+        )  # fmt: skip
+
+    # -- the report ---------------------------------------------------------------------------
+
+    def _report(
+        self,
+        minutes: Minutes,
+        due: NDArray[np.bool_],
+        present: Longs,
+        asleep: NDArray[np.bool_],
+        missing: NDArray[np.bool_],
+    ) -> None:
+        there = present >= 0
+        bar = np.maximum(present, 0)
+        count = len(self._bars)
+        synthetic = self._bars["synthetic"].to_numpy() if count else np.zeros(1, np.bool_)
+        revision = longs(self._bars, "revision") if count else np.zeros(1, np.int64)
+        frame = pl.DataFrame(
+            {
+                "trading_date": minutes.trading_date, "session": minutes.session,
+                "expected": (due | there) & ~asleep, "real": there & ~synthetic[bar],
+                "synthetic": there & synthetic[bar], "revised": there & (revision[bar] > 0),
+                "missing": missing, "asleep": asleep & due & ~there,
+                "bar": np.where(there, present, -1),
+            }
+        )  # fmt: skip
+        counted = ("expected", "real", "synthetic", "revised", "missing", "asleep")
+        reports = frame.group_by("trading_date", "session", maintain_order=True).agg(
+            *(pl.col(name).sum() for name in counted), pl.col("bar")
+        )
+        values = self._bars["value"].to_list()
+        first, last = longs(self._bars, "first_offset"), longs(self._bars, "last_offset")
+        for row in reports.iter_rows(named=True):
+            bars = [at for at in row["bar"] if at >= 0]
+            digest = blake2b(digest_size=16)
+            for at in bars:
+                digest.update(values[at])
+            firsts = [int(first[at]) for at in bars if first[at] >= 0]
+            lasts = [int(last[at]) for at in bars if last[at] >= 0]
+            self._all.sessions.append(
+                SessionReport(
+                    *self._name,
+                    **{name: row[name] for name in ("trading_date", "session", *counted)},
+                    first_offset=min(firsts, default=None),
+                    last_offset=max(lasts, default=None),
+                    checksum=digest.hexdigest(),
+                )
+            )
+
+
+def _places(keys: Longs, wanted: Longs) -> Longs:
+    """Where each of ``wanted`` stands in ascending ``keys``, -1 where it does not."""
+    if not len(keys):
+        return np.full(len(wanted), -1, np.int64)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[at] == wanted, at, -1)

@@ -1,0 +1,149 @@
+"""The sessions of one series as arrays: which instants and minutes they hold."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barstream.core.schedule import SeriesSchedule, UtcCalendar
+from barstream.core.time import DAY_US, MINUTE_US
+
+Longs = NDArray[np.int64]
+_EVER = 1 << 60
+
+
+class Minutes(NamedTuple):
+    """In-session minutes, ascending, all of shape (n,); ``ordinal`` counts trading dates."""
+
+    start_us: Longs
+    trading_date: Longs
+    session: Longs
+    ordinal: Longs
+    open_us: Longs
+
+
+class Hours:
+    """Sessions by rows; they neither overlap nor share a minute.
+
+    Args:
+        open_us: shape (n,), ascending.
+        close_us: exclusive.
+        trading_date: days since 1970-01-01, ascending.
+        session: numbers.
+    """
+
+    def __init__(
+        self, open_us: Longs, close_us: Longs, trading_date: Longs, session: Longs
+    ) -> None:
+        self.open_us = open_us
+        self.close_us = close_us
+        self.trading_date = trading_date
+        self.session = session
+        self.dates, self._ordinal = np.unique(trading_date, return_inverse=True)
+
+    @classmethod
+    def of(cls, schedule: SeriesSchedule) -> Hours:
+        """The hours of a schedule."""
+        if isinstance(schedule, UtcCalendar):
+            return AlwaysOpen()
+        rows = list(schedule.sessions_between(-_EVER, _EVER))
+        return cls(
+            np.array([row.open_us for row in rows], np.int64),
+            np.array([row.close_us for row in rows], np.int64),
+            np.array([row.trading_date for row in rows], np.int64),
+            np.array([row.number for row in rows], np.int64),
+        )
+
+    def at(self, time_us: Longs) -> Longs:
+        """The row of the session with ``open <= t < close``, -1 where there is none; same shape."""
+        row = np.searchsorted(self.open_us, time_us, side="right") - 1
+        outside = (row < 0) | (time_us >= self.close_us[np.maximum(row, 0)])
+        return np.where(outside, -1, row).astype(np.int64)
+
+    def bounds(self, row: int) -> tuple[int, int]:
+        """Open and close of a row."""
+        return int(self.open_us[row]), int(self.close_us[row])
+
+    def ordinals(self, trading_date: Longs) -> Longs:
+        """Ordinal of the last trading date at or before each; -1 before the first."""
+        return np.searchsorted(self.dates, trading_date, side="right").astype(np.int64) - 1
+
+    def minutes(self, from_us: int, until_us: int) -> Minutes:
+        """In-session minutes with ``from <= start < until``, partial ones included."""
+        first = int(np.searchsorted(self.close_us, from_us, side="right"))
+        last = int(np.searchsorted(self.open_us, until_us, side="left"))
+        return _minutes(
+            self.open_us[first:last], self.close_us[first:last], self.trading_date[first:last],
+            self.session[first:last], self._ordinal[first:last], from_us, until_us,
+        )  # fmt: skip
+
+    def close_of(self, first_date: int, end_date: int) -> int | None:
+        """When the last session with ``first <= trading_date < end`` closes; None: none."""
+        last = int(np.searchsorted(self.trading_date, end_date, side="left")) - 1
+        if last < 0 or self.trading_date[last] < first_date:
+            return None
+        return int(self.close_us[last])
+
+    @property
+    def last_date(self) -> int:
+        """The last trading date there is."""
+        return int(self.trading_date[-1]) if len(self.trading_date) else -1
+
+
+class AlwaysOpen(Hours):
+    """The UTC calendar: each day since 1970 is one session, number 0; rows are days."""
+
+    def __init__(self) -> None:
+        none = np.empty(0, np.int64)
+        super().__init__(none, none, none, none)
+
+    @classmethod
+    def of(cls, schedule: SeriesSchedule) -> Self:  # noqa: ARG003 - all alike
+        return cls()
+
+    def at(self, time_us: Longs) -> Longs:
+        return np.maximum(time_us // DAY_US, -1)
+
+    def bounds(self, row: int) -> tuple[int, int]:
+        return row * DAY_US, (row + 1) * DAY_US
+
+    def ordinals(self, trading_date: Longs) -> Longs:
+        return np.maximum(trading_date, -1)
+
+    def minutes(self, from_us: int, until_us: int) -> Minutes:
+        day = np.arange(max(0, from_us // DAY_US), max(0, -(-until_us // DAY_US)), dtype=np.int64)
+        opens = day * DAY_US
+        return _minutes(opens, opens + DAY_US, day, np.zeros_like(day), day, from_us, until_us)
+
+    def close_of(self, first_date: int, end_date: int) -> int | None:
+        return end_date * DAY_US if first_date < end_date else None
+
+    @property
+    def last_date(self) -> int:
+        return _EVER
+
+
+def _minutes(
+    opens: Longs,
+    closes: Longs,
+    dates: Longs,
+    numbers: Longs,
+    ordinals: Longs,
+    from_us: int,
+    until_us: int,
+) -> Minutes:
+    low = np.maximum(opens // MINUTE_US, -(-from_us // MINUTE_US))
+    high = np.minimum(-(-closes // MINUTE_US), -(-until_us // MINUTE_US))
+    counts = np.maximum(high - low, 0)
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    place = np.arange(total, dtype=np.int64) - np.repeat(ends - counts, counts)
+    return Minutes(
+        (np.repeat(low, counts) + place) * MINUTE_US,
+        np.repeat(dates, counts),
+        np.repeat(numbers, counts),
+        np.repeat(ordinals, counts).astype(np.int64),
+        np.repeat(opens, counts),
+    )

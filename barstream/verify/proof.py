@@ -1,0 +1,121 @@
+"""What may have closed a bar: ticks past the watermark, heartbeats at their barrier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from barstream.core.keys import normalise
+from barstream.core.time import MINUTE_US, iso_from_us
+from barstream.verify.names import SeriesNumbers, offset_key
+
+Longs = NDArray[np.int64]
+_NEVER = -(1 << 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What the log of heartbeats may have held and holds no more.
+
+    Attributes:
+        begin: first offset there is; above 0 retention deleted something.
+        first_appended_us: append time of the first record there is; None: not known.
+        hole: an offset below which records are missing that compaction may have taken; -1: none.
+    """
+
+    begin: int
+    first_appended_us: int | None
+    hole: int
+
+
+class Heartbeats:
+    """The heartbeats of a partition that may close something, searched by series and barrier.
+
+    Args:
+        found: as `barstream.history.heartbeats` gives them.
+        series: numbers the series.
+        grace_us: a heartbeat appended before the end of its minute and the grace closes nothing.
+        begin: first offset the partition has.
+    """
+
+    def __init__(
+        self, found: pl.DataFrame, series: SeriesNumbers, grace_us: int, begin: int
+    ) -> None:
+        self._grace_us = grace_us
+        self.lost = _lost(found, begin)
+        due = pl.col("bucket_start") + MINUTE_US + grace_us
+        legal = found.filter(
+            (pl.col("appended_us").is_null() | (pl.col("appended_us") >= due))
+            & (pl.col("bucket_start") % MINUTE_US == 0)
+        )
+        numbers = [
+            series.number((normalise(broker), normalise(symbol)))
+            for broker, symbol in legal.select("broker", "symbol").iter_rows()
+        ]
+        ordered = (
+            legal.with_columns(series=pl.Series(numbers, dtype=pl.Int64))
+            .sort("series", "barrier", "offset")
+            .with_columns(highest=pl.col("bucket_start").cum_max().over("series"))
+        )
+        self._frame = ordered
+        self._series = ordered["series"].to_numpy()
+        self._minute = ordered["bucket_start"].to_numpy()
+        self._highest = ordered["highest"].to_numpy()
+        self._keys = offset_key(self._series, ordered["barrier"].to_numpy())
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def highest_minute(self, series: Longs, offset: Longs) -> Longs:
+        """The latest minute asked for with a barrier <= ``offset``, shape (n,)."""
+        if not len(self._keys):
+            return np.full(len(series), _NEVER, np.int64)
+        at = np.searchsorted(self._keys, offset_key(series, offset), side="right") - 1
+        known = (at >= 0) & (self._series[np.maximum(at, 0)] == series)
+        return np.where(known, self._highest[np.maximum(at, 0)], _NEVER)
+
+    def describe(self, series: int, minute_us: int, close_offset: int) -> str | None:
+        """The heartbeat that closed a minute at ``close_offset``, in words."""
+        mine = self._frame.filter(
+            (pl.col("series") == series)
+            & (pl.col("bucket_start") >= minute_us)
+            & (pl.col("barrier") <= close_offset)
+        )
+        if mine.is_empty():
+            return None
+        row = mine.row(mine["barrier"].arg_max() or 0, named=True)
+        return (
+            f"heartbeat for {iso_from_us(row['bucket_start'])} with barrier {row['barrier']} "
+            f"(hb offset {row['offset']})"
+        )
+
+    def may_be_lost(self, series: int, minute_us: int, close_offset: int) -> bool:
+        """Whether a heartbeat that closed this minute then may have been deleted since."""
+        lost, due_us = self.lost, minute_us + MINUTE_US + self._grace_us
+        if lost.begin > 0 and (lost.first_appended_us is None or due_us <= lost.first_appended_us):
+            return True
+        if lost.hole < 0:
+            return False
+        again = self._frame.filter(
+            (pl.col("series") == series)
+            & (pl.col("bucket_start") >= minute_us)
+            & (pl.col("barrier") > close_offset)
+            & (pl.col("offset") > lost.hole)
+        )
+        return not again.is_empty()
+
+
+def _lost(found: pl.DataFrame, begin: int) -> Lost:
+    first = None if found.is_empty() else found["appended_us"][0]
+    offsets = found["offset"].to_numpy()
+    if len(offsets) < 2:
+        return Lost(begin, first, -1)
+    gaps = np.diff(offsets) - 1
+    # one offset between two transactions is the marker of the first; the loader sends without
+    planned = (found["source"] == "planner").to_numpy()
+    markers = np.where(planned[:-1], 1, 0)
+    holes = np.flatnonzero(gaps > markers)
+    return Lost(begin, first, int(offsets[holes[0]]) if len(holes) else -1)

@@ -1,0 +1,232 @@
+"""Finals of one timeframe in one partition: the newest version of each, and what came before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from barstream.history.finals import FIELDS, SCHEMA, frame_of
+from barstream.history.reading import Options, Span, chunks
+from barstream.history.selection import Selection
+from barstream.verify.findings import Finding, Findings
+from barstream.verify.names import SeriesNumbers
+
+_STAMP: Final = "%Y-%m-%dT%H:%M:%SZ"
+#: Columns beside `FIELDS` and `PLACE`: what the key says, and the number of the series.
+_OF_KEY: Final = ("key_broker", "key_symbol", "bucket_us")
+
+
+@dataclass(slots=True)
+class Published:
+    """What a partition of a topic of finals says.
+
+    Attributes:
+        bars: a row a bar, ascending by ``series`` and ``bucket_us`` (both as the key says them);
+            ``first_close`` is the close offset of its version of revision 0, null where that
+            is gone, and ``first_synthetic`` says whether it had ticks.
+        before: of each series the last bar before the range, and the last one with ticks.
+        unreadable: keys (series, bucket) whose newest record is no bar.
+        begin: first offset the topic still has; above 0 something may have been deleted.
+        end: offset up to which it was read.
+    """
+
+    bars: pl.DataFrame
+    before: dict[int, dict[str, Any]]
+    before_real: dict[int, dict[str, Any]]
+    unreadable: set[tuple[int, int]] = field(default_factory=set)
+    begin: int = 0
+    end: int = 0
+
+
+async def read_published(
+    options: Options,
+    topic: str,
+    partition: int,
+    span: Span,
+    wanted: Selection,
+    series: SeriesNumbers,
+    findings: Findings,
+    timeframe: str,
+) -> Published:
+    """Read and check what was written: keys, versions.
+
+    Args:
+        options: where the cluster is.
+        topic: of finals.
+        partition: its number.
+        span: the offsets to read.
+        wanted: series and time; bars before it are read for the last of each series.
+        series: numbers the series.
+        findings: takes what is wrong with keys and versions.
+        timeframe: of the bars.
+    """
+    parts: list[pl.DataFrame] = []
+    earlier: list[pl.DataFrame] = []
+    upto = Selection(wanted.broker, wanted.symbol, None, wanted.to_us)
+    async for chunk in chunks(options, topic, {partition: span}):
+        at = upto.positions(chunk.keys)
+        if not at:
+            continue
+        found = _with_keys(frame_of(chunk, at))
+        if wanted.from_us is not None:
+            is_before = pl.col("bucket_us") < wanted.from_us
+            earlier = _last_ones([*earlier, found.filter(is_before)])
+            found = found.filter(~is_before | pl.col("bucket_us").is_null())
+        parts.append(found)
+    versions = pl.concat(parts) if parts else _with_keys(pl.DataFrame(schema=SCHEMA))
+    _check_keys(versions, partition, timeframe, findings)
+    versions = versions.filter(pl.col("bucket_us").is_not_null())
+    numbers = _numbers(versions, series)
+    versions = versions.with_columns(series=pl.Series(numbers, dtype=pl.Int64))
+    _check_versions(versions, partition, timeframe, findings)
+    first = (
+        versions.filter((pl.col("kind") == "bar") & (pl.col("revision") == 0))
+        .unique("key", keep="first", maintain_order=True)
+        .select("key", first_close="close_offset", first_synthetic="synthetic")
+    )
+    newest = (
+        versions.unique("key", keep="last", maintain_order=True)
+        .filter(pl.col("kind") != "tombstone")
+        .join(first, on="key", how="left")
+        .sort("series", "bucket_us")
+    )
+    unreadable = newest.filter(pl.col("kind") == "unreadable")
+    bars = newest.filter(pl.col("kind") == "bar").drop("key_broker", "key_symbol", "kind")
+    return Published(
+        bars,
+        _latest(earlier, series, real=False),
+        _latest(earlier, series, real=True),
+        set(unreadable.select("series", "bucket_us").iter_rows()),
+        span.begin,
+        span.end,
+    )
+
+
+def _latest(
+    earlier: list[pl.DataFrame], series: SeriesNumbers, *, real: bool
+) -> dict[int, dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    for frame in earlier:
+        for row in frame.sort("bucket_us").iter_rows(named=True):
+            if not (real and row["synthetic"]):
+                found[series.number((row["key_broker"], row["key_symbol"]))] = row
+    return found
+
+
+def _with_keys(found: pl.DataFrame) -> pl.DataFrame:
+    text = pl.col("key").cast(pl.String, strict=False)
+    parts = text.str.split_exact("\0", 2).struct
+    stamp = parts.field("field_2")
+    return found.with_columns(
+        key_broker=parts.field("field_0"),
+        key_symbol=parts.field("field_1"),
+        bucket_us=stamp.str.to_datetime(_STAMP, time_unit="us", strict=False).cast(pl.Int64),
+    )
+
+
+def _last_ones(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Of each series the last bar and the last one with ticks, newest versions."""
+    whole = pl.concat(frames).filter(pl.col("kind") == "bar").sort("bucket_us", "offset")
+    names = ["key_broker", "key_symbol"]
+    last = whole.unique(names, keep="last")
+    real = whole.filter(~pl.col("synthetic")).unique(names, keep="last")
+    return [pl.concat([last, real]).unique(["key", "offset"])]
+
+
+def _numbers(versions: pl.DataFrame, series: SeriesNumbers) -> list[int]:
+    pairs = versions.select("key_broker", "key_symbol")
+    distinct = pairs.unique(maintain_order=True)
+    known = distinct.with_columns(
+        series=pl.Series(series.numbers(distinct.iter_rows()), dtype=pl.Int64)
+    )
+    joined = pairs.join(known, on=["key_broker", "key_symbol"], how="left", maintain_order="left")
+    return joined["series"].to_list()
+
+
+def _check_keys(versions: pl.DataFrame, partition: int, timeframe: str, findings: Findings) -> None:
+    """Key equals the value's series and bucket."""
+    stamp = pl.from_epoch("bucket_us", time_unit="us").dt.strftime(_STAMP)
+    spelled = pl.concat_str([pl.col("key_broker"), pl.col("key_symbol"), stamp], separator="\0")
+    odd = versions.filter(
+        pl.col("bucket_us").is_null() | (spelled.cast(pl.Binary) != pl.col("key"))
+    )
+    for row in odd.iter_rows(named=True):
+        findings.add(
+            Finding(
+                "difference", "key", partition,
+                f"a key broker NUL symbol NUL bucket_start is required, found {row['key']!r} at "
+                f"offset {row['offset']} of the finals",
+                timeframe=timeframe, published=repr(row["key"]),
+            )
+        )  # fmt: skip
+    newest = versions.unique("key", keep="last", maintain_order=True)
+    pairs = {"broker": "key_broker", "symbol": "key_symbol", "bucket_start": "bucket_us"}
+    wrong = newest.filter(
+        (pl.col("kind") == "bar")
+        & pl.any_horizontal(pl.col(name) != pl.col(of_key) for name, of_key in pairs.items())
+    )
+    for row in wrong.iter_rows(named=True):
+        for name, of_key in pairs.items():
+            if row[name] != row[of_key]:
+                findings.add(
+                    Finding(
+                        "difference", "field", partition,
+                        f"{name} must be that of the record's key",
+                        row["key_broker"], row["key_symbol"], timeframe, row["bucket_us"],
+                        None, name, row[of_key], row[name],
+                    )
+                )  # fmt: skip
+
+
+def _check_versions(
+    versions: pl.DataFrame, partition: int, timeframe: str, findings: Findings
+) -> None:
+    """A bar is written again byte for byte, or as a later revision."""
+    twice = versions.filter(pl.col("key").is_duplicated())
+    last: dict[bytes, dict[str, Any]] = {}
+    columns = [*_OF_KEY, "key", "kind", "value", "offset", "revision"]
+    for row in twice.select(columns).iter_rows(named=True):
+        before = last.get(row["key"])
+        last[row["key"]] = row
+        if before is None or before["kind"] != "bar" or row["kind"] != "bar":
+            continue
+        if row["value"] != before["value"] and row["revision"] <= before["revision"]:
+            findings.add(
+                Finding(
+                    "difference", "duplicate", partition,
+                    f"a final is written again byte for byte or as a later revision; found "
+                    f"revision {row['revision']} at offset {row['offset']} after "
+                    f"{before['revision']} at {before['offset']}, with other values",
+                    row["key_broker"], row["key_symbol"], timeframe, row["bucket_us"],
+                    field="revision", expected=None, published=row["revision"],
+                )
+            )  # fmt: skip
+    for row in (
+        versions.unique("key", keep="last")
+        .filter(pl.col("kind") == "unreadable")
+        .iter_rows(named=True)
+    ):
+        findings.add(
+            Finding(
+                "difference", "unreadable", partition,
+                f"a body of bar.avsc is required, found {len(row['value'])} other bytes at "
+                f"offset {row['offset']}",
+                row["key_broker"], row["key_symbol"], timeframe, row["bucket_us"],
+            )
+        )  # fmt: skip
+
+
+def longs(frame: pl.DataFrame, name: str, absent: int = -1) -> np.ndarray[Any, Any]:
+    """A column of whole numbers as an array, shape (n,); ``absent`` where it is null."""
+    return frame[name].cast(pl.Int64).fill_null(absent).to_numpy()
+
+
+def float_bits(frame: pl.DataFrame, name: str) -> np.ndarray[Any, Any]:
+    """A column of floats as their 64 bits, shape (n,): equal only where they are identical."""
+    return np.ascontiguousarray(frame[name].fill_null(float("nan")).to_numpy()).view(np.int64)
+
+
+FIELD_NAMES: Final = tuple(FIELDS)

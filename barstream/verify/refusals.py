@@ -1,0 +1,56 @@
+"""Rejected ticks, compared with what the ticks themselves say: each once, for the right reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Longs = NDArray[np.int64]
+
+
+class Refusals:
+    """The rows of ``ticks_rejected`` that come from one tick partition.
+
+    Args:
+        found: as `barstream.history.rejected` gives them.
+        partition: of the ticks.
+        begin: first offset the topic has; above 0 rows may have been deleted.
+    """
+
+    def __init__(self, found: pl.DataFrame, partition: int, begin: int) -> None:
+        mine = found.filter(pl.col("tick_partition") == partition).sort("tick_offset", "offset")
+        self.rows = mine
+        self.offset = mine["tick_offset"].to_numpy()
+        self._reasons = mine["reason"].to_list()
+        #: Ticks below it may have had rows that retention deleted.
+        self.known_from = 0
+        if begin > 0:
+            self.known_from = int(self.offset[0]) if len(self.offset) else 1 << 62
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def holds(self, offsets: Longs) -> NDArray[np.bool_]:
+        """Whether each tick has a row, shape (n,)."""
+        if not len(self.offset):
+            return np.zeros(len(offsets), np.bool_)
+        at = np.searchsorted(self.offset, offsets)
+        at[at == len(self.offset)] = 0
+        return np.asarray(self.offset[at] == offsets)
+
+    def between(self, begin: int, end: int) -> dict[int, list[int]]:
+        """Rows of the ticks in [begin, end): positions in `rows` by tick offset."""
+        first, last = np.searchsorted(self.offset, [begin, end]).tolist()
+        found: dict[int, list[int]] = {}
+        for position in range(first, last):
+            found.setdefault(int(self.offset[position]), []).append(position)
+        return found
+
+    def reason(self, position: int) -> str:
+        """Of a row."""
+        return str(self._reasons[position])
+
+    def appended_us(self, position: int) -> int:
+        """When a row was written."""
+        return int(self.rows["appended_us"][position])
