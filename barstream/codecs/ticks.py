@@ -57,6 +57,24 @@ class TickColumns:
     def __len__(self) -> int:
         return len(self.series)
 
+    def where(self, keep: NDArray[np.bool_]) -> TickColumns:
+        """Those of the ticks, shape (n,), that are to be kept; ``names`` has no others."""
+        if keep.all():
+            return self
+        at = np.flatnonzero(keep)
+        series = self.series[at]
+        used = np.bincount(series, minlength=len(self.names)) > 0
+        code = np.cumsum(used, dtype=np.int32) - np.int32(1)
+        return TickColumns(
+            code[series],
+            [name for name, wanted in zip(self.names, used.tolist(), strict=True) if wanted],
+            self.time_us[at],
+            self.price[at],
+            self.size[at],
+            at if self.index is None else self.index[at],
+            self.rejected,
+        )
+
 
 class TickDecoder:
     """Decodes record values by the settings.
@@ -146,19 +164,11 @@ class TickDecoder:
 def _accepted(part: Part) -> TickColumns:
     if part.verdicts.clean:
         return TickColumns(part.series, part.names, part.time_us, part.price, part.size, None, [])
-    index = np.flatnonzero(part.verdicts.accepted)
-    series = part.series[index]
-    used = np.bincount(series, minlength=len(part.names)) > 0
-    code = np.cumsum(used, dtype=np.int32) - np.int32(1)
-    return TickColumns(
-        code[series],
-        [name for name, wanted in zip(part.names, used.tolist(), strict=True) if wanted],
-        part.time_us[index],
-        part.price[index],
-        part.size[index],
-        index,
+    every = TickColumns(
+        part.series, part.names, part.time_us, part.price, part.size, None,
         part.verdicts.rejected(),
-    )
+    )  # fmt: skip
+    return every.where(part.verdicts.accepted)
 
 
 def _local_schema(settings: TickSettings) -> tuple[str, Any]:

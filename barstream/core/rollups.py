@@ -332,6 +332,11 @@ class RollUps:
         latest = self._parents.get(series.slot, {}).get(period)
         return None if latest is None else latest.bucket_us
 
+    def is_latest_final(self, series: SeriesState, period: Period) -> bool:
+        """Whether the bar at `latest_bucket_us` is final."""
+        latest = self._parents.get(series.slot, {}).get(period)
+        return latest is not None and latest.is_final
+
     def live(self, series: SeriesState, period: Period) -> list[Bar]:
         """The open bars of one period, ascending: finals of the bucket and open minutes."""
         if period.is_made_of_days:

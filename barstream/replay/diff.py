@@ -1,0 +1,106 @@
+"""The diff of a replay that is in its shadow topics, partition by partition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from barstream.config import Settings
+from barstream.core.period import MINUTE, Period
+from barstream.history.reading import Options, chunks, held
+from barstream.history.selection import Selection
+from barstream.kafka import client_options
+from barstream.reader import TopicMissingError
+from barstream.replay.comparing import Difference, Tally, compare
+from barstream.replay.errors import ReplayIncomplete
+from barstream.replay.scope import Scope
+from barstream.replay.shadow import ShadowTopics
+from barstream.topics import TopicNames
+
+
+@dataclass(slots=True)
+class PartitionDiff:
+    """What one partition compares to."""
+
+    scope: Scope
+    tallies: dict[Period, Tally] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """One partition of a diff; goes to another process."""
+
+    settings: Settings
+    suffix: str
+    partition: int
+
+
+async def replayed_partitions(settings: Settings, suffix: str) -> list[Compare]:
+    """The partitions that were replayed, all of them complete.
+
+    Raises:
+        ReplayIncomplete: there is no replay of that suffix, or one that was not ended.
+    """
+    shadows = ShadowTopics(TopicNames.of(settings), suffix)
+    options = client_options(settings)
+    try:
+        there = await held(options, shadows.scope)
+        begun = await held(options, shadows.finals[MINUTE])
+    except TopicMissingError as error:
+        raise ReplayIncomplete(
+            f"a replay must have been made with --suffix {suffix}, there is none: {error}"
+        ) from error
+    done = [partition for partition, span in there.items() if not span.is_empty]
+    broken = [p for p, span in begun.items() if not span.is_empty and p not in done]
+    if broken or not done:
+        raise ReplayIncomplete(
+            f"the replay {suffix} must be complete, but "
+            + (f"partition {broken[0]} was not ended" if broken else "no partition was ended")
+            + ": run it anew with --again"
+        )
+    return [Compare(settings, suffix, partition) for partition in sorted(done)]
+
+
+async def diff(job: Compare, report: Callable[[int], None]) -> PartitionDiff:
+    """Compare one partition.
+
+    Raises:
+        ReplayIncomplete: it is not complete.
+        BarstreamError: the topics cannot be read.
+    """
+    names, options = TopicNames.of(job.settings), client_options(job.settings)
+    shadows = ShadowTopics(names, job.suffix)
+    scope = Scope.of(await newest_values(options, shadows.scope, job.partition))
+    if scope is None:
+        raise ReplayIncomplete(
+            f"the replay {job.suffix} must be complete, but partition {job.partition} was not "
+            "ended: run it anew with --again"
+        )
+    wanted = Selection(scope.derived.broker, scope.derived.symbol)
+    found = PartitionDiff(scope)
+    for period, topic in {MINUTE: names.final_1m, **names.rollups}.items():
+        published = await newest_values(options, topic, job.partition, wanted)
+        replayed = await newest_values(options, shadows.of(topic), job.partition)
+        tally = found.tallies.setdefault(period, Tally())
+        found.differences += compare(period, scope, published, replayed, tally)
+        report(len(published))
+    return found
+
+
+async def newest_values(
+    options: Options, topic: str, partition: int, wanted: Selection | None = None
+) -> dict[bytes, bytes]:
+    """The newest value of each key, without those that were withdrawn."""
+    wanted = wanted or Selection()
+    newest: dict[bytes, bytes] = {}
+    async for chunk in chunks(options, topic, await held(options, topic, [partition])):
+        for at in wanted.positions(chunk.keys):
+            key, value = chunk.keys[at], chunk.values[at]
+            if key is None:
+                continue
+            if value is None:
+                newest.pop(key, None)
+            else:
+                newest[key] = value
+    return newest

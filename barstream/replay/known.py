@@ -1,0 +1,167 @@
+"""What is published of one partition, and so where a replay of it begins and ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from barstream.core.bars import Bar
+from barstream.core.period import MINUTE, Period
+from barstream.core.schedule import Series
+from barstream.core.time import DAY_US, SECOND_US
+from barstream.engine.offsets import START_OVER, check_identity
+from barstream.errors import BarstreamError
+from barstream.history import finals
+from barstream.history.heartbeats import heartbeats
+from barstream.history.reading import Options, Span, chunks, held, offsets_at
+from barstream.history.selection import Selection
+from barstream.history.series import PartitionRows, series_rows
+from barstream.replay.beats import from_finals, from_log
+from barstream.replay.recorded import recorded_closes
+from barstream.replay.request import Job
+from barstream.replay.starts import Start, starts_of
+from barstream.topics import TopicNames
+
+#: So long before the first minute lie the children of every bar that is made of minutes.
+_LOOK_BACK_US: Final = 5 * DAY_US
+_TOLD: Final = [
+    "offset", "key", "kind", "broker", "symbol", "bucket_start", "trading_date", "close",
+    "tick_count", "close_time", "revision", "first_offset", "close_offset",
+]  # fmt: skip
+
+
+class NothingToReplay(BarstreamError):
+    """The range holds nothing that was applied: mend the range, or let the workers come so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Where one partition begins, and by what it closes.
+
+    Attributes:
+        ticks: offsets to be read.
+        starts: of the series that were published before.
+        beats: see `barstream.replay.beats`.
+        cut_us: by series the first minute that is left where earlier ones were deleted.
+        topic_id: identity of the tick topic.
+        unreliable: recorded closes that were not used.
+    """
+
+    ticks: Span
+    starts: dict[Series, Start]
+    beats: pl.DataFrame
+    cut_us: dict[Series, int]
+    topic_id: str | None
+    unreliable: int
+
+
+async def known_of(job: Job, options: Options, names: TopicNames, identity: str | None) -> Known:
+    """Read what is published of the partition of ``job``.
+
+    The position is read first and the finals after it, so that on a running system every close
+    up to the position is among them.
+
+    Raises:
+        BarstreamError: the topics cannot be read, or the range holds nothing.
+    """
+    request, partition = job.request, job.partition
+    one = [partition]
+    rows = await series_rows(options, names.series, await held(options, names.series, one))
+    told = rows[partition]
+    if told.position is not None:
+        check_identity(names.ticks, told.position.topic_id, identity)
+    versions = await _minutes(options, names.final_1m, partition, request.wanted)
+    newest = versions.unique("key", keep="last", maintain_order=True)
+    newest = newest.filter(pl.col("kind") == "bar")
+    closes, unreliable = recorded_closes(versions, revises=request.rules.late_policy == "revise")
+    ticks = await _ticks(job, options, names, told, closes)
+    starts = starts_of(newest, closes, told.series, request.from_us, ticks.begin)
+    beats = await _beats(job, options, names, told)
+    if request.recorded:
+        wanted = closes.filter(pl.col("close_offset") <= ticks.end)
+        beats = from_finals(wanted, beats)
+    else:
+        beats = from_log(beats)
+    return Known(ticks, starts, beats, _cut(newest, told), identity, unreliable)
+
+
+async def _minutes(options: Options, topic: str, partition: int, wanted: Selection) -> pl.DataFrame:
+    parts = [pl.DataFrame(schema={name: finals.SCHEMA[name] for name in _TOLD})]
+    spans = await held(options, topic, [partition])
+    parts += [
+        finals.frame_of(chunk, at).select(_TOLD)
+        async for chunk in chunks(options, topic, spans)
+        if (at := wanted.positions(chunk.keys))
+    ]
+    return pl.concat(parts)
+
+
+async def _ticks(
+    job: Job, options: Options, names: TopicNames, told: PartitionRows, closes: pl.DataFrame
+) -> Span:
+    """Offsets that can hold a tick of a bar in range, up to where the workers have come."""
+    there = (await held(options, names.ticks, [job.partition]))[job.partition]
+    end = there.end if told.position is None else told.position.next_offset
+    if end > there.end:
+        raise BarstreamError(
+            f"{names.ticks}[{job.partition}] must hold the {end} offsets that were applied, but "
+            f"ends at {there.end}: the topic was made again. {START_OVER}"
+        )
+    if job.end is not None:
+        end = min(end, job.end)
+    begin = there.begin
+    if job.begin is not None:
+        begin = max(begin, job.begin)
+    elif job.request.from_us is not None:
+        # an event time lies so far behind its append time at most
+        skew_us = job.request.settings.bars.max_future_skew_us
+        earliest_us = job.request.from_us - skew_us - SECOND_US
+        found = await offsets_at(options, names.ticks, {job.partition: there}, earliest_us)
+        later = closes.filter(pl.col("bucket_start") >= job.request.from_us)["close_offset"]
+        begin = max(begin, min(found[job.partition], *(later.min(),) if len(later) else ()))
+    return Span(min(begin, end), end)
+
+
+async def _beats(
+    job: Job, options: Options, names: TopicNames, told: PartitionRows
+) -> pl.DataFrame:
+    there = (await held(options, names.heartbeats, [job.partition]))[job.partition]
+    end = there.end if told.position is None else told.position.heartbeat_offset
+    span = Span(there.begin, max(there.begin, min(end, there.end)))
+    return await heartbeats(options, names.heartbeats, {job.partition: span}, job.request.wanted)
+
+
+def _cut(newest: pl.DataFrame, told: PartitionRows) -> dict[Series, int]:
+    first = newest.group_by("broker", "symbol").agg(pl.col("bucket_start").min())
+    found: dict[Series, int] = {}
+    for broker, symbol, earliest_us in first.iter_rows():
+        row = told.series.get((broker, symbol))
+        if row is not None and row.first_tick_us is not None and row.first_tick_us < earliest_us:
+            found[broker, symbol] = earliest_us
+    return found
+
+
+async def published_before(
+    job: Job, options: Options, names: TopicNames, starts: dict[Series, Start]
+) -> dict[Period, dict[Series, list[Bar]]]:
+    """The published finals before each start that what comes after it is folded with."""
+    known = [start.start_us for start in starts.values() if start.is_known]
+    found: dict[Period, dict[Series, list[Bar]]] = {}
+    if not known:
+        return found
+    for period, topic in {MINUTE: names.final_1m, **names.rollups}.items():
+        # days and what is made of them are few, and a month is made of days long past
+        since_us = min(known) - _LOOK_BACK_US if period.is_intraday else None
+        span = await held(options, topic, [job.partition])
+        wanted = Selection(
+            job.request.wanted.broker, job.request.wanted.symbol, since_us, max(known)
+        )
+        bars = finals.bars(finals.newest(await finals.versions(options, topic, span, wanted)))
+        series: dict[Series, list[Bar]] = found.setdefault(period, {})
+        for bar in sorted(bars, key=lambda each: each.bucket_start_us):
+            start: Any = starts.get((bar.broker, bar.symbol))
+            if start is not None and bar.bucket_start_us < start.start_us:
+                series.setdefault((bar.broker, bar.symbol), []).append(bar)
+    return found
