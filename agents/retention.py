@@ -16,8 +16,12 @@ from barstream.core.time import MINUTE_US, SECOND_US
 from barstream.engine.offsets import extents
 from barstream.engine.owned import OwnedPartition
 from barstream.engine.partitions import Partitions
+from barstream.engine.standby import StandbyPartition
 
 log = logging.getLogger(__name__)
+
+#: Partitions held, and those a warm copy is kept of: both are on this disk.
+Stored = OwnedPartition | StandbyPartition
 
 #: So long after the daily reload of the schedule.
 AFTER_RELOAD_US: Final = 5 * MINUTE_US
@@ -47,8 +51,8 @@ class RetentionService(Service):
         self._clock = clock
         self._poll_s = poll_s
         self._due_us = 0
-        #: Partitions looked through since the day began.
-        self._done: set[OwnedPartition] = set()
+        #: Those looked through since the day began.
+        self._done: set[Stored] = set()
 
     @Service.task
     async def _daily(self) -> None:
@@ -70,7 +74,7 @@ class RetentionService(Service):
         Raises:
             KafkaError: the brokers do not say where the finals begin.
         """
-        held = self._partitions.owned
+        held = self._partitions.stored
         self._done.intersection_update(held.values())
         waiting = {
             partition: owned
@@ -89,7 +93,7 @@ class RetentionService(Service):
                     await self._expire(owned, topic, begins[topic][partition].begin)
             self._done.add(owned)
 
-    async def _expire(self, owned: OwnedPartition, topic: str, begin: int) -> None:
+    async def _expire(self, owned: Stored, topic: str, begin: int) -> None:
         began_us, series = self._clock(), 0
         finals = owned.finals[topic]
         finals.begin_window(began_us)
@@ -105,5 +109,5 @@ class RetentionService(Service):
                 topic, owned.partition, series, begin, (self._clock() - began_us) / SECOND_US,
             )  # fmt: skip
 
-    def _is_held(self, owned: OwnedPartition) -> bool:
-        return self._partitions.owned.get(owned.partition) is owned and not owned.fenced
+    def _is_held(self, owned: Stored) -> bool:
+        return self._partitions.stored.get(owned.partition) is owned and not owned.fenced

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Protocol, cast
 
 import faust
 from faust.types import TP
@@ -28,8 +28,10 @@ class Assignments(Protocol):
         """Where to read on, by (topic, partition)."""
         ...
 
-    async def assign(self, partitions: set[int], generation: int) -> None:
-        """Take over these tick partitions."""
+    async def assign(
+        self, partitions: set[int], generation: int, standbys: Collection[int] = ()
+    ) -> None:
+        """Take over these tick partitions, and keep copies of those."""
         ...
 
     async def revoke(self) -> None:
@@ -49,10 +51,12 @@ class BarstreamApp(faust.App):
         membership: whether its partitions are still its own.
         failure: the error that crashed the worker.
         first_services: started before the app consumes anything.
+        standby_replicas: workers that keep a warm copy of each partition, beside its owner.
     """
 
     columnar_topics: frozenset[str] = frozenset()
     ticks_topic: str = "ticks"
+    standby_replicas: int = 0
     assignments: Assignments
     membership: Membership
     failure: BaseException | None = None
@@ -89,7 +93,8 @@ class BarstreamApp(faust.App):
             mine = {tp.partition for tp in assigned if tp.topic == self.ticks_topic}
             actives = self.assignor.assigned_actives()
             mine = {p for p in mine if not actives or TP(self.ticks_topic, p) in actives}
-            if not await self._guarded(self.assignments.assign(mine, generation_id)):
+            standbys = cast("PartitionAssignor", self.assignor).standbys
+            if not await self._guarded(self.assignments.assign(mine, generation_id, standbys)):
                 return
         await super()._on_partitions_assigned(assigned, generation_id)
         await self._guarded(_maybe(self.after_assign(assigned)))
@@ -149,7 +154,8 @@ def make_app(settings: Settings, web_options: Mapping[str, Any]) -> BarstreamApp
         topic_disable_leader=True,
         PartitionAssignor=PartitionAssignor,
         # a standby goes row by row through Faust's recovery (0.1 ms a row of every other worker),
-        # and what it has still in hand when it becomes active would overwrite newer rows
+        # and what it has still in hand when it becomes active would overwrite newer rows: ours
+        # are handed out by our assignor, and followed in bulk
         table_standby_replicas=0,
         topic_allow_declare=False,
         stream_recovery_delay=0,
@@ -167,6 +173,7 @@ def make_app(settings: Settings, web_options: Mapping[str, Any]) -> BarstreamApp
         **web_options,
     )
     app.membership = Membership(kafka.session_timeout_s)
+    app.standby_replicas = settings.recovery.standby_replicas
     return app
 
 

@@ -51,6 +51,20 @@ class Metrics:
             "restore_remaining_rows", "Changelog rows still to be read before reads are answered."
         )
 
+        self.restore_seconds = self._gauge(
+            "restore_seconds", "How long the last restore took, fencing included."
+        )
+        self.standby_partitions = self._gauge(
+            "standby_partitions", "Partitions of which this worker keeps a warm copy."
+        )
+        self.standby_lag = self._gauge(
+            "standby_lag_rows", "Changelog rows a copy lacks.", "partition"
+        )
+        self.standby_rows = self._counter("standby_rows", "Changelog rows copied as a standby.")
+        self.standby_reopened = self._counter(
+            "standby_reopened", "Times the changelogs had to be followed anew."
+        )
+
     def _ticks_and_bars(self) -> None:
         self.ticks = self._counter("ticks", "Ticks accepted into bars.", "partition")
         self.ticks_rejected = self._counter("ticks_rejected", "Ticks rejected.", "reason")

@@ -86,10 +86,10 @@ class PreparedPartitions(Partitions):
 
     preparation: Preparation
 
-    async def assign(self, partitions: Any, generation: int) -> None:
+    async def assign(self, partitions: Any, generation: int, standbys: Any = ()) -> None:
         """Wait for schedule and universe, then take over."""
         await self.preparation.done()
-        await super().assign(partitions, generation)
+        await super().assign(partitions, generation, standbys)
 
 
 class ConsumerReading:
@@ -162,6 +162,7 @@ class Worker:
                 names.heartbeats,
                 outputs,
                 self.options,
+                settings.recovery.settle_within_s,
             ),
             {topic: partial(self._store, table) for topic, table in declared.items()},
             self.provider,

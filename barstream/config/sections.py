@@ -277,3 +277,12 @@ class HeartbeatSettings(Section):
     def feed_delay_us(self) -> dict[str, int]:
         """Delays in microseconds by normalised broker; brokers that have none are absent."""
         return {broker: seconds_to_us(delay) for broker, delay in self.feed_delay_s.items()}
+
+
+class RecoverySettings(Section):
+    """How partitions come back after a worker was lost."""
+
+    standby_replicas: Annotated[int, Field(ge=0, le=8)] = 0
+    """So many other workers keep a warm copy of each partition; the same on every worker."""
+    settle_within_s: Annotated[float, Field(ge=5, le=3_600)] = 120.0
+    """A restored partition must be read again within so long, or the worker ends."""

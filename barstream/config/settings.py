@@ -13,6 +13,7 @@ from barstream.config.sections import (
     BarSettings,
     HeartbeatSettings,
     KafkaSettings,
+    RecoverySettings,
     TickSettings,
     TopicSettings,
     WebSettings,
@@ -42,6 +43,7 @@ class Settings(Section):
     ticks: TickSettings = Field(default_factory=TickSettings)
     bars: BarSettings = Field(default_factory=BarSettings)
     heartbeats: HeartbeatSettings = Field(default_factory=HeartbeatSettings)
+    recovery: RecoverySettings = Field(default_factory=RecoverySettings)
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Final
+from typing import Final, cast
 
 from barstream.codecs.bar import decode_bar, decode_bars
 from barstream.core.bars import Bar
@@ -12,6 +12,8 @@ from barstream.core.keys import bar_key, series_key
 from barstream.core.period import Period
 from barstream.core.time import ceil_minute
 from barstream.engine.finals import FinalsPartition
+from barstream.engine.local import LocalPartition
+from barstream.engine.rows import OutputTopics
 
 #: 9999-12-31T23:59, the last minute a key can name.
 _LAST_US: Final = 253_402_300_740_000_000
@@ -137,3 +139,13 @@ def span(broker: str, symbol: str, from_us: int, to_us: int) -> tuple[bytes, byt
     if to_us > _LAST_US:
         return first, series_key(broker, symbol) + b"\1"
     return first, bar_key(broker, symbol, ceil_minute(max(0, to_us)))
+
+
+def book_of(outputs: OutputTopics, tables: Mapping[str, LocalPartition]) -> FinalsBook:
+    """The book of the local tables of one partition."""
+    return FinalsBook(
+        {
+            period: cast("FinalsPartition", tables[topic])
+            for period, topic in outputs.finals_by_period.items()
+        }
+    )

@@ -21,7 +21,7 @@ from rocksdict import WriteBatch
 
 from barstream.core.keys import split_bar_key
 from barstream.core.time import DAY_US, MINUTE_US
-from barstream.engine.local import LocalPartition
+from barstream.engine.local import Damaged, LocalPartition
 
 # No name begins with these bytes: they are not UTF-8.
 _WINDOW: Final = b"\xff\0"
@@ -33,8 +33,8 @@ _END: Final = b"\xff"
 class FinalsPartition(LocalPartition):
     """One partition of the finals; ``bar_key`` to bar."""
 
-    def __init__(self, store: Any, partition: int) -> None:
-        super().__init__(store, partition)
+    def __init__(self, store: Any, partition: int, damaged: Damaged | None = None) -> None:
+        super().__init__(store, partition, damaged)
         #: First offsets of the windows, ascending; None until they are needed.
         self._starts: list[int] | None = None
         #: Of the window being written: earliest bar by series, both parts of its key.
@@ -108,7 +108,7 @@ class FinalsPartition(LocalPartition):
             batch = WriteBatch(raw_mode=True)
             batch.delete_range(_EARLIEST + _number(start), _EARLIEST + _number(start + 1))
             batch.delete(_WINDOW + _number(start))
-            self._db.write(batch)
+            self._write(batch)
             starts.remove(start)
 
     def _expire(self, series: bytes, begin: int) -> None:
@@ -124,7 +124,7 @@ class FinalsPartition(LocalPartition):
         batch = WriteBatch(raw_mode=True)
         batch.delete_range(series, series + low)
         batch.put(_RETAINED + series, b"%d" % retained_us)
-        self._db.write(batch)
+        self._write(batch)
 
     def retained_from_us(self, broker: str, symbol: str) -> int | None:
         """Bars of the series that start before this were deleted; None: none were."""

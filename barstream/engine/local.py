@@ -6,23 +6,51 @@ cannot seek, so rows go in as one ``WriteBatch`` and bars are read with an itera
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 
 from rocksdict import WriteBatch
+
+from barstream.engine.errors import StateUnusable
+
+#: How RocksDB begins the message of an exception that has no type of its own.
+_CORRUPTION: Final = "Corruption"
+
+Damaged = Callable[["LocalPartition", StateUnusable], None]
+"""Told when what is on disk cannot be read, before the error is raised."""
+
+
+def is_corruption(error: BaseException) -> bool:
+    """Whether RocksDB says that its files are not what it wrote."""
+    return str(error).startswith(_CORRUPTION)
 
 
 class LocalPartition:
     """One partition of one table on this worker's disk.
 
+    Every method raises `StateUnusable` when the files are damaged: an iterator of RocksDB ends
+    at a damaged block as if there were no more rows, and must be asked.
+
     Args:
         store: the RocksDB store of a Faust table (``table.data``).
         partition: number of the partition.
+        damaged: told of damage.
     """
 
-    def __init__(self, store: Any, partition: int) -> None:
+    def __init__(self, store: Any, partition: int, damaged: Damaged | None = None) -> None:
         self._store = store
         self._partition = partition
+        self._damaged = damaged
+
+    @property
+    def store(self) -> Any:
+        """The store it is a partition of."""
+        return self._store
+
+    @property
+    def partition(self) -> int:
+        """Its number."""
+        return self._partition
 
     @property
     def _db(self) -> Any:
@@ -30,7 +58,7 @@ class LocalPartition:
 
     def offset(self) -> int | None:
         """Offset of the changelog up to which (inclusive) the rows are here."""
-        found = self._db.get(self._store.offset_key)
+        found = self.get(self._store.offset_key)
         return None if found is None else int(found)
 
     def write(self, rows: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
@@ -42,18 +70,33 @@ class LocalPartition:
             else:
                 batch.put(key, value)
         batch.put(self._store.offset_key, b"%d" % offset)
-        self._db.write(batch)
+        self._write(batch)
+
+    def _write(self, batch: WriteBatch) -> None:
+        try:
+            self._db.write(batch)
+        except Exception as error:
+            self._judge(error)
+            raise
 
     def get(self, key: bytes) -> bytes | None:
         """Value of a key."""
-        value: bytes | None = self._db.get(key)
+        try:
+            value: bytes | None = self._db.get(key)
+        except Exception as error:
+            self._judge(error)
+            raise
         return value
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All rows by key."""
-        for key, value in self._db.items():
-            if key != self._store.offset_key:
-                yield key, value
+        cursor = self._db.iter()
+        cursor.seek_to_first()
+        while cursor.valid():
+            if (key := cursor.key()) != self._store.offset_key:
+                yield key, cursor.value()
+            cursor.next()
+        self._check(cursor)
 
     def range(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Rows with ``first <= key < end``, ascending, by one seek."""
@@ -62,6 +105,7 @@ class LocalPartition:
         while cursor.valid() and (key := cursor.key()) < end:
             yield key, cursor.value()
             cursor.next()
+        self._check(cursor)
 
     def range_back(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Rows with ``first <= key < end``, descending, by one seek."""
@@ -72,3 +116,25 @@ class LocalPartition:
         while cursor.valid() and (key := cursor.key()) >= first:
             yield key, cursor.value()
             cursor.prev()
+        self._check(cursor)
+
+    def _check(self, cursor: Any) -> None:
+        if cursor.valid():
+            return
+        try:
+            cursor.status()
+        except Exception as error:
+            self._judge(error)
+            raise
+
+    def _judge(self, error: Exception) -> None:
+        if not is_corruption(error):
+            return
+        unusable = StateUnusable(
+            f"what is on disk of partition {self._partition} must be what was written, but RocksDB "
+            f"says: {error}. The worker stops; started again it moves these files aside and "
+            "restores the partition from Kafka. Look at the disk"
+        )
+        if self._damaged is not None:
+            self._damaged(self, unusable)
+        raise unusable from error

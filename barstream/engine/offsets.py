@@ -41,6 +41,20 @@ async def extents(
     return {tp.partition: Extent(begins[tp], ends[tp]) for tp in places}
 
 
+async def ends_of(
+    options: Mapping[str, Any], places: Collection[TopicPartition], *, committed: bool = False
+) -> dict[TopicPartition, int]:
+    """End offset of each of ``places``; of ``committed`` records, or of all."""
+    isolation = "read_committed" if committed else "read_uncommitted"
+    consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, isolation_level=isolation)
+    await consumer.start()
+    try:
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
+    finally:
+        await consumer.stop()
+    return ends
+
+
 def check_identity(topic: str, known: str | None, found: str | None) -> None:
     """Refuse to go on with another topic of the same name; None: no identity is known.
 

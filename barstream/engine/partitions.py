@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-
-from aiokafka import TopicPartition
 
 from barstream.core.period import Period
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex
@@ -17,18 +14,20 @@ from barstream.core.state import NEVER_US, Rules
 from barstream.core.universe import SeriesSeen, Universe
 from barstream.engine.audit import RollUpAudit
 from barstream.engine.backfill import backfill
-from barstream.engine.book import FinalsBook
+from barstream.engine.book import book_of
 from barstream.engine.ends import Ends
-from barstream.engine.errors import LostChunk, ReadingStalled, TicksGone
-from barstream.engine.finals import FinalsPartition
-from barstream.engine.local import LocalPartition
+from barstream.engine.errors import LostChunk, ReadingStalled, StateUnusable, TicksGone
 from barstream.engine.offsets import extents
 from barstream.engine.owned import OwnedPartition
 from barstream.engine.partition import PartitionEngine
-from barstream.engine.restore import restore
+from barstream.engine.progress import RestoreProgress
+from barstream.engine.restoring import restored
 from barstream.engine.rows import OutputTopics
+from barstream.engine.settling import settle
 from barstream.engine.stall import StallWatch
+from barstream.engine.standby import StandbyPartition, Standbys
 from barstream.engine.starts import restore_engine
+from barstream.engine.stores import LocalStores, Stores
 from barstream.engine.tally import Tally
 from barstream.engine.transaction import PartitionProducer
 from barstream.engine.watch import TopicWatch
@@ -54,6 +53,7 @@ class EngineSettings:
     heartbeat_topic: str
     outputs: OutputTopics
     options: Mapping[str, Any]
+    settle_within_s: float = 120.0
 
     @property
     def periods(self) -> tuple[Period, ...]:
@@ -76,7 +76,7 @@ class Partitions:
     def __init__(
         self,
         settings: EngineSettings,
-        stores: Mapping[str, Callable[[], Any]],
+        stores: Stores,
         provider: MarketScheduleProvider,
         universe: Universe,
         metrics: Metrics,
@@ -84,12 +84,13 @@ class Partitions:
     ) -> None:
         self.settings = settings
         self.generation = -1
-        self.restoring = False
-        self.rows_remaining = 0
+        #: How far the restore under way has come; None when there is none.
+        self.progress: RestoreProgress | None = None
         #: Whether the assignment under way is complete, recovery of Faust included.
         self.settled: Callable[[], bool] = lambda: True
         self.tally = Tally(metrics, settings.rules)
-        self._stores = stores
+        self._stores = LocalStores(stores, settings.outputs, self._is_damaged)
+        self.standbys = Standbys(settings.options, self._stores, self._is_settled, crash)
         self._provider = provider
         self._universe = universe
         universe.on_conflict(self._claimed_twice)
@@ -103,6 +104,7 @@ class Partitions:
         self.ends = Ends(settings.options, (settings.ticks_topic, settings.heartbeat_topic))
         self._stalls = StallWatch(settings.options, settings.ticks_topic)
         self._watching: asyncio.Task[None] | None = None
+        self._ending: asyncio.Future[None] | None = None
 
     @property
     def owned(self) -> Mapping[int, OwnedPartition]:
@@ -114,23 +116,43 @@ class Partitions:
         """Where to read on, by (topic, partition) of ticks and heartbeats."""
         return self._starts
 
-    async def assign(self, partitions: Collection[int], generation: int) -> None:
+    @property
+    def restoring(self) -> bool:
+        """Whether tables are being read back."""
+        return self.progress is not None
+
+    @property
+    def stored(self) -> dict[int, OwnedPartition | StandbyPartition]:
+        """The partitions that are on this worker's disk and kept up to date, by number."""
+        return {**self.standbys.held, **self._owned}
+
+    async def assign(
+        self, partitions: Collection[int], generation: int, standbys: Collection[int] = ()
+    ) -> None:
         """Take over ``partitions``: fence, restore, and know where to read on.
+
+        Args:
+            partitions: to be held by this worker.
+            generation: of the consumer group.
+            standbys: those to keep a copy of.
 
         Raises:
             TicksGone: the tick topic does not hold what comes next.
             StateUnusable: a local store contradicts its changelog.
+            ReadingStalled: the changelogs cannot be read to their ends.
         """
         await self.revoke()
         self.generation = generation
-        self.restoring = True
+        self.progress = progress = RestoreProgress()
         try:
-            await self._assign(sorted(partitions))
+            self._stores.keep({*partitions, *standbys})
+            await self._assign(sorted(partitions), progress)
         finally:
-            self.restoring = False
+            self.progress = None
         self._metrics.partitions.set(len(self._owned))
+        self.standbys.start(set(standbys).difference(partitions))
 
-    async def _assign(self, partitions: list[int]) -> None:
+    async def _assign(self, partitions: list[int], progress: RestoreProgress) -> None:
         settings = self.settings
         producers = {
             partition: PartitionProducer(settings.options, f"{settings.app_id}-{partition}")
@@ -138,38 +160,7 @@ class Partitions:
         }
         # first of all: from here on no one else can write to these partitions
         await asyncio.gather(*(producer.start() for producer in producers.values()))
-        stores = {topic: store() for topic, store in self._stores.items()}
-        finals = settings.outputs.finals_by_period
-        tables: dict[int, dict[str, LocalPartition]] = {}
-        books: dict[int, FinalsBook] = {}
-        for partition in partitions:
-            bars = {period: FinalsPartition(stores[t], partition) for period, t in finals.items()}
-            books[partition] = FinalsBook(bars)
-            series = LocalPartition(stores[settings.outputs.series], partition)
-            tables[partition] = {
-                **{topic: bars[period] for period, topic in finals.items()},
-                settings.outputs.series: series,
-            }
-        places = {
-            TopicPartition(topic, partition): place
-            for partition, parts in tables.items()
-            for topic, place in parts.items()
-        }
-        began = time.monotonic()
-        rows = 0
-
-        def progress(read: int, left: int) -> None:
-            nonlocal rows
-            rows += read
-            self._metrics.restore_rows.inc(read)
-            self.rows_remaining = left
-            self._metrics.restore_remaining.set(left)
-
-        await restore(settings.options, places, progress)
-        log.info(
-            "tables restored: partitions=%s rows=%d seconds=%.1f",
-            partitions, rows, time.monotonic() - began,
-        )  # fmt: skip
+        tables = await restored(settings.options, self._stores, partitions, progress, self._metrics)
         await self.watch.identify()
         ticks = await extents(settings.options, settings.ticks_topic, partitions)
         beats = await extents(settings.options, settings.heartbeat_topic, partitions)
@@ -181,7 +172,7 @@ class Partitions:
                 self._provider,
                 self._home_of,
                 publish_off_session=settings.publish_off_session,
-                book=books[partition],
+                book=(book := book_of(settings.outputs, tables[partition])),
                 periods=settings.periods,
                 live_periods=settings.outputs.live_rollups,
             )
@@ -201,7 +192,7 @@ class Partitions:
                 self.tally,
                 settings.live_interval_s,
                 self.watch.identity,
-                RollUpAudit(engine.state, books[partition], self._metrics),
+                RollUpAudit(engine.state, book, self._metrics),
                 self._is_settled,
             )
             self._owned[partition] = owned
@@ -211,8 +202,13 @@ class Partitions:
     def _is_settled(self) -> bool:
         return self.settled()
 
+    def _is_damaged(self, error: StateUnusable) -> None:
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._crash(error))
+
     async def revoke(self) -> None:
         """Give up everything: wait for flushes under way, drop the memory."""
+        await self.standbys.stop()
         watching, self._watching = self._watching, None
         if watching is not None and watching is not asyncio.current_task():
             watching.cancel()
@@ -241,6 +237,9 @@ class Partitions:
                 watches.create_task(self.watch.run(self._reached))
                 watches.create_task(self._stalls.run(self._positions))
                 watches.create_task(self.ends.run(lambda: tuple(self._owned)))
+                watches.create_task(
+                    settle(self.settled, self.settings.settle_within_s, self._owned)
+                )
                 for owned in self._owned.values():
                     watches.create_task(backfill(owned))
                     if owned.audit is not None:

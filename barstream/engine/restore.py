@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from barstream.engine.errors import ReadingStalled, StateUnusable
 from barstream.engine.local import LocalPartition
+from barstream.engine.progress import RestoreProgress, TableProgress
 from barstream.transport.chunk import RecordChunk
 from barstream.transport.records import ColumnarTopics, install
 
@@ -24,15 +26,16 @@ _POLL_MS: Final = 200
 _STALLED_AFTER_S: Final = 60.0
 _DECIDED_WITHIN_S: Final = 30.0
 _SETTLE_S: Final = 0.05
-
-Progress = Callable[[int, int], None]
-"""Called with rows read just now, and offsets left to read."""
+#: How aiokafka says that a partition is not known, or has no leader.
+_NONE: Final = (None, -1)
 
 
 async def restore(
     options: Mapping[str, Any],
     places: Mapping[TopicPartition, LocalPartition],
-    progress: Progress,
+    progress: RestoreProgress,
+    advanced: Callable[[int], None],
+    stalled_after_s: float = _STALLED_AFTER_S,
 ) -> None:
     """Bring each local partition up to the end its changelog has now.
 
@@ -42,30 +45,46 @@ async def restore(
     Args:
         options: connection options, see `barstream.kafka.client_options`.
         places: local partition by changelog partition.
-        progress: told after each fetch.
+        progress: kept up to date.
+        advanced: told after each fetch how many rows it brought.
+        stalled_after_s: nothing for so long is a stall.
 
     Raises:
         StateUnusable: the local store is ahead of its changelog.
-        ReadingStalled: a changelog gives nothing although its end is not reached.
+        ReadingStalled: a changelog gives nothing although its end is not reached, or its end
+            cannot be learned.
     """
     if not places:
         return
+    consumer = changelog_consumer(options, places, _FETCH_BYTES)
+    await consumer.start()
+    try:
+        try:
+            ends = await _settled_ends(consumer, options, list(places))
+            begins = await consumer.beginning_offsets(list(places))
+        except (KafkaError, TimeoutError) as error:
+            raise _unanswered(consumer, list(places), error) from error
+        behind = _begin(consumer, places, begins, ends, progress)
+        await _read(consumer, places, behind, progress, advanced, stalled_after_s)
+    finally:
+        await consumer.stop()
+    _check_complete(places, ends)
+
+
+def changelog_consumer(
+    options: Mapping[str, Any], places: Iterable[TopicPartition], fetch_bytes: int
+) -> AIOKafkaConsumer:
+    """A consumer of committed changelog rows in columns, of no group."""
     install()
-    consumer = AIOKafkaConsumer(
+    return AIOKafkaConsumer(
         **options,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
-        max_partition_fetch_bytes=_FETCH_BYTES,
+        max_partition_fetch_bytes=fetch_bytes,
         fetch_max_wait_ms=100,
         value_deserializer=ColumnarTopics({tp.topic for tp in places}),
     )
-    await consumer.start()
-    try:
-        ends = await _settled_ends(consumer, options, list(places))
-        await _restore(consumer, places, ends, progress)
-    finally:
-        await consumer.stop()
 
 
 async def _settled_ends(
@@ -95,58 +114,127 @@ async def _settled_ends(
         await raw.stop()
 
 
-async def _restore(
+def _begin(
     consumer: AIOKafkaConsumer,
     places: Mapping[TopicPartition, LocalPartition],
+    begins: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
-    progress: Progress,
-) -> None:
-    begins = await consumer.beginning_offsets(list(places))
-    behind: dict[TopicPartition, int] = {}
+    progress: RestoreProgress,
+) -> set[TopicPartition]:
+    """Seek to what is missing; the partitions where anything is."""
     consumer.assign(list(places))
+    behind: set[TopicPartition] = set()
     for tp, place in places.items():
         offset, end = place.offset(), ends[tp]
-        if offset is not None and offset >= end and offset >= 0:
-            raise StateUnusable(
-                f"the local store of {tp.topic}[{tp.partition}] must not be ahead of its topic, "
-                f"found offset {offset} stored and end offset {end}: the topic was made again or "
-                "this data directory belongs to another cluster; stop the worker, move its data "
-                "directory away and start it again, it is restored from Kafka"
-            )
+        check_not_ahead(tp, offset, end)
         start = max(begins[tp], 0 if offset is None else offset + 1)
+        progress.tables[tp] = TableProgress(min(start, end), end, min(start, end))
         if start < end:
             consumer.seek(tp, start)
-            behind[tp] = start
+            behind.add(tp)
         elif end:
             place.write((), end - 1)
     consumer.pause(*(tp for tp in places if tp not in behind))
+    return behind
+
+
+def check_not_ahead(tp: TopicPartition, offset: int | None, end: int) -> None:
+    """Refuse a local store that has what its changelog does not.
+
+    Raises:
+        StateUnusable: it has.
+    """
+    if offset is not None and offset >= end and offset >= 0:
+        raise StateUnusable(
+            f"the local store of {tp.topic}[{tp.partition}] must not be ahead of its topic, "
+            f"found offset {offset} stored and end offset {end}: the topic was made again, or "
+            "Kafka has lost committed records; find out which. Then stop the worker, move its data "
+            "directory away and start it again: all is restored from what Kafka has"
+        )
+
+
+async def _read(
+    consumer: AIOKafkaConsumer,
+    places: Mapping[TopicPartition, LocalPartition],
+    behind: set[TopicPartition],
+    progress: RestoreProgress,
+    advanced: Callable[[int], None],
+    stalled_after_s: float,
+) -> None:
     moved_at = time.monotonic()
     while behind:
         fetched = await consumer.getmany(*behind, timeout_ms=_POLL_MS)
         rows = 0
         for tp, records in fetched.items():
+            table = progress.tables[tp]
             for record in records:
                 chunk: RecordChunk = record.value
+                if chunk.start > table.position:
+                    await _check_gone(consumer, tp, table.position, chunk.start)
+                reached = min(chunk.next_offset, table.end)
+                places[tp].write(rows_of(chunk, table.end), reached - 1)
+                table.position = reached
+                table.rows += len(chunk)
                 rows += len(chunk)
-                reached = min(chunk.next_offset, ends[tp])
-                places[tp].write(_latest(chunk, ends[tp]), reached - 1)
-                behind[tp] = chunk.next_offset
-        for tp in [tp for tp, position in behind.items() if position >= ends[tp]]:
-            del behind[tp]
+            await asyncio.sleep(0)  # health is asked for meanwhile
+        for tp in [tp for tp in behind if not progress.tables[tp].remaining]:
+            behind.discard(tp)
             consumer.pause(tp)
         moved_at = time.monotonic() if fetched else moved_at
-        if time.monotonic() - moved_at > _STALLED_AFTER_S:
-            raise _stalled(behind, ends)
-        progress(rows, sum(ends[tp] - position for tp, position in behind.items()))
+        if time.monotonic() - moved_at > stalled_after_s:
+            raise _stalled(behind, progress, stalled_after_s)
+        advanced(rows)
 
 
-def _latest(chunk: RecordChunk, end: int) -> list[tuple[bytes, bytes | None]]:
-    """Keys and values below ``end``; what came later belongs to whoever writes it."""
+async def _check_gone(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, position: int, start: int
+) -> None:
+    """What lies between two fetches must have been deleted, or rows were skipped."""
+    begin = (await consumer.beginning_offsets([tp]))[tp]
+    if begin <= position:
+        raise ReadingStalled(
+            f"{tp.topic}[{tp.partition}] must be read on at offset {position}, but the next rows "
+            f"came from {start} while the topic begins at {begin}: rows were skipped. The worker "
+            "stops; started again it reads them"
+        )
+
+
+def _check_complete(
+    places: Mapping[TopicPartition, LocalPartition], ends: Mapping[TopicPartition, int]
+) -> None:
+    """What is on disk says itself how far it goes: nothing else is believed."""
+    for tp, place in places.items():
+        offset = place.offset()
+        if (-1 if offset is None else offset) != ends[tp] - 1:
+            raise StateUnusable(
+                f"{tp.topic}[{tp.partition}] must be restored up to offset {ends[tp] - 1}, but "
+                f"the local store says {offset}: the restore ended short. The worker stops; start "
+                "it again, and report this"
+            )
+
+
+def rows_of(chunk: RecordChunk, end: int | None = None) -> list[tuple[bytes, bytes | None]]:
+    """Keys and values, those below ``end``; what came later belongs to whoever writes it."""
     return [
         (key, value)
         for key, value, offset in zip(chunk.keys, chunk.values, chunk.offsets.tolist(), strict=True)
-        if key is not None and offset < end
+        if key is not None and (end is None or offset < end)
     ]
+
+
+def _unanswered(
+    consumer: AIOKafkaConsumer, places: Iterable[TopicPartition], error: BaseException
+) -> ReadingStalled:
+    cluster = consumer._client.cluster
+    leaderless = [
+        f"{tp.topic}[{tp.partition}]" for tp in places if cluster.leader_for_partition(tp) in _NONE
+    ]
+    which = f"; without a leader: {', '.join(leaderless)}" if leaderless else ""
+    return ReadingStalled(
+        f"the ends of the changelogs must be known before they are restored, but the brokers did "
+        f"not tell them: {error!r}{which}. The worker stops; look at the brokers, then start it "
+        "again"
+    )
 
 
 def _hanging(
@@ -166,12 +254,13 @@ def _hanging(
 
 
 def _stalled(
-    behind: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    behind: Iterable[TopicPartition], progress: RestoreProgress, after_s: float
 ) -> ReadingStalled:
     left = ", ".join(
-        f"{tp.topic}[{tp.partition}] {position} of {ends[tp]}" for tp, position in behind.items()
+        f"{tp.topic}[{tp.partition}] {progress.tables[tp].position} of {progress.tables[tp].end}"
+        for tp in sorted(behind)
     )
     return ReadingStalled(
-        f"changelogs must be read to their end, but gave nothing for {_STALLED_AFTER_S:.0f} s: "
-        f"{left}; look at the leaders of these partitions"
+        f"changelogs must be read to their end, but gave nothing for {after_s:.0f} s: {left}; "
+        "look at the leaders of these partitions"
     )

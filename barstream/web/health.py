@@ -62,6 +62,10 @@ class Status(ReadView):
                 "timeframes": [period.timeframe for period in site.reads.periods],
                 "leader": stats.leader,
                 "partitions": list(stats.partitions),
+                "standbys": [
+                    {"partition": partition, "rows_behind": behind}
+                    for partition, behind in sorted(stats.standbys.items())
+                ],
                 "lag": stats.lag,
                 "ticks": stats.ticks,
                 "rejected": dict(stats.rejected),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from barstream.core.bars import Bar
 from barstream.core.period import Period
@@ -96,7 +96,7 @@ class Readiness:
 
     ready: bool
     reasons: Sequence[str] = ()
-    progress: Mapping[str, int | float | str] = field(default_factory=dict)
+    progress: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,8 @@ class Stats:
         unscheduled: series whose ticks are rejected because they have no schedule, most
             recent first, the first few.
         scheduled_series: series that have a schedule; None when none is needed (24x7).
+        standbys: partitions of which this worker keeps a warm copy, with the changelog rows
+            each still lacks.
     """
 
     app_id: str
@@ -121,6 +123,7 @@ class Stats:
     unscheduled: Sequence[tuple[str, str]] = ()
     scheduled_series: int | None = None
     last_heartbeat_us: int | None = None
+    standbys: Mapping[int, int] = field(default_factory=dict)
 
 
 class Reads(Protocol):

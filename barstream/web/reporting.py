@@ -77,9 +77,9 @@ class Reporting:
             for partition, owned in sorted(self._partitions.owned.items())
             if owned.fenced
         ]
-        progress: dict[str, int | float | str] = {"partitions": len(self.held)}
-        if self._partitions.restoring:
-            progress["rows_remaining"] = self._partitions.rows_remaining
+        progress: dict[str, Any] = {"partitions": len(self.held)}
+        if (restoring := self._partitions.progress) is not None:
+            progress |= restoring.shown()
         return Readiness(not reasons, reasons, progress)
 
     def _silence(self) -> str:
@@ -111,6 +111,7 @@ class Reporting:
             unscheduled,
             None if index.always_open else len(index),
             self._sender.report.last_sent_us,
+            self._partitions.standbys.lag,
         )
 
     def placement(self) -> Placement:
@@ -161,6 +162,7 @@ class Reporting:
         for kind, count in kinds.items():
             metrics.series.labels(kind).set(count)
         metrics.leader.set(self._sender.flag.on)
+        self._update_standbys()
         self._update_sender()
         self._add("refused", self._reading.refused, metrics.universe_rows_refused)
         status = self._schedule.status
@@ -168,6 +170,15 @@ class Reporting:
         self._add("reloads", status.failures, metrics.schedule_reload_failures)
         metrics.schedule_series.set(status.series)
         metrics.schedule_conflicts.set(len(self._provider.index.problems))
+
+    def _update_standbys(self) -> None:
+        metrics, standbys = self._metrics, self._partitions.standbys
+        metrics.standby_partitions.set(len(standbys.held))
+        metrics.standby_lag.clear()
+        for partition, lag in standbys.lag.items():
+            metrics.standby_lag.labels(str(partition)).set(lag)
+        self._add("standby rows", standbys.rows, metrics.standby_rows)
+        self._add("standby reopened", standbys.reopened, metrics.standby_reopened)
 
     def _update_sender(self) -> None:
         metrics, report = self._metrics, self._sender.report

@@ -52,7 +52,7 @@ async def _expires(bootstrap: str, tmp_path: Path) -> None:
 
         owned = a_partition(tmp_path / "db", topic)
         finals: FinalsPartition = owned.finals[topic]
-        partitions = cast("Partitions", SimpleNamespace(owned={0: owned}, restoring=False))
+        partitions = cast("Partitions", SimpleNamespace(stored={0: owned}, restoring=False))
         service = RetentionService(partitions, options)
         finals.write([(key, b"bar") for key in keys[:10]], 9)
         await service.expire()  # begins a window, finds nothing

@@ -22,6 +22,7 @@ from barstream.engine.ends import Ends
 from barstream.engine.finals import FinalsPartition
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.partitions import Partitions
+from barstream.engine.progress import RestoreProgress
 from barstream.engine.rows import bar_rows
 from barstream.engine.tally import Tally
 from barstream.heartbeats.leadership import LeadershipFlag
@@ -82,16 +83,33 @@ class StubSettings:
 
 
 @dataclass
+class StubStandbys:
+    """Copies that lack so many rows, by partition."""
+
+    lag: dict[int, int] = field(default_factory=dict)
+    rows: int = 0
+    reopened: int = 0
+
+    @property
+    def held(self) -> dict[int, int]:
+        return self.lag
+
+
+@dataclass
 class StubPartitions:
     """Partition 0, and whatever a test adds."""
 
     settings: StubSettings
     owned: dict[int, StubOwned]
     generation: int = 1
-    restoring: bool = False
-    rows_remaining: int = 0
     ends: Ends = field(default_factory=lambda: Ends({}, ()))
+    progress: RestoreProgress | None = None
+    standbys: StubStandbys = field(default_factory=StubStandbys)
     tally: Tally = field(default_factory=lambda: Tally(Metrics()))
+
+    @property
+    def restoring(self) -> bool:
+        return self.progress is not None
 
     @property
     def real(self) -> Partitions:

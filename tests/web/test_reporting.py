@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from aiokafka import TopicPartition
+
 from barstream.codecs.series_seen import UniverseReading
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
 from barstream.core.universe import Universe
+from barstream.engine.progress import RestoreProgress, TableProgress
 from barstream.heartbeats.report import HeartbeatReport
 from barstream.metrics import Metrics
 
-from .engine_stub import feed, stub_partitions, stub_reporting
+from .engine_stub import StubStandbys, feed, stub_partitions, stub_reporting
 
 DAY = 1440 * 60_000_000
 
@@ -69,3 +72,37 @@ def test_lag_is_counted_to_the_newest_end_that_is_known() -> None:
     partitions.ends.note({("ticks", 0): 1})  # as it was a moment before the fetch
     reporting.update()
     assert scraped(metrics, "lag_records", topic="ticks", partition="0") == 0
+
+
+def test_a_restore_shows_how_far_it_has_come_and_what_is_left() -> None:
+    now_s = [100.0]
+    partitions = stub_partitions(MarketScheduleProvider.always_open(), Rules())
+    partitions.progress = progress = RestoreProgress(lambda: now_s[0])
+    reporting = stub_reporting(partitions, MarketScheduleProvider.always_open(), Universe())
+    shown = reporting.readiness().progress
+    assert shown["percent"] is None, "the ends are not known yet"
+    finals, series = TopicPartition("finals", 0), TopicPartition("series", 0)
+    progress.tables[finals] = TableProgress(start=1000, end=2000, position=1400, rows=390)
+    progress.tables[series] = TableProgress(start=50, end=50, position=50)
+    now_s[0] += 8.0
+    shown = reporting.readiness().progress
+    assert not reporting.readiness().ready
+    assert (shown["rows_read"], shown["rows_remaining"]) == (390, 600)
+    assert (shown["percent"], shown["seconds"], shown["seconds_left"]) == (40.0, 8.0, 12.0)
+    assert [table["topic"] for table in shown["tables"]] == ["finals"]
+
+
+def test_standbys_and_what_they_lack_can_be_scraped_while_they_are_held() -> None:
+    provider, metrics = MarketScheduleProvider.always_open(), Metrics()
+    partitions = stub_partitions(provider, Rules())
+    reporting = stub_reporting(partitions, provider, Universe(), metrics)
+    partitions.standbys = StubStandbys({2: 5, 3: 0}, rows=70, reopened=1)
+    reporting.update()
+    assert scraped(metrics, "standby_partitions") == 2
+    assert scraped(metrics, "standby_lag_rows", partition="2") == 5
+    assert scraped(metrics, "standby_rows_total") == 70
+    assert scraped(metrics, "standby_reopened_total") == 1
+    assert reporting.stats().standbys == {2: 5, 3: 0}
+    partitions.standbys = StubStandbys(rows=70, reopened=1)
+    reporting.update()
+    assert scraped(metrics, "standby_lag_rows", partition="2") is None

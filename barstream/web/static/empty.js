@@ -13,7 +13,9 @@ export function unreachable() {
 }
 
 export function recovering(status) {
-  const progress = Object.entries(status.progress).map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`);
+  // what is not known yet is null, and the list of tables is for machines
+  const known = Object.entries(status.progress).filter(([, value]) => value !== null && typeof value !== "object");
+  const progress = known.map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`);
   return {
     title: "The worker is getting ready",
     text: `It reads its bars back from Kafka before it answers, so that nothing is shown in part. Now: ${status.reasons.join("; ")}.`,

@@ -1,0 +1,56 @@
+"""The local tables of partitions that are taken over, as their changelogs are now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from barstream.engine.progress import RestoreProgress
+from barstream.engine.restore import restore
+from barstream.engine.stores import LocalStores, Tables
+from barstream.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+async def restored(
+    options: Mapping[str, Any],
+    stores: LocalStores,
+    partitions: Collection[int],
+    progress: RestoreProgress,
+    metrics: Metrics,
+) -> dict[int, Tables]:
+    """Open the tables of ``partitions`` and read what they lack.
+
+    Args:
+        options: connection options, see `barstream.kafka.client_options`.
+        stores: where the tables are.
+        partitions: every other writer to them has been fenced.
+        progress: kept up to date.
+        metrics: likewise.
+
+    Raises:
+        StateUnusable: a local store contradicts its changelog, or cannot be opened.
+        ReadingStalled: a changelog cannot be read to its end.
+    """
+    tables = {partition: stores.open(partition) for partition in partitions}
+    places = {
+        TopicPartition(topic, partition): place
+        for partition, parts in tables.items()
+        for topic, place in parts.items()
+    }
+
+    def advanced(rows: int) -> None:
+        metrics.restore_rows.inc(rows)
+        metrics.restore_remaining.set(progress.remaining)
+
+    await restore(options, places, progress, advanced)
+    metrics.restore_seconds.set(progress.seconds)
+    log.info(
+        "tables restored: partitions=%s rows=%d seconds=%.1f",
+        sorted(partitions), progress.rows, progress.seconds,
+    )  # fmt: skip
+    return tables

@@ -1,0 +1,225 @@
+"""Warm copies of partitions that other workers hold.
+
+One consumer follows the changelogs of all standby partitions of this worker and writes committed
+rows to the same local tables the partition will be served from, in bulk and with the offset they
+reach.  When the partition is assigned to this worker the follower has been stopped and waited
+for, so that never two write to one store, and the restore reads what is missing since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from barstream.engine.errors import ReadingStalled
+from barstream.engine.finals import FinalsPartition
+from barstream.engine.local import LocalPartition
+from barstream.engine.offsets import ends_of
+from barstream.engine.restore import changelog_consumer, check_not_ahead, rows_of
+from barstream.engine.stores import LocalStores, Tables
+from barstream.transport.chunk import RecordChunk
+
+log = logging.getLogger(__name__)
+
+#: Small: what is written at once keeps the partitions this worker serves waiting.
+_FETCH_BYTES: Final = 256 << 10
+_POLL_MS: Final = 500
+_SETTLED_POLL_S: Final = 0.1
+_AGAIN_S: Final = 5.0
+_LOOK_S: Final = 15.0
+_STALLED_LOOKS: Final = 4
+
+Crash = Callable[[BaseException], Awaitable[None]]
+
+
+class StandbyPartition:
+    """The local tables of a partition another worker holds.
+
+    Attributes:
+        fenced: this worker does not follow it any more; nothing may be written for it.
+    """
+
+    def __init__(self, partition: int, tables: Tables) -> None:
+        self.partition = partition
+        self.tables = tables
+        self.fenced = False
+
+    @property
+    def finals(self) -> dict[str, FinalsPartition]:
+        """Local stores of the finals by topic, minutes first."""
+        return {
+            topic: table
+            for topic, table in self.tables.items()
+            if isinstance(table, FinalsPartition)
+        }
+
+
+class Standbys:
+    """Follows the changelogs of the standby partitions of this worker.
+
+    Args:
+        options: connection options, see `barstream.kafka.client_options`.
+        stores: where the tables of a partition are.
+        settled: whether the assignment under way is complete; nothing is followed before, so
+            that a copy never delays what is served, and Faust has let go of what was revoked.
+        crash: ends the worker with an error.
+        look_s: how often the ends are asked for, to tell a follower that stands still.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        stores: LocalStores,
+        settled: Callable[[], bool],
+        crash: Crash,
+        look_s: float = _LOOK_S,
+    ) -> None:
+        self.rows = 0
+        self.reopened = 0
+        self._options = options
+        self._stores = stores
+        self._settled = settled
+        self._crash = crash
+        self._look_s = look_s
+        self._held: dict[int, StandbyPartition] = {}
+        self._task: asyncio.Task[None] | None = None
+        #: First offset not written, and end offset when it was asked for last.
+        self._positions: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+
+    @property
+    def held(self) -> Mapping[int, StandbyPartition]:
+        """The partitions followed, by number."""
+        return self._held
+
+    @property
+    def lag(self) -> Mapping[int, int]:
+        """Changelog rows not copied yet, by partition; absent while its end is not known."""
+        lags: Counter[int] = Counter()
+        for tp, end in self._ends.items():
+            lags[tp.partition] += max(0, end - self._positions[tp])
+        return lags
+
+    def start(self, partitions: Collection[int]) -> None:
+        """Follow ``partitions``; the call before was stopped."""
+        if partitions:
+            self._task = asyncio.create_task(self._run(sorted(partitions)))
+
+    async def stop(self) -> None:
+        """Follow nothing any more; when this returns nothing is being written."""
+        task, self._task = self._task, None
+        for standby in self._held.values():
+            standby.fenced = True
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self._held, self._positions, self._ends = {}, {}, {}
+
+    async def _run(self, partitions: list[int]) -> None:
+        try:
+            while not self._settled():  # noqa: ASYNC110  Faust has no event for it
+                await asyncio.sleep(_SETTLED_POLL_S)
+            for partition in partitions:
+                self._held[partition] = StandbyPartition(partition, self._stores.open(partition))
+            log.info("following as standby: partitions=%s", partitions)
+            while True:
+                try:
+                    await self._follow()
+                except (KafkaError, TimeoutError, OSError, ReadingStalled) as error:
+                    self.reopened += 1
+                    log.warning("standby partitions are followed anew: %s", error)
+                    await asyncio.sleep(_AGAIN_S)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            # a disk that fails here fails what is served, too
+            log.exception("standby partitions cannot be followed")
+            await self._crash(error)
+
+    async def _follow(self) -> None:
+        places = {
+            TopicPartition(topic, partition): table
+            for partition, standby in self._held.items()
+            for topic, table in standby.tables.items()
+        }
+        consumer = changelog_consumer(self._options, places, _FETCH_BYTES)
+        await consumer.start()
+        try:
+            await self._begin(consumer, places)
+            await self._copy(consumer, places)
+        finally:
+            await consumer.stop()
+
+    async def _begin(
+        self, consumer: AIOKafkaConsumer, places: Mapping[TopicPartition, LocalPartition]
+    ) -> None:
+        # Those of uncommitted readers: a worker that held the partition has rows of a commit
+        # whose marker a reader of committed records is not shown yet.
+        ends = await ends_of(self._options, list(places))
+        begins = await consumer.beginning_offsets(list(places))
+        consumer.assign(list(places))
+        for tp, place in places.items():
+            offset = place.offset()
+            check_not_ahead(tp, offset, ends[tp])
+            start = max(begins[tp], 0 if offset is None else offset + 1)
+            consumer.seek(tp, start)
+            self._positions[tp] = start
+        self._ends = ends
+
+    async def _copy(
+        self, consumer: AIOKafkaConsumer, places: Mapping[TopicPartition, LocalPartition]
+    ) -> None:
+        still = Standstill()
+        look_at = time.monotonic() + self._look_s
+        while True:
+            for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
+                for record in records:
+                    chunk: RecordChunk = record.value
+                    places[tp].write(rows_of(chunk), chunk.next_offset - 1)
+                    self._positions[tp] = chunk.next_offset
+                    self._ends[tp] = max(self._ends[tp], chunk.next_offset)
+                    self.rows += len(chunk)
+                    await asyncio.sleep(0)
+            if time.monotonic() >= look_at:
+                self._ends = await ends_of(self._options, list(places), committed=True)
+                still.look(self._positions, self._ends)
+                look_at = time.monotonic() + self._look_s
+
+
+class Standstill:
+    """Notices a consumer that has gone quiet before the end of a partition.
+
+    Args:
+        allowed: in how many looks in a row a partition may stand still.
+    """
+
+    def __init__(self, allowed: int = _STALLED_LOOKS) -> None:
+        self._allowed = allowed
+        self._seen: dict[TopicPartition, int] = {}
+        self._looks: Counter[TopicPartition] = Counter()
+
+    def look(
+        self, positions: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> None:
+        """Compare with the look before.
+
+        Raises:
+            ReadingStalled: a partition has stood still for too long.
+        """
+        for tp, end in ends.items():
+            position = positions[tp]
+            is_still = position < end and self._seen.get(tp) == position
+            self._looks[tp] = self._looks[tp] + 1 if is_still else 0
+            self._seen[tp] = position
+            if self._looks[tp] >= self._allowed:
+                raise ReadingStalled(
+                    f"{tp.topic}[{tp.partition}] must be followed up to offset {end}, but the "
+                    f"standby stands still at {position}"
+                )

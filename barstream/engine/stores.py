@@ -1,0 +1,125 @@
+"""The local tables of the partitions this worker holds or keeps a copy of.
+
+What is on disk is a copy of the changelogs in Kafka, so files that cannot be read are moved aside
+and made again.  They are kept, because they may tell what happened to the disk.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from barstream.engine.errors import StateUnusable
+from barstream.engine.finals import FinalsPartition
+from barstream.engine.local import LocalPartition, is_corruption
+from barstream.engine.rows import OutputTopics
+
+log = logging.getLogger(__name__)
+
+_MARK: Final = ".damaged"
+
+Stores = Mapping[str, Callable[[], Any]]
+"""RocksDB store by table topic; Faust opens it when the app starts."""
+Tables = dict[str, LocalPartition]
+"""Local tables of one partition by topic: the finals, minutes first, then the series."""
+
+
+class LocalStores:
+    """Opens and closes the tables of partitions.
+
+    Args:
+        stores: see `Stores`.
+        outputs: names of the topics.
+        on_damage: told when rows that are on disk cannot be read.
+    """
+
+    def __init__(
+        self, stores: Stores, outputs: OutputTopics, on_damage: Callable[[StateUnusable], None]
+    ) -> None:
+        self._stores = stores
+        self._outputs = outputs
+        self._on_damage = on_damage
+        self._open: set[int] = set()
+
+    def open(self, partition: int) -> Tables:
+        """The tables of a partition; damaged ones are moved aside and begun anew.
+
+        Raises:
+            StateUnusable: the files belong to a process that runs, or cannot be opened at all.
+        """
+        self._open.add(partition)
+        made: Tables = {}
+        for topic in self._outputs.finals_by_period.values():
+            made[topic] = FinalsPartition(self._opened(topic, partition), partition, self._damaged)
+        series = self._outputs.series
+        made[series] = LocalPartition(self._opened(series, partition), partition, self._damaged)
+        return made
+
+    def keep(self, partitions: Collection[int]) -> None:
+        """Let the files go of those partitions that are not among these."""
+        for partition in self._open.difference(partitions):
+            for store in self._stores.values():
+                store()._dbs.pop(partition, None)
+        self._open.intersection_update(partitions)
+
+    def _opened(self, topic: str, partition: int) -> Any:
+        store = self._stores[topic]()
+        path = Path(store.partition_path(partition))
+        if _mark_of(path).exists():
+            store._dbs.pop(partition, None)
+            self._set_aside(path, "rows could not be read")
+        try:
+            store._db_for_partition(partition)
+        except Exception as error:
+            if not is_corruption(error):
+                raise StateUnusable(_why(path, error)) from error
+            self._set_aside(path, str(error))
+            store._db_for_partition(partition)
+        return store
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        aside = aside_of(path, "damaged")
+        if path.exists():
+            path.rename(aside)
+        _mark_of(path).unlink(missing_ok=True)
+        log.warning(
+            "local files are damaged and were moved aside, their rows are restored from Kafka; "
+            "look at the disk, then delete them: path=%s why=%s",
+            aside, why,
+        )  # fmt: skip
+
+    def _damaged(self, table: LocalPartition, error: StateUnusable) -> None:
+        # moved aside at the next start: here others may be reading
+        _mark_of(Path(table.store.partition_path(table.partition))).touch()
+        self._on_damage(error)
+
+
+def aside_of(path: Path, why: str) -> Path:
+    """A name beside ``path`` that nothing has."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    aside = path.with_name(f"{path.name}.{why}-{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.{why}-{stamp}-{number}")
+    return aside
+
+
+def _mark_of(path: Path) -> Path:
+    return path.with_name(path.name + _MARK)
+
+
+def _why(path: Path, error: Exception) -> str:
+    if "lock" in str(error).lower():
+        return (
+            f"{path} must belong to this worker alone, but another process has it open: {error}. "
+            "Give each worker a data directory of its own (BARSTREAM_DATA_DIR), or stop the other"
+        )
+    return (
+        f"{path} must be readable and writable, but RocksDB says: {error}. Look at the disk, its "
+        f"space and permissions; all is restored from Kafka when the files are moved away: "
+        f"mv {path} {path}.away"
+    )

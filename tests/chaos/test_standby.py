@@ -1,0 +1,75 @@
+"""Standbys: who takes over a partition has its rows already, whoever dies and in whatever order."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.drill import ALWAYS_OPEN, assert_all_came_out, metric, seeded, soon
+from tests.chaos.feed import Feed
+from tests.pipeline import Pipeline, WorkerProcess, pipeline
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+STANDBY = ALWAYS_OPEN | {"RECOVERY__STANDBY_REPLICAS": "1"}
+PARTITIONS = 4
+
+
+@pytest.mark.timeout(300)
+def test_a_standby_takes_over_warm_in_both_directions_and_after_its_disk_was_lost(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    """Two workers keep copies of each other's partitions, and die in turn.
+
+    w1 comes back with an empty disk: what it takes over when w0 dies again, it copied meanwhile.
+    """
+    random = seeded()
+    with pipeline(kafka.bootstrap, unique, tmp_path, **STANDBY) as made:
+        feed = Feed(made, random.randrange(1 << 30), rate=2000, speed=120)
+        feed.start()
+        workers = {name: made.worker(directory=name) for name in ("w0", "w1")}
+        for killed, other, is_wiped in (
+            ("w0", "w1", False),
+            ("w1", "w0", True),
+            ("w0", "w1", False),
+        ):
+            soon(lambda: all(map(follows, workers.values())), "each follows what the other holds")
+            soon(lambda: rows_of(made) > 1500, "there is something to be restored")
+            survivor = workers[other]
+            restored = metric(survivor, "barstream_restore_rows_total")
+            workers[killed].kill()
+            soon(partial(holds_all, survivor), "the survivor holds all")
+            restored = metric(survivor, "barstream_restore_rows_total") - restored
+            rows = rows_of(made)
+            print(f"{killed} killed: {restored:.0f} of {rows} rows restored")  # noqa: T201
+            assert restored < rows / 5
+            if is_wiped:
+                shutil.rmtree(tmp_path / killed)
+            workers[killed] = made.worker(directory=killed)
+        feed.finish()
+        assert_all_came_out(made)
+
+
+def follows(worker: WorkerProcess) -> bool:
+    """It holds half, keeps a copy of the other half, and that copy is nearly complete."""
+    return (
+        worker.ready
+        and metric(worker, "barstream_partitions") == PARTITIONS / 2
+        and metric(worker, "barstream_standby_partitions") == PARTITIONS / 2
+        and len(behind := worker.get("/status")["standbys"]) == PARTITIONS / 2
+        and sum(each["rows_behind"] for each in behind) < 300
+    )
+
+
+def holds_all(worker: WorkerProcess) -> bool:
+    return worker.ready and metric(worker, "barstream_partitions") == PARTITIONS
+
+
+def rows_of(made: Pipeline) -> int:
+    """Rows in the changelogs of all partitions."""
+    names = made.names
+    return sum(len(made.read(topic)) for topic in (names.series, names.final_1m))
