@@ -153,6 +153,9 @@ class Metrics:
         self.http_request_seconds = self._histogram(
             "http_request_seconds", "Time to answer a request.", _HTTP_SECONDS, "path"
         )
+        self.http_clients_dropped = self._counter(
+            "http_clients_dropped", "Connections closed because their client did not read."
+        )
         self.routed_reads = self._counter(
             "routed_reads", "Requests passed on to the worker that holds a series.", "result"
         )

@@ -16,7 +16,8 @@ from barstream.web.many import AllBars, AllLive, BrokerBars, BrokerLive, Series
 from barstream.web.peers import Peers
 from barstream.web.reads import Reads
 from barstream.web.routing import Router
-from barstream.web.site import SITE, Site, errors_as_json
+from barstream.web.sending import Sending
+from barstream.web.site import SENDING, SITE, Site, errors_as_json
 from barstream.web.source import RoutedBars
 from barstream.web.views import Bars, Live, Schedule, Where
 
@@ -45,6 +46,7 @@ def register(
     peers = Peers(metrics)
     router = Router(reads, peers)
     server.web_app[SITE] = Site(reads, router, metrics, now_us)
+    server.web_app[SENDING] = Sending(metrics)
     server.web_app.on_cleanup.append(peers.close)
     server.web_app.middlewares.append(errors_as_json)
     for view in VIEWS:

@@ -19,6 +19,7 @@ from barstream.web.parameters import BadParameterError
 from barstream.web.peers import FORWARDED, PARTITIONS, WORKER, Answer
 from barstream.web.reads import NotHereError, Owner, Reads
 from barstream.web.routing import AGAIN, Missing, Router, UnroutedError
+from barstream.web.sending import Sending
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Site:
 
 
 SITE: Final = web.AppKey("barstream_site", Site)
+SENDING: Final = web.AppKey("barstream_sending", Sending)
 
 
 class MisdirectedError(WebError):
@@ -223,8 +225,16 @@ async def errors_as_json(
     except Exception:
         log.exception("A request failed. path=%s", request.path)
         response = _error(500, "an error of this worker, not of the request; see its log")
+    sending = request.app[SENDING]
+    if not sending.has_room(response):
+        response = _error(
+            503,
+            "too many large answers wait to be read by their clients",
+            what_to_do="ask again, or for less (limit=500)",
+        )
     metrics.http_requests.labels(path, response.status).inc()
     metrics.http_request_seconds.labels(path).observe(time.perf_counter() - began)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers.setdefault(WORKER, request.app[SITE].reads.placement().url)
+    await sending.send(request, response)
     return response

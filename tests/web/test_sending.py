@@ -1,0 +1,87 @@
+"""Clients that ask and do not read: their answers take bounded memory, and others are served."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from functools import partial
+
+import pytest
+
+from barstream.core.time import MINUTE_US
+from barstream.web import serve
+from barstream.web.sending import Sending
+from tests.pipeline import until
+
+from .conftest import TEN_US
+from .memory_reads import MemoryReads, make_bar
+from .web_worker import WebWorker, web_worker
+
+#: About 3.5 MB of JSON: more than the kernel takes for a client that does not read.
+BARS = 10_000
+LARGE = f"/bars/FX/EURUSD?limit={BARS}"
+
+
+@pytest.fixture(scope="module")
+def reads() -> MemoryReads:
+    made = MemoryReads()
+    for minute in range(BARS):
+        made.add(make_bar(TEN_US + minute * MINUTE_US, 1.1))
+    return made
+
+
+@pytest.fixture
+def worker(reads: MemoryReads, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebWorker]:
+    """Room for four of the large answers, and a second of patience."""
+    bounded = partial(Sending, most_bytes=12 << 20, look_every_s=1.0)
+    monkeypatch.setattr(serve, "Sending", bounded)
+    with web_worker(reads) as running:
+        yield running
+
+
+def asking(worker: WebWorker, path: str = LARGE) -> socket.socket:
+    """A client with a small buffer that has asked and reads nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(10)
+    client.connect(("127.0.0.1", int(worker.url.rpartition(":")[2])))
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+    return client
+
+
+def status_of(client: socket.socket) -> int:
+    return int(client.recv(64).split()[1])
+
+
+def dropped(worker: WebWorker) -> float:
+    return worker.metrics.registry.get_sample_value("barstream_http_clients_dropped_total") or 0
+
+
+def test_readers_that_stand_still_are_refused_beyond_a_bound_and_let_go(worker: WebWorker) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(closing(asking(worker))) for _ in range(12)]
+        answers = [status_of(client) for client in clients]
+        assert 2 <= answers.count(200) <= 4
+        assert answers.count(503) == len(answers) - answers.count(200)
+        # the small ones are given all the same
+        assert worker.get("/bars/FX/EURUSD?limit=10")[0] == 200
+        assert worker.get("/health/ready")[0] == 200
+        until(lambda: dropped(worker) == answers.count(200), 10, "they are let go")
+    assert worker.get(LARGE)[0] == 200
+
+
+def test_a_slow_reader_gets_all_of_its_answer(worker: WebWorker) -> None:
+    with closing(asking(worker)) as client:
+        found = bytearray()
+        while b"bars" not in found or not found.endswith(b"}"):
+            found += client.recv(10_000)
+    assert found.count(b"bucket_start") >= BARS
+    assert dropped(worker) == 0
+
+
+def test_a_client_that_goes_away_leaves_its_room_to_others(worker: WebWorker) -> None:
+    for _ in range(5):
+        with closing(asking(worker)) as client:
+            assert status_of(client) == 200
+        until(lambda: worker.get(LARGE)[0] == 200, 10, "there is room again")
