@@ -109,6 +109,22 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
         await admin.close()
 
 
+@asynccontextmanager
+async def reaching(settings: Settings) -> AsyncIterator[None]:
+    """Reading from Kafka inside: what fails for want of a broker says what to do.
+
+    Raises:
+        BrokerUnreachableError: no broker answers, or none does any more.
+        AccessRefusedError: one does, and refuses.
+    """
+    async with admin_client(settings):
+        pass  # the first connection tells a wrong password from a broker that is away
+    try:
+        yield
+    except (KafkaError, OSError) as error:
+        raise explained(error, settings) from error
+
+
 def explained(error: Exception, settings: Settings) -> BarstreamError:
     """A failure to talk to the broker, as an error that says what to do."""
     where, protocol = settings.bootstrap, settings.kafka.security_protocol

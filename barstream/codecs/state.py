@@ -79,7 +79,7 @@ def restore_series(partition: PartitionState, value: bytes) -> SeriesState:
     series.previous_close = row["previous_close"]
     series.fill_from_us = row["fill_from"]
     series.first_tick_us = row["first_tick"]
-    series.open_bars = {bar["bucket_start"]: _partial_bar(bar) for bar in row["open_bars"]}
+    series.open_bars = {bar["bucket_start"]: open_bar_of(bar) for bar in row["open_bars"]}
     partition.saw_trading_date(series, row["last_trading_date"])
     return series
 
@@ -104,7 +104,8 @@ def _open_bar(bar: PartialBar) -> dict[str, Any]:
     }
 
 
-def _partial_bar(row: dict[str, Any]) -> PartialBar:
+def open_bar_of(row: dict[str, Any]) -> PartialBar:
+    """The bar of a row ``OpenBar``."""
     return PartialBar(
         row["bucket_start"],
         row["trading_date"],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import polars as pl
+from aiokafka.structs import ConsumerRecord
 
 from barstream.history.reading import Options, Spans, records
 
@@ -32,21 +33,40 @@ async def rejected(options: Options, topic: str, spans: Spans, ticks: str) -> pl
     """
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA}
     async for record in records(options, topic, spans):
-        headers = dict(record.headers)
-        try:
-            if headers["topic"].decode() != ticks:
-                continue
-            row = (
-                record.partition,
-                record.offset,
-                record.timestamp * 1000,
-                int(headers["partition"]),
-                int(headers["offset"]),
-                headers["reason"].decode(),
-                headers.get("detail", b"").decode(errors="replace"),
-            )
-        except (KeyError, ValueError):
+        row = place_of(record, ticks)
+        if row is None:
             continue
         for column, value in zip(columns.values(), row, strict=True):
             column.append(value)
     return pl.DataFrame(columns, schema=SCHEMA).sort("partition", "offset")
+
+
+class Place(NamedTuple):
+    """A row of `SCHEMA`."""
+
+    partition: int
+    offset: int
+    appended_us: int
+    tick_partition: int
+    tick_offset: int
+    reason: str
+    detail: str
+
+
+def place_of(record: ConsumerRecord[bytes, bytes], ticks: str) -> Place | None:
+    """What the headers of a record say; None: it is none of ours, or of another tick topic."""
+    headers = dict(record.headers)
+    try:
+        if headers["topic"].decode() != ticks:
+            return None
+        return Place(
+            record.partition,
+            record.offset,
+            record.timestamp * 1000,
+            int(headers["partition"]),
+            int(headers["offset"]),
+            headers["reason"].decode(),
+            headers.get("detail", b"").decode(errors="replace"),
+        )
+    except (KeyError, ValueError):
+        return None

@@ -76,7 +76,7 @@ class Selection:
 
     def positions(self, keys: list[bytes | None]) -> list[int]:
         """Where in ``keys`` of bars or heartbeats those asked for stand."""
-        prefix, low, high = self.prefix, self._stamp(self.from_us), self._stamp(self.to_us)
+        prefix, low, high = self.prefix, self.stamp(self.from_us), self.stamp(self.to_us)
         if not prefix and low is None and high is None:
             return [at for at, key in enumerate(keys) if key is not None]
         low, high = low or b"", high or b"\xff"
@@ -88,7 +88,8 @@ class Selection:
         ]
 
     @staticmethod
-    def _stamp(bound_us: int | None) -> bytes | None:
+    def stamp(bound_us: int | None) -> bytes | None:
+        """The time as the end of a key has it, the next whole minute; None of None."""
         if bound_us is None:
             return None
         return bar_key("", "", min(max(0, ceil_minute(bound_us)), _LAST_US))[-_STAMP_BYTES:]

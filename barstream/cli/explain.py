@@ -1,0 +1,116 @@
+"""``barstream explain``: why a bar is as it is, or is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from barstream.cli.context import settings as settings_of
+
+if TYPE_CHECKING:
+    from barstream.config import Settings
+    from barstream.core.period import Period
+
+
+@click.command("explain")
+@click.argument("broker")
+@click.argument("symbol")
+@click.argument("time")
+@click.option(
+    "--timeframe", default="1m", show_default=True, help="1m, 5m, 1h, 1d: any the pipeline makes."
+)
+@click.option(
+    "--ticks",
+    "ticks",
+    type=click.Choice(["some", "all"]),
+    default="some",
+    show_default=True,
+    help="Of more than 40 ticks, the first and last 20 or all.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    broker: str,
+    symbol: str,
+    time: str,
+    timeframe: str,
+    ticks: str,
+    as_json: bool,
+) -> None:
+    """Why the bar of BROKER SYMBOL that holds TIME is as it is, or is not there.
+
+    TIME is ISO 8601, UTC; of days, weeks and months it is a trading date. Everything is read from
+    Kafka: no worker need run. Exit code 0: the bar is final; 1: it is not, and the reason is
+    printed; 2: it could not be explained.
+    """
+    from barstream.core.keys import normalise
+    from barstream.core.time import us_from_iso
+    from barstream.planner import plan_of
+
+    settings = plan_of(settings_of(ctx)).settings
+    try:
+        series = normalise(broker), normalise(symbol)
+        time_us = us_from_iso(time)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    period = _period(settings, timeframe)
+    found = asyncio.run(
+        _explain(settings, series, period, time_us, all_ticks=ticks == "all", quiet=as_json)
+    )
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        from barstream.cli.explain_lines import show
+
+        show(found)
+    ctx.exit(0 if found["status"] == "final" else 1)
+
+
+def _period(settings: Settings, text: str) -> Period:
+    from barstream.config.fields import period_of
+    from barstream.config.periods import periods_in_force
+    from barstream.core.period import MINUTE
+
+    there = {str(period): period for period in (MINUTE, *periods_in_force(settings).upper)}
+    there |= {period.timeframe: period for period in there.values()}
+    try:
+        period = there.get(str(period_of(text, settings.bars.anchor))) or there.get(text)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if period is None:
+        raise click.UsageError(
+            f"the pipeline makes {' '.join(dict.fromkeys(map(str, there.values())))}, not {text}"
+        )
+    return period
+
+
+async def _explain(
+    settings: Settings,
+    series: tuple[str, str],
+    period: Period,
+    time_us: int,
+    *,
+    all_ticks: bool,
+    quiet: bool,
+) -> dict[str, Any]:
+    from barstream.cli.reading_progress import ReadingProgress
+    from barstream.core.period import MINUTE
+    from barstream.explaining.gathering import gather
+    from barstream.explaining.log import Log
+    from barstream.explaining.reports import report
+    from barstream.kafka import reaching
+
+    with ReadingProgress(quiet=quiet) as progress:
+        async with reaching(settings):
+            log = Log(settings, progress)
+            bucket_us = await log.bucket(*series, period, time_us)
+            facts = await gather(log, *series, period, bucket_us)
+            found, waits_for_us = report(facts, all_ticks=all_ticks)
+            if waits_for_us is not None:
+                minute = await gather(log, *series, MINUTE, waits_for_us)
+                found["waiting_minute"], _ = report(minute, all_ticks=all_ticks)
+    return found

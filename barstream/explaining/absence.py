@@ -1,0 +1,326 @@
+"""Why a minute has no final bar: one reason, the first that holds in the order they are asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from barstream.core.period import MINUTE
+from barstream.core.state import NEVER_US
+from barstream.core.time import DAY_US, MINUTE_US, floor_minute, iso_date_from_days
+from barstream.explaining.closing import is_legal
+from barstream.explaining.facts import Facts, SeriesRow, Stand
+from barstream.explaining.sleep import Sleep
+from barstream.explaining.words import at, session_words, span
+
+
+class Reason(StrEnum):
+    """Why there is no final."""
+
+    NEVER_SEEN = "never_seen"
+    UNSCHEDULED = "unscheduled"
+    NO_PRICE = "no_price"
+    OFF_SESSION = "off_session"
+    BEFORE_FIRST_PRICE = "before_first_price"
+    ASLEEP = "asleep"
+    NOT_OVER = "not_over"
+    NOT_APPLIED = "not_applied"
+    WAITING_FOR_BARRIER = "waiting_for_barrier"
+    HEARTBEAT_NOT_SENT = "heartbeat_not_sent"
+    HEARTBEATS_OFF = "heartbeats_off"
+    HISTORICAL = "historical"
+    DELETED = "deleted"
+    SCHEDULE_NEWER = "schedule_newer"
+    WAITING_FOR_CHILDREN = "waiting_for_children"
+    SCHEDULE_ENDS = "schedule_ends"
+    UNEXPLAINED = "unexplained"
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """The reason, the same in a sentence, and the command or deed that mends it, if any."""
+
+    reason: Reason
+    sentence: str
+    what_to_do: str | None = None
+
+
+def why_no_final(facts: Facts) -> Absence:
+    """Why the minute ``facts`` are of has no final."""
+    found = why_no_series(facts) or why_deleted(facts)
+    if found is not None:
+        return found
+    row, schedule = facts.row, facts.scheduled.schedule
+    if row is None or schedule is None:
+        raise AssertionError("a series without state or schedule has been explained above")
+    if facts.scheduled.session is None:
+        return why_off_session(facts)
+    if facts.bucket_us < floor_minute(row.first_tick_us):
+        return why_before_first(row)
+    asleep = why_asleep(facts, facts.bucket_us, Sleep(facts))
+    if asleep is not None:
+        return asleep
+    if facts.bucket_us >= row.closed_until_us:
+        return _why_open(facts, row)
+    return _why_passed_over(facts, row)
+
+
+def why_no_series(facts: Facts) -> Absence | None:
+    """Why the series has no bars at all; None: it can have some."""
+    stand, row = facts.stand, facts.row
+    name = f"{facts.broker} {facts.symbol}"
+    if row is None or row.first_tick_us == NEVER_US:
+        unapplied = _unapplied(facts)
+        if unapplied is not None:
+            return unapplied
+        if facts.seen is not None and stand is not None and stand.position is None:
+            return Absence(
+                Reason.NOT_APPLIED,
+                f"no worker of this app_id has applied anything of partition {stand.partition} yet",
+                "start `barstream worker` with these settings",
+            )
+        if facts.scheduled.schedule is None and facts.refused_before.get("unscheduled"):
+            return _unscheduled(facts)
+        if facts.refused_before:
+            counted = ", ".join(f"{count} {why}" for why, count in facts.refused_before.items())
+            return Absence(
+                Reason.NO_PRICE,
+                f"there is no price: no tick of {name} was ever accepted, these were rejected: "
+                f"{counted}",
+            )
+        return _never_seen(facts)
+    return _unscheduled(facts) if facts.scheduled.schedule is None else None
+
+
+def _never_seen(facts: Facts) -> Absence:
+    name = f"{facts.broker} {facts.symbol}"
+    similar = "; ".join(f"{broker} {symbol}" for broker, symbol in facts.similar)
+    hint = f"; similar names that were: {similar}" if similar else ""
+    scheduled = "" if facts.scheduled.schedule is not None else ", and it has no schedule either"
+    return Absence(
+        Reason.NEVER_SEEN,
+        f"no tick of {name} was ever seen in the tick topic{scheduled}{hint}",
+        None if similar else "look at the spelling, and at what the feed sends to the tick topic",
+    )
+
+
+def _unscheduled(facts: Facts) -> Absence:
+    scheduled = facts.scheduled
+    refused = (
+        f"; the rows there are do not go together: {'; '.join(scheduled.refused)}"
+        if scheduled.refused
+        else ""
+    )
+    return Absence(
+        Reason.UNSCHEDULED,
+        f"{facts.broker} {facts.symbol} has no schedule: its ticks are rejected as unscheduled, "
+        f"and no minute is in session{refused}",
+        f"barstream schedule load --calendar FX --broker {facts.broker} --symbol {facts.symbol} "
+        "(or another calendar, or a file)",
+    )
+
+
+def why_off_session(facts: Facts) -> Absence:
+    """The minute lies in no session: between two of them, or where the schedule does not reach."""
+    before, after = facts.scheduled.before, facts.scheduled.after
+    last = f"the session before: {session_words(before)}" if before else "no session before it"
+    following = f"the session after: {session_words(after)}" if after else "no session after it"
+    load = (
+        "barstream schedule load --calendar NAME (or FILE) with sessions of this date, before its "
+        "ticks come: a minute that was passed over stays without a bar"
+    )
+    return Absence(
+        Reason.OFF_SESSION,
+        f"off session: no session of {facts.broker} {facts.symbol} has an instant of this "
+        f"{'minute' if facts.period == MINUTE else 'bucket'}; {last}; {following}",
+        None if before and after else load,
+    )
+
+
+def why_before_first(row: SeriesRow) -> Absence:
+    """The series has no price before its first tick, so there is nothing to fill with."""
+    return Absence(
+        Reason.BEFORE_FIRST_PRICE,
+        f"before the first price: the first accepted tick of the series has event time "
+        f"{at(row.first_tick_us)}, and nothing is filled before it",
+    )
+
+
+def why_asleep(facts: Facts, minute_us: int, sleep: Sleep) -> Absence | None:
+    """The series slept through a minute; None: it was awake, or nothing shows it."""
+    since_us, date = sleep.since_us(minute_us), sleep.last_date(minute_us)
+    if since_us is None or date is None:
+        return None
+    woken_us = sleep.woken_us(minute_us)
+    woken = "no tick has woken it yet"
+    if woken_us is not None and facts.scheduled.schedule is not None:
+        session = next(
+            facts.scheduled.schedule.sessions_between(woken_us, woken_us + MINUTE_US), None
+        )
+        woken = f"woken by a tick of the minute {at(woken_us)}" + (
+            "" if session is None else f", {session_words(session)}"
+        )
+    return Absence(
+        Reason.ASLEEP,
+        f"asleep since {at(since_us)}: {facts.rules.inactive_after} trading dates had passed "
+        f"without a tick since {iso_date_from_days(date)}, and nothing is filled from there; "
+        f"{woken}",
+    )
+
+
+def why_deleted(facts: Facts) -> Absence | None:
+    """There was a bar, or may have been, and retention took it; None: nothing says so."""
+    newest = facts.finals[-1] if facts.finals else None
+    if newest is not None and newest.bar is None:
+        return Absence(
+            Reason.DELETED,
+            f"deleted: a tombstone of its key was appended at {at(newest.appended_us)} "
+            f"(offset {newest.offset})",
+        )
+    earliest_us, row = facts.neighbours.earliest_us, facts.row
+    if not facts.finals_begin or row is None:
+        return None
+    if facts.period.advance(facts.bucket_us) <= floor_minute(row.first_tick_us):
+        return None
+    if facts.scheduled.session is None and facts.period == MINUTE:
+        return None
+    if facts.bucket_us >= row.closed_until_us or facts.period.advance(facts.bucket_us) > (
+        row.closed_until_us if earliest_us is None else earliest_us
+    ):
+        return None
+    since_us = facts.now_us - round(facts.kept_days * DAY_US)
+    return Absence(
+        Reason.DELETED,
+        f"deleted by retention: finals are kept {facts.kept_days:g} days (since {at(since_us)}), "
+        f"their topic begins at offset {facts.finals_begin}"
+        + ("" if earliest_us is None else f", of this series with {at(earliest_us)}"),
+        "`barstream replay` makes it again if the ticks are still there",
+    )
+
+
+def _unapplied(facts: Facts) -> Absence | None:
+    """Ticks of a series without state stand in the log and have not been applied."""
+    stand = facts.stand
+    if stand is None or not facts.ticks:
+        return None
+    first = facts.ticks[0]
+    if stand.position is not None and first.offset < stand.position:
+        return None
+    return Absence(
+        Reason.NOT_APPLIED,
+        f"its first tick stands at offset {first.offset} of partition {first.partition}, which "
+        f"{_applied(stand)}",
+        "start a worker, or wait for it",
+    )
+
+
+def _applied(stand: Stand) -> str:
+    if stand.position is None:
+        return "no worker has applied yet"
+    return f"is applied up to {stand.position} of {stand.end} (lag {stand.lag})"
+
+
+def _why_open(facts: Facts, row: SeriesRow) -> Absence:
+    rules, stand, minute_us = facts.rules, facts.stand, facts.bucket_us
+    if stand is None or stand.position is None:
+        return Absence(Reason.NOT_APPLIED, "no worker has applied the partition yet")
+    tick = facts.closing_tick
+    if tick is not None and tick.offset >= stand.position:
+        return Absence(
+            Reason.NOT_APPLIED,
+            f"the partition is not applied that far: the tick at offset {tick.offset} (event time "
+            f"{at(tick.time_us)}) will close it, and partition {stand.partition} "
+            f"{_applied(stand)}",
+            "start a worker, or wait for it; `/health/ready` and `/status` show how it comes on",
+        )
+    waiting = next((beat for beat in facts.beats if is_legal(beat, rules)), None)
+    if waiting is not None and waiting.barrier > stand.position:
+        return Absence(
+            Reason.WAITING_FOR_BARRIER,
+            f"the heartbeat that closes it was sent at {at(waiting.sent_at_us)} (offset "
+            f"{waiting.offset}) and waits for its barrier {waiting.barrier}: partition "
+            f"{stand.partition} {_applied(stand)}",
+            "start a worker, or wait for it",
+        )
+    if waiting is not None:
+        return Absence(
+            Reason.NOT_APPLIED,
+            f"the heartbeat that closes it stands at offset {waiting.offset}, heartbeats are used "
+            f"in order and up to {stand.heartbeat_position} of {stand.heartbeat_end}",
+            "start a worker, or wait for it",
+        )
+    due_us = rules.due_us(minute_us)
+    if facts.now_us < minute_us + MINUTE_US:
+        return Absence(
+            Reason.NOT_OVER, f"the minute is not over yet: it is due at {_due(facts, due_us)}"
+        )
+    if not row.live:
+        return Absence(
+            Reason.HISTORICAL,
+            "the series is historical: none of its last 16 accepted ticks was appended within "
+            f"{span(rules.grace_us + rules.feed_delay_us)} of its event time, so the clock does "
+            "not close it; it closes with a tick of "
+            f"{at(rules.closes_at_us(minute_us))} or later, or with the heartbeat `barstream ticks "
+            "load` sends at its end",
+        )
+    if facts.now_us < due_us:
+        return Absence(
+            Reason.NOT_OVER,
+            f"the minute is over, and waits for ticks out of order until {_due(facts, due_us)}",
+        )
+    if not rules.heartbeats:
+        return Absence(
+            Reason.HEARTBEATS_OFF,
+            "heartbeats are off (heartbeats.enabled): it closes with a tick of "
+            f"{at(rules.closes_at_us(minute_us))} or later",
+        )
+    early = [beat for beat in facts.beats if beat.minute_us == minute_us]
+    also = (
+        f"; the one at offset {early[0].offset} was appended at {at(early[0].appended_us)}, before "
+        "the minute could be over, and closes nothing: the sender's clock was ahead"
+        if early
+        else ""
+    )
+    return Absence(
+        Reason.HEARTBEAT_NOT_SENT,
+        f"it was due {span(facts.now_us - due_us)} ago, at {at(due_us)}, and no heartbeat for it "
+        f"was sent{also}",
+        "look whether a worker leads (`/status`) and what its log says of heartbeats",
+    )
+
+
+def _due(facts: Facts, due_us: int) -> str:
+    rules = facts.rules
+    parts = [f"grace {span(rules.grace_us)}"]
+    if rules.feed_delay_us:
+        parts.append(f"feed delay {span(rules.feed_delay_us)}")
+    return f"{at(due_us)} (end, {', '.join(parts)}), in {span(max(0, due_us - facts.now_us))}"
+
+
+def _why_passed_over(facts: Facts, row: SeriesRow) -> Absence:
+    written_us = facts.scheduled.row_appended_us
+    passed_us = passed_by_us(facts)
+    if written_us is not None and passed_us is not None and written_us > passed_us:
+        return Absence(
+            Reason.SCHEDULE_NEWER,
+            f"its session row was written at {at(written_us)}, after the series had been closed "
+            f"past this minute ({at(row.closed_until_us)} now): a schedule never changes what is "
+            "closed",
+            "`barstream replay` with the schedule of now shows the bar it would be",
+        )
+    return Absence(
+        Reason.UNEXPLAINED,
+        f"the series is closed until {at(row.closed_until_us)} and this minute is in session, yet "
+        "there is no final: nothing in the log explains it",
+        f"barstream verify {facts.broker} {facts.symbol}",
+    )
+
+
+def passed_by_us(facts: Facts) -> int | None:
+    """The earliest append time of anything that shows the series closed past the minute."""
+    times = [beat.appended_us for beat in facts.beats if is_legal(beat, facts.rules)]
+    if facts.closing_tick is not None:
+        times.append(facts.closing_tick.appended_us)
+    if facts.neighbours.after is not None:
+        times.append(facts.neighbours.after.appended_us)
+    return min((us for us in times if us >= 0), default=None)

@@ -1,0 +1,163 @@
+"""Bars of one series in a topic: versions of a bucket, bars of a span, and what lies beside it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from barstream.core.time import SECOND_US
+from barstream.explaining.facts import Neighbours, Version
+from barstream.explaining.windows import Progress, backward, forward
+from barstream.history.finals import SCHEMA, bars, versions
+from barstream.history.reading import Options, Span, held, offsets_at
+from barstream.history.selection import Selection
+
+#: A final is written after its minute is over; clocks of brokers differ a little.
+_MARGIN_US: Final = 60 * SECOND_US
+
+
+class BarTopic:
+    """One series in one partition of a topic of bars, read by key.
+
+    Args:
+        options: where the cluster is.
+        topic: of finals or live bars of a period.
+        partition: of the series.
+        series: broker and symbol, normalised.
+        progress: told how far each reading has come.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        topic: str,
+        partition: int,
+        series: tuple[str, str],
+        progress: Progress,
+    ) -> None:
+        self._options = options
+        self._topic = topic
+        self._partition = partition
+        self._series = series
+        self._progress = progress
+        self._held: Span | None = None
+        self._recent: tuple[int, pl.DataFrame] | None = None
+
+    async def begin(self) -> int:
+        """Offset at which the partition begins."""
+        return (await self._whole()).begin
+
+    async def versions(self, bucket_us: int, since_us: int) -> tuple[Version, ...]:
+        """Every record of one bucket, oldest first; none was appended before ``since_us``."""
+        found = await self._from(since_us, Selection(*self._series, bucket_us, bucket_us + 1))
+        return _versions(found)
+
+    async def between(self, from_us: int, to_us: int, since_us: int) -> tuple[Version, ...]:
+        """The newest version of each bar with ``from_us <= bucket start < to_us``, ascending."""
+        found = await self._from(since_us, Selection(*self._series, from_us, to_us))
+        last = found.unique("key", keep="last", maintain_order=True)
+        return _versions(last.filter(pl.col("kind") == "bar").sort("bucket_start"))
+
+    async def around(self, bucket_us: int, since_us: int) -> tuple[tuple[Version, ...], Neighbours]:
+        """Every record of one bucket; and what lies beside it, unless that is a bar with ticks."""
+        found = await self._from(since_us, Selection(*self._series))
+        key = pl.col("key").bin.ends_with(Selection.stamp(bucket_us))
+        own = _versions(found.filter(key))
+        newest = own[-1].bar if own else None
+        neighbours = Neighbours()
+        if newest is None or newest.synthetic:
+            neighbours = await self._neighbours(found, bucket_us, since_us)
+        return own, neighbours
+
+    async def neighbours(self, bucket_us: int, since_us: int) -> Neighbours:
+        """Finals of the series beside a bucket."""
+        found = await self._from(since_us, Selection(*self._series))
+        return await self._neighbours(found, bucket_us, since_us)
+
+    async def _neighbours(self, found: pl.DataFrame, bucket_us: int, since_us: int) -> Neighbours:
+        is_bar = pl.col("kind") == "bar"
+        after = found.filter(is_bar & (pl.col("bucket_start") > bucket_us))
+        # appended early, and so the first version of the first bucket
+        after = after.sort("bucket_start", "offset")
+        before = found.filter(is_bar & (pl.col("bucket_start") < bucket_us))
+        older = await self._older(bucket_us, since_us, _newest_real(before))
+        before = pl.concat([older, before]).sort("bucket_start", "offset")
+        return Neighbours(
+            _last(before.filter(~pl.col("synthetic"))),
+            _last(before),
+            _first(after),
+            _first(after.filter(~pl.col("synthetic"))),
+            await self._earliest(pl.concat([before, after])),
+        )
+
+    async def _older(self, bucket_us: int, since_us: int, known: Version | None) -> pl.DataFrame:
+        """Finals before the bucket that were appended before ``since_us``, back to a real one."""
+        if known is not None:
+            return pl.DataFrame(schema=SCHEMA)
+        whole = await self._whole()
+        end = await self._offset_at(since_us)
+        wanted = Selection(*self._series, None, bucket_us)
+        for window in backward(Span(whole.begin, end), "earlier bars", self._progress):
+            found = await self._read(window, wanted)
+            if _newest_real(found) is not None:
+                return found
+        return pl.DataFrame(schema=SCHEMA)
+
+    async def _earliest(self, known: pl.DataFrame) -> int | None:
+        """Bucket start of the first bar of the series; only asked where some were deleted."""
+        whole = await self._whole()
+        if whole.begin:
+            for window in forward(whole, "the first bar", self._progress):
+                found = await self._read(window, Selection(*self._series))
+                found = found.filter(pl.col("kind") == "bar")
+                if len(found):
+                    known = found
+                    break
+        starts = known["bucket_start"].drop_nulls()
+        return None if not len(starts) else int(starts.to_numpy().min())
+
+    async def _from(self, since_us: int, wanted: Selection) -> pl.DataFrame:
+        begin = await self._offset_at(since_us)
+        whole = await self._whole()
+        parts = [
+            await self._read(window, wanted)
+            for window in forward(Span(begin, whole.end), "bars", self._progress)
+        ]
+        return pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
+
+    async def _read(self, window: Span, wanted: Selection) -> pl.DataFrame:
+        return await versions(self._options, self._topic, {self._partition: window}, wanted)
+
+    async def _whole(self) -> Span:
+        if self._held is None:
+            spans = await held(self._options, self._topic, [self._partition])
+            self._held = spans[self._partition]
+        return self._held
+
+    async def _offset_at(self, time_us: int) -> int:
+        spans = {self._partition: await self._whole()}
+        at = await offsets_at(self._options, self._topic, spans, time_us - _MARGIN_US)
+        return at[self._partition]
+
+
+def _versions(found: pl.DataFrame) -> tuple[Version, ...]:
+    """Rows in their order; what cannot be read is left out."""
+    made = []
+    for row in found.filter(pl.col("kind") != "unreadable").iter_slices(1):
+        bar = bars(row)
+        made.append(Version(row["offset"][0], row["appended_us"][0], bar[0] if bar else None))
+    return tuple(made)
+
+
+def _newest_real(found: pl.DataFrame) -> Version | None:
+    real = found.filter((pl.col("kind") == "bar") & ~pl.col("synthetic"))
+    return _last(real.sort("bucket_start", "offset"))
+
+
+def _last(found: pl.DataFrame) -> Version | None:
+    return _versions(found.tail(1))[0] if len(found) else None
+
+
+def _first(found: pl.DataFrame) -> Version | None:
+    return _versions(found.head(1))[0] if len(found) else None

@@ -1,0 +1,87 @@
+"""Heartbeats of one series."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from barstream.core.time import SECOND_US
+from barstream.explaining.closing import is_legal
+from barstream.explaining.facts import Beat, Rules
+from barstream.explaining.windows import Progress, forward
+from barstream.history.heartbeats import heartbeats
+from barstream.history.reading import Options, Span, held, offsets_at
+from barstream.history.selection import Selection
+
+#: So many are kept; the first that closes ends the search anyway.
+_KEPT: Final = 100
+_MARGIN_US: Final = 60 * SECOND_US
+
+
+async def beats_from(
+    options: Options,
+    topic: str,
+    partition: int,
+    series: tuple[str, str],
+    minute_us: int,
+    rules: Rules,
+    close_offset: int | None,
+    progress: Progress,
+) -> tuple[Beat, ...]:
+    """Heartbeats for a minute or later ones, in log order.
+
+    Args:
+        options: where the cluster is.
+        topic: of heartbeats.
+        partition: of the series.
+        series: broker and symbol, normalised.
+        minute_us: the minute.
+        rules: which are legal.
+        close_offset: of the minute's final: the first heartbeat that can have closed it ends the
+            search; None: it is not final, and the first legal one does.
+        progress: told how far it has come.
+    """
+    whole = (await held(options, topic, [partition]))[partition]
+    # a legal one was appended after its minute, others are of interest as well
+    spans, since_us = {partition: whole}, minute_us - _MARGIN_US
+    begin = (await offsets_at(options, topic, spans, since_us))[partition]
+    wanted = Selection(*series, minute_us)
+    found: list[Beat] = []
+    for window in forward(Span(begin, whole.end), "heartbeats", progress):
+        for beat in _beats(await heartbeats(options, topic, {partition: window}, wanted)):
+            if len(found) < _KEPT or beat.minute_us == minute_us:
+                found.append(beat)
+            if is_legal(beat, rules) and (close_offset is None or beat.barrier <= close_offset):
+                if len(found) >= _KEPT:
+                    found.append(beat)
+                return tuple(found)
+    return tuple(found)
+
+
+async def first_appended_from(
+    options: Options,
+    topic: str,
+    partition: int,
+    series: tuple[str, str],
+    time_us: int,
+    progress: Progress,
+) -> Beat | None:
+    """The first heartbeat of the series appended at or after ``time_us``."""
+    whole = (await held(options, topic, [partition]))[partition]
+    begin = (await offsets_at(options, topic, {partition: whole}, time_us))[partition]
+    for window in forward(Span(begin, whole.end), "heartbeats", progress):
+        for beat in _beats(
+            await heartbeats(options, topic, {partition: window}, Selection(*series))
+        ):
+            if beat.appended_us >= time_us:
+                return beat
+    return None
+
+
+def _beats(found: pl.DataFrame) -> list[Beat]:
+    rows = found.select("offset", "appended_us", "bucket_start", "barrier", "sent_at", "source")
+    return [
+        Beat(offset, -1 if appended_us is None else appended_us, *rest)
+        for offset, appended_us, *rest in rows.iter_rows()
+    ]

@@ -1,0 +1,234 @@
+"""What is known of one bucket of one series: everything an explanation is made of.
+
+Times are microseconds since the epoch, UTC; offsets are those of the series' own partition unless
+a partition stands beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from barstream.core.bars import Bar, PartialBar
+from barstream.core.period import Period
+from barstream.core.schedule import SeriesSchedule, Session
+from barstream.core.time import MINUTE_US
+from barstream.core.universe import SeriesSeen
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that decide when a minute is closed, for one broker."""
+
+    grace_us: int
+    feed_delay_us: int = 0
+    late_policy: str = "reject"
+    inactive_after: int = 5
+    heartbeats: bool = True
+    publish_off_session: bool = False
+    max_future_skew_us: int = 5_000_000
+    #: Without a schedule every series trades around the clock.
+    has_schedule: bool = True
+
+    def closes_at_us(self, minute_us: int) -> int:
+        """A tick with this event time, or a heartbeat appended then, may close the minute."""
+        return minute_us + MINUTE_US + self.grace_us
+
+    def due_us(self, minute_us: int) -> int:
+        """When the clock closes the minute of a live series."""
+        return self.closes_at_us(minute_us) + self.feed_delay_us
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One record of a bar's key; ``bar`` is None of a tombstone."""
+
+    offset: int
+    appended_us: int
+    bar: Bar | None
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Other finals of the series beside the bucket, as far as they are in the log.
+
+    Attributes:
+        real_before: the last bar with ticks before the bucket.
+        before: the last bar of any kind before it.
+        after: the first one after it, in the version written first.
+        real_after: the first one with ticks after it.
+        earliest_us: bucket start of the earliest there is.
+    """
+
+    real_before: Version | None = None
+    before: Version | None = None
+    after: Version | None = None
+    real_after: Version | None = None
+    earliest_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A tick of the series with its place in the log."""
+
+    offset: int
+    time_us: int
+    price: float
+    size: float
+    appended_us: int
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedTick:
+    """A tick that made no bar, and why.
+
+    Attributes:
+        tick: where it stood; its append time is -1 where it was not looked up.
+        record_offset: offset of the record in ``ticks_rejected``; None: the reason follows from
+            the tick itself and no record of it was found.
+    """
+
+    tick: Tick
+    reason: str
+    detail: str
+    record_offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat of the series."""
+
+    offset: int
+    appended_us: int
+    minute_us: int
+    barrier: int
+    sent_at_us: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRow:
+    """What the partition remembers of the series, at its position."""
+
+    closed_until_us: int
+    watermark_us: int
+    previous_close: float | None
+    fill_from_us: int
+    first_tick_us: int
+    last_trading_date: int | None
+    live: bool
+    open_bars: tuple[PartialBar, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Where the partition of the series stands now.
+
+    Attributes:
+        partition: of the tick topic.
+        position: first offset of ticks not applied; None: no worker has applied any.
+        begin, end: what the tick partition holds.
+        heartbeat_position: first heartbeat not used.
+        heartbeat_end: end of the heartbeat partition.
+    """
+
+    partition: int
+    position: int | None
+    begin: int
+    end: int
+    heartbeat_position: int | None = None
+    heartbeat_end: int = 0
+
+    @property
+    def lag(self) -> int:
+        """Offsets not applied yet."""
+        return max(0, self.end - (self.begin if self.position is None else self.position))
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """The schedule of the series around the bucket, as it is now.
+
+    Attributes:
+        schedule: None: the series has no rows.
+        session: the one the bucket lies in, None off session.
+        before, after: the sessions next to the bucket when it is off session.
+        row_appended_us: when the row of ``session`` was written; None without a schedule topic.
+        refused: why workers refuse the rows, if they do.
+    """
+
+    schedule: SeriesSchedule | None
+    session: Session | None = None
+    before: Session | None = None
+    after: Session | None = None
+    row_appended_us: int | None = None
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything known of a minute; of an upper bar `UpperFacts` adds its children.
+
+    Attributes:
+        bucket_us: start of the bucket asked for.
+        now_us: wall clock.
+        seen: row of the series in ``series_seen``, None when it has none.
+        similar: names like the one asked for, of series that were seen.
+        stand: None when the partition is not known.
+        row: what the partition remembers of the series; None: nothing.
+        finals, live: every version of the bar in the log, oldest first.
+        neighbours: other finals.
+        finals_begin: offset at which the partition of finals begins: above 0, some were deleted.
+        kept_days: for how long finals are kept.
+        ticks: ticks of the bucket in the series' partition, rejected ones too, by offset.
+        closing_tick: of a final the tick before its close offset, if that passes the bucket's end
+            and the grace; else the first in the log that does.
+        elsewhere: ticks of the bucket in other partitions.
+        rejected: ticks of the bucket that were rejected.
+        undated: records under the key of the series, appended around the bucket, that are no tick.
+        refused_before: how many ticks of the series stand in ``ticks_rejected`` by reason, counted
+            only where no tick of it was ever accepted.
+        beats: heartbeats for this minute or later ones, in log order, the first of them.
+    """
+
+    broker: str
+    symbol: str
+    period: Period
+    bucket_us: int
+    now_us: int
+    rules: Rules
+    scheduled: Scheduled
+    seen: SeriesSeen | None = None
+    similar: tuple[tuple[str, str], ...] = ()
+    stand: Stand | None = None
+    row: SeriesRow | None = None
+    finals: tuple[Version, ...] = ()
+    live: tuple[Version, ...] = ()
+    neighbours: Neighbours = field(default_factory=Neighbours)
+    finals_begin: int = 0
+    kept_days: float = 30.0
+    ticks: tuple[Tick, ...] = ()
+    closing_tick: Tick | None = None
+    elsewhere: tuple[Tick, ...] = ()
+    rejected: tuple[RejectedTick, ...] = ()
+    undated: tuple[RejectedTick, ...] = ()
+    refused_before: Mapping[str, int] = field(default_factory=dict)
+    beats: tuple[Beat, ...] = ()
+
+    @property
+    def final(self) -> Version | None:
+        """The newest version, unless that is a tombstone."""
+        newest = self.finals[-1] if self.finals else None
+        return newest if newest is not None and newest.bar is not None else None
+
+    @property
+    def home(self) -> int | None:
+        """The partition its ticks are seen in."""
+        return None if self.stand is None else self.stand.partition
+
+    @property
+    def open_bar(self) -> PartialBar | None:
+        """The open bar of the bucket at the partition's position."""
+        bars = () if self.row is None else self.row.open_bars
+        return next((bar for bar in bars if bar.bucket_us == self.bucket_us), None)

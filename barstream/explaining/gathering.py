@@ -1,0 +1,157 @@
+"""Gathering the facts of a bucket from Kafka alone: workers may run or not.
+
+Everything is read up to ends that are fixed first, and the state of the series before what
+follows from it, so that a running worker does not make the facts contradict each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from dataclasses import replace
+from typing import Final
+
+from barstream.codecs.state import open_bar_of
+from barstream.config.periods import kept_days
+from barstream.core.period import MINUTE, Period
+from barstream.core.state import LIVENESS_TICKS, NEVER_US
+from barstream.core.universe import SeriesSeen
+from barstream.explaining.decoding import SeriesDecoder
+from barstream.explaining.facts import (
+    Facts,
+    Rules,
+    SeriesRow,
+    Stand,
+)
+from barstream.explaining.log import Log
+from barstream.explaining.minutes import gather_minute, scan_ticks
+from barstream.explaining.rejections import rejected_by_reason
+from barstream.explaining.scanning import Looked
+from barstream.explaining.sessions import scheduled
+from barstream.explaining.upper_facts import gather_upper
+from barstream.explaining.uppers import UpperFacts
+from barstream.history.reading import Span, held
+
+_SIMILAR: Final = 5
+
+
+async def gather(
+    log: Log, broker: str, symbol: str, period: Period, bucket_us: int
+) -> Facts | UpperFacts:
+    """The facts of one bucket.
+
+    Args:
+        log: where from.
+        broker: normalised.
+        symbol: normalised.
+        period: one in force.
+        bucket_us: start of the bucket, see `Log.bucket`.
+
+    Raises:
+        BarstreamError: a topic is missing, the brokers do not answer, or a topic holds what is
+            none of ours.
+    """
+    facts = await _common(log, broker, symbol, period, bucket_us)
+    if facts.stand is None:
+        return await _never_seen(log, facts)
+    if period != MINUTE:
+        return await gather_upper(log, facts, facts.stand)
+    return await gather_minute(log, facts, facts.stand)
+
+
+async def _common(log: Log, broker: str, symbol: str, period: Period, bucket_us: int) -> Facts:
+    settings, name = log.settings, (broker, symbol)
+    seen, (index, records) = await asyncio.gather(log.seen(), log.schedule())
+    row = seen.get(name)
+    stand = series = None
+    if row is not None:
+        stand = await _stand(log, row.partition)
+        series = (await log.rows(row.partition)).series.get(name)
+    bars = settings.bars
+    return Facts(
+        broker,
+        symbol,
+        period,
+        bucket_us,
+        log.clock(),
+        Rules(
+            bars.grace_us,
+            settings.heartbeats.feed_delay_us.get(broker, 0),
+            bars.late_policy,
+            bars.inactive_after,
+            settings.heartbeats.enabled,
+            bars.publish_off_session,
+            bars.max_future_skew_us,
+            bars.schedule,
+        ),
+        scheduled(index, records, broker, symbol, period, bucket_us),
+        seen=row,
+        similar=() if row is not None else _similar(name, seen),
+        stand=stand,
+        row=None
+        if series is None
+        else SeriesRow(
+            _or_never(series.closed_until_us),
+            _or_never(series.watermark_us),
+            series.previous_close,
+            _or_never(series.fill_from_us),
+            _or_never(series.first_tick_us),
+            series.last_trading_date,
+            series.since_timely < LIVENESS_TICKS,
+            tuple(open_bar_of(bar) for bar in series.open_bars),
+        ),
+        kept_days=kept_days(settings, period),
+    )
+
+
+def _or_never(time_us: int | None) -> int:
+    return NEVER_US if time_us is None else time_us
+
+
+def _similar(
+    name: tuple[str, str], seen: dict[tuple[str, str], SeriesSeen]
+) -> tuple[tuple[str, str], ...]:
+    spelled = {" ".join(each): each for each in seen}
+    close = difflib.get_close_matches(" ".join(name), spelled, _SIMILAR)
+    same = [text for text, each in spelled.items() if each[1] == name[1]]
+    return tuple(spelled[text] for text in dict.fromkeys([*close, *same]))[:_SIMILAR]
+
+
+async def _stand(log: Log, partition: int) -> Stand:
+    position = (await log.rows(partition)).position
+    ticks, beats = await asyncio.gather(
+        held(log.options, log.names.ticks, [partition]),
+        held(log.options, log.names.heartbeats, [partition]),
+    )
+    return Stand(
+        partition,
+        None if position is None else position.next_offset,
+        ticks[partition].begin,
+        ticks[partition].end,
+        None if position is None else position.heartbeat_offset,
+        beats[partition].end,
+    )
+
+
+# -- a series that was never seen ---------------------------------------------------------------
+
+
+async def _never_seen(log: Log, facts: Facts) -> Facts:
+    """Its ticks may have been rejected, or stand where nothing was applied yet."""
+    decoder = SeriesDecoder(log.settings, facts.broker, facts.symbol)
+    names, options = log.names, log.options
+    rejected = await held(options, names.ticks_rejected)
+    counts = await rejected_by_reason(
+        options, (names.ticks_rejected, names.ticks), rejected, decoder, log.progress
+    )
+    facts = replace(facts, refused_before=counts)
+    for partition, span in (await held(options, names.ticks)).items():
+        stand = await _stand(log, partition)
+        begin = span.begin if stand.position is None else max(span.begin, stand.position)
+        if begin >= span.end:
+            continue
+        looked = Looked((0, 1 << 60), 1 << 60, (0, 0), 1 << 59, lambda _: False)
+        found = await scan_ticks(log, facts, decoder, partition, Span(begin, span.end), looked)
+        if found.ticks:
+            return replace(facts, stand=stand, ticks=tuple(found.ticks))
+    return facts

@@ -1,0 +1,75 @@
+"""The topics of a pipeline, and what of them belongs to no single bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from barstream.clock import system_clock_us
+from barstream.config import Settings
+from barstream.core.period import Period
+from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex
+from barstream.core.universe import SeriesSeen
+from barstream.explaining.sessions import bucket_of
+from barstream.explaining.windows import Progress
+from barstream.history.reading import held
+from barstream.history.schedule import ScheduleRecord, schedule_index, schedule_records
+from barstream.history.series import PartitionRows, series_rows, series_seen
+from barstream.kafka import client_options
+from barstream.topics import TopicNames
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """No progress is shown."""
+
+
+@dataclass
+class Log:
+    """The topics of a pipeline as they are; what belongs to no bucket is read once.
+
+    Attributes:
+        settings: completed by the pipeline's declaration (`barstream.planner.plan_of`).
+        progress: told how far each reading has come.
+        clock: microseconds since the epoch.
+    """
+
+    settings: Settings
+    progress: Progress = _silent
+    clock: Callable[[], int] = system_clock_us
+    _seen: dict[tuple[str, str], SeriesSeen] | None = None
+    _schedule: tuple[ScheduleIndex, list[ScheduleRecord]] | None = None
+    _rows: dict[int, PartitionRows] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.names = TopicNames.of(self.settings)
+        self.options: dict[str, Any] = client_options(self.settings)
+
+    async def seen(self) -> dict[tuple[str, str], SeriesSeen]:
+        """All rows of ``series_seen``."""
+        if self._seen is None:
+            self._seen = await series_seen(self.options, self.names.series_seen)
+        return self._seen
+
+    async def schedule(self) -> tuple[ScheduleIndex, list[ScheduleRecord]]:
+        """The schedule in force, and the records it is made of."""
+        if self._schedule is None:
+            if not self.settings.bars.schedule:
+                self._schedule = AlwaysOpenIndex(), []
+            else:
+                records = await schedule_records(self.options, self.names.market_schedule)
+                self._schedule = schedule_index(records), records
+        return self._schedule
+
+    async def rows(self, partition: int) -> PartitionRows:
+        """What a partition remembers."""
+        if partition not in self._rows:
+            topic = self.names.series
+            spans = await held(self.options, topic, [partition])
+            self._rows |= await series_rows(self.options, topic, spans)
+        return self._rows[partition]
+
+    async def bucket(self, broker: str, symbol: str, period: Period, time_us: int) -> int:
+        """Start of the bucket of a series that holds ``time_us``."""
+        index, _ = await self.schedule()
+        return bucket_of(index.for_series(broker, symbol), period, time_us)

@@ -1,0 +1,108 @@
+"""Ticks of a bucket, or of a whole series, among the rejected ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Final
+
+import numpy as np
+
+from barstream.explaining.decoding import SeriesDecoder
+from barstream.explaining.facts import RejectedTick, Tick
+from barstream.explaining.windows import Progress, forward
+from barstream.history.reading import Options, Span, records
+from barstream.history.rejected import Place, place_of
+
+#: Records decoded at once.
+_BATCH: Final = 5_000
+
+Spans = dict[int, Span]
+
+
+async def rejected_in(
+    options: Options,
+    topics: tuple[str, str],
+    spans: Spans,
+    decoder: SeriesDecoder,
+    bucket: tuple[int, int],
+    progress: Progress,
+) -> list[RejectedTick]:
+    """Rejected ticks of the series with ``bucket[0] <= event time < bucket[1]``, each once.
+
+    Args:
+        options: where the cluster is.
+        topics: of rejected ticks, and of ticks.
+        spans: what to read of the first.
+        decoder: of the series.
+        bucket: event times.
+        progress: told how far it has come.
+    """
+    found: dict[tuple[int, int], RejectedTick] = {}
+    async for one in _of_series(options, topics, spans, decoder, progress):
+        if bucket[0] <= one.tick.time_us < bucket[1]:
+            found.setdefault((one.tick.partition, one.tick.offset), one)
+    return [found[place] for place in sorted(found)]
+
+
+async def rejected_by_reason(
+    options: Options,
+    topics: tuple[str, str],
+    spans: Spans,
+    decoder: SeriesDecoder,
+    progress: Progress,
+) -> dict[str, int]:
+    """How many ticks of the series were rejected, by reason."""
+    counts: Counter[str] = Counter()
+    async for one in _of_series(options, topics, spans, decoder, progress):
+        counts[one.reason] += 1
+    return dict(counts)
+
+
+async def _of_series(
+    options: Options,
+    topics: tuple[str, str],
+    spans: Spans,
+    decoder: SeriesDecoder,
+    progress: Progress,
+) -> AsyncIterator[RejectedTick]:
+    for partition, span in spans.items():
+        for window in forward(span, "rejected ticks", progress):
+            places: list[Place] = []
+            values: list[bytes | None] = []
+            async for record in records(options, topics[0], {partition: window}):
+                place = place_of(record, topics[1])
+                if place is None:
+                    continue
+                places.append(place)
+                values.append(record.value)
+                if len(places) >= _BATCH:
+                    for one in await _decoded(places, values, decoder):
+                        yield one
+                    places, values = [], []
+            for one in await _decoded(places, values, decoder):
+                yield one
+
+
+async def _decoded(
+    places: list[Place], values: list[bytes | None], decoder: SeriesDecoder
+) -> list[RejectedTick]:
+    if not places:
+        return []
+    mine = await decoder.read(values, np.full(len(values), -1, np.int64))
+    rows = zip(
+        mine.at.tolist(),
+        mine.time_us.tolist(),
+        mine.price.tolist(),
+        mine.size.tolist(),
+        strict=True,
+    )
+    return [
+        RejectedTick(
+            Tick(places[at].tick_offset, time_us, price, size, -1, places[at].tick_partition),
+            places[at].reason,
+            places[at].detail,
+            places[at].offset,
+        )
+        for at, time_us, price, size in rows
+    ]

@@ -1,0 +1,69 @@
+"""When a series slept, from what is known of its ticks; pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+from barstream.core.bars import Bar
+from barstream.core.schedule import SeriesSchedule
+from barstream.core.state import NEVER_US
+from barstream.core.time import MINUTE_US, floor_minute
+from barstream.explaining.facts import Facts, SeriesRow
+
+
+class Sleep:
+    """The minutes known to have ticks, and what follows from them by the schedule of now.
+
+    Args:
+        facts: of the bucket: finals beside it and the state of the series.
+        bars: further finals of minutes or days, such as the children of an upper bar.
+    """
+
+    def __init__(self, facts: Facts, bars: Iterable[Bar] = ()) -> None:
+        self._schedule = facts.scheduled.schedule
+        self._inactive_after = facts.rules.inactive_after
+        known: dict[int, int] = {}
+        beside = facts.neighbours
+        others = [one.bar for one in (beside.real_before, beside.real_after) if one is not None]
+        for bar in (*others, *bars):
+            if bar is not None and not bar.synthetic:
+                minute_us = bar.bucket_start_us if bar.open_time_us is None else bar.open_time_us
+                known[floor_minute(minute_us)] = bar.trading_date
+        if facts.row is not None:
+            known |= _of_row(facts.row, self._schedule)
+        self._minutes = sorted(known)
+        self._dates = [known[minute] for minute in self._minutes]
+
+    def since_us(self, minute_us: int) -> int | None:
+        """When the series fell asleep, if it is asleep in a minute; None: awake, or not known."""
+        at = bisect_right(self._minutes, minute_us) - 1
+        if at < 0 or self._schedule is None or self._minutes[at] == minute_us:
+            return None
+        asleep_us = self._schedule.asleep_from(self._dates[at], self._inactive_after)
+        if asleep_us is None or minute_us < floor_minute(asleep_us):
+            return None
+        return asleep_us
+
+    def last_date(self, minute_us: int) -> int | None:
+        """Trading date of the last tick known before a minute ends."""
+        at = bisect_right(self._minutes, minute_us) - 1
+        return None if at < 0 else self._dates[at]
+
+    def woken_us(self, minute_us: int) -> int | None:
+        """The next minute with a tick; None: none is known."""
+        at = bisect_right(self._minutes, minute_us)
+        return self._minutes[at] if at < len(self._minutes) else None
+
+
+def _of_row(row: SeriesRow, schedule: SeriesSchedule | None) -> dict[int, int]:
+    known = {bar.bucket_us: bar.trading_date for bar in row.open_bars}
+    if row.last_trading_date is not None and row.watermark_us != NEVER_US:
+        known[floor_minute(row.watermark_us)] = row.last_trading_date
+    if row.fill_from_us != NEVER_US and schedule is not None:
+        # the bucket of the tick that woke it last
+        woken_us = row.fill_from_us
+        session = next(schedule.sessions_between(woken_us, woken_us + MINUTE_US), None)
+        if session is not None:
+            known[woken_us] = session.trading_date
+    return known

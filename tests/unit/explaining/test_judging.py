@@ -1,0 +1,116 @@
+"""What closed a final, which tick gave what, and what is not talked away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from barstream.explaining.facts import Neighbours, RejectedTick, Rules, Scheduled
+from barstream.explaining.judging import explain
+from tests.explained import SCHEDULE, SECOND_US, bar, beat, facts, minute, tick, version
+
+AT = minute(1)
+TICKS = (tick(0, AT + 20 * SECOND_US, 5.0), tick(1, AT + 10 * SECOND_US, 7.0), tick(2, AT, 7.0))
+BAR = bar(AT, 4, open=7.0, high=7.0, low=5.0, close=5.0, tick_count=3, last_offset=2)
+
+
+def test_open_is_the_earliest_close_the_latest_and_of_equal_prices_the_first_offset() -> None:
+    found = explain(facts(AT, finals=(version(BAR),), ticks=TICKS))
+    assert found.parts is not None
+    parts = found.parts
+    assert (parts.open.offset, parts.high.offset, parts.low.offset, parts.close.offset) == (
+        2, 1, 0, 0,
+    )  # fmt: skip
+    assert parts.agrees
+
+
+def test_a_bar_its_ticks_do_not_give_is_said_to_disagree() -> None:
+    wrong = replace(BAR, close=7.0)
+    found = explain(facts(AT, finals=(version(wrong),), ticks=TICKS))
+    assert found.parts is not None
+    assert not found.parts.agrees
+    assert any("barstream verify" in note for note in found.notes)
+
+
+def test_ticks_at_or_after_the_close_offset_and_rejected_ones_are_not_in_the_bar() -> None:
+    late = tick(9, AT + 30 * SECOND_US, 99.0)
+    refused = tick(3, AT + 30 * SECOND_US, 98.0)
+    rejected = tuple(RejectedTick(one, "late", "", 0) for one in (refused, late))
+    found = explain(
+        facts(AT, finals=(version(BAR),), ticks=(*TICKS, refused, late), rejected=rejected)
+    )
+    assert [one.offset for one in found.accepted] == [0, 1, 2]
+    assert "2 late" in " ".join(found.notes)
+
+
+def test_the_tick_before_the_close_offset_closed_it_when_it_passes_the_grace() -> None:
+    closing = tick(3, minute(2) + 5 * SECOND_US)
+    beats = (beat(0, AT, 4),)
+    found = explain(facts(AT, finals=(version(BAR),), closing_tick=closing, beats=beats))
+    assert found.closing is not None
+    assert (found.closing.by, found.closing.tick) == ("watermark", closing)
+
+
+def test_the_first_legal_heartbeat_with_a_barrier_below_closed_it() -> None:
+    early = beat(0, AT, 4, appended_us=AT)
+    beyond, right, second = beat(1, AT, 5), beat(2, minute(2), 3), beat(3, AT, 4)
+    found = explain(facts(AT, finals=(version(BAR),), beats=(early, beyond, right, second)))
+    assert found.closing is not None
+    assert (found.closing.by, found.closing.beat) == ("heartbeat", right)
+    assert "past its barrier 3" in found.closing.sentence
+    at_barrier = explain(facts(AT, finals=(version(BAR),), beats=(second,))).closing
+    assert at_barrier is not None
+    assert "at its barrier" in at_barrier.sentence
+
+
+def test_what_the_log_does_not_show_is_unproven() -> None:
+    for beats in ((), (beat(0, AT, 5),)):
+        closing = explain(facts(AT, finals=(version(BAR),), beats=beats)).closing
+        assert closing is not None
+        assert closing.by == "unproven"
+
+
+def test_the_oldest_version_says_what_closed_it_and_a_revision_alone_only_what_revised_it() -> None:
+    revise = Rules(5 * SECOND_US, late_policy="revise")
+    late = tick(8, AT + 1, 9.0)
+    revised = replace(BAR, high=9.0, tick_count=4, revision=1, close_offset=9)
+    closing = tick(3, minute(2) + 5 * SECOND_US)
+    ticks = (*TICKS, late)
+    both = facts(
+        AT, finals=(version(BAR), version(revised, 1)), closing_tick=closing, ticks=ticks,
+        rules=revise,
+    )  # fmt: skip
+    found = explain(both)
+    assert found.closing is not None
+    assert found.closing.by == "watermark"
+    assert found.parts is not None
+    assert found.parts.high == late
+    alone = explain(replace(both, finals=(version(revised, 1),), closing_tick=None))
+    assert alone.closing is not None
+    assert alone.closing.by == "unproven"
+    assert "late tick at offset 8" in alone.closing.sentence
+
+
+def test_a_bar_that_a_late_tick_made() -> None:
+    late = tick(8, AT + 1, 9.0)
+    one = bar(AT, 9, 9.0, first_offset=8, last_offset=8)
+    revise = Rules(5 * SECOND_US, late_policy="revise")
+    found = explain(facts(AT, finals=(version(one),), ticks=(late,), rules=revise))
+    assert found.closing is not None
+    assert (found.closing.by, found.closing.tick) == ("late_tick", late)
+
+
+def test_a_synthetic_bar_takes_its_price_from_the_last_real_one() -> None:
+    at = minute(2)
+    flat = bar(at, 4, synthetic=True, tick_count=0, volume=0.0, first_offset=None, last_offset=None)
+    source = version(bar(AT, 4))
+    found = explain(facts(at, finals=(version(flat),), neighbours=Neighbours(real_before=source)))
+    assert (found.status, found.price_from) == ("final", source)
+
+
+def test_a_bar_keeps_what_it_was_judged_by_when_the_schedule_changes() -> None:
+    gone = Scheduled(SCHEDULE, None)
+    found = explain(facts(AT, finals=(version(BAR),), ticks=TICKS, scheduled=gone))
+    assert found.status == "final"
+    assert any("schedule has changed" in note for note in found.notes)
+    assert found.parts is not None
+    assert found.parts.agrees
