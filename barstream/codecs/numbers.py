@@ -20,15 +20,13 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.core.time import us_from_iso
+from barstream.core.time import END_OF_TIME_US, us_from_iso
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 TimeUnit = Literal["us", "ms", "s", "ns", "iso", "auto"]
 
-#: Event times lie in [1970-01-01, 10000-01-01): what a key can spell.
-END_OF_TIME_US: Final = 253_402_300_800_000_000
 #: No time at all; never leaves the codecs.
 NO_TIME: Final = -1
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from barstream.codecs import avro
-from barstream.core.keys import split_series_key
+from barstream.core.keys import normalise, series_key, split_series_key
+from barstream.core.time import DAY_US, END_OF_TIME_US
 from barstream.core.universe import SeriesSeen, Universe
+
+#: No cluster has so many partitions in one topic.
+_NO_PARTITION: Final = 100_000
+#: What a worker writes for a time that never was; any negative number is read like it.
+_NEVER_US: Final = -(1 << 60)
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +59,26 @@ def apply_row(universe: Universe, key: bytes | None, value: bytes | None) -> Non
         ValueError: key or value is not one of that topic.
     """
     if value is not None:
-        universe.put(decode(value))
+        row = decode(value)
+        _check(row, key)
+        universe.put(row)
     elif key is not None:
         universe.remove(*split_series_key(key))
+
+
+def _check(row: SeriesSeen, key: bytes | None) -> None:
+    """Refuse a row that no worker writes: a wrong home would turn every tick of a series away."""
+    if key != series_key(row.broker, row.symbol):
+        raise ValueError(f"the row is of {row.name}, the key says {key!r}")
+    if normalise(row.broker) != row.broker or normalise(row.symbol) != row.symbol:
+        raise ValueError(f"names are trimmed and in upper case here, found {row.name}")
+    if not 0 <= row.partition < _NO_PARTITION:
+        raise ValueError(f"there is no partition {row.partition}")
+    if not -1 <= row.last_trading_date <= END_OF_TIME_US // DAY_US:
+        raise ValueError(f"trading date {row.last_trading_date} is no day from 1970 to 9999")
+    for name, us in (("first_tick", row.first_tick_us), ("closed_until", row.closed_until_us)):
+        if not _NEVER_US <= us < END_OF_TIME_US + DAY_US:
+            raise ValueError(f"{name} {us} is no time from 1970 to 9999")
 
 
 class UniverseReading:

@@ -17,6 +17,8 @@ from barstream.codecs import avro
 from barstream.core.keys import normalise, series_key
 from barstream.core.sessions import SessionRow
 from barstream.core.time import (
+    DAY_US,
+    END_OF_TIME_US,
     days_from_iso_date,
     iso_date_from_days,
     iso_from_us,
@@ -30,7 +32,8 @@ _MAGIC: Final = b"\0"
 _HEADER_BYTES: Final = 5
 _EARLIEST_MICROS: Final = 100_000_000_000_000
 """1973 in microseconds, and the year 5138 in milliseconds: tells one from the other."""
-_END_OF_TIME_US: Final = 253_402_300_800_000_000
+#: A series falls asleep by trading dates: one that lasts for ages would be filled for ages.
+LONGEST_SESSION_US: Final = 31 * DAY_US
 _END_OF_TIME_DAYS: Final = 2_932_897
 
 
@@ -105,6 +108,12 @@ def row_from_fields(fields: dict[str, Any]) -> SessionRow:
             f"close must be after open, found open {iso_micros_from_us(open_us)} and close "
             f"{iso_micros_from_us(close_us)}"
         )
+    if close_us - open_us > LONGEST_SESSION_US:
+        raise ValueError(
+            f"a session must last {LONGEST_SESSION_US // DAY_US} days at most, found open "
+            f"{iso_micros_from_us(open_us)} and close {iso_micros_from_us(close_us)}: a market "
+            "that never closes has a session for each day"
+        )
     return SessionRow(
         # Thousands of rows share a name: one text serves them all.
         broker=sys.intern(normalise(str(fields["broker"]))),
@@ -150,14 +159,17 @@ def _from_json(value: bytes) -> dict[str, Any]:
 
 def _time_us(name: str, value: object) -> int:
     if isinstance(value, datetime):
-        return us_from_datetime(value)
-    if isinstance(value, str):
-        return us_from_iso(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 0 <= value < _END_OF_TIME_US:
-            raise ValueError(f"{name} must lie between 1970 and 9999, found {value} us")
-        return value
-    raise ValueError(f"{name} must be a time, found {value!r}")
+        us = us_from_datetime(value)
+    elif isinstance(value, str):
+        us = us_from_iso(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        us = value
+    else:
+        raise ValueError(f"{name} must be a time, found {value!r}")  # noqa: TRY004 - one kind
+    # 9999-12-31T23:59-12:00 is a text of the last year, and no time that a bar could have
+    if not 0 <= us < END_OF_TIME_US:
+        raise ValueError(f"{name} must lie between 1970 and 9999, found {us} us")
+    return us
 
 
 def _days(value: object) -> int:

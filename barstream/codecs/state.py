@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from barstream.codecs.avro import decode, encode
+from barstream.codecs.state_checks import check_series
 from barstream.core import exact
 from barstream.core.bars import PartialBar
 from barstream.core.state import PartitionState, SeriesState
@@ -39,13 +40,19 @@ def encode_position(position: Position) -> bytes:
 
 
 def decode_position(value: bytes) -> Position:
-    """Inverse of `encode_position`."""
+    """Inverse of `encode_position`.
+
+    Raises:
+        ValueError: the bytes are no position row, or say what none can.
+    """
     try:
         row = decode("position", value)
     except ValueError:
         # written before there was `periods`: its body ends where that begins
         row = decode("position", value + b"\0")
     periods = row.pop("periods")
+    if row["next_offset"] < 0 or row["heartbeat_offset"] < 0:
+        raise ValueError(f"offsets are 0 or more, found {row}")
     return Position(**row, periods=None if periods is None else tuple(periods.split()))
 
 
@@ -69,9 +76,14 @@ def encode_series(partition: PartitionState, series: SeriesState) -> bytes:
     )
 
 
-def restore_series(partition: PartitionState, value: bytes) -> SeriesState:
-    """Put the series of a row back into ``partition``."""
+def restore_series(partition: PartitionState, key: bytes, value: bytes) -> SeriesState:
+    """Put the series of a row back into ``partition``.
+
+    Raises:
+        ValueError: the bytes are no row of a series, or say what none can.
+    """
     row = decode("series_state", value)
+    check_series(key, row)
     series = partition.add(row["broker"], row["symbol"])
     partition.closed_until_us[series.slot] = row["closed_until"]
     partition.watermark_us[series.slot] = row["watermark"]

@@ -14,6 +14,8 @@ SECOND_US: Final = 1_000_000
 MINUTE_US: Final = 60 * SECOND_US
 DAY_US: Final = 24 * 60 * MINUTE_US
 
+#: Event times lie in [1970-01-01, 10000-01-01): what a key can spell.
+END_OF_TIME_US: Final = 253_402_300_800_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, cast
 
-from barstream.codecs.bar import decode_bar, decode_bars
+from barstream.codecs.bar import decode_bars
 from barstream.core.bars import Bar
 from barstream.core.keys import bar_key, series_key
 from barstream.core.period import Period
 from barstream.core.time import ceil_minute
+from barstream.engine.errors import StateUnusable
 from barstream.engine.finals import FinalsPartition
 from barstream.engine.local import LocalPartition
 from barstream.engine.rows import OutputTopics
@@ -18,6 +19,11 @@ from barstream.engine.rows import OutputTopics
 #: 9999-12-31T23:59, the last minute a key can name.
 _LAST_US: Final = 253_402_300_740_000_000
 
+_MEND: Final = (
+    "Stop the worker, move its data directory away and start it again: the table is restored from "
+    "Kafka. If it says so again, the topic itself was written by another program: start over under "
+    "another app_id and topics.base"
+)
 Overlay = dict[tuple[str, str], dict[int, Bar]]
 
 
@@ -57,7 +63,11 @@ class FinalsBook:
         if found is not None or period not in self.stores:
             return found
         value = self.stores[period].get(bar_key(broker, symbol, bucket_us))
-        return None if value is None else decode_bar(value)
+        if value is None:
+            return None
+        bar = _decoded([value])[0]
+        _check(bar, broker, symbol, bucket_us, bucket_us + 1)
+        return bar
 
     def between(
         self, period: Period, broker: str, symbol: str, from_us: int, to_us: int
@@ -67,7 +77,10 @@ class FinalsBook:
         if period in self.stores:
             first, end = span(broker, symbol, from_us, to_us)
             values = [value for _, value in self.stores[period].range(first, end)]
-            found = {bar.bucket_start_us: bar for bar in decode_bars(values)}
+            bars = _decoded(values)
+            for bar in bars:
+                _check(bar, broker, symbol, from_us, to_us)
+            found = {bar.bucket_start_us: bar for bar in bars}
         new = self._new.get(period, {}).get((broker, symbol))
         if not new:
             return list(found.values())
@@ -111,10 +124,10 @@ class FinalsBook:
         scan = (store.range_back if descending else store.range)(first, end)
         if limit is None:
             for key, value in scan:
-                yield key, decode_bar(value)
+                yield key, _decoded([value])[0]
             return
         rows = list(islice(scan, limit))
-        bars = decode_bars([value for _, value in rows])
+        bars = _decoded([value for _, value in rows])
         for (key, _), bar in zip(rows, bars, strict=True):
             yield key, bar
 
@@ -131,6 +144,30 @@ class FinalsBook:
             if broker is None or name[0] == broker
             for bar in series.values()
         ]
+
+
+def _decoded(values: Sequence[bytes]) -> list[Bar]:
+    """Bars of rows.
+
+    Raises:
+        StateUnusable: a row is no bar.
+    """
+    try:
+        return decode_bars(values)
+    except ValueError as error:
+        raise StateUnusable(
+            f"a row of the finals must be a bar, found: {error}. {_MEND}"
+        ) from error
+
+
+def _check(bar: Bar, broker: str, symbol: str, from_us: int, to_us: int) -> None:
+    """Refuse a bar that its key does not name: what is folded of it would be wrong."""
+    if (bar.broker, bar.symbol) == (broker, symbol) and from_us <= bar.bucket_start_us < to_us:
+        return
+    raise StateUnusable(
+        f"a row of the finals must be the bar its key says, found one of {bar.broker} {bar.symbol} "
+        f"at {bar.bucket_start_us} us under a key of {broker} {symbol} from {from_us} us. {_MEND}"
+    )
 
 
 def span(broker: str, symbol: str, from_us: int, to_us: int) -> tuple[bytes, bytes]:

@@ -21,6 +21,7 @@ from rocksdict import WriteBatch
 
 from barstream.core.keys import split_bar_key
 from barstream.core.time import DAY_US, MINUTE_US
+from barstream.engine.errors import StateUnusable
 from barstream.engine.local import Damaged, LocalPartition
 
 # No name begins with these bytes: they are not UTF-8.
@@ -55,6 +56,12 @@ class FinalsPartition(LocalPartition):
         earliest, changed = self._earliest, set()
         for key, _ in rows:
             cut = key.rfind(b"\0") + 1
+            if not cut or key >= _WINDOW[:1] or key.startswith(_RETAINED):
+                raise StateUnusable(
+                    f"keys of finals are broker NUL symbol NUL bucket start, found {key!r}: the "
+                    "topic of the table was written by another program; start over under another "
+                    "app_id and topics.base"
+                )
             series, start = key[:cut], key[cut:]
             known = earliest.get(series)
             if known is None or start < known:

@@ -105,27 +105,39 @@ class Intake:
                 f"the next chunk starts at {chunk.start}: the worker starts again from there"
             )
         stamps = chunk.timestamps_us.tolist()
-        for offset, value, stamp in zip(chunk.offsets.tolist(), chunk.values, stamps, strict=True):
+        ignored: list[tuple[int, ValueError]] = []
+        for offset, key, value, stamp in zip(
+            chunk.offsets.tolist(), chunk.keys, chunk.values, stamps, strict=True
+        ):
             if offset < expected or value is None:
                 continue
             if engine.waiting.is_full:
                 engine.heartbeats_read(offset)
                 if engine.waiting.is_full:
+                    self._ignore(ignored, owned.partition)
                     self._stop_reading(event, owned)
                     return
             try:
                 appended_us = stamp if chunk.append_time else None
-                beat = Waiting.decode(offset, value, appended_us)
+                beat = Waiting.decode(offset, key, value, appended_us)
             except ValueError as error:
-                self._metrics.heartbeats_undecodable.inc()
-                log.warning(
-                    "heartbeat ignored: %s partition=%d offset=%d", error, owned.partition, offset
-                )
+                ignored.append((offset, error))
                 continue
             engine.add_heartbeat(beat)
+        self._ignore(ignored, owned.partition)
         engine.heartbeats_read(max(chunk.next_offset, expected))
         chunk.drop_records()
         owned.applied(event)
+
+    def _ignore(self, ignored: list[tuple[int, ValueError]], partition: int) -> None:
+        """Count records that are no heartbeats; one line of log for all that came together."""
+        if ignored:
+            self._metrics.heartbeats_undecodable.inc(len(ignored))
+            offset, error = ignored[0]
+            log.warning(
+                "no heartbeats, ignored: partition=%d count=%d first_offset=%d error=%s",
+                partition, len(ignored), offset, error,
+            )  # fmt: skip
 
     def _stop_reading(self, event: Any, owned: OwnedPartition) -> None:
         """Read no more heartbeats until ticks have released half of those that wait."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
-from barstream.codecs.state import POSITION_KEY, decode_position, restore_series
+from barstream.codecs.state import POSITION_KEY, Position, decode_position, restore_series
+from barstream.engine.errors import StateUnusable
 from barstream.engine.local import LocalPartition
 from barstream.engine.offsets import Extent, check_identity, check_position
 from barstream.engine.partition import PartitionEngine
@@ -37,16 +40,22 @@ def restore_engine(
 
     Raises:
         TicksGone: the tick topic does not hold what comes next.
+        StateUnusable: a row is none that a worker writes.
     """
     for key, row in rows.items():
         if key != POSITION_KEY:
-            engine.rollups.restore(restore_series(engine.state, row))
+            with _readable(engine.partition, key):
+                series = restore_series(engine.state, key, row)
+            engine.rollups.restore(series)
     engine.outbox.all_shown()
-    value = rows.get(POSITION_KEY)
-    engine.restored(() if value is None else decode_position(value).periods)
+    found: Position | None = None
+    with _readable(engine.partition, POSITION_KEY):
+        value = rows.get(POSITION_KEY)
+        if value is not None:
+            found = decode_position(value)
+        engine.restored(() if found is None else found.periods)
     start = Start(ticks.begin, beats.begin)
-    if value is not None:
-        found = decode_position(value)
+    if found is not None:
         check_identity(topic, found.topic_id, identity)
         check_position(topic, engine.partition, found.next_offset, ticks)
         # heartbeats that retention has deleted are of minutes long closed
@@ -57,3 +66,17 @@ def restore_engine(
     engine.position = start.ticks
     engine.waiting.next_offset = start.heartbeats
     return start
+
+
+@contextmanager
+def _readable(partition: int, key: bytes) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise StateUnusable(
+            f"the rows of the series table must be those a worker wrote, found {key!r} in "
+            f"partition {partition} broken: {error}. Stop the worker, move its data directory away "
+            "and start it again: the table is restored from Kafka. If it says so again, the "
+            "changelog itself was written by another program: start over under another app_id "
+            "and topics.base"
+        ) from error

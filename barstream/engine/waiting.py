@@ -9,9 +9,11 @@ from typing import Final, NamedTuple, Self
 from barstream.codecs.heartbeat import decode
 from barstream.core.keys import normalise
 from barstream.core.state import NEVER_US
-from barstream.core.time import MINUTE_US
+from barstream.core.time import END_OF_TIME_US, MINUTE_US
 
 FULL: Final = 100_000
+#: A million ticks a second into one partition for nine years do not get there.
+_NO_OFFSET: Final = 1 << 48
 
 
 class Waiting(NamedTuple):
@@ -29,15 +31,23 @@ class Waiting(NamedTuple):
     appended_us: int = NEVER_US
 
     @classmethod
-    def decode(cls, offset: int, value: bytes, appended_us: int | None = None) -> Self:
-        """The heartbeat in a record's value.
+    def decode(
+        cls, offset: int, key: bytes | None, value: bytes, appended_us: int | None = None
+    ) -> Self:
+        """The heartbeat in a record.
 
         Raises:
-            ValueError: the bytes are none, or name no series or no minute.
+            ValueError: the value is none, names no series or no minute or no barrier, or is not
+                what the key says.
         """
         beat = decode(value)
-        if beat.bucket_start_us % MINUTE_US:
-            raise ValueError(f"{beat.bucket_start_us} us is not the start of a minute")
+        if beat.bucket_start_us % MINUTE_US or not 0 <= beat.bucket_start_us < END_OF_TIME_US:
+            raise ValueError(f"{beat.bucket_start_us} us is not the start of a minute of our era")
+        if not 0 <= beat.barrier < _NO_OFFSET:
+            # it would hold up all heartbeats behind it, waiting for ticks that never come
+            raise ValueError(f"{beat.barrier} cannot be the end of a partition")
+        if key != beat.key:
+            raise ValueError(f"the value is of {beat.key!r}, the key says {key!r}")
         broker, symbol = normalise(beat.broker), normalise(beat.symbol)
         seen_us = NEVER_US if appended_us is None else appended_us
         return cls(offset, broker, symbol, beat.bucket_start_us, beat.barrier, seen_us)

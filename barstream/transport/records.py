@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from aiokafka.consumer import fetcher
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.structs import ConsumerRecord
 from numpy.typing import NDArray
 
@@ -22,6 +22,7 @@ from barstream.transport.chunk import RecordChunk
 #: A compressed fetch can hold many more records than its bytes suggest.
 MAX_RECORDS: Final = 65_536
 _LOG_APPEND_TIME: Final = 1
+_LAST_MS: Final = 1 << 53
 
 
 class ColumnarTopics:
@@ -55,8 +56,13 @@ class _Columns:
             records = records[skip:] if skip else records
             offsets = np.arange(batch.base_offset + skip, batch.next_offset, dtype=np.int64)
         else:
-            records = [record for record in records if record.offset >= first]
             offsets = np.array([record.offset for record in records], np.int64)
+            if not _are_inside(offsets, batch):
+                raise CorruptRecordException(
+                    f"offsets {batch.base_offset} to {batch.next_offset} are stated, not found"
+                )
+            records = [record for record in records if record.offset >= first]
+            offsets = offsets[len(offsets) - len(records) :]
         if not records:
             return
         self.keys.extend([record.key for record in records])
@@ -67,6 +73,8 @@ class _Columns:
         else:
             self.append_time = False
             stamps = np.array([record.timestamp for record in records], np.int64)
+            # microseconds must fit as well; what no clock says is beyond any skew, however far
+            np.clip(stamps, -_LAST_MS, _LAST_MS, out=stamps)
         self.timestamps.append(stamps)
 
     def chunk(self, topic: str, partition: int, next_offset: int) -> RecordChunk:
@@ -84,8 +92,20 @@ class _Columns:
         )
 
 
+def _are_inside(offsets: NDArray[np.int64], batch: Any) -> bool:
+    """Whether ``offsets`` ascend within what the batch says it spans."""
+    if not len(offsets):
+        return True
+    ascend = bool((offsets[1:] > offsets[:-1]).all())
+    return ascend and batch.base_offset <= offsets[0] and offsets[-1] < batch.next_offset
+
+
 class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
-    """Unpacks the topics of `ColumnarTopics` in columns and all others as aiokafka does."""
+    """Unpacks the topics of `ColumnarTopics` in columns and all others as aiokafka does.
+
+    Iterating raises ``CorruptRecordException`` for whatever is no sound record batch, and
+    ``UnsupportedCodecError`` for a compression nobody knows.
+    """
 
     next_fetch_offset: int
 
@@ -98,12 +118,15 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     def _unpack_columns(self) -> Iterator[ConsumerRecord[bytes, Any]]:
         columns = _Columns(self.next_fetch_offset)
         while self._records.has_next():
-            batch = self._records.next_batch()
-            if self._check_crcs and not batch.validate_crc():
-                raise CorruptRecordException(f"Invalid CRC - {self._tp}")
-            if not self._is_hidden(batch):
-                columns.add(batch, self.next_fetch_offset)
-            self.next_fetch_offset = max(self.next_fetch_offset, batch.next_offset)
+            try:
+                self._take(columns)
+            except KafkaError:
+                raise
+            except Exception as error:  # what decompression and unpacking raise has no common root
+                raise CorruptRecordException(
+                    f"{self._tp.topic}[{self._tp.partition}] must hold record batches, but behind "
+                    f"offset {self.next_fetch_offset} is one that cannot be unpacked: {error!r}"
+                ) from error
             if len(columns.values) >= MAX_RECORDS:
                 yield self._event(columns)
                 columns = _Columns(self.next_fetch_offset)
@@ -111,6 +134,14 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         # heartbeat may be waiting for just that
         if self.next_fetch_offset > columns.start:
             yield self._event(columns)
+
+    def _take(self, columns: _Columns) -> None:
+        batch = self._records.next_batch()
+        if self._check_crcs and not batch.validate_crc():
+            raise CorruptRecordException(f"Invalid CRC - {self._tp}")
+        if not self._is_hidden(batch):
+            columns.add(batch, self.next_fetch_offset)
+        self.next_fetch_offset = max(self.next_fetch_offset, batch.next_offset)
 
     def _is_hidden(self, batch: Any) -> bool:
         """Control batches always, aborted ones for readers of committed records; as aiokafka."""

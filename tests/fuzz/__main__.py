@@ -7,6 +7,7 @@ real worker as well (Java and Maven are needed).
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -29,11 +30,11 @@ def main() -> int:
     if not surfaces:
         names = ", ".join(each.name for each in all_surfaces())
         parser.error(f"--only must begin one of: {names}")
-    share = -(-chosen.records // len(surfaces))
+    share = chosen.records / sum(each.weight for each in surfaces)
     report = Report(chosen.seed, coverage=chosen.coverage)
     with report:
         for surface in surfaces:
-            outcome = run(surface, share, chosen.seed, chosen.batch)
+            outcome = run(surface, math.ceil(share * surface.weight), chosen.seed, chosen.batch)
             report.add(outcome)
             print(  # noqa: T201
                 table([outcome]).splitlines()[-1], flush=True

@@ -43,6 +43,8 @@ class Surface:
     judge: Callable[[Sequence[Any], Random], list[str]]
     at_once: int = 48
     good: Callable[[Random], Any] | None = None
+    #: How many cases it gets where others get one: slow ones would take all the time.
+    weight: float = 1.0
 
 
 @dataclass

@@ -12,7 +12,7 @@ SURFACES = all_surfaces()
 
 @pytest.mark.parametrize("surface", SURFACES, ids=[each.name for each in SURFACES])
 def test_mutated_input_is_judged_by_the_rules_and_disturbs_nothing(surface: Surface) -> None:
-    outcome = run(surface, 1_000, seed=5)
+    outcome = run(surface, int(2_000 * surface.weight), seed=5)
     assert not outcome.findings, str(outcome.findings[0])
     assert outcome.grown < 400 << 20
     assert len(outcome.counts) > 1, "mutations that all end alike reach nothing"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from barstream.codecs import heartbeat, series_seen
 from barstream.core.keys import bar_key, series_key
 from barstream.core.universe import SeriesSeen, Universe
+from barstream.engine.waiting import Waiting
 
 LONGS = st.integers(-(2**63), 2**63 - 1)
 BEAT = heartbeat.HeartbeatRecord("DEMO", "EURUSD", 1_357_077_600_000_000, 17, 5, "planner")
@@ -76,3 +77,49 @@ def test_a_row_that_is_garbage_is_counted_and_ends_nothing() -> None:
     reading(b"no series key", None, 0, 1, 0)
     reading(series_key("DEMO", "EURUSD"), series_seen.encode(SEEN), 0, 2, 0)
     assert (reading.refused, reading.universe.rows()) == (2, (SEEN,))
+
+
+def waiting(record: heartbeat.HeartbeatRecord, key: bytes | None) -> Waiting:
+    return Waiting.decode(0, key, heartbeat.encode(record))
+
+
+@pytest.mark.parametrize("barrier", [-1, 1 << 48, 2**63 - 1])
+def test_a_heartbeat_with_a_barrier_no_partition_reaches_is_none(barrier: int) -> None:
+    # heartbeats are released in order: waiting for it would hold up all behind it, for ever
+    with pytest.raises(ValueError, match="cannot be the end"):
+        waiting(BEAT._replace(barrier=barrier), BEAT.key)
+
+
+@pytest.mark.parametrize("start_us", [-60_000_000, 253_402_300_800_000_000, 1])
+def test_a_heartbeat_of_no_minute_is_none(start_us: int) -> None:
+    with pytest.raises(ValueError, match="start of a minute"):
+        waiting(BEAT._replace(bucket_start_us=start_us), BEAT.key)
+
+
+@pytest.mark.parametrize("key", [None, b"", b"DEMO\0GBPUSD\x002013-01-01T22:00:00Z", BEAT.key[:-1]])
+def test_a_heartbeat_that_is_not_what_its_key_says_is_none(key: bytes | None) -> None:
+    with pytest.raises(ValueError, match="the key says"):
+        waiting(BEAT, key)
+    assert waiting(BEAT, BEAT.key).barrier == 17
+
+
+@pytest.mark.parametrize(
+    ("row", "key"),
+    [
+        (SEEN, b"DEMO\0GBPUSD"),
+        (SEEN, None),
+        (SEEN._replace(partition=-1), None),
+        (SEEN._replace(partition=1 << 30), None),
+        (SEEN._replace(symbol="eurusd"), b"DEMO\0eurusd"),
+        (SEEN._replace(last_trading_date=2**31 - 1), b"DEMO\0EURUSD"),
+        (SEEN._replace(closed_until_us=2**62), b"DEMO\0EURUSD"),
+        (SEEN._replace(first_tick_us=2**62), b"DEMO\0EURUSD"),
+    ],
+)
+def test_a_row_of_the_universe_that_no_worker_writes_is_refused(
+    row: SeriesSeen, key: bytes | None
+) -> None:
+    # taken, a wrong home would turn every tick of the series away
+    reading = series_seen.UniverseReading(Universe())
+    reading(key, series_seen.encode(row), 0, 1, 0)
+    assert (reading.refused, len(reading.universe)) == (1, 0)

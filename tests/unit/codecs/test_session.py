@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barstream.codecs.session import (
+    LONGEST_SESSION_US,
     decode_session,
     encode_session,
     session_key,
@@ -40,14 +41,13 @@ end_of_time_us = us_from_iso("9999-12-31")
     symbol=names,
     trading_date=st.integers(0, 2_900_000),
     session=st.integers(0, 2**31 - 1),
-    times=st.tuples(st.integers(0, end_of_time_us), st.integers(0, end_of_time_us)).filter(
-        lambda pair: pair[0] != pair[1]
-    ),
+    open_us=st.integers(0, end_of_time_us - LONGEST_SESSION_US),
+    lasts_us=st.integers(1, LONGEST_SESSION_US),
 )
 def test_a_row_survives_the_way_through_kafka(
-    broker: str, symbol: str, trading_date: int, session: int, times: tuple[int, int]
+    broker: str, symbol: str, trading_date: int, session: int, open_us: int, lasts_us: int
 ) -> None:
-    row = SessionRow(broker, symbol, trading_date, session, min(times), max(times))
+    row = SessionRow(broker, symbol, trading_date, session, open_us, open_us + lasts_us)
 
     assert decode_session(encode_session(row)) == row
     assert split_session_key(session_key(row)) == (broker, symbol, trading_date, session)
@@ -86,6 +86,7 @@ def test_json_shown_by_us_is_read_by_us() -> None:
     [
         ({"close": "2024-01-01T22:00:00"}, "close must be after open"),
         ({"close": "2024-01-01T21:00:00"}, "close must be after open"),
+        ({"close": "2024-02-01T22:00:00.000001"}, "31 days at most"),
         ({"broker": "  "}, "broker or symbol"),
         ({"symbol": None}, "missing: symbol"),
         ({"session": -1}, "session must be"),
@@ -95,6 +96,8 @@ def test_json_shown_by_us_is_read_by_us() -> None:
         ({"open": "soon"}, "soon"),
         ({"open": 1704146400000}, "milliseconds"),
         ({"open": [1]}, "open must be a time"),
+        ({"close": "9999-12-31T23:59:59-12:00"}, "between 1970 and 9999"),
+        ({"open": "1969-12-31T23:59:59"}, "between 1970 and 9999"),
     ],
 )
 def test_json_that_is_no_session_is_refused_with_its_reason(

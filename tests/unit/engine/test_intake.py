@@ -53,12 +53,11 @@ class Consumer:
 def beats(start: int, count: int) -> Any:
     """An event with heartbeats at offsets from ``start``; the one at offset k waits for tick k."""
     offsets = np.arange(start, start + count, dtype=np.int64)
-    values = [
-        encode(HeartbeatRecord("B", "X", at * MINUTE, at, 0, "planner")) for at in offsets.tolist()
-    ]
+    records = [HeartbeatRecord("B", "X", at * MINUTE, at, 0, "planner") for at in offsets.tolist()]
+    keys, values = [record.key for record in records], list(map(encode, records))
     return SimpleNamespace(
         value=RecordChunk(
-            "hb_1m", 0, start, start + count, [None] * count, list(values), offsets,
+            "hb_1m", 0, start, start + count, list(keys), list(values), offsets,
             np.full(count, 1 << 55), True,
         )
     )  # fmt: skip

@@ -1,0 +1,136 @@
+"""A worker starts from rows that a worker wrote, or says which one is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from barstream.codecs.avro import decode, encode
+from barstream.codecs.state import POSITION_KEY
+from barstream.core.period import MINUTE
+from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.state import Rules
+from barstream.engine.book import FinalsBook
+from barstream.engine.errors import StateUnusable
+from barstream.engine.finals import FinalsPartition
+from barstream.engine.partition import PartitionEngine
+from tests.property.engine_cases import Store, Tick, feed
+
+MINUTE_US = 60_000_000
+START_US = 1_700_000_040_000_000
+KEY = b"B\0X"
+Change = Callable[[dict[str, Any]], object]
+
+
+def started() -> PartitionEngine:
+    return PartitionEngine(
+        0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
+    )
+
+
+def written() -> Store:
+    made, store = started(), Store()
+    feed(made, [Tick(at, "X", START_US + at * 10_000_000, 1.5 + at) for at in range(16)], 0, 16)
+    store.flush(made)
+    return store
+
+
+def restore(store: Store) -> None:
+    store.restored(Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None)
+
+
+def test_rows_a_worker_wrote_are_taken() -> None:
+    store = written()
+    assert decode("series_state", store.series[KEY])["open_bars"]
+    restore(store)
+
+
+def set_bar(**values: Any) -> Change:
+    return lambda row: row["open_bars"][0].update(values)
+
+
+def set_row(**values: Any) -> Change:
+    return lambda row: row.update(values)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_row(symbol="Y"),
+        set_row(watermark=START_US - 1),
+        set_row(watermark=2**62),
+        set_row(closed_until=START_US + 1),
+        set_row(closed_until=START_US + 600_000_000),
+        set_row(previous_close=float("nan")),
+        set_row(since_timely=17),
+        set_row(last_trading_date=2**31 - 1),
+        set_bar(low=1e9),
+        set_bar(high=float("inf")),
+        set_bar(close=float("nan")),
+        set_bar(tick_count=0),
+        set_bar(tick_count=1_000),
+        set_bar(open_time=0),
+        set_bar(first_offset=-1),
+        set_bar(last_offset=0),
+        set_bar(volume=b"\xff\xff\x01"),
+        set_bar(volume=b"\x00\x04\x02"),
+        set_bar(session=-1),
+        lambda row: row["open_bars"].reverse(),
+    ],
+)
+def test_a_row_of_a_series_that_no_worker_writes_stops_the_start(change: Change) -> None:
+    # taken, it would become a wrong bar without a word
+    store, row = written(), two_open_bars()
+    store.series[KEY] = encode("series_state", row)
+    restore(store)
+    change(row)
+    store.series[KEY] = encode("series_state", row)
+    with pytest.raises(StateUnusable, match="data directory"):
+        restore(store)
+
+
+def two_open_bars() -> dict[str, Any]:
+    row = decode("series_state", written().series[KEY])
+    times = ("bucket_start", "open_time", "close_time")
+    later = {name: row["open_bars"][0][name] + MINUTE_US for name in times}
+    row["open_bars"].append(row["open_bars"][0] | later)
+    row["watermark"] += MINUTE_US
+    return row
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"\x01", b"\x01\0\0", b"\x18\0\0\x02\x045x", b"\x18\0\0\x02\x04"]
+)
+def test_a_broken_position_stops_the_start(value: bytes) -> None:
+    store = written()
+    store.series[POSITION_KEY] = value
+    with pytest.raises(StateUnusable, match="position"):
+        restore(store)
+
+
+class Kept(FinalsPartition):
+    """Finals without a disk."""
+
+    def __init__(self, rows: dict[bytes, bytes]) -> None:
+        self.rows = rows
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.rows.get(key)
+
+    def range(self, first: bytes, end: bytes) -> Any:
+        return [(key, self.rows[key]) for key in sorted(self.rows) if first <= key < end]
+
+
+def test_a_final_that_is_not_the_bar_of_its_key_is_not_folded() -> None:
+    finals = cast("list[tuple[bytes, bytes]]", written().finals)
+    (first, value), (_, other) = finals[:2]
+    read = FinalsBook({MINUTE: Kept({first: value})}).between(MINUTE, "B", "X", 0, 1 << 60)
+    assert len(read) == 1
+    broken = FinalsBook({MINUTE: Kept({first: value[:-2]})})
+    with pytest.raises(StateUnusable, match="must be a bar"):
+        broken.between(MINUTE, "B", "X", 0, 1 << 60)
+    swapped = FinalsBook({MINUTE: Kept({first: other})})
+    with pytest.raises(StateUnusable, match="its key says"):
+        swapped.get(MINUTE, "B", "X", read[0].bucket_start_us)

@@ -1,0 +1,67 @@
+"""Record batches that cannot be read are one kind of error; those that can are, however packed."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
+from aiokafka.structs import TopicPartition
+
+from barstream.transport.records import ColumnarTopics, PartitionRecords
+
+NOW_MS = 1_700_000_000_000
+CODECS = {"plain": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+
+
+def batch(codec: int = 0, count: int = 5, stamp_ms: int = NOW_MS) -> bytearray:
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=codec, is_transactional=0, producer_id=-1, producer_epoch=-1,
+        base_sequence=-1, batch_size=1 << 20,
+    )  # fmt: skip
+    for at in range(count):
+        builder.append(at, timestamp=stamp_ms, key=b"k", value=b"value" * 9, headers=[])
+    return bytearray(builder.build())
+
+
+def chunks(data: bytearray) -> list[Any]:
+    data[17:21] = struct.pack(">I", calc_crc32c(bytes(data[21:])))
+    records = PartitionRecords(
+        TopicPartition("ticks", 3), MemoryRecords(bytes(data)), [], 0, None,
+        ColumnarTopics({"ticks"}), True, fetcher.READ_COMMITTED,
+    )  # fmt: skip
+    return [event.value for event in records]
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+def test_every_compression_a_producer_may_choose_is_read(codec: int) -> None:
+    (chunk,) = chunks(batch(codec))
+    assert chunk.values == [b"value" * 9] * 5
+
+
+@pytest.mark.parametrize("codec", [1, 2, 3, 4])
+def test_what_cannot_be_unpacked_is_corrupt_and_says_where(codec: int) -> None:
+    data = batch()
+    data[22] = codec  # stated, but the records are plain
+    with pytest.raises(CorruptRecordException, match=r"ticks\[3\].*offset 0"):
+        chunks(data)
+
+
+@pytest.mark.parametrize("last_delta", [-1, 0, 3])
+def test_records_beyond_what_their_batch_spans_are_corrupt(last_delta: int) -> None:
+    # they would be read again with the next batch: applied twice
+    data = batch()
+    struct.pack_into(">i", data, 23, last_delta)
+    with pytest.raises(CorruptRecordException):
+        chunks(data)
+
+
+def test_a_timestamp_at_the_end_of_all_numbers_stays_late() -> None:
+    # times a thousand it would wrap around to any time, also to one before the tick
+    (chunk,) = chunks(batch(count=1, stamp_ms=2**63 - 1))
+    assert chunk.timestamps_us[0] > 1 << 62
