@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -156,6 +157,42 @@ def run_command(
 def diff_command(ctx: click.Context, suffix: str, processes: int | None, *, as_json: bool) -> None:
     """Compare a replay with what is published, once more."""
     ctx.exit(_compare(_settings(ctx, {}), suffix, processes, as_json=as_json))
+
+
+@command.command("switch")
+@suffix_option
+@click.option("--yes", is_flag=True, help="Do it; without it, only say what would be done.")
+@json_option
+@click.pass_context
+def switch_command(ctx: click.Context, suffix: str, *, yes: bool, as_json: bool) -> None:
+    """Write the bars in which a replay differs into the published topics.
+
+    Refused while workers run. Bars that differ come again with a higher revision, those the replay
+    does not have are withdrawn, upper bars are folded anew from what then stands. One transaction
+    a partition: a switch-over that was interrupted is done again, and finds what is left.
+    """
+    from barstream.replay.diff import replayed_partitions
+    from barstream.replay.request import checked_suffix
+    from barstream.replay.switching import Switched, outlook, require_no_workers, switch
+
+    def say(part: Switched) -> None:
+        row = {"type": "switched" if yes else "would_switch", **asdict(part)}
+        text = (
+            f"partition {part.partition}: {part.written:,} bars {'' if yes else 'would be '}"
+            f"written, {part.withdrawn:,} withdrawn"
+            + (f", {part.rejected:,} ticks rejected" if part.rejected else "")
+            + (f", {part.left:,} left as they are" if part.left else "")
+        )
+        click.echo(json.dumps(row) if as_json else text)
+
+    settings = _settings(ctx, {})
+    jobs = asyncio.run(replayed_partitions(settings, checked_suffix(suffix)))
+    asyncio.run(require_no_workers(settings))
+    if yes:
+        asyncio.run(switch(jobs, say))
+        return
+    asyncio.run(outlook(jobs, say))
+    click.echo("nothing was written: --yes does it", err=True)
 
 
 @command.command("drop")

@@ -17,6 +17,9 @@ from barstream.replay.scope import Scope
 from barstream.replay.shadow import ShadowTopics
 from barstream.topics import TopicNames
 
+Kept = dict[Period, dict[bytes, bytes]]
+"""The newest published value by key, of each period."""
+
 
 @dataclass(slots=True)
 class PartitionDiff:
@@ -62,8 +65,32 @@ async def replayed_partitions(settings: Settings, suffix: str) -> list[Compare]:
     return [Compare(settings, suffix, partition) for partition in sorted(done)]
 
 
-async def diff(job: Compare, report: Callable[[int], None]) -> PartitionDiff:
+async def scope_of(job: Compare) -> Scope:
+    """What the replay of one partition covers.
+
+    Raises:
+        ReplayIncomplete: it is not complete.
+    """
+    shadows = ShadowTopics(TopicNames.of(job.settings), job.suffix)
+    rows = await newest_values(client_options(job.settings), shadows.scope, job.partition)
+    scope = Scope.of(rows)
+    if scope is None:
+        raise ReplayIncomplete(
+            f"the replay {job.suffix} must be complete, but partition {job.partition} was not "
+            "ended: run it anew with --again"
+        )
+    return scope
+
+
+async def diff(
+    job: Compare, report: Callable[[int], None], kept: Kept | None = None
+) -> PartitionDiff:
     """Compare one partition.
+
+    Args:
+        job: which.
+        report: told how many bars were compared.
+        kept: takes what is published.
 
     Raises:
         ReplayIncomplete: it is not complete.
@@ -71,12 +98,7 @@ async def diff(job: Compare, report: Callable[[int], None]) -> PartitionDiff:
     """
     names, options = TopicNames.of(job.settings), client_options(job.settings)
     shadows = ShadowTopics(names, job.suffix)
-    scope = Scope.of(await newest_values(options, shadows.scope, job.partition))
-    if scope is None:
-        raise ReplayIncomplete(
-            f"the replay {job.suffix} must be complete, but partition {job.partition} was not "
-            "ended: run it anew with --again"
-        )
+    scope = await scope_of(job)
     wanted = Selection(scope.derived.broker, scope.derived.symbol)
     found = PartitionDiff(scope)
     for period, topic in {MINUTE: names.final_1m, **names.rollups}.items():
@@ -84,6 +106,8 @@ async def diff(job: Compare, report: Callable[[int], None]) -> PartitionDiff:
         replayed = await newest_values(options, shadows.of(topic), job.partition)
         tally = found.tallies.setdefault(period, Tally())
         found.differences += compare(period, scope, published, replayed, tally)
+        if kept is not None:
+            kept[period] = published
         report(len(published))
     return found
 

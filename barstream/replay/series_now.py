@@ -1,0 +1,80 @@
+"""How the series of a partition stand in production, for what a switch-over writes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from barstream.codecs.avro import decode
+from barstream.codecs.state import POSITION_KEY, decode_position
+from barstream.core.keys import series_key
+from barstream.core.schedule import Series
+from barstream.core.state import FOREVER_US, NEVER_US
+from barstream.kafka import client_options
+from barstream.replay.diff import Compare, newest_values
+from barstream.replay.scope import Scope
+from barstream.replay.shadow import ShadowTopics
+from barstream.topics import TopicNames
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesNow:
+    """How a series stands; fields as in ``series_state.avsc``.
+
+    Attributes:
+        state: as it will be written, but for the last close.
+        before: as it is; None: production never accepted a tick of it.
+    """
+
+    state: dict[str, Any]
+    before: dict[str, Any] | None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether only the replay has it."""
+        return self.before is None
+
+    @property
+    def closed_us(self) -> int:
+        """Minutes before it are closed."""
+        closed_us: int = self.state["closed_until"]
+        return closed_us
+
+    @property
+    def first_tick_us(self) -> int:
+        """Event time of the first tick."""
+        first_us: int = self.state["first_tick"]
+        return first_us
+
+
+async def series_of(job: Compare, scope: Scope) -> dict[Series, SeriesNow]:
+    """The series of a partition; one that only the replay has stands as the replay left it.
+
+    That state fits only where production is: a replay that ended before leaves such a series out.
+    """
+    names, options = TopicNames.of(job.settings), client_options(job.settings)
+    rows = await newest_values(options, names.series, job.partition)
+    shadow = await newest_values(options, ShadowTopics(names, job.suffix).scope, job.partition)
+    position = rows.pop(POSITION_KEY, None)
+    at_end = (
+        position is not None
+        and scope.derived.to_us == FOREVER_US
+        and decode_position(position).next_offset == scope.derived.end
+    )
+    found: dict[Series, SeriesNow] = {}
+    for name in scope.series:
+        key = series_key(*name)
+        derived = decode("series_state", shadow[key])
+        if key in rows:
+            row = decode("series_state", rows[key])
+            # ticks that were refused before it was known are in bars now
+            first_us = row["first_tick"]
+            if derived["first_tick"] != NEVER_US:
+                first_us = min(first_us, derived["first_tick"])
+            found[name] = SeriesNow({**row, "first_tick": first_us}, row)
+        elif at_end:
+            found[name] = SeriesNow(derived, None)
+    for value in rows.values():
+        row = decode("series_state", value)
+        found.setdefault((row["broker"], row["symbol"]), SeriesNow(row, row))
+    return found

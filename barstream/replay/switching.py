@@ -1,0 +1,244 @@
+"""Switching over: the bars in which a replay differs, written into the published topics.
+
+Each partition in one transaction of its own transactional id, the one its worker writes with: so it
+is switched or it is not, and a worker that comes up meanwhile is fenced.  Doing it again finds what
+is left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from barstream.codecs.avro import encode
+from barstream.codecs.bar import decode_bars
+from barstream.codecs.series_seen import encode as encode_seen
+from barstream.config import Settings
+from barstream.core.keys import bar_key, series_key, split_bar_key
+from barstream.core.period import MINUTE
+from barstream.core.schedule import ScheduleIndex, Series
+from barstream.core.state import LIVENESS_TICKS
+from barstream.core.time import iso_from_us
+from barstream.core.universe import SeriesSeen
+from barstream.engine.rows import Flush, Row, bar_rows
+from barstream.engine.transaction import PartitionProducer
+from barstream.history.reading import held, records
+from barstream.history.schedule import current_index
+from barstream.kafka import admin_client, client_options, explained
+from barstream.replay.diff import Compare, Kept, diff
+from barstream.replay.errors import SwitchRefused
+from barstream.replay.mending import Mend, Mending
+from barstream.replay.merged import Merged
+from barstream.replay.series_now import SeriesNow, series_of
+from barstream.replay.shadow import ShadowTopics
+from barstream.topics import TopicNames
+
+#: One transaction may hold the bars of months.
+_WITHIN_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """What was, or would be, written for one partition.
+
+    Attributes:
+        written: bars of all periods that are changed or added.
+        withdrawn: bars that are taken back.
+        rejected: ticks that are rejected now, and were not.
+        left: differing bars that stay: production has not made them yet, or retention took a
+            part of what they are made of.
+    """
+
+    partition: int
+    written: int
+    withdrawn: int
+    rejected: int
+    left: int
+
+
+async def require_no_workers(settings: Settings) -> None:
+    """Refuse while the application's group has members: their state would not know of it.
+
+    Raises:
+        SwitchRefused: there are.
+        BrokerUnreachableError, AccessRefusedError: the broker cannot be asked.
+    """
+    async with admin_client(settings) as admin:
+        try:
+            members = await _members(admin, settings.app_id)
+        except (KafkaError, OSError) as error:
+            raise explained(error, settings) from error
+    if members:
+        raise SwitchRefused(
+            f"no worker of {settings.app_id} must run, but its group has {len(members)} "
+            f"member(s): {', '.join(members)}; stop them all (one that was killed leaves after "
+            f"{settings.kafka.session_timeout_s:g} s), and start them when this is done: they "
+            "take what was written from the topics"
+        )
+
+
+async def _members(admin: AIOKafkaAdminClient, group: str) -> list[str]:
+    found: list[str] = []
+    for answer in await admin.describe_consumer_groups([group]):
+        for _, _, state, _, _, members, *_ in answer.groups:
+            if state not in ("Empty", "Dead"):
+                found += [f"{client} at {host}" for _, client, host, *_ in members] or [state]
+    return found
+
+
+async def switch(jobs: Sequence[Compare], report: Callable[[Switched], None]) -> None:
+    """Switch every partition over, one after the other.
+
+    Args:
+        jobs: see `barstream.replay.diff.replayed_partitions`.
+        report: told of each partition once it is committed.
+
+    Raises:
+        SwitchRefused: workers run, or bars after the range would be left wrong; partitions
+            reported before are switched.
+        BarstreamError: a partition cannot be compared or written.
+    """
+    index = await _index(jobs[0].settings)
+    for job in jobs:
+        await require_no_workers(job.settings)
+        producer = PartitionProducer(
+            client_options(job.settings), f"{job.settings.app_id}-{job.partition}", _WITHIN_S
+        )
+        try:
+            # fenced first and compared after: nobody writes to the partition in between
+            await producer.start()
+            plan = await plan_of(job, index)
+            if len(plan.flush):
+                await producer.write(plan.flush.rows)
+        finally:
+            await producer.stop()
+        report(plan.switched)
+
+
+async def outlook(jobs: Sequence[Compare], report: Callable[[Switched], None]) -> None:
+    """What `switch` would do; nothing is written, nobody is fenced.
+
+    Raises:
+        SwitchRefused: bars after the range would be left wrong.
+        BarstreamError: a partition cannot be compared.
+    """
+    index = await _index(jobs[0].settings)
+    for job in jobs:
+        report((await plan_of(job, index)).switched)
+
+
+async def _index(settings: Settings) -> ScheduleIndex:
+    topic = TopicNames.of(settings).market_schedule
+    return await current_index(settings, client_options(settings), topic)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is written for one partition."""
+
+    switched: Switched
+    flush: Flush
+
+
+async def plan_of(job: Compare, index: ScheduleIndex) -> Plan:
+    """Work out what a switch-over of one partition writes; nothing is written.
+
+    Raises:
+        SwitchRefused: bars after the range would be left wrong.
+        BarstreamError: the partition cannot be compared.
+    """
+    names = TopicNames.of(job.settings)
+    kept: Kept = {}
+    found = await diff(job, lambda _: None, kept)
+    rows = await series_of(job, found.scope)
+    touched = {split_bar_key(each.key)[:2] for each in found.differences}
+    first_tick_us = {name: row.first_tick_us for name, row in rows.items()}
+    finals = Merged(_cut(kept[MINUTE], first_tick_us, touched))
+    for period, values in kept.items():
+        some = [value for key, value in values.items() if split_bar_key(key)[:2] in touched]
+        finals.load(period, decode_bars(some))
+    closed_us = {name: row.closed_us for name, row in rows.items()}
+    mending = Mending(finals, closed_us, first_tick_us, index, names.rollups)
+    mend = mending.of(found.differences)
+    if mend.stale:
+        (broker, symbol), bucket_us = mend.stale[0]
+        raise SwitchRefused(
+            f"a bar without ticks must have the close before it, but {broker} {symbol} "
+            f"{iso_from_us(bucket_us)} comes after the replay and would keep an old price "
+            f"({len(mend.stale)} such bars in partition {job.partition}): replay with a later "
+            "end, or without one"
+        )
+    flush = rows_of(names, job.partition, mend)
+    for name, close in sorted(mend.closes.items()):
+        _add_series(flush, names, job.partition, rows[name], close)
+    written = sum(map(len, mend.bars.values()))
+    added = await _add_rejected(flush, job, names)
+    return Plan(Switched(job.partition, written, len(mend) - written, added, mend.left), flush)
+
+
+def _add_series(
+    flush: Flush, names: TopicNames, partition: int, row: SeriesNow, close: float | None
+) -> None:
+    """The state of a series, if that changes: later minutes are filled with its last close."""
+    key = series_key(row.state["broker"], row.state["symbol"])
+    state = {**row.state, "previous_close": close}
+    if row.is_new or state != row.before:
+        flush.add(names.series, partition, [Row(key, encode("series_state", state))])
+    if row.is_new and state["last_trading_date"] is not None:
+        seen = SeriesSeen(
+            state["broker"],
+            state["symbol"],
+            partition,
+            state["first_tick"],
+            state["last_trading_date"],
+            state["since_timely"] < LIVENESS_TICKS,
+            state["closed_until"],
+        )
+        flush.add(names.series_seen, 0, [Row(key, encode_seen(seen))])
+
+
+async def _add_rejected(flush: Flush, job: Compare, names: TopicNames) -> int:
+    """Ticks that the replay rejects and production did not: none is dropped in silence."""
+    options, partition = client_options(job.settings), job.partition
+    shadow = ShadowTopics(names, job.suffix).of(names.ticks_rejected)
+    known: set[bytes | None] = set()
+    async for record in records(
+        options, names.ticks_rejected, await held(options, names.ticks_rejected, [partition])
+    ):
+        known.add(dict(record.headers).get("offset"))
+    rows = [
+        Row(record.key, record.value, list(record.headers))
+        async for record in records(options, shadow, await held(options, shadow, [partition]))
+        if dict(record.headers).get("offset") not in known
+    ]
+    flush.add(names.ticks_rejected, partition, rows)
+    return len(rows)
+
+
+def _cut(
+    minutes: Mapping[bytes, bytes], first_tick_us: Mapping[Series, int], touched: set[Series]
+) -> dict[Series, int]:
+    """By series the first minute that is left, where it had ticks before."""
+    first: dict[Series, int] = {}
+    for key in minutes:
+        broker, symbol, bucket_us = split_bar_key(key)
+        if (broker, symbol) in touched:
+            first[broker, symbol] = min(bucket_us, first.get((broker, symbol), bucket_us))
+    return {name: us for name, us in first.items() if first_tick_us.get(name, us) < us}
+
+
+def rows_of(names: TopicNames, partition: int, mend: Mend) -> Flush:
+    """Bars and withdrawals, for the topics of finals and, after them, those of live bars."""
+    flush = Flush()
+    for period in (MINUTE, *names.rollups):
+        rows = bar_rows(mend.bars.get(period, []))
+        rows += [Row(bar_key(*name, us), None) for name, us in mend.withdrawn.get(period, [])]
+        flush.add(names.finals(period), partition, rows)
+        live = names.live_1m if period == MINUTE else names.live_rollups.get(period)
+        if live is not None:
+            flush.add(live, partition, rows)
+    return flush

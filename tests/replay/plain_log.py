@@ -1,0 +1,88 @@
+"""What a worker that never lags makes of a log under given rules, one tick at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from barstream.codecs.avro import decode
+from barstream.codecs.bar import decode_bar
+from barstream.codecs.heartbeat import decode as decode_heartbeat
+from barstream.core.bars import Bar
+from barstream.core.sessions import SessionRow
+from tests.pipeline import Pipeline, Record
+from tests.property.plain import PlainSeries
+from tests.replay.replays import newest
+
+DAY_US = 86_400_000_000
+Rows = Callable[[str, str, int], list[SessionRow]]
+
+
+def always_open(broker: str, symbol: str, time_us: int) -> list[SessionRow]:
+    """Days of 24 hours around a time."""
+    today = time_us // DAY_US
+    return [
+        SessionRow(broker, symbol, day, 0, day * DAY_US, (day + 1) * DAY_US)
+        for day in range(today - 1, today + 3)
+    ]
+
+
+def plain(
+    made: Pipeline, grace_us: int, *, revises: bool = False, rows: Rows = always_open
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """The bars that stand, by symbol and minute; see `tests.property.plain`."""
+    bars: dict[tuple[str, int], dict[str, Any]] = {}
+    ticks = _by_partition(made.read(made.names.ticks))
+    beats = _by_partition(made.read(made.names.heartbeats))
+    for partition, records in ticks.items():
+        series: dict[str, PlainSeries] = {}
+        waiting = [decode_heartbeat(each.value or b"") for each in beats.get(partition, [])]
+        for record in records:
+            while waiting and waiting[0].barrier <= record.offset:
+                _beat(series, waiting.pop(0), None)
+            value = record.value or b""
+            if value.startswith(b"\xff"):
+                continue
+            tick = decode("tick", value)
+            time_us = tick["time"]
+            if not isinstance(time_us, int):
+                time_us = round(time_us.timestamp() * 1e6)
+            one = series.get(tick["symbol"])
+            if one is None:
+                found = rows(tick["broker"], tick["symbol"], time_us)
+                one = series[tick["symbol"]] = PlainSeries(found, grace_us, 5, revises)
+            one.tick(record.offset, time_us, tick["price"], tick["size"])
+        for beat in waiting:
+            _beat(series, beat, records[-1].offset + 1)
+        for symbol, one in series.items():
+            bars.update({(symbol, at): bar for at, bar in one.bars.items()})
+    return bars
+
+
+def _beat(series: dict[str, PlainSeries], beat: Any, at_least: int | None) -> None:
+    if (one := series.get(beat.symbol)) is not None:
+        one.heartbeat(beat.bucket_start_us, max(beat.barrier, at_least or 0))
+
+
+def in_plain(bar: Bar) -> dict[str, Any]:
+    """A bar as `plain` has it."""
+    return {
+        "bucket": bar.bucket_start_us, "date": bar.trading_date, "session": bar.session,
+        "ohlc": (bar.open, bar.high, bar.low, bar.close), "volume": bar.volume,
+        "count": bar.tick_count, "times": (bar.open_time_us, bar.close_time_us),
+        "offsets": (bar.first_offset, bar.last_offset, bar.close_offset),
+        "synthetic": bar.synthetic, "revision": bar.revision,
+    }  # fmt: skip
+
+
+def bars_of(made: Pipeline, topic: str) -> dict[tuple[str, int], dict[str, Any]]:
+    """The newest bars of a topic, as `plain` has them."""
+    bars = [decode_bar(value) for value in newest(made, topic).values()]
+    return {(bar.symbol, bar.bucket_start_us): in_plain(bar) for bar in bars}
+
+
+def _by_partition(records: list[Record]) -> dict[int, list[Record]]:
+    parts: dict[int, list[Record]] = {}
+    for record in records:
+        parts.setdefault(record.partition, []).append(record)
+    return parts
