@@ -219,9 +219,9 @@ class _Series:
     # -- what is there ------------------------------------------------------------------------
 
     def _not_expected(self, bar: int, why: str) -> None:
-        self._all.extra.add(self._low + bar)
         row = self._bars.row(bar, named=True)
-        self._add("not_expected", row["bucket_us"], why, row["appended_us"])
+        if self._add("not_expected", row["bucket_us"], why, row["appended_us"]):
+            self._all.extra.add(self._low + bar)
 
     def _check_sessions(self, minutes: Minutes, at: Longs) -> None:
         known = np.flatnonzero(at >= 0)
@@ -230,11 +230,11 @@ class _Series:
             for place in np.flatnonzero(found != wanted[at[known]]).tolist():
                 bar = int(known[place])
                 expected = int(wanted[at[bar]])
-                self._add(
+                if self._add(
                     "field", int(self._bucket[bar]), f"{name} must be that of its session",
                     self._bars["appended_us"][bar], name, expected, int(found[place]),
-                )  # fmt: skip
-                self._correct(bar, {name: expected})
+                ):  # fmt: skip
+                    self._correct(bar, {name: expected})
 
     def _check_missing(self, minutes: Minutes, missing: NDArray[np.bool_]) -> set[int]:
         """Minutes that must have a final; returns those that have ticks."""
@@ -255,8 +255,8 @@ class _Series:
                 row |= folded.row(0, named=True) | {"synthetic": False}
                 row.pop("bar")
                 why = f"it has {len(ticks)} accepted ticks and must have a final"
-            self._all.lacking.append(row)
-            self._add("missing", bucket_us, why, self._written_before(bucket_us), ticks=ticks)
+            if self._add("missing", bucket_us, why, self._written_before(bucket_us), ticks=ticks):
+                self._all.lacking.append(row)
         return with_ticks
 
     def _written_before(self, bucket_us: int) -> int | None:
@@ -303,13 +303,13 @@ class _Series:
             bar = int(flat[place])
             for name in names:
                 expected = float(price[place]) if name in _PRICES else wanted[name]
-                self._add(
+                if self._add(
                     "field", int(self._bucket[bar]),
                     f"{name} of a minute without a tick must be "
                     + ("the close before it" if name in _PRICES else "empty"),
                     self._bars["appended_us"][bar], name, expected, self._bars[name][bar],
-                )  # fmt: skip
-                self._correct(bar, {name: expected})
+                ):  # fmt: skip
+                    self._correct(bar, {name: expected})
         for place in np.flatnonzero(np.isnan(price)).tolist():
             bar = int(flat[place])
             gone = self._bounds.kept_us > _NEVER_US
@@ -353,7 +353,8 @@ class _Series:
         *,
         ticks: pl.DataFrame | None = None,
         unproven: bool = False,
-    ) -> None:
+    ) -> bool:
+        """Note a finding; returns whether it is a difference."""
         explained = self._all.changes.explain(self._name, bucket_us, appended_us)
         kind: Kind = "unproven" if unproven else "schedule" if explained else "difference"
         self._all.findings.add(
@@ -363,6 +364,7 @@ class _Series:
                 0 if ticks is None else len(ticks),
             )
         )  # fmt: skip
+        return kind == "difference"
 
     # -- the report ---------------------------------------------------------------------------
 

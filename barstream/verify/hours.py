@@ -86,6 +86,13 @@ class Hours:
             return None
         return int(self.close_us[last])
 
+    def open_of(self, first_date: int, end_date: int) -> int | None:
+        """When the first session with ``first <= trading_date < end`` opens; None: none."""
+        first = int(np.searchsorted(self.trading_date, first_date, side="left"))
+        if first == len(self.trading_date) or self.trading_date[first] >= end_date:
+            return None
+        return int(self.open_us[first])
+
     @property
     def last_date(self) -> int:
         """The last trading date there is."""
@@ -119,6 +126,9 @@ class AlwaysOpen(Hours):
 
     def close_of(self, first_date: int, end_date: int) -> int | None:
         return end_date * DAY_US if first_date < end_date else None
+
+    def open_of(self, first_date: int, end_date: int) -> int | None:
+        return max(first_date, 0) * DAY_US if first_date < end_date else None
 
     @property
     def last_date(self) -> int:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import polars as pl
 
 from barstream.codecs.ticks import TickColumns, TickDecoder
-from barstream.core.period import MINUTE
+from barstream.core.period import DAY, MINUTE, Period
 from barstream.core.schedule import AlwaysOpenIndex
 from barstream.core.time import MINUTE_US
 from barstream.history.heartbeats import heartbeats
@@ -29,12 +30,14 @@ from barstream.verify.closes import CloseRules, Closes
 from barstream.verify.complete import Bounds, Completeness
 from barstream.verify.findings import Finding
 from barstream.verify.judging import Block, Judge
+from barstream.verify.live import check_live, newest_live
 from barstream.verify.names import SeriesNumbers
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published import Published, longs, read_published
 from barstream.verify.refusals import Refusals
 from barstream.verify.scan import Reach, Scan
 from barstream.verify.task import Outcome, Progress, Task
+from barstream.verify.uppers import SeriesStand, Uppers, in_order, true_minutes
 
 _NEVER_US: Final = -(1 << 60)
 #: Ticks are compared so many at a time: few calls, and memory bounded.
@@ -47,13 +50,16 @@ class Snapshot:
 
     Attributes:
         rows: positions and series when the look began.
+        rows_now: those that changed until everything was read.
         position: no bar that was read closes above it.
         index, records: the schedule.
     """
 
     rows: PartitionRows
+    rows_now: PartitionRows
     position: int
     published: Published
+    uppers: dict[Period, Published]
     refusals: Refusals
     beats: Heartbeats
     judge: Judge
@@ -113,9 +119,12 @@ class Verification:
                 finding.closed_by = closes.describe(
                     (finding.broker, finding.symbol or ""), finding.bucket_us
                 )
+        self._check_uppers(snapshot, complete, ticks.corrected, closes.wrong)
         self.outcome.sessions = complete.sessions
         self.outcome.accounts = scan.accounts
-        self.outcome.bars = {"1m": len(snapshot.published.bars)}
+        self.outcome.bars = {"1m": len(snapshot.published.bars)} | {
+            period.timeframe: len(found.bars) for period, found in snapshot.uppers.items()
+        }
         self.outcome.causes = closes.causes
         self.outcome.series = sum(self._task.wanted.has_series(*n) for n in self.series.names)
         self.outcome.seconds = time.monotonic() - began
@@ -136,19 +145,27 @@ class Verification:
             name: row.partition
             for name, row in (await series_seen(options, names.series_seen)).items()
         }
-        span = (await held(options, names.final_1m, here))[partition]
-        published = await read_published(
-            options, names.final_1m, partition, span, self._task.wanted, self.series,
-            self.outcome.findings, str(MINUTE),
-        )  # fmt: skip
+        published = await self._published(MINUTE, names.final_1m)
+        uppers = {
+            period: await self._published(period, names.rollups[period])
+            for period in in_order(self._task.periods)
+        }
+        await self._check_live(published, MINUTE, names.live_1m)
+        for period, found in uppers.items():
+            if period in names.live_rollups:
+                await self._check_live(found, period, names.live_rollups[period])
         span = (await held(options, names.ticks_rejected, here))[partition]
         refused = await rejected(options, names.ticks_rejected, {partition: span}, names.ticks)
         beats_span = (await held(options, names.heartbeats, here))[partition]
         beats = await heartbeats(options, names.heartbeats, {partition: beats_span})
+        rows_now = await self._rows_since(rows_span.end)
+        position = rows_now.position or rows.position
         return Snapshot(
             rows=rows,
-            position=await self._position_now(rows, rows_span.end),
+            rows_now=rows_now,
+            position=0 if position is None else position.next_offset,
             published=published,
+            uppers=uppers,
             refusals=Refusals(refused, partition, span.begin),
             beats=Heartbeats(beats, self.series, self._settings.bars.grace_us, beats_span.begin),
             judge=Judge(partition, self.series, self._task.wanted, index, homes),
@@ -161,14 +178,27 @@ class Verification:
             return []
         return await schedule_records(self._options, self._names.market_schedule)
 
-    async def _position_now(self, rows: PartitionRows, since: int) -> int:
-        """The position now: every final that was read belongs to it or to one before."""
+    async def _published(self, period: Period, topic: str) -> Published:
+        span = (await held(self._options, topic, (self._partition,)))[self._partition]
+        return await read_published(
+            self._options, topic, self._partition, span, self._task.wanted, self.series,
+            self.outcome.findings, period.timeframe,
+        )  # fmt: skip
+
+    async def _check_live(self, published: Published, period: Period, topic: str) -> None:
+        span = (await held(self._options, topic, (self._partition,)))[self._partition]
+        live = await newest_live(self._options, topic, self._partition, span, self._task.wanted)
+        check_live(
+            published, live, span.begin, self.series, self._partition, period.timeframe,
+            self.outcome.findings,
+        )  # fmt: skip
+
+    async def _rows_since(self, since: int) -> PartitionRows:
+        """The rows written since: every final that was read belongs to their position."""
         partition = self._partition
         now = (await held(self._options, self._names.series, (partition,)))[partition]
         tail = Span(max(since, now.begin), now.end)
-        newer = (await series_rows(self._options, self._names.series, {partition: tail}))[partition]
-        position = newer.position or rows.position
-        return 0 if position is None else position.next_offset
+        return (await series_rows(self._options, self._names.series, {partition: tail}))[partition]
 
     # -- the ticks ------------------------------------------------------------------------------
 
@@ -235,6 +265,57 @@ class Verification:
         )
         first = max(span.begin, found[self._partition])
         return Span(first, max(first, span.end))
+
+    def _check_uppers(
+        self,
+        snapshot: Snapshot,
+        complete: Completeness,
+        corrected: dict[int, dict[str, Any]],
+        closed_wrong: set[int],
+    ) -> None:
+        if not self._task.periods:
+            return
+        bars, wanted = self._settings.bars, self._task.wanted
+        both = {
+            bar: corrected.get(bar, {}) | complete.corrected.get(bar, {})
+            for bar in corrected.keys() | complete.corrected.keys()
+        }
+        minutes = true_minutes(complete, snapshot.published.bars, both, closed_wrong)
+        uppers = Uppers(
+            self._partition, self.series, snapshot.judge.hours,
+            self._stands(snapshot, minutes), snapshot.changes, bars.inactive_after,
+            bars.grace_us,
+            lambda start_us, end_us: (
+                (wanted.from_us is None or wanted.from_us <= start_us)
+                and (wanted.to_us is None or end_us <= wanted.to_us)
+            ),
+            self.outcome.findings,
+        )  # fmt: skip
+        days = minutes.clear()
+        for period, published in snapshot.uppers.items():
+            right = uppers.check(period, days if period.is_made_of_days else minutes, published)
+            if period == DAY:
+                days = right
+        self.outcome.skipped = uppers.skipped
+
+    def _stands(self, snapshot: Snapshot, minutes: pl.DataFrame) -> list[SeriesStand]:
+        evidence = snapshot.beats.latest_append_us()
+        real = minutes.filter(~pl.col("synthetic")).group_by("series")
+        seen_on = dict(real.agg(pl.col("trading_date").max()).iter_rows())
+        found: list[SeriesStand] = []
+        for number, name in enumerate(self.series.names):
+            closed = [
+                _NEVER_US if row is None or row.closed_until_us is None else row.closed_until_us
+                for rows in (snapshot.rows, snapshot.rows_now)
+                for row in [rows.series.get(name)]
+            ]
+            found.append(
+                SeriesStand(
+                    closed[0], max(closed), self._kept_us(snapshot.published, number),
+                    seen_on.get(number), evidence.get(number, _NEVER_US),
+                )
+            )  # fmt: skip
+        return found
 
     def _bounds(self, snapshot: Snapshot, scan: Scan, number: int) -> Bounds:
         wanted, grace_us = self._task.wanted, self._settings.bars.grace_us

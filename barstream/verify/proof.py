@@ -77,6 +77,11 @@ class Heartbeats:
         known = (at >= 0) & (self._series[np.maximum(at, 0)] == series)
         return np.where(known, self._highest[np.maximum(at, 0)], _NEVER)
 
+    def latest_append_us(self) -> dict[int, int]:
+        """When the newest heartbeat of each series was appended, where it is known."""
+        latest = self._frame.group_by("series").agg(pl.col("appended_us").max()).drop_nulls()
+        return dict(latest.iter_rows())
+
     def describe(self, series: int, minute_us: int, close_offset: int) -> str | None:
         """The heartbeat that closed a minute at ``close_offset``, in words."""
         mine = self._frame.filter(

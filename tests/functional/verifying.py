@@ -37,6 +37,14 @@ class Copies:
 
     made: Pipeline
     published: dict[str, list[Record]]
+    #: Keys of ticks by (partition, offset).
+    ticks: dict[tuple[int, int], bytes | None]
+
+    def is_tick(self, final: Record, offset: int) -> bool:
+        """Whether a tick of the series of a final stands at an offset."""
+        return (final.key or b"").startswith(
+            (self.ticks.get((final.partition, offset)) or b"nothing") + b"\0"
+        )
 
     def with_topic(self, logical: str, tamper: Tamper) -> Settings:
         """Settings in which a topic is a copy of its records, as ``tamper`` leaves them."""
@@ -59,7 +67,11 @@ def copies_of(made: Pipeline) -> Copies:
         "ticks_rejected": names.ticks_rejected, "heartbeats": names.heartbeats,
         **{f"rate_{period.timeframe}_final": topic for period, topic in names.rollups.items()},
     }  # fmt: skip
-    return Copies(made, {logical: made.read(topic) for logical, topic in topics.items()})
+    return Copies(
+        made,
+        {logical: made.read(topic) for logical, topic in topics.items()},
+        {(each.partition, each.offset): each.key for each in made.read(names.ticks)},
+    )
 
 
 async def _write(bootstrap: str, topic: str, records: Sequence[Record], settings: Settings) -> None:

@@ -1,0 +1,272 @@
+"""Upper bars: each the fold of its children, there when it must be, and not before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from barstream.core.period import DAY, Period
+from barstream.core.time import DAY_US
+from barstream.verify.changes import ScheduleChanges
+from barstream.verify.complete import Completeness
+from barstream.verify.findings import Finding, Findings, Kind
+from barstream.verify.grids import first_instant, parents_of, to_come
+from barstream.verify.hours import Hours
+from barstream.verify.names import SeriesNumbers
+from barstream.verify.published import Published
+from barstream.verify.rolling import CHILD, ROLLED, roll
+
+Longs = NDArray[np.int64]
+_FLOATS: Final = frozenset({"open", "high", "low", "close", "volume"})
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesStand:
+    """How far one series has come.
+
+    Attributes:
+        closed_us: every minute before it was closed when the look began.
+        closed_now_us: likewise when everything had been read.
+        kept_us: minutes before it may be gone with retention.
+        seen_on: trading date of its last bar with ticks; None: there is none.
+        evidence_us: the latest append time of a heartbeat.
+    """
+
+    closed_us: int
+    closed_now_us: int
+    kept_us: int
+    seen_on: int | None
+    evidence_us: int
+
+
+def true_minutes(
+    complete: Completeness, bars: pl.DataFrame, corrected: dict[int, dict[str, Any]],
+    closed_wrong: set[int],
+) -> pl.DataFrame:  # fmt: skip
+    """The minutes as they should be: what parents are held to, so that an error is told once.
+
+    Args:
+        complete: what is extra, what is lacking.
+        bars: the published minutes.
+        corrected: fields that should be others, by bar.
+        closed_wrong: bars whose close offset is not known.
+    """
+    kept = bars.with_row_index("at").filter(~pl.col("at").is_in(sorted(complete.extra)))
+    wrong = sorted((corrected.keys() | closed_wrong) - complete.extra)
+    right = kept.filter(~pl.col("at").is_in(wrong)).select(CHILD)
+    rows = []
+    for at in wrong:
+        row = {name: bars[name][at] for name in CHILD} | corrected.get(at, {})
+        if at in closed_wrong:
+            row["close_offset"] = None
+        rows.append(row)
+    rows += [dict.fromkeys(CHILD) | row for row in complete.lacking]
+    added = pl.DataFrame([{name: row[name] for name in CHILD} for row in rows], schema=right.schema)
+    # a missing bar without ticks is flat at the close before it
+    flat = pl.col("synthetic") & pl.col("open").is_null()
+    whole = pl.concat([right, added]).sort("series", "bucket_us")
+    before = pl.col("close").forward_fill().over("series")
+    return whole.with_columns(
+        *(pl.when(flat).then(before).otherwise(pl.col(name)).alias(name)
+          for name in ("open", "high", "low", "close"))
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Uppers:
+    """Verifies the upper bars of one partition.
+
+    Attributes:
+        inside: whether a bucket [start, end) lies in the range asked for.
+        skipped: buckets of which a part is gone or out of range, by timeframe.
+    """
+
+    partition: int
+    series: SeriesNumbers
+    hours: Callable[[int], Hours | None]
+    stands: Sequence[SeriesStand]
+    changes: ScheduleChanges
+    inactive_after: int
+    grace_us: int
+    inside: Callable[[int, int], bool]
+    findings: Findings
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def check(self, period: Period, children: pl.DataFrame, published: Published) -> pl.DataFrame:
+        """Verify the bars of a period; returns them as they should be.
+
+        Args:
+            period: of the parents.
+            children: minutes, or days, as they should be.
+            published: the parents.
+        """
+        parts = [
+            mine.with_columns(parent=pl.Series(parents_of(period, mine, hours), dtype=pl.Int64))
+            for (number,), mine in children.group_by(["series"], maintain_order=True)
+            if (hours := self.hours(int(str(number)))) is not None
+        ]
+        expected = roll(pl.concat(parts)) if parts else children.clear().select(CHILD)
+        judged = [
+            self._judged(period, int(number), int(bucket))
+            for number, bucket in expected.select("series", "bucket_us").iter_rows()
+        ]
+        names = ["series", "bucket_us"]
+        expected = expected.with_columns(verdict=pl.Series(judged, dtype=pl.String))
+        both = expected.join(
+            published.bars, on=names, how="full", suffix="_published", coalesce=True,
+            maintain_order="left_right",
+        )  # fmt: skip
+        for row in both.filter(self._suspect()).iter_rows(named=True):
+            self._compare(period, row, published)
+        gone = expected.filter(pl.col("verdict") == "cut")
+        if len(gone):
+            self.skipped[period.timeframe] = len(gone)
+        known = published.bars.select(*names, seen="close_offset", rev="revision")
+        return (
+            expected.filter(pl.col("verdict").is_in(["must", "may"]))
+            .join(known, on=names, how="left", maintain_order="left")
+            .with_columns(
+                close_offset=pl.coalesce("seen", "close_offset"),
+                revision=pl.coalesce("rev", "revision"),
+            )
+            .select(CHILD)
+        )
+
+    @staticmethod
+    def _suspect() -> pl.Expr:
+        """Rows that need a look one by one: not the ones in which all is equal."""
+        wrong = [
+            pl.col(name).ne_missing(pl.col(f"{name}_published"))
+            for name in ROLLED
+            if name != "close_offset"
+        ]
+        close = pl.col("close_offset")
+        return (
+            pl.any_horizontal(wrong)
+            | (close.is_not_null() & close.ne_missing(pl.col("close_offset_published")))
+            | (pl.col("revision_published") < pl.col("revision"))
+            | pl.col("key").is_null()
+            | pl.col("verdict").is_null()
+            | (pl.col("verdict") == "not_yet")
+        ) & (pl.col("verdict").is_null() | (pl.col("verdict") != "cut"))
+
+    def _judged(self, period: Period, number: int, bucket_us: int) -> str:
+        """``must`` be there, ``may``, must ``not_yet``; ``cut``: a part of it cannot be seen."""
+        hours, stand = self.hours(number), self.stands[number]
+        if hours is None:
+            return "cut"
+        end_us = period.advance(bucket_us)
+        first_us = first_instant(period, bucket_us, hours)
+        if first_us < stand.kept_us or not self.inside(*self._extent(period, bucket_us, hours)):
+            return "cut"
+        left = to_come(period, bucket_us, stand.closed_us, hours)
+        if not len(left.start_us):
+            if not period.is_made_of_days or hours.last_date >= end_us // DAY_US:
+                return "must"
+            has_evidence = stand.evidence_us >= end_us + self.grace_us
+            return "may" if has_evidence else "not_yet"
+        now = to_come(period, bucket_us, stand.closed_now_us, hours)
+        if stand.seen_on is not None:
+            seen_on = int(hours.ordinals(np.array([stand.seen_on], np.int64))[0])
+            awake = now.ordinal <= seen_on + self.inactive_after
+        else:
+            awake = np.ones(len(now.start_us), np.bool_)
+        return "not_yet" if awake.any() else "may"
+
+    @staticmethod
+    def _extent(period: Period, bucket_us: int, hours: Hours) -> tuple[int, int]:
+        end_us = period.advance(bucket_us)
+        if period.is_intraday:
+            return bucket_us, end_us
+        close_us = hours.close_of(bucket_us // DAY_US, end_us // DAY_US)
+        return first_instant(period, bucket_us, hours), end_us if close_us is None else close_us
+
+    def _compare(self, period: Period, row: dict[str, Any], published: Published) -> None:
+        verdict = row["verdict"]
+        if row["key"] is None:
+            if (row["series"], row["bucket_us"]) in published.unreadable:
+                return
+            if verdict == "must" and not self._may_be_gone(row, published):
+                self._add(period, row, "missing", "all its minutes are closed, it must be final")
+            return
+        if verdict is None:
+            hours = self.hours(row["series"])
+            if hours is not None and not self._is_out(period, row, hours):
+                self._add(period, row, "not_expected", "no final child belongs to this bucket")
+            return
+        if verdict == "not_yet":
+            self._add(
+                period, row, "not_expected",
+                "a minute of its sessions is not closed yet, or nothing shows that it is over",
+            )  # fmt: skip
+            return
+        self._compare_fields(period, row)
+
+    def _compare_fields(self, period: Period, row: dict[str, Any]) -> None:
+        for name in ROLLED:
+            wanted, found = row[name], row[f"{name}_published"]
+            if name == "close_offset" and wanted is None:
+                continue
+            if wanted != found:
+                self._add(
+                    period, row, "field", f"{name} must be what its children give", name, wanted,
+                    found,
+                )  # fmt: skip
+        if row["revision_published"] < row["revision"]:
+            self._add(
+                period, row, "field",
+                "the revision of a parent is at least the sum of its children's",
+                "revision", row["revision"], row["revision_published"],
+            )  # fmt: skip
+
+    def _is_out(self, period: Period, row: dict[str, Any], hours: Hours) -> bool:
+        """Whether the children of a published bar may be gone, or are not in the range."""
+        first_us = first_instant(period, row["bucket_us"], hours)
+        return first_us < self.stands[row["series"]].kept_us or not self.inside(
+            *self._extent(period, row["bucket_us"], hours)
+        )
+
+    @staticmethod
+    def _may_be_gone(row: dict[str, Any], published: Published) -> bool:
+        if published.begin == 0:
+            return False
+        mine = published.bars.filter(pl.col("series") == row["series"])
+        return mine.is_empty() or row["bucket_us"] < int(mine["bucket_us"][0])
+
+    def _add(
+        self,
+        period: Period,
+        row: dict[str, Any],
+        rule: str,
+        detail: str,
+        name: str | None = None,
+        expected: Any = None,
+        published: Any = None,
+    ) -> None:
+        series = self.series.names[row["series"]]
+        appended_us = row.get("appended_us")
+        if appended_us is None:
+            appended_us = self.changes.newest_us(series) - 1 if rule == "missing" else None
+        explained = rule != "field" or name in {"trading_date", "session"}
+        explained &= self.changes.explain(series, row["bucket_us"], appended_us)
+        kind: Kind = "schedule" if explained else "difference"
+        self.findings.add(
+            Finding(
+                kind, rule, self.partition, detail, series[0], series[1], period.timeframe,
+                row["bucket_us"], None, name, expected, published,
+            )
+        )  # fmt: skip
+
+
+def in_order(periods: Sequence[Period]) -> list[Period]:
+    """Days before what is made of them; with those, days have to be looked at as well."""
+    of_days = [period for period in periods if period.is_made_of_days]
+    others = [period for period in periods if not period.is_made_of_days]
+    if of_days and DAY not in others:
+        others.append(DAY)
+    return [*others, *of_days]
