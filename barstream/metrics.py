@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+from barstream.core.reasons import Reason
 
 _FLUSH_SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _HTTP_SECONDS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0)
@@ -68,7 +70,9 @@ class Metrics:
     def _ticks_and_bars(self) -> None:
         self.ticks = self._counter("ticks", "Ticks accepted into bars.", "partition")
         self.ticks_rejected = self._counter("ticks_rejected", "Ticks rejected.", "reason")
+        _show(self.ticks_rejected, *Reason)
         self.bars_final = self._counter("bars_final", "Final bars written.", "cause")
+        _show(self.bars_final, "watermark", "heartbeat")
         self.bars_synthetic = self._counter("bars_synthetic", "Finals of minutes without a tick.")
         self.bars_revised = self._counter(
             "bars_revised", "Finals of minutes changed or added by late ticks."
@@ -159,9 +163,20 @@ class Metrics:
         self.routed_reads = self._counter(
             "routed_reads", "Requests passed on to the worker that holds a series.", "result"
         )
+        _show(self.routed_reads, "answered", "moved", "refused", "gone", "timed_out")
         self.routed_read_seconds = self._histogram(
             "routed_read_seconds", "Time until that worker had answered.", _HTTP_SECONDS
         )
+
+    def show_timeframes(self, *timeframes: str) -> None:
+        """Show the counters of these upper bars, at 0."""
+        _show(self.invariant_failures, *timeframes)
+        _show(self.rollups_final, *timeframes)
+
+    def show_path(self, path: str) -> None:
+        """Show the errors of a path of the web views, at 0."""
+        for status in ("500", "503"):
+            self.http_requests.labels(path, status)
 
     def forget_partition(self, partition: int) -> None:
         """Drop what is shown of a partition this worker lost; its counters stand."""
@@ -186,6 +201,12 @@ class Metrics:
         return Histogram(
             name, meaning, labels, namespace="barstream", registry=self.registry, buckets=buckets
         )
+
+
+def _show(metric: Any, *values: str) -> None:
+    """Show label values at 0: Prometheus sees no rise in a counter that was not there before."""
+    for value in values:
+        metric.labels(value)
 
 
 def _version() -> str:

@@ -116,6 +116,7 @@ class Worker:
         self.names = TopicNames.of(settings)
         self.options = client_options(settings)
         self.metrics = Metrics()
+        self.metrics.show_timeframes(*(period.timeframe for period in self.plan.periods))
         self.provider = MarketScheduleProvider()
         self.universe = Universe()
         self.flag = LeadershipFlag()

@@ -52,6 +52,8 @@ def register(
     for view in VIEWS:
         server.add_view(view)
     server.add_static("/static", STATIC)
+    for resource in server.web_app.router.resources():
+        metrics.show_path(resource.canonical)
     return RoutedBars(reads, router)
 
 

@@ -77,8 +77,8 @@ class Freeze(Fault):
     """SIGSTOP for longer than the session timeout, and back: a zombie that believes it owns."""
 
     name = "freeze"
-    shortest_s = 4.0
-    longest_s = 7.0
+    shortest_s = 6.0
+    longest_s = 9.0
 
     def begin(self, scene: Scene) -> str:
         slot = self.some(scene)

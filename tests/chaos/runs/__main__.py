@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -33,10 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = options.results or Path(tempfile.mkdtemp(prefix="barstream-runs-"))
     results.mkdir(parents=True, exist_ok=True)
     todo = [scenario_of(seed, kinds) for seed in seeds if not (results / f"{seed}.json").exists()]
+    # so that brokers, networks and mounts are taken away as on Ctrl-C
+    signal.signal(signal.SIGTERM, _interrupt)
     began = time.monotonic()
     bad = sum(_keep(result, results) for result in play_all(todo, options.jobs, results))
     _say(f"{len(todo)} runs in {time.monotonic() - began:.0f} s, {bad} not clean, see {results}")
     return 1 if bad else 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _keep(result: Result, results: Path) -> bool:

@@ -54,7 +54,7 @@ def verify(made: Pipeline, timeout_s: float = 180) -> Verified:
     return found
 
 
-def until_clean(problems: Callable[[], list[str]], timeout_s: float = 15) -> list[str]:
+def until_clean(problems: Callable[[], list[str]], timeout_s: float = 60) -> list[str]:
     """What is still wrong after ``timeout_s``; none as soon as nothing is."""
     deadline = time.monotonic() + timeout_s
     while (found := problems()) and time.monotonic() < deadline:

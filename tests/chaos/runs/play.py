@@ -21,7 +21,9 @@ from barstream.topics import create
 from tests.chaos.faults import KINDS, Fault, Scene
 from tests.chaos.feed import Feed
 from tests.chaos.runs import judge
+from tests.chaos.runs.alerts import fired, rules_of
 from tests.chaos.runs.crew import Crew
+from tests.chaos.runs.reads import Reads
 from tests.chaos.runs.scenario import Planned, Scenario
 from tests.chaos.runs.scraping import Watch
 from tests.chaos.runs.sessions import sessions_of
@@ -34,7 +36,7 @@ _LIVE_BEGINS_S: Final = (40, 52)
 _SETTLE_S: Final = 120.0
 #: What makes time pass faster than by default; nothing here changes what must come out.
 _OPTIONS: Final = {
-    "KAFKA__SESSION_TIMEOUT_S": "3",
+    "KAFKA__SESSION_TIMEOUT_S": "5",
     "KAFKA__REQUEST_TIMEOUT_S": "15",
     "HEARTBEATS__RESUME_HOLD_S": "1",
     "BARS__TIMEFRAMES": "2m,5m,1h",
@@ -52,6 +54,7 @@ class Result:
         recovery_s: from the end of the last fault until all was applied.
         ended: workers that ended by themselves, with their last words.
         counts: of `barstream verify`.
+        reads: answers of ``/bars`` by status while it went on.
         fired: names of the alerts whose condition held.
     """
 
@@ -69,6 +72,7 @@ class Result:
     seconds: float = 0.0
     ended: list[str] = field(default_factory=list)
     starts: int = 0
+    reads: dict[str, int] = field(default_factory=dict)
     fired: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -102,6 +106,8 @@ def _play(
     directory: Path,
     result: Result,
 ) -> None:
+    # what clients say of brokers that are gone is expected here, and much
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     directory.mkdir(parents=True, exist_ok=True)
     name = f"run{scenario.seed}-{random.randrange(1 << 24):06x}"
     options = _OPTIONS | {
@@ -116,7 +122,8 @@ def _play(
     feed = Feed(made, scenario.seed, rate=scenario.rate, speed=speed)
     scene = Scene(made, crew, feed, cluster, directory, scenario.live)
     faults = [(f, KINDS[f.kind](random.Random(f.seed))) for f in scenario.faults]
-    watch = Watch(lambda: [s.worker for s in crew.running if s.worker is not None])
+    watch = Watch(lambda: {slot.name: slot.worker for slot in crew.slots})
+    reads = Reads(lambda: [slot.worker for slot in crew.running], feed.names, scenario.seed)
     try:
         for _, fault in faults:
             fault.prepare(scene)
@@ -131,6 +138,7 @@ def _play(
         if scenario.live:
             until(_minute_is_late, 65, "a good moment to begin")
         feed.start()
+        reads.start()
         _do(faults, scene, watch, result)
         if scenario.live:
             until(lambda: time.time() % 60 < 30, 30, "a minute has ended")
@@ -140,8 +148,11 @@ def _play(
         for _, fault in faults:
             fault.after(scene)
     finally:
+        reads.stop()
         watch.stop()
         feed.abandon()
+        result.fired = fired(rules_of(), watch.seen)
+        result.reads = dict(reads.outcomes)
         result.did += scene.notes
         result.ended = [
             f"{slot.name} {code}: {words}" for slot in crew.slots for code, words in slot.ended
@@ -164,9 +175,7 @@ def _do(faults: list[tuple[Planned, Fault]], scene: Scene, watch: Watch, result:
 
     def act(planned: Planned, fault: Fault) -> None:
         time.sleep(max(0.0, began + planned.at_s - time.monotonic()))
-        for slot in scene.crew.running:
-            if slot.worker is not None:
-                watch.look(slot.worker)
+        watch.look()
         at_s = time.monotonic() - began
         said = fault.begin(scene)
         result.did.append(f"{at_s:5.1f} s {fault.name}: {said}")

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from tests.pipeline import WorkerProcess
@@ -14,6 +14,8 @@ from tests.pipeline import WorkerProcess
 Labels = frozenset[tuple[str, str]]
 Samples = dict[tuple[str, Labels], float]
 """Value by name and labels."""
+Targets = Mapping[str, WorkerProcess | None]
+"""Who is in each slot; None: nobody."""
 
 _LINE: Final = re.compile(r"^(barstream_\w+)(?:\{(.*)\})? (\S+)$")
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -57,34 +59,31 @@ def scrape(worker: WorkerProcess, timeout_s: float = 1.0) -> Numbers:
 
 
 class Watch(threading.Thread):
-    """Scrapes whoever runs, once a second, until it is stopped.
+    """Scrapes every slot once a second until it is stopped, as Prometheus scrapes its targets.
 
     Attributes:
-        seen: answers in order, by process id: a worker that was started again is another one.
-        silent: process ids that did not answer at least once after they had.
+        seen: answers in order, by slot; one that does not answer shows ``up`` 0.
     """
 
-    def __init__(self, running: Callable[[], Iterable[WorkerProcess]], every_s: float = 1.0):
+    def __init__(self, targets: Callable[[], Targets], every_s: float = 1.0) -> None:
         super().__init__(name="watch", daemon=True)
-        self.seen: dict[int, list[Numbers]] = {}
-        self.silent: set[int] = set()
-        self._running = running
+        self.seen: dict[str, list[Numbers]] = {}
+        self._targets = targets
         self._every_s = every_s
         self._stopping = threading.Event()
+        self._lock = threading.Lock()
 
     def run(self) -> None:
         while not self._stopping.wait(self._every_s):
-            for worker in list(self._running()):
-                self.look(worker)
+            self.look()
 
-    def look(self, worker: WorkerProcess) -> None:
-        """Scrape one worker now, as before it is ended."""
-        pid = worker.process.pid
-        numbers = scrape(worker)
-        if numbers.samples:
-            self.seen.setdefault(pid, []).append(numbers)
-        elif pid in self.seen:
-            self.silent.add(pid)
+    def look(self) -> None:
+        """Scrape all now, as before one of them is ended."""
+        with self._lock:
+            for name, worker in self._targets().items():
+                samples = {} if worker is None else scrape(worker, 0.5).samples
+                up = {("up", Labels()): float(bool(samples))}
+                self.seen.setdefault(name, []).append(Numbers(samples | up, time.time()))
 
     def stop(self) -> None:
         """Look no more."""
