@@ -178,6 +178,10 @@ class Metrics:
         for status in ("500", "503"):
             self.http_requests.labels(path, status)
 
+    def show_partition(self, partition: int) -> None:
+        """Show the ticks of a partition that was taken over, at 0 or at what they were."""
+        self.ticks.labels(str(partition))
+
     def forget_partition(self, partition: int) -> None:
         """Drop what is shown of a partition this worker lost; its counters stand."""
         self.heartbeats_waiting.remove_by_labels({"partition": str(partition)})

@@ -196,6 +196,7 @@ class Partitions:
                 self._is_settled,
             )
             self._owned[partition] = owned
+            self._metrics.show_partition(partition)
             self._tasks[partition] = asyncio.create_task(self._run(owned))
         self._watching = asyncio.create_task(self._watched())
 

@@ -50,6 +50,11 @@ class HeartbeatReport:
     """The topic does not carry append times, so clocks cannot be compared."""
 
     @property
+    def behind(self) -> int:
+        """Minutes of series that are due and not acknowledged; only a leader can be behind."""
+        return self.planned + self.remaining
+
+    @property
     def clock_offset_ms(self) -> int:
         """Own clock minus the broker's, in milliseconds."""
         return self.clock_offset_us // 1000

@@ -182,7 +182,8 @@ class Reporting:
 
     def _update_sender(self) -> None:
         metrics, report = self._metrics, self._sender.report
-        metrics.heartbeats_behind.set(report.remaining)
+        # also while it cannot connect: due is what it was before the trouble, and more
+        metrics.heartbeats_behind.set(report.behind if self._sender.flag.on else 0)
         metrics.heartbeats_holding.set(report.holding)
         for why, count in (
             ("historical", report.skipped),

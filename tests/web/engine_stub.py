@@ -135,6 +135,7 @@ def stub_reporting(
     reading: UniverseReading | None = None,
     membership: Membership | None = None,
     highwater: int | None = None,
+    flag: LeadershipFlag | None = None,
 ) -> Reporting:
     """Reporting of a worker that holds partition 0 of two; another one holds the other."""
     conf = SimpleNamespace(id="app", canonical_url=OWN_URL)
@@ -158,7 +159,7 @@ def stub_reporting(
         provider,
         reading or UniverseReading(universe),
         cast("ScheduleService", SimpleNamespace(status=status)),
-        cast("HeartbeatSender", SimpleNamespace(flag=LeadershipFlag(), report=report)),
+        cast("HeartbeatSender", SimpleNamespace(flag=flag or LeadershipFlag(), report=report)),
         metrics or Metrics(),
         "ticks",
         "hb_1m",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from barstream.core.reasons import Reason
 from barstream.metrics import Metrics
 
 DOC = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -36,6 +37,22 @@ def test_workers_in_one_process_do_not_share_numbers() -> None:
     one, other = Metrics(), Metrics()
     one.bars_synthetic.inc(5)
     assert other.registry.get_sample_value("barstream_bars_synthetic_total") == 0
+
+
+def test_what_an_alert_waits_for_is_shown_at_0_before_it_comes() -> None:
+    """Prometheus sees no rise in a counter that was not there before: the first would be missed."""
+    metrics = Metrics()
+    metrics.show_timeframes("5m")
+    metrics.show_path("/bars")
+    metrics.show_partition(2)
+    value = metrics.registry.get_sample_value
+    for reason in Reason:
+        assert value("barstream_ticks_rejected_total", {"reason": reason}) == 0
+    for result in ("answered", "moved", "refused", "gone", "timed_out"):
+        assert value("barstream_routed_reads_total", {"result": result}) == 0
+    assert value("barstream_invariant_failures_total", {"timeframe": "5m"}) == 0
+    assert value("barstream_http_requests_total", {"path": "/bars", "status": "500"}) == 0
+    assert value("barstream_ticks_total", {"partition": "2"}) == 0
 
 
 def test_a_lost_partition_is_no_longer_shown() -> None:

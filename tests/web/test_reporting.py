@@ -9,6 +9,7 @@ from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
 from barstream.core.universe import Universe
 from barstream.engine.progress import RestoreProgress, TableProgress
+from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.heartbeats.report import HeartbeatReport
 from barstream.metrics import Metrics
 
@@ -46,6 +47,22 @@ def test_everything_the_heartbeat_sender_knows_of_itself_can_be_scraped() -> Non
         why: scraped(metrics, "heartbeats_skipped_series", why=why)
         for why in ("historical", "asleep", "unscheduled", "unseen")
     } == {"historical": 3, "asleep": 4, "unscheduled": 5, "unseen": 6}
+
+
+def test_a_leader_that_cannot_send_is_behind_by_all_that_is_due() -> None:
+    """Not only by what a later round of a catch-up would take: else it never alerts."""
+    provider, metrics = MarketScheduleProvider.always_open(), Metrics()
+    report, flag = HeartbeatReport(planned=3, remaining=4), LeadershipFlag()
+    partitions = stub_partitions(provider, Rules())
+    reporting = stub_reporting(partitions, provider, Universe(), metrics, report=report, flag=flag)
+    reporting.update()
+    assert scraped(metrics, "heartbeats_behind_minutes") == 0, "it does not lead"
+    flag.set()
+    reporting.update()
+    assert scraped(metrics, "heartbeats_behind_minutes") == 7
+    report.sent(DAY, 3, 0)
+    reporting.update()
+    assert scraped(metrics, "heartbeats_behind_minutes") == 4
 
 
 def test_series_are_counted_by_how_they_stand() -> None:

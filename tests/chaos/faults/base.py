@@ -19,6 +19,7 @@ class Scene:
     """Everything a fault can harm.
 
     Attributes:
+        has_sessions: whether a schedule is loaded at the start, where there is one.
         least_s: the feed runs at least so long.
         sent_by_faults: ticks that faults sent and that count, beside those of the feed.
         sessions: in force at the start; none: always open.
@@ -32,6 +33,7 @@ class Scene:
     directory: Path
     live: bool
     sessions: list[SessionRow] = field(default_factory=list)
+    has_sessions: bool = True
     least_s: float = 8.0
     sent_by_faults: int = 0
     notes: list[str] = field(default_factory=list)

@@ -86,3 +86,36 @@ class LeaderClockJumps(ClockJumps):
     def end(self, scene: Scene) -> None:
         for slot in self._shifted:
             self._clocks[slot.name].shift(0)
+
+
+class LeaderClockWrong(LeaderClockJumps):
+    """The leader's clock is off while minutes end: it sends nothing, and says so."""
+
+    name = "leader_clock_wrong"
+    drawn = False
+    needs = frozenset({"live"})
+    shortest_s = 25.0
+    longest_s = 25.0
+    shifts_s: tuple[float, ...] = (-3, 3)
+
+    def begin(self, scene: Scene) -> str:
+        by_s = self.rng.choice(self.shifts_s)
+        for clock in self._clocks.values():
+            clock.shift(round(by_s * 1_000_000))
+        self._shifted = list(scene.crew.slots)
+        return f"all workers by {by_s:+.1f} s"
+
+
+class LeaderClockWrongForLong(LeaderClockWrong):
+    """The same for minutes: nobody hears a heartbeat any more."""
+
+    name = "leader_clock_wrong_long"
+    shortest_s = 200.0
+    longest_s = 200.0
+
+
+class LeaderClockFast(LeaderClockWrong):
+    """Fast by less than what stops the leader: heartbeats that come too early are sent again."""
+
+    name = "leader_clock_fast"
+    shifts_s = (0.85,)

@@ -190,6 +190,20 @@ class StateSwapped(StateFault):
             slot.wanted = True
 
 
+class LyingDisk(Fault):
+    """A disk that gives back other bytes than were written: noticed, and nothing wrong goes out."""
+
+    name = "disk_lies"
+    drawn = False
+
+    def prepare(self, scene: Scene) -> None:
+        for slot in scene.crew.slots:
+            slot.program = ("tests.chaos.faults.lying_disk",)
+
+    def begin(self, scene: Scene) -> str:
+        return "all workers, from the beginning"
+
+
 def clear(directory: Path) -> None:
     """Empty a directory; it may be a mount point itself."""
     for path in directory.iterdir() if directory.exists() else ():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 from aiokafka import AIOKafkaProducer
@@ -13,6 +14,7 @@ from barstream.core.time import SECOND_US
 from barstream.feeds.producing import default_partition
 from barstream.kafka import client_options
 from tests.chaos.faults.base import Fault, Scene
+from tests.chaos.faults.disk import clear
 
 _ROUND_S = 0.25
 
@@ -97,3 +99,44 @@ class Aborted(Fault):
             )  # fmt: skip
         await asyncio.gather(*futures)
         return len(futures)
+
+
+class HangingTransaction(Fault):
+    """Another program holds a transaction open in the topics of finals while a worker restores.
+
+    It is killed and its disk is lost, so that it has to read them from the beginning.
+    """
+
+    name = "hanging_transaction"
+    drawn = False
+    shortest_s = 8.0
+    longest_s = 8.0
+
+    def begin(self, scene: Scene) -> str:
+        self._slot = slot = self.some(scene)
+        self._over = threading.Event()
+        self._holding = threading.Thread(target=asyncio.run, args=(self._hold(scene),))
+        self._holding.start()
+        slot.wanted = False
+        slot.end()
+        clear(scene.directory / slot.name)
+        slot.wanted = True
+        return f"{slot.name} restores"
+
+    def end(self, scene: Scene) -> None:
+        self._over.set()
+        self._holding.join(30)
+
+    async def _hold(self, scene: Scene) -> None:
+        producer = AIOKafkaProducer(
+            **client_options(scene.made.settings), transactional_id=f"{scene.made.name}-holds"
+        )
+        await producer.start()
+        await producer.begin_transaction()
+        for partition in range(scene.made.settings.topics.partitions):
+            await producer.send_and_wait(
+                scene.made.names.final_1m, b"", key=b"held", partition=partition
+            )
+        await asyncio.to_thread(self._over.wait)
+        await producer.abort_transaction()
+        await producer.stop()

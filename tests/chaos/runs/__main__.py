@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.faults import KINDS
-from tests.chaos.runs.batch import play_all
+from tests.chaos.runs.batch import interruptible, play_all
 from tests.chaos.runs.play import Result
 from tests.chaos.runs.scenario import scenario_of
 
@@ -34,16 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = options.results or Path(tempfile.mkdtemp(prefix="barstream-runs-"))
     results.mkdir(parents=True, exist_ok=True)
     todo = [scenario_of(seed, kinds) for seed in seeds if not (results / f"{seed}.json").exists()]
-    # so that brokers, networks and mounts are taken away as on Ctrl-C
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruptible()
     began = time.monotonic()
     bad = sum(_keep(result, results) for result in play_all(todo, options.jobs, results))
     _say(f"{len(todo)} runs in {time.monotonic() - began:.0f} s, {bad} not clean, see {results}")
     return 1 if bad else 0
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _keep(result: Result, results: Path) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import operator
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -23,6 +24,7 @@ RULES: Final = ROOT / "docs" / "alerts.yml"
 History = Mapping[str, Sequence[Numbers]]
 """Answers in order, by worker."""
 _Key = tuple[str, Labels]
+Series = tuple[list[float], list[float], list[float]]
 
 _SELECTOR: Final = re.compile(r"([a-z_]+)(?:\{(.*)\})?")
 _LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
@@ -34,6 +36,7 @@ _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+_FOLD: Final[dict[str, Any]] = {"sum": sum, "max": max, "min": min}
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -64,10 +67,61 @@ def rules_of(path: Path = RULES) -> list[Rule]:
 def fired(rules: Sequence[Rule], history: History) -> list[str]:
     """Names of the rules whose expression held at any moment of a run."""
     moments = sorted({numbers.at_s for answers in history.values() for numbers in answers})
-    return [rule.name for rule in rules if any(holds(rule.expr, history, at) for at in moments)]
+    seen = Seen(history)
+    return [rule.name for rule in rules if any(holds(rule.expr, seen, at) for at in moments)]
 
 
-def holds(expr: str, history: History, at_s: float) -> bool:
+class Seen:
+    """What was scraped, by metric; ``Series`` has the shape (times, values, growth so far)."""
+
+    def __init__(self, history: History) -> None:
+        self._times = {worker: [n.at_s for n in answers] for worker, answers in history.items()}
+        self._series: dict[str, dict[_Key, Series]] = {}
+        for worker, answers in history.items():
+            for numbers in answers:
+                for (name, labels), value in numbers.samples.items():
+                    rows = self._series.setdefault(name, {})
+                    times, values, grown = rows.setdefault((worker, labels), ([], [], []))
+                    # a counter that begins again at 0 was not taken back
+                    rise = value - values[-1] if values else 0.0
+                    grown.append((grown[-1] if grown else 0.0) + (rise if rise >= 0 else value))
+                    times.append(numbers.at_s)
+                    values.append(value)
+
+    def instant(self, selector: str, at_s: float) -> list[float]:
+        """What each worker showed when it was scraped last."""
+        found = []
+        for (worker, _), (times, values, _grown) in self._matching(selector):
+            scrapes = self._times[worker]
+            last = bisect_right(times, at_s)
+            if last and times[last - 1] == scrapes[bisect_right(scrapes, at_s) - 1]:
+                found.append(values[last - 1])
+        return found
+
+    def increase(self, selector: str, at_s: float) -> list[float]:
+        """By how much counters have grown within a range."""
+        ranged = _RANGE.fullmatch(selector)
+        if ranged is None:
+            raise ValueError(f"increase needs a range such as [5m], found {selector!r}")
+        inner, number, unit = ranged.groups()
+        from_s = at_s - int(number) * _SECONDS[unit]
+        found = []
+        for _, (times, _values, grown) in self._matching(inner):
+            first, last = bisect_left(times, from_s), bisect_right(times, at_s)
+            if last - first > 1:
+                found.append(grown[last - 1] - grown[first])
+        return found
+
+    def _matching(self, selector: str) -> list[tuple[_Key, Series]]:
+        matched = _SELECTOR.fullmatch(selector)
+        if matched is None:
+            raise ValueError(f"a metric with or without labels is required, found {selector!r}")
+        name, labels = matched.groups()
+        wanted = frozenset(_LABEL.findall(labels or ""))
+        return [(key, row) for key, row in self._series.get(name, {}).items() if wanted <= key[1]]
+
+
+def holds(expr: str, seen: Seen, at_s: float) -> bool:
     """Whether an expression holds for any worker at a moment."""
     parts = expr.split(" and ")
     for part in parts:
@@ -75,7 +129,7 @@ def holds(expr: str, history: History, at_s: float) -> bool:
         if matched is None:
             raise ValueError(f"a comparison with a number is required, found {part!r}")
         left, sign, number = matched.groups()
-        values, is_one = _value(left, history, at_s)
+        values, is_one = _value(left, seen, at_s)
         if len(parts) > 1 and not is_one:
             raise ValueError(f"what is joined by `and` must be aggregated, found {part!r}")
         if not any(_COMPARE[sign](value, float(number)) for value in values):
@@ -83,76 +137,31 @@ def holds(expr: str, history: History, at_s: float) -> bool:
     return True
 
 
-def _value(term: str, history: History, at_s: float) -> tuple[list[float], bool]:
+def _value(term: str, seen: Seen, at_s: float) -> tuple[list[float], bool]:
     """Values of a term, and whether it is one number for all workers."""
     for sign in (" - ", " / "):
         if sign in term:
-            left, right = (_value(part, history, at_s) for part in term.split(sign))
-            if not (left[1] and right[1]):
-                raise ValueError(f"both sides of{sign}must be aggregated, found {term!r}")
-            if not left[0] or not right[0]:
-                return [], True
-            a, b = left[0][0], right[0][0]
-            if sign == " - ":
-                return [a - b], True
-            return ([a / b], True) if b else ([], True)
+            return _combined(sign, *(_value(part, seen, at_s) for part in term.split(sign))), True
     if term == "time()":
         return [at_s], True
     called = _CALL.fullmatch(term)
     if called is None:
-        return list(_instant(term, history, at_s).values()), False
+        return seen.instant(term, at_s), False
     name, inner = called.groups()
     if name == "increase":
-        return list(_increase(inner, history, at_s).values()), False
-    values, _ = _value(inner, history, at_s)
-    fold: Callable[[list[float]], float] = {"sum": sum, "max": max, "min": min}[name]
-    return ([fold(values)] if values else []), True
+        return seen.increase(inner, at_s), False
+    values, _ = _value(inner, seen, at_s)
+    return ([float(_FOLD[name](values))] if values else []), True
 
 
-def _wanted(selector: str) -> tuple[str, Labels]:
-    matched = _SELECTOR.fullmatch(selector)
-    if matched is None:
-        raise ValueError(f"a metric with or without labels is required, found {selector!r}")
-    name, labels = matched.groups()
-    return name, frozenset(_LABEL.findall(labels or ""))
-
-
-def _instant(selector: str, history: History, at_s: float) -> dict[_Key, float]:
-    """What each worker showed last."""
-    name, wanted = _wanted(selector)
-    found: dict[_Key, float] = {}
-    for worker, answers in history.items():
-        before = [numbers for numbers in answers if numbers.at_s <= at_s]
-        if before:
-            samples = before[-1].samples
-            found.update(
-                {(worker, ls): v for (n, ls), v in samples.items() if n == name and wanted <= ls}
-            )
-    return found
-
-
-def _increase(selector: str, history: History, at_s: float) -> dict[_Key, float]:
-    """By how much counters have grown; one that begins again at 0 was not taken back."""
-    ranged = _RANGE.fullmatch(selector)
-    if ranged is None:
-        raise ValueError(f"increase needs a range such as [5m], found {selector!r}")
-    inner, number, unit = ranged.groups()
-    name, wanted = _wanted(inner)
-    from_s = at_s - int(number) * _SECONDS[unit]
-    grown: dict[_Key, float] = {}
-    last: dict[_Key, float] = {}
-    for worker, answers in history.items():
-        for numbers in answers:
-            if not from_s <= numbers.at_s <= at_s:
-                continue
-            for (n, labels), value in numbers.samples.items():
-                if n != name or not wanted <= labels:
-                    continue
-                key = worker, labels
-                if key in last:
-                    before = last[key]
-                    grown[key] = grown.get(key, 0.0) + (
-                        value - before if value >= before else value
-                    )
-                last[key] = value
-    return grown
+def _combined(
+    sign: str, left: tuple[list[float], bool], right: tuple[list[float], bool]
+) -> list[float]:
+    if not (left[1] and right[1]):
+        raise ValueError(f"both sides of {sign.strip()!r} must be aggregated")
+    if not left[0] or not right[0]:
+        return []
+    a, b = left[0][0], right[0][0]
+    if sign == " - ":
+        return [a - b]
+    return [a / b] if b else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
@@ -37,7 +38,8 @@ def play_all(todo: Sequence[Scenario], jobs: int, kept: Path) -> Iterator[Result
             broker = stack.enter_context(KafkaCluster())
             # in processes: clients and feeds of two runs share no interpreter
             spawn = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(ProcessPoolExecutor(jobs, spawn))
+            pool = stack.enter_context(ProcessPoolExecutor(jobs, spawn, interruptible))
+            stack.push(_end_children)
             address = broker.bootstrap
             waiting = {pool.submit(play_here, each, address, None, kept) for each in singles}
         if clustered:
@@ -49,6 +51,22 @@ def play_all(todo: Sequence[Scenario], jobs: int, kept: Path) -> Iterator[Result
                 yield from (future.result() for future in done)
         for future in as_completed(waiting):
             yield future.result()
+
+
+def interruptible() -> None:
+    """SIGTERM means what Ctrl-C means: workers, brokers, networks and mounts are taken away."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _end_children(kind: type[BaseException] | None, *_: object) -> None:
+    """Do not wait for runs that are under way when this one was interrupted."""
+    if kind is not None:
+        for child in multiprocessing.active_children():
+            child.terminate()
 
 
 @contextmanager

@@ -27,6 +27,7 @@ class Slot:
         prefix: what its command is run by, such as ``ip netns exec NAME``.
         extra_env: of its process, beside that of the pipeline.
         host: where its web views are.
+        program: the module that is run, and its arguments.
         wanted: whether it is to be started (again).
         doomed: somebody of ours is ending the process, so that its end says nothing.
         ended: code and last words each time it ended by itself.
@@ -37,6 +38,7 @@ class Slot:
     prefix: tuple[str, ...] = ()
     extra_env: Mapping[str, str] = field(default_factory=dict)
     host: str = "127.0.0.1"
+    program: tuple[str, ...] = ("barstream", "worker")
     wanted: bool = True
     doomed: bool = False
     worker: WorkerProcess | None = None
@@ -147,6 +149,7 @@ class Crew:
                 prefix=slot.prefix,
                 extra_env=slot.extra_env,
                 host=slot.host,
+                program=slot.program,
             )
 
 

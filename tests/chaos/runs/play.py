@@ -129,8 +129,9 @@ def _play(
             fault.prepare(scene)
         if scenario.scheduled:
             begin_us = feed.clock_us if not scenario.live else time.time_ns() // 1000
-            scene.sessions = sessions_of(feed.names, begin_us)
-            asyncio.run(load_schedule(made.settings, scene.sessions))
+            scene.sessions = sessions_of(feed.names, begin_us) if scene.has_sessions else []
+            if scene.sessions:
+                asyncio.run(load_schedule(made.settings, scene.sessions))
         crew.start()
         watch.start()
         if scenario.warm:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 import pytest
 
 from barstream.metrics import Metrics
-from tests.chaos.runs.alerts import Rule, fired, holds, rules_of
+from tests.chaos.runs.alerts import Rule, Seen, fired, holds, rules_of
 from tests.chaos.runs.scraping import Numbers, parse
 from tests.pipeline import ROOT
 
@@ -64,8 +63,8 @@ def at(second: float, **metrics: float) -> Numbers:
     return Numbers({(name, frozenset()): value for name, value in metrics.items()}, second)
 
 
-def history(*answers: Numbers, **others: list[Numbers]) -> Mapping[str, list[Numbers]]:
-    return {"w0": list(answers), **others}
+def history(*answers: Numbers, **others: list[Numbers]) -> Seen:
+    return Seen({"w0": list(answers), **others})
 
 
 def test_a_gauge_fires_for_any_worker() -> None:
@@ -90,7 +89,7 @@ def test_a_counter_that_was_not_there_before_has_not_risen() -> None:
 
 def test_labels_select() -> None:
     samples = parse('barstream_x{a="1",b="2"} 3\nbarstream_x{a="2"} 5\nother 1')
-    seen = {"w0": [Numbers(samples, 1.0)]}
+    seen = Seen({"w0": [Numbers(samples, 1.0)]})
     assert holds('barstream_x{a="2"} == 5', seen, 1)
     assert holds('sum(barstream_x{b="2"}) == 3', seen, 1)
     assert not holds('barstream_x{a="3"} > 0', seen, 1)
@@ -110,4 +109,8 @@ def test_terms_are_combined_only_when_they_are_one_number() -> None:
 
 def test_a_rule_has_fired_when_it_held_at_any_moment() -> None:
     rules = [Rule("A", "g > 1", ""), Rule("B", "g > 3", "")]
-    assert fired(rules, history(at(1, g=0), at(2, g=2), at(3, g=0))) == ["A"]
+    assert fired(rules, {"w0": [at(1, g=0), at(2, g=2), at(3, g=0)]}) == ["A"]
+
+
+def test_what_a_worker_shows_no_longer_does_not_hold() -> None:
+    assert not holds("g == 1", history(at(1, g=1), at(2)), 2)
