@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.faults import KINDS
+from tests.chaos.runs.alerts import rules_of
 from tests.chaos.runs.batch import interruptible, play_all
 from tests.chaos.runs.play import Result
+from tests.chaos.runs.report import page
 from tests.chaos.runs.scenario import scenario_of
 
 
@@ -37,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     bad = sum(_keep(result, results) for result in play_all(todo, options.jobs, results))
     _say(f"{len(todo)} runs in {time.monotonic() - began:.0f} s, {bad} not clean, see {results}")
+    if options.report:
+        stored = [json.loads(path.read_text()) for path in results.glob("*.json")]
+        options.report.write_text(page(stored, rules_of()))
     return 1 if bad else 0
 
 

@@ -60,6 +60,8 @@ class Result:
 
     seed: int
     scenario: str
+    short: str
+    chosen: bool
     faults: list[str]
     problems: list[str] = field(default_factory=list)
     skipped: str | None = None
@@ -84,7 +86,8 @@ def play(
     scenario: Scenario, bootstrap: str, cluster: KafkaCluster | None, directory: Path
 ) -> Result:
     """Play a scenario on running brokers; whatever goes wrong is a problem of the result."""
-    result = Result(scenario.seed, str(scenario), [fault.kind for fault in scenario.faults])
+    kinds = [fault.kind for fault in scenario.faults]
+    result = Result(scenario.seed, str(scenario), scenario.short, scenario.chosen, kinds)
     lacking = [why for fault in scenario.faults if (why := KINDS[fault.kind].lacks())]
     if lacking:
         result.skipped = "; ".join(lacking)

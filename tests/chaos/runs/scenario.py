@@ -32,6 +32,7 @@ class Scenario:
         revise: late ticks are merged, else rejected.
         scheduled: series have sessions, else they trade 24x7.
         cluster: on three brokers, else on one.
+        chosen: its faults were asked for, and not drawn.
         warm: the feed begins when the workers are ready.
         workers: how many.
         rate: ticks a second.
@@ -42,6 +43,7 @@ class Scenario:
     revise: bool
     scheduled: bool
     cluster: bool
+    chosen: bool
     warm: bool
     workers: int
     rate: int
@@ -51,6 +53,18 @@ class Scenario:
     def span_s(self) -> float:
         """When the last fault is over."""
         return max((fault.at_s + fault.lasts_s for fault in self.faults), default=_SPAN_S)
+
+    @property
+    def short(self) -> str:
+        """Its rules in a few letters."""
+        letters = (
+            "l" if self.live else "h",
+            "rev" if self.revise else "rej",
+            "s" if self.scheduled else "24",
+            f"{3 if self.cluster else 1}b",
+            f"{self.workers}w",
+        )
+        return " ".join(letters)
 
     def __str__(self) -> str:
         words = [
@@ -102,6 +116,7 @@ def scenario_of(
         revise,
         scheduled,
         on_cluster or "cluster" in needs,
+        kinds is not None,
         warm,
         workers,
         rate,

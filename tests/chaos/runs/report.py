@@ -1,0 +1,146 @@
+"""The page of all results: what was done to each run, what came out, and which alerts held."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any, Final
+
+from tests.chaos.faults import KINDS
+from tests.chaos.runs.alerts import Rule
+
+_HEAD: Final = """# Fault runs
+
+Written by `python -m tests.chaos.runs --report docs/fault-runs.md`. Each run is a pipeline of its
+own on real Apache Kafka: a seeded feed, one to three workers that a supervisor starts again when
+they end, and one to four faults at random moments. When the faults are over and the feed has ended,
+the workers settle; then
+
+- every tick that was acknowledged is in Kafka, and in exactly one bar or in `ticks_rejected`;
+- no owner of a partition wrote anything after another had taken over (producer epochs in the log);
+- under `reject` and fixed sessions, every bar, rejection and live record equals the plain
+  one-tick-at-a-time reference of the tests;
+- `barstream verify` finds no difference;
+- no worker ended by itself unless a fault may end it.
+
+`python -m tests.chaos.runs --only SEED` repeats a run (`--faults` beside it where the table says
+*chosen*): the seed decides feed, rules, workers, faults and their moments, not what the machine makes
+of them. *Recovered* are the seconds from the end of the faults and of the feed until every worker
+was ready and everything was applied, on two cores that did other things as well.
+"""
+
+
+def page(results: Sequence[dict[str, Any]], rules: Sequence[Rule]) -> str:
+    """Markdown of all results, by seed."""
+    rows = sorted(results, key=lambda row: int(row["seed"]))
+    parts = [_HEAD, _totals(rows), _by_kind(rows), _alerts(rows, rules), _runs(rows)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _totals(rows: Sequence[dict[str, Any]]) -> str:
+    played = [row for row in rows if not row["skipped"]]
+    clean = [row for row in played if not row["problems"]]
+    lines = [
+        "## In all",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| runs | {len(played)} |",
+        f"| clean | {len(clean)} |",
+        f"| differences found by `verify` | {sum(row['differences'] or 0 for row in played)} |",
+        f"| faults | {sum(len(row['faults']) for row in played):,} |",
+        f"| workers started | {sum(row['starts'] for row in played):,} |",
+        f"| workers that ended by themselves | {sum(len(row['ended']) for row in played):,} |",
+        f"| ticks | {sum(row['ticks'] for row in played):,} |",
+        f"| finals of minutes | {sum(row['bars'] for row in played):,} |",
+        f"| bars compared by `verify`, all timeframes | {sum(map(_verified, played)):,} |",
+        f"| reads answered meanwhile | {_statuses(played)} |",
+    ]
+    if skipped := [row for row in rows if row["skipped"]]:
+        lacking = sorted({row["skipped"] for row in skipped})
+        lines.append(f"| runs left out | {len(skipped)}: {'; '.join(lacking)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _verified(row: dict[str, Any]) -> int:
+    return sum(row["counts"].get("bars", {}).values())
+
+
+def _faults(row: dict[str, Any]) -> str:
+    return " ".join(row["faults"]) + (" (chosen)" if row["chosen"] else "")
+
+
+def _statuses(rows: Iterable[dict[str, Any]]) -> str:
+    counts: defaultdict[str, int] = defaultdict(int)
+    for row in rows:
+        for status, count in row["reads"].items():
+            counts[status] += count
+    said = {"none": "no answer"}
+    return ", ".join(f"{said.get(s, s)}: {counts[s]:,}" for s in sorted(counts))
+
+
+def _by_kind(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        "## By fault",
+        "",
+        "| fault | what | runs | not clean | recovered: median, longest |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, kind in KINDS.items():
+        here = [row for row in rows if name in row["faults"] and not row["skipped"]]
+        if not here:
+            continue
+        bad = sum(bool(row["problems"]) for row in here)
+        seconds = [row["recovery_s"] for row in here]
+        what = (kind.__doc__ or "").split("\n")[0].rstrip(".")
+        lines.append(
+            f"| `{name}` | {what} | {len(here)} | {bad} | "
+            f"{median(seconds):.1f} s, {max(seconds):.1f} s |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _alerts(rows: Sequence[dict[str, Any]], rules: Sequence[Rule]) -> str:
+    lines = [
+        "## Alerts",
+        "",
+        "Runs in which the expression of a rule of [alerts.yml](alerts.yml) held, by what was",
+        "scraped once a second. What `for` asks for beyond that is patience.",
+        "",
+        "| alert | metric | runs | for example seed |",
+        "| --- | --- | --- | --- |",
+    ]
+    for rule in rules:
+        seeds = [row["seed"] for row in rows if rule.name in row["fired"]]
+        metrics = " ".join(f"`{name}`" for name in sorted(rule.metrics))
+        example = ", ".join(str(seed) for seed in seeds[:3]) or "**none**"
+        lines.append(f"| {rule.name} | {metrics} | {len(seeds)} | {example} |")
+    return "\n".join(lines) + "\n"
+
+
+def _runs(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        "## Every run",
+        "",
+        "`h` history, `l` live; `rej` reject, `rev` revise; `s` sessions, `24` 24x7; then brokers",
+        "and workers. Of `verify`: *U* what can no longer be proven, *S* what a newer schedule row",
+        "explains, *D* differences.",
+        "",
+        "| seed | rules | faults | ticks | bars | U | S | D | recovered | starts | alerts |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        if row["skipped"]:
+            lines.append(f"| {row['seed']} | left out: {row['skipped']} |" + " |" * 9)
+            continue
+        counts = row["counts"]
+        wrong = (
+            row["differences"] if not row["problems"] else f"**{len(row['problems'])} problems**"
+        )
+        lines.append(
+            f"| {row['seed']} | {row['short']} | {_faults(row)} | {row['ticks']:,} | "
+            f"{row['bars']:,} | {counts.get('unproven', '')} | {counts.get('schedule', '')} | "
+            f"{wrong} | {row['recovery_s']:.1f} s | {row['starts']} | {len(row['fired'])} |"
+        )
+    return "\n".join(lines) + "\n"
