@@ -48,6 +48,7 @@ class Fault:
         ends_workers: workers may end by themselves because of it, saying why.
         changes_rules: what must come out no longer follows from ticks and heartbeats alone.
         drawn: seeds may draw it; else it comes only when it is asked for.
+        thing: what it acts on, where only one fault of a run may.
         needs: what of the run it needs: ``cluster``, ``schedule``, ``live``, ``workers`` (two).
     """
 
@@ -57,6 +58,7 @@ class Fault:
     ends_workers: ClassVar[bool] = False
     changes_rules: ClassVar[bool] = False
     drawn: ClassVar[bool] = True
+    thing: ClassVar[str | None] = None
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, rng: random.Random) -> None:

@@ -17,6 +17,8 @@ class BrokerFault(Fault):
     """What they share: a cluster of their own, and a broker that is there again in the end."""
 
     needs = frozenset({"cluster"})
+    # without two of three nothing goes on, and nothing is asked of it
+    thing = "broker"
     ends_workers = True
     shortest_s = 1.0
     longest_s = 5.0

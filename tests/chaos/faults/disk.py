@@ -57,6 +57,7 @@ class DiskFull(Fault):
     """The file system of a worker's tables has no byte left; later it has."""
 
     name = "disk_full"
+    thing = "directory"
     shortest_s = 2.0
     longest_s = 4.0
     ends_workers = True
@@ -171,6 +172,7 @@ class StateSwapped(StateFault):
     """Two workers start with each other's directories, as after a mix-up of volumes."""
 
     name = "state_swapped"
+    thing = "directory"
     needs = frozenset({"workers"})
 
     def begin(self, scene: Scene) -> str:

@@ -80,7 +80,11 @@ class Scenario:
 
 
 def scenario_of(
-    seed: int, kinds: tuple[str, ...] | None = None, cluster: bool | None = None
+    seed: int,
+    kinds: tuple[str, ...] | None = None,
+    *,
+    cluster: bool | None = None,
+    live: bool | None = None,
 ) -> Scenario:
     """The run of a seed.
 
@@ -88,10 +92,11 @@ def scenario_of(
         seed: decides everything.
         kinds: exactly these faults, in this order; by default one to four that the seed draws.
         cluster: on three brokers or on one; by default a quarter of the seeds are on three.
+        live: whether event time is the wall clock; by default it is for a quarter of the seeds.
     """
     rng = random.Random(seed)
     drawn_cluster = rng.random() < 0.25
-    live = rng.random() < 0.25
+    drawn_live = rng.random() < 0.25
     revise = rng.random() < 0.4
     scheduled = rng.random() < 0.4
     warm = rng.random() < 0.7
@@ -112,7 +117,7 @@ def scenario_of(
         faults.append(Planned(kind, at_s, lasts_s, rng.randrange(1 << 30)))
     return Scenario(
         seed,
-        live or "live" in needs,
+        (drawn_live if live is None else live) or "live" in needs,
         revise,
         scheduled,
         on_cluster or "cluster" in needs,
@@ -130,8 +135,10 @@ def _draw(rng: random.Random, given: set[str]) -> tuple[str, ...]:
     chosen = [rng.choice(possible) for _ in range(rng.randint(1, 4))]
     if owned and not set(chosen) & set(owned):
         chosen[0] = rng.choice(owned)
-    # one of each kind: they act on one thing each
-    return tuple(dict.fromkeys(chosen))
+    kept: dict[str, str] = {}
+    for kind in chosen:
+        kept.setdefault(KINDS[kind].thing or kind, kind)
+    return tuple(kept.values())
 
 
 def _fits(kind: type[Fault], given: set[str]) -> bool:
