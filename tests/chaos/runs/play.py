@@ -117,6 +117,7 @@ def _play(
         "BARS__SCHEDULE": "true" if scenario.scheduled else "false",
         "BARS__LATE_POLICY": "revise" if scenario.revise else "reject",
         "TOPICS__REPLICATION": "3" if scenario.cluster else "1",
+        "RECOVERY__STANDBY_REPLICAS": "1" if scenario.standby else "0",
     }
     made = Pipeline(bootstrap, name, directory, options)
     asyncio.run(create(made.settings))

@@ -36,6 +36,7 @@ class Scenario:
         warm: the feed begins when the workers are ready.
         workers: how many.
         rate: ticks a second.
+        standby: workers keep warm copies of each other's partitions.
     """
 
     seed: int
@@ -47,6 +48,7 @@ class Scenario:
     warm: bool
     workers: int
     rate: int
+    standby: bool
     faults: tuple[Planned, ...]
 
     @property
@@ -62,7 +64,7 @@ class Scenario:
             "rev" if self.revise else "rej",
             "s" if self.scheduled else "24",
             f"{3 if self.cluster else 1}b",
-            f"{self.workers}w",
+            f"{self.workers}w" + ("+" if self.standby else ""),
         )
         return " ".join(letters)
 
@@ -73,7 +75,7 @@ class Scenario:
             "sessions" if self.scheduled else "24x7",
             "3 brokers" if self.cluster else "1 broker",
             f"{self.workers} {'warm' if self.warm else 'cold'} workers",
-            f"{self.rate} ticks/s",
+            f"{self.rate} ticks/s" + (", standbys" if self.standby else ""),
         ]
         faults = [f"{f.kind}@{f.at_s:.1f}+{f.lasts_s:.1f}s" for f in self.faults]
         return f"seed {self.seed}: {', '.join(words)}; {' '.join(faults)}"
@@ -102,6 +104,7 @@ def scenario_of(
     warm = rng.random() < 0.7
     workers = rng.randint(1, 3)
     rate = rng.choice((300, 1000, 2000))
+    standby = rng.random() < 0.4
     on_cluster = drawn_cluster if cluster is None else cluster
     given = {"cluster"} if on_cluster else set()
     chosen = kinds or _draw(rng, given)
@@ -125,6 +128,7 @@ def scenario_of(
         warm,
         workers,
         rate,
+        standby and workers > 1,
         tuple(sorted(faults, key=lambda fault: fault.at_s)),
     )
 
