@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.chaos.faults import (
     brokers,
+    clients,
     clock,
     disk,
     garbage,
@@ -55,6 +56,7 @@ KINDS: Final[dict[str, type[Fault]]] = {
         leading.Outage,
         leading.WithoutAppendTime,
         producers.HangingTransaction,
+        clients.StuckClient,
         brokers.BrokerKilled,
         brokers.BrokerStopped,
         brokers.BrokerLost,
