@@ -28,7 +28,7 @@ test: $(READY) ## The whole suite; says what was skipped and why
 
 chaos: $(READY) ## The long fault drills and 200 fault runs, two hours; RUNS=n SEED=n for others
 	@BARSTREAM_CHAOS=1 BARSTREAM_REQUIRE_KAFKA=1 $(BIN)/python -m pytest -rs -m chaos tests/chaos $(ARGS)
-	@$(BIN)/python -m tests.chaos.runs --runs $${RUNS:-200} --seed $${SEED:-1}
+	@$(BIN)/python -m tests.chaos.runs --runs $${RUNS:-200} --seed $${SEED:-1} --chosen
 
 lint: $(READY) ## Style, formatting, types, import contracts
 	@$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from typing import Any
 from tests.chaos.faults import KINDS
 from tests.chaos.runs.alerts import rules_of
 from tests.chaos.runs.batch import interruptible, play_all
+from tests.chaos.runs.chosen import CHOSEN
 from tests.chaos.runs.play import Result
 from tests.chaos.runs.report import page
 from tests.chaos.runs.scenario import scenario_of
@@ -25,16 +26,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1, help="of the first run; then one more each")
     parser.add_argument("--only", type=int, nargs="*", help="exactly these seeds")
+    parser.add_argument("--chosen", action="store_true", help="also the seeds of chosen.py")
     parser.add_argument("--faults", nargs="*", choices=sorted(KINDS), help="exactly these, always")
     parser.add_argument("--jobs", type=int, default=2, help="runs at the same time, on one broker")
     parser.add_argument("--results", type=Path, help="kept here, one JSON a run; not played again")
     parser.add_argument("--report", type=Path, help="write a page of all results")
     options = parser.parse_args(arguments)
     seeds = options.only or list(range(options.seed, options.seed + options.runs))
-    kinds = tuple(options.faults) if options.faults else None
+    if options.chosen:
+        seeds = [*seeds, *CHOSEN]
+    given = tuple(options.faults) if options.faults else None
     results = options.results or Path(tempfile.mkdtemp(prefix="barstream-runs-"))
     results.mkdir(parents=True, exist_ok=True)
-    todo = [scenario_of(seed, kinds) for seed in seeds if not (results / f"{seed}.json").exists()]
+    todo = [
+        scenario_of(seed, given or CHOSEN.get(seed))
+        for seed in seeds
+        if not (results / f"{seed}.json").exists()
+    ]
     interruptible()
     began = time.monotonic()
     bad = sum(_keep(result, results) for result in play_all(todo, options.jobs, results))

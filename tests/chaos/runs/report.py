@@ -24,10 +24,11 @@ the workers settle; then
 - `barstream verify` finds no difference;
 - no worker ended by itself unless a fault may end it.
 
-`python -m tests.chaos.runs --only SEED` repeats a run, with `--faults` where the table says
-*chosen*: the seed decides feed, rules, workers, faults and their moments, not what the machine
-makes of them. *Recovered* are the seconds from the end of the faults and of the feed until every
-worker was ready and everything was applied, on two cores that did other things as well.
+`python -m tests.chaos.runs --only SEED` repeats a run: the seed decides feed, rules, workers,
+faults and their moments, not what the machine makes of them. Faults that are *chosen* are not
+drawn: they stand beside their seed in `tests/chaos/runs/chosen.py`. *Recovered* are the seconds
+from the end of the faults and of the feed until every worker was ready and everything was applied,
+on two cores that did other things as well.
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.chaos.faults import KINDS
+from tests.chaos.runs.chosen import CHOSEN
 from tests.chaos.runs.scenario import scenario_of
 
 
@@ -32,3 +33,8 @@ def test_faults_that_are_asked_for_come_and_no_others() -> None:
     run = scenario_of(5, ("kill", "schedule_rewritten"))
     assert sorted(fault.kind for fault in run.faults) == ["kill", "schedule_rewritten"]
     assert run.scheduled
+
+
+def test_every_kind_is_drawn_or_chosen() -> None:
+    chosen = {kind for kinds in CHOSEN.values() for kind in kinds}
+    assert chosen >= {name for name, kind in KINDS.items() if not kind.drawn}
