@@ -43,7 +43,7 @@ class Metrics:
 
     def _worker(self) -> None:
         self.build = self._gauge("build_info", "1, with the version running.", "version")
-        self.build.labels(_version()).set(1)
+        self.build.labels(running_version()).set(1)
         self.ready = self._gauge("ready", "1 when this worker answers reads.")
         self.partitions = self._gauge("partitions", "Tick partitions this worker holds.")
         self.rebalances = self._counter("rebalances", "Assignments received.")
@@ -213,7 +213,8 @@ def _show(metric: Any, *values: str) -> None:
         metric.labels(value)
 
 
-def _version() -> str:
+def running_version() -> str:
+    """Of barstream, as it was installed."""
     try:
         return version("barstream")
     except PackageNotFoundError:

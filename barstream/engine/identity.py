@@ -7,7 +7,8 @@ is defined here.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer
@@ -99,11 +100,12 @@ class _MetadataRequestStruct(RequestStruct):  # type: ignore[misc]
 class _MetadataRequest(Request[_MetadataRequestStruct]):  # type: ignore[misc]
     API_KEY = 3
 
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
+    def __init__(self, topics: Iterable[str]) -> None:
+        self._topics = tuple(topics)
 
     def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([(bytes(16), self._topic, {})], False, False, {})
+        asked: list[Any] = [(bytes(16), topic, {}) for topic in self._topics]
+        return request_struct_class(asked, False, False, {})
 
 
 class TopicMissing(LookupError):
@@ -123,7 +125,7 @@ async def topic_id(consumer: AIOKafkaConsumer, topic: str) -> str | None:
     """
     client = consumer._client
     try:
-        answer = await client.send(client.get_random_node(), _MetadataRequest(topic))
+        answer = await client.send(client.get_random_node(), _MetadataRequest([topic]))
     except (IncompatibleBrokerVersion, NotImplementedError):
         return None
     for code, name, identity, *_ in answer.topics:
@@ -134,3 +136,39 @@ async def topic_id(consumer: AIOKafkaConsumer, topic: str) -> str | None:
                 raise for_code(code)
             return str(UUID(bytes=identity)) if any(identity) else None
     raise TopicMissing(topic)
+
+
+class TopicIds(NamedTuple):
+    """Which topics of which cluster; None and missing where brokers do not tell."""
+
+    cluster: str | None
+    topics: dict[str, str]
+
+
+async def topic_ids(options: Mapping[str, Any], topics: Iterable[str]) -> TopicIds:
+    """Identities of ``topics`` that there are.
+
+    Args:
+        options: connection options, see `barstream.kafka.client_options`.
+        topics: names.
+
+    Raises:
+        KafkaError: no broker answered.
+    """
+    consumer = AIOKafkaConsumer(**options, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        client = consumer._client
+        answer = await client.send(client.get_random_node(), _MetadataRequest(topics))
+    except (IncompatibleBrokerVersion, NotImplementedError):
+        return TopicIds(None, {})
+    finally:
+        await consumer.stop()
+    return TopicIds(
+        answer.cluster_id or None,
+        {
+            name: str(UUID(bytes=identity))
+            for code, name, identity, *_ in answer.topics
+            if not code and any(identity)
+        },
+    )

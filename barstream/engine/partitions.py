@@ -145,6 +145,7 @@ class Partitions:
         self.generation = generation
         self.progress = progress = RestoreProgress()
         try:
+            await self._stores.admit(self.settings.options, self.settings.app_id)
             self._stores.keep({*partitions, *standbys})
             await self._assign(sorted(partitions), progress)
         finally:

@@ -40,7 +40,7 @@ def restore_engine(
 
     Raises:
         TicksGone: the tick topic does not hold what comes next.
-        StateUnusable: a row is none that a worker writes.
+        StateUnusable: a row is none that a worker writes, or there is no position.
     """
     for key, row in rows.items():
         if key != POSITION_KEY:
@@ -54,6 +54,13 @@ def restore_engine(
         if value is not None:
             found = decode_position(value)
         engine.restored(() if found is None else found.periods)
+    if found is None and len(engine.state):
+        raise StateUnusable(
+            f"the rows of partition {engine.partition} must hold its position, which is written "
+            f"with every one of them, but there are {len(engine.state)} series and no position: "
+            "the topic of the series was cut, or written by another program. Start over under "
+            "another BARSTREAM_APP_ID and BARSTREAM_DATA_DIR; the bars that are published stand"
+        )
     start = Start(ticks.begin, beats.begin)
     if found is not None:
         check_identity(topic, found.topic_id, identity)

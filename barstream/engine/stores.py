@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from barstream.engine.aside import aside_of
 from barstream.engine.errors import StateUnusable
 from barstream.engine.finals import FinalsPartition
+from barstream.engine.identity import topic_ids
 from barstream.engine.local import LocalPartition, is_corruption
 from barstream.engine.rows import OutputTopics
+from barstream.engine.state_directory import StateIdentity, admit
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,18 @@ class LocalStores:
         self._outputs = outputs
         self._on_damage = on_damage
         self._open: set[int] = set()
+
+    async def admit(self, options: Mapping[str, Any], app_id: str) -> None:
+        """Make sure that the local tables are copies of the topics there are now.
+
+        Raises:
+            StateUnusable: a topic was made again.
+            KafkaError: no broker answered.
+        """
+        ids = await topic_ids(options, self._stores)
+        directory = Path(next(iter(self._stores.values()))().partition_path(0)).parent
+        now = StateIdentity(app_id, ids.cluster, ids.topics)
+        admit(directory, now, is_open=bool(self._open))
 
     def open(self, partition: int) -> Tables:
         """The tables of a partition; damaged ones are moved aside and begun anew.
@@ -95,17 +109,6 @@ class LocalStores:
         # moved aside at the next start: here others may be reading
         _mark_of(Path(table.store.partition_path(table.partition))).touch()
         self._on_damage(error)
-
-
-def aside_of(path: Path, why: str) -> Path:
-    """A name beside ``path`` that nothing has."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    aside = path.with_name(f"{path.name}.{why}-{stamp}")
-    number = 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}.{why}-{stamp}-{number}")
-    return aside
 
 
 def _mark_of(path: Path) -> Path:
