@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from barstream.codecs.avro import encode_batch
 from barstream.codecs.series_seen import encode as encode_seen
-from barstream.codecs.state import POSITION_KEY, Position, encode_position, encode_series
+from barstream.codecs.state import POSITION_KEY, Position, encode_position
+from barstream.codecs.state_rows import encode_series_rows
 from barstream.core.bars import Bar
 from barstream.core.exact import to_decimal
 from barstream.core.keys import bar_key
@@ -91,7 +92,8 @@ def build_flush(
     flush.add(topics.live, partition, [*bar_rows(pending.live), *finals])
     _add_rollups(flush, pending, partition, topics)
     flush.add(topics.rejected, partition, _rejected_rows(pending.rejected, topics.ticks, partition))
-    rows = [Row(series.key, encode_series(state, series)) for series in pending.touched]
+    values = encode_series_rows(state, pending.touched)
+    rows = [Row(series.key, value) for series, value in zip(pending.touched, values, strict=True)]
     position = Position(pending.position, pending.heartbeat_position, topic_id, pending.periods)
     rows.append(Row(POSITION_KEY, encode_position(position)))
     flush.add(topics.series, partition, rows)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from unittest import mock
 
 from faust.tables.recovery import Recovery
 
@@ -14,5 +16,6 @@ async def _never(_recovery: Recovery, _generation_id: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    Recovery.on_recovery_completed = _never  # type: ignore[method-assign]
-    raise SystemExit(main(["worker"]))
+    sys.argv[1:] = ["worker"]
+    with mock.patch.object(Recovery, "on_recovery_completed", _never):
+        main()
