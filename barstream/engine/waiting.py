@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from sys import intern
 from typing import Final, NamedTuple, Self
 
 from barstream.codecs.heartbeat import decode
@@ -48,7 +49,8 @@ class Waiting(NamedTuple):
             raise ValueError(f"{beat.barrier} cannot be the end of a partition")
         if key != beat.key:
             raise ValueError(f"the value is of {beat.key!r}, the key says {key!r}")
-        broker, symbol = normalise(beat.broker), normalise(beat.symbol)
+        # as many wait as `FULL` says, and all of a series share its names
+        broker, symbol = intern(normalise(beat.broker)), intern(normalise(beat.symbol))
         seen_us = NEVER_US if appended_us is None else appended_us
         return cls(offset, broker, symbol, beat.bucket_start_us, beat.barrier, seen_us)
 

@@ -154,10 +154,32 @@ def test_every_metric_has_an_anchor_and_no_anchor_is_of_another() -> None:
     assert all(anchor == shown for anchor, shown in anchors)
 
 
+def test_every_fault_of_the_fault_suite_has_a_run_book_and_no_other_is_named() -> None:
+    """To add one: its name in *Tried by* of the run-book it belongs to."""
+    faults = (ROOT / "tests" / "chaos" / "faults").glob("*.py")
+    kinds = {
+        name
+        for path in faults
+        for name in re.findall(r'^    name = "(\w+)"$', path.read_text(), re.MULTILINE)
+    }
+    assert kinds
+    lines = re.findall(r"--faults ([\w ]+)`", section("Run-books"))
+    named = {name for line in lines for name in line.split()}
+    missing = sorted(kinds - named)
+    assert not missing, f"missing in *Tried by* of a run-book: {missing}"
+    assert not named - kinds, "there are no such faults any more"
+
+
 def anchors_of(text: str) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     slugs = {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in headings}
     return slugs | set(re.findall(r'<a id="([\w-]+)"></a>', text))
+
+
+def test_every_alert_links_to_a_place_on_the_page() -> None:
+    links = set(re.findall(r"operations\.md#([\w-]+)", (ROOT / "docs" / "alerts.yml").read_text()))
+    assert links
+    assert not links - anchors_of(PAGE)
 
 
 def test_every_link_of_the_page_leads_somewhere() -> None:

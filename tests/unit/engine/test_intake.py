@@ -15,6 +15,7 @@ from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
 from barstream.engine.intake import Intake
 from barstream.engine.partition import PartitionEngine
+from barstream.engine.waiting import Waiting
 from barstream.metrics import Metrics
 from barstream.transport.chunk import RecordChunk
 
@@ -109,3 +110,11 @@ def test_heartbeats_that_need_not_wait_never_stop_the_reading(
     intake = Intake(cast("Any", partitions), cast("Any", None), consumer, Metrics())
     intake.on_heartbeats(beats(0, 500))
     assert (consumer.stopped, len(engine.waiting), held.acked) == (False, 0, 1)
+
+
+def test_heartbeats_that_wait_share_the_names_of_their_series() -> None:
+    # a hundred thousand may wait in each partition
+    beats = [HeartbeatRecord("B", "a long name", at * MINUTE, 10, MINUTE, "t") for at in (1, 2)]
+    one, other = (Waiting.decode(0, beat.key, encode(beat)) for beat in beats)
+    assert one.symbol is other.symbol
+    assert one.broker is other.broker
