@@ -38,9 +38,9 @@ class Difference:
     @property
     def kind(self) -> Kind:
         """Where it is."""
-        if self.published is None:
-            return "only_replayed"
-        return "only_published" if self.replayed is None else "different"
+        if self.replayed is None:
+            return "only_published"
+        return "only_replayed" if self.published is None else "different"
 
     @property
     def changed(self) -> dict[str, tuple[Any, Any]]:
@@ -113,7 +113,8 @@ def compare(
     Args:
         period: of the bars.
         scope: what the replay covers.
-        published: newest value by key, without those that were withdrawn.
+        published: newest value by key, without those that were withdrawn; one that is no bar
+            stands for none.
         replayed: likewise, of the shadow topic.
         tally: counts everything.
     """
@@ -123,7 +124,10 @@ def compare(
         if old == new:
             tally.equal += 1
             continue
-        broker, symbol, bucket_us = split_bar_key(key)
+        try:
+            broker, symbol, bucket_us = split_bar_key(key)
+        except ValueError:
+            continue  # no bar of ours; a worker refuses to start on it
         name = broker, symbol
         if new is None:
             place = scope.place(period, name, bucket_us)
@@ -134,8 +138,8 @@ def compare(
             period,
             partition,
             key,
-            None if old is None else decode_bar(old),
-            None if new is None else decode_bar(new),
+            bar_or_none(old),
+            bar_or_none(new),
             scope.is_partly(period, name, bucket_us),
         )
         if _is_mended(found):
@@ -145,6 +149,16 @@ def compare(
         setattr(tally, found.kind, getattr(tally, found.kind) + 1)
         tally.partly += found.partly
         yield found
+
+
+def bar_or_none(value: bytes | None) -> Bar | None:
+    """The bar of a record; what is none stands for no bar, as nobody can read it."""
+    if value is None:
+        return None
+    try:
+        return decode_bar(value)
+    except ValueError:
+        return None
 
 
 def _is_mended(found: Difference) -> bool:

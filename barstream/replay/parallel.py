@@ -57,7 +57,7 @@ def run_all(
                 future.result()
         return [future.result() for future in futures]
     except BaseException:
-        for process in list(pool._processes.values()):
+        for process in list((pool._processes or {}).values()):
             process.terminate()
         raise
     finally:

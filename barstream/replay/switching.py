@@ -15,7 +15,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from barstream.codecs.avro import encode
-from barstream.codecs.bar import decode_bars
 from barstream.codecs.series_seen import encode as encode_seen
 from barstream.config import Settings
 from barstream.core.keys import bar_key, series_key, split_bar_key
@@ -29,6 +28,7 @@ from barstream.engine.transaction import PartitionProducer
 from barstream.history.reading import held, records
 from barstream.history.schedule import current_index
 from barstream.kafka import admin_client, client_options, explained
+from barstream.replay.comparing import bar_or_none
 from barstream.replay.diff import Compare, Kept, diff
 from barstream.replay.errors import SwitchRefused
 from barstream.replay.mending import Mend, Mending
@@ -159,8 +159,8 @@ async def plan_of(job: Compare, index: ScheduleIndex) -> Plan:
     first_tick_us = {name: row.first_tick_us for name, row in rows.items()}
     finals = Merged(_cut(kept[MINUTE], first_tick_us, touched))
     for period, values in kept.items():
-        some = [value for key, value in values.items() if split_bar_key(key)[:2] in touched]
-        finals.load(period, decode_bars(some))
+        some = [bar_or_none(v) for key, v in values.items() if _series(key) in touched]
+        finals.load(period, (bar for bar in some if bar is not None))
     closed_us = {name: row.closed_us for name, row in rows.items()}
     mending = Mending(finals, closed_us, first_tick_us, index, names.rollups)
     mend = mending.of(found.differences)
@@ -219,14 +219,22 @@ async def _add_rejected(flush: Flush, job: Compare, names: TopicNames) -> int:
     return len(rows)
 
 
+def _series(key: bytes) -> Series | None:
+    """The series of a bar's key; None: it is none."""
+    try:
+        return split_bar_key(key)[:2]
+    except ValueError:
+        return None
+
+
 def _cut(
     minutes: Mapping[bytes, bytes], first_tick_us: Mapping[Series, int], touched: set[Series]
 ) -> dict[Series, int]:
     """By series the first minute that is left, where it had ticks before."""
     first: dict[Series, int] = {}
     for key in minutes:
-        broker, symbol, bucket_us = split_bar_key(key)
-        if (broker, symbol) in touched:
+        if _series(key) in touched:
+            broker, symbol, bucket_us = split_bar_key(key)
             first[broker, symbol] = min(bucket_us, first.get((broker, symbol), bucket_us))
     return {name: us for name, us in first.items() if first_tick_us.get(name, us) < us}
 

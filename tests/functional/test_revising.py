@@ -12,6 +12,7 @@ import pytest
 from barstream.codecs.avro import decode
 from tests.functional.sending import MINUTE_US, SECOND_US, Tick, send_ticks
 from tests.pipeline import Pipeline, pipeline, until
+from tests.replay.replays import replay
 
 pytestmark = pytest.mark.kafka
 
@@ -134,3 +135,7 @@ def test_late_ticks_reach_every_bar_they_belong_to_also_over_a_kill(
                 assert {name: upper[name] for name in expected} == expected, (timeframe, place)
                 assert upper["revision"] >= sum(bar["revision"] for bar in children)
         assert any(bar["revision"] > 1 for bar in minutes.values()), "some bars took several"
+
+        # the first versions say when bars were closed, and the late ticks merge as they did
+        said = replay(made, "--suffix", "same")
+        assert (said.code, said.differences) == (0, []), said.text

@@ -67,6 +67,17 @@ def test_a_bar_on_one_side_alone() -> None:
     assert tally == {"only_published": 1, "only_replayed": 1}
 
 
+def test_what_is_published_and_is_no_bar_stands_for_none() -> None:
+    tally = Tally()
+    good = values(at(0))
+    garbage = dict.fromkeys(good, b"\xff") | {b"no key of ours": b"\xff"}
+    found = list(compare(MINUTE, scope(), garbage, good, tally))
+    assert [each.kind for each in found] == ["only_replayed"]
+    assert [each.kind for each in compare(MINUTE, scope(), garbage, {}, tally)] == [
+        "only_published"
+    ]
+
+
 def test_a_higher_published_revision_alone_is_a_switch_over_and_no_difference() -> None:
     assert compared([at(0, revision=2)], [at(0, revision=1)])[1] == {"equal": 1, "mended": 1}
     assert compared([at(0, revision=2, low=0.1)], [at(0, revision=1)])[1] == {"different": 1}
