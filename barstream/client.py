@@ -41,9 +41,18 @@ class WorkerRefusedError(BarstreamError):
 
 
 class WorkerClient:
-    """Reads from the worker at ``url``, which asks the others for what they hold."""
+    """Reads from the worker at ``url``, which asks the others for what they hold.
 
-    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
+    Args:
+        url: of the worker.
+        timeout_s: for one answer.
+        token: shown to it; None: it wants none.
+
+    Raises:
+        BarstreamError: that is no such URL.
+    """
+
+    def __init__(self, url: str, timeout_s: float = 30.0, *, token: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise BarstreamError(
@@ -51,6 +60,7 @@ class WorkerClient:
             )
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
+        self._token = token
         # a worker is near; a proxy for the wide world does not know it
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -70,7 +80,7 @@ class WorkerClient:
 
     def _ask(self, target: str) -> tuple[int, dict[str, Any]]:
         try:
-            with self._opener.open(self.url + target, timeout=self._timeout_s) as answer:
+            with self._opener.open(self._request(target), timeout=self._timeout_s) as answer:
                 status, text = answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -82,6 +92,13 @@ class WorkerClient:
         except ValueError as error:
             raise WorkerUnreachableError(self.url, "what answers there is no worker") from error
         return status, body if isinstance(body, dict) else {}
+
+    def _request(self, target: str) -> urllib.request.Request:
+        request = urllib.request.Request(self.url + target)  # noqa: S310 - http or https, see above
+        if self._token is not None:
+            # to this host alone: where it redirects to has no business with the token
+            request.add_unredirected_header("Authorization", f"Bearer {self._token}")
+        return request
 
     def latest(
         self, broker: str, symbol: str, timeframe: str, limit: int, to: str | None

@@ -42,7 +42,7 @@ from barstream.timebucket import bind
 from barstream.topics import TopicNames
 from barstream.transport.driver import Consumer
 from barstream.web.reporting import Reporting
-from barstream.web.serve import app_options, register
+from barstream.web.serve import app_options, is_loopback, register
 from barstream.web.worker_reads import WorkerReads
 
 log = logging.getLogger(__name__)
@@ -216,7 +216,9 @@ class Worker:
         self.metrics.before_scrape.append(reporting.update)
         reads = WorkerReads(self.partitions, self.provider, self.universe, reporting)
         # what agents of the same process read bars with
-        bind(register(app, reads, self.metrics))
+        token = self.settings.web.token
+        shown = None if token is None else token.get_secret_value()
+        bind(register(app, reads, self.metrics, token=shown))
 
     def _assigned(self, assigned: set[TP]) -> Awaitable[None] | None:
         self.metrics.rebalances.inc()
@@ -233,6 +235,7 @@ class Worker:
         Returns:
             0 after a signal, 1 after an error (see ``app.failure``).
         """
+        self._warn_of_open_web()
         # A fetch makes tens of thousands of records at once, none of them in a cycle: by default
         # the collector looks at all of them again and again (0.55 instead of 0.13 us a record).
         gc.collect()
@@ -243,6 +246,16 @@ class Worker:
             worker.execute_from_commandline()
         except SystemExit as ended:
             return 1 if self.app.failure is not None or ended.code else 0
+
+    def _warn_of_open_web(self) -> None:
+        web = self.settings.web
+        if web.token is None and not is_loopback(web.host):
+            log.warning(
+                "web.host is %s and there is no web.token: whoever reaches port %d reads every "
+                "bar, series and number of this service",
+                web.host,
+                web.port,
+            )
 
 
 @cache

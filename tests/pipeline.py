@@ -51,11 +51,16 @@ class WorkerProcess:
     port: int
     log: Path
     host: str = "127.0.0.1"
+    token: str | None = None
 
     def get(self, path: str) -> Any:
         """Body of a GET, decoded; error answers too."""
+        shown = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+        url = f"http://{self.host}:{self.port}{path}"
         try:
-            with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", timeout=5) as got:
+            with urllib.request.urlopen(
+                urllib.request.Request(url, headers=shown), timeout=5
+            ) as got:
                 return json.load(got)
         except urllib.error.HTTPError as error:
             return json.load(error)
@@ -166,7 +171,7 @@ class Pipeline:
                 [*prefix, sys.executable, "-m", *program],
                 cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        started = WorkerProcess(process, port, log, host)
+        started = WorkerProcess(process, port, log, host, self.options.get("WEB__TOKEN"))
         self.workers.append(started)
         if wait:
             until(lambda: started.ready or process.poll() is not None, 60, f"{log} ready")

@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from barstream.cli.context import settings
 from barstream.client import WorkerClient, WorkerRefusedError, WorkerUnreachableError
+
+if TYPE_CHECKING:
+    from barstream.config.sections import WebSettings
 
 DEFAULT_LIMIT: Final = 50
 POLL_S: Final = 0.5
@@ -58,9 +61,10 @@ def command(
     """
     if follow and end is not None:
         raise click.UsageError("--follow has no end: leave --to out")
-    query = BarQuery(
-        WorkerClient(url or _default_url(ctx)), broker, symbol, timeframe, start, end, limit
-    )
+    web = settings(ctx).web
+    token = None if web.token is None else web.token.get_secret_value()
+    client = WorkerClient(url or _default_url(web), token=token)
+    query = BarQuery(client, broker, symbol, timeframe, start, end, limit)
     output = JsonOutput() if as_json else TerminalOutput()
     if not follow:
         bars, more = query.first()
@@ -197,7 +201,6 @@ class TerminalOutput:
             self._console.print(self._lines.header())
 
 
-def _default_url(ctx: click.Context) -> str:
-    web = settings(ctx).web
+def _default_url(web: WebSettings) -> str:
     host = web.host if web.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - bound to
     return f"http://[{host}]:{web.port}" if ":" in host else f"http://{host}:{web.port}"

@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationInfo,
     field_validator,
 )
@@ -25,6 +26,8 @@ _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _APP_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _TIMEFRAME: Final = re.compile(r"([0-9]{1,9})(m|h|d|wk|mo)")
+#: What a header can carry (RFC 6750), and nobody guesses.
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{16,1000}=*")
 _LAST_PORT: Final = 65_535
 
 
@@ -159,6 +162,18 @@ Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
 TopicName = Annotated[str, AfterValidator(_topic)]
 AppId = Annotated[str, AfterValidator(_app_id)]
 Target = Annotated[str, AfterValidator(_target)]
+
+
+def _token(secret: SecretStr) -> SecretStr:
+    if not _TOKEN.fullmatch(secret.get_secret_value()):
+        raise ValueError(
+            "must be at least 16 characters out of A-Z a-z 0-9 . _ ~ + / - such as `openssl rand "
+            "-hex 32` prints (the value is not shown)"
+        )
+    return secret
+
+
 Url = Annotated[str, AfterValidator(_url)]
+Token = Annotated[SecretStr, AfterValidator(_token)]
 FieldName = Annotated[str, Field(min_length=1)]
 """Name of a field in the user's own tick schema."""

@@ -17,6 +17,7 @@ from pydantic import (
 from barstream.config.fields import (
     FieldName,
     Section,
+    Token,
     TopicName,
     Url,
     listed,
@@ -36,9 +37,11 @@ class WebSettings(Section):
     """Where the worker's web views are served."""
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """Address to bind; the views have no authentication, so other machines are opt-in."""
+    """Address to bind; other machines are opt-in, and then a token is wanted."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 6066
     """Port to bind; one per worker on the same machine."""
+    token: Token | None = None
+    """What every request must show (Authorization: Bearer); the same on all workers; secret."""
     advertise_url: Url | None = None
     """URL under which the other workers reach this one; by default made from host and port."""
 

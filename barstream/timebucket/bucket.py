@@ -74,16 +74,17 @@ class TimeBucket:
         return cls(Keys(model, period), bound_source)
 
     @classmethod
-    def connect(cls, url: str) -> Connection:
+    def connect(cls, url: str, *, token: str | None = None) -> Connection:
         """Bars of a service, read over HTTP from any of its workers.
 
         Args:
             url: of a worker, such as ``http://127.0.0.1:6066``.
+            token: what its ``web.token`` says, if it has one.
 
         Raises:
             BarstreamError: that is no such URL.
         """
-        return Connection(HttpBars(url))
+        return Connection(HttpBars(url, token))
 
     async def to_list(
         self,

@@ -31,18 +31,20 @@ class HttpBars:
 
     Args:
         url: of any worker of the service.
+        token: shown to it; None: it wants none.
 
     Raises:
         BarstreamError: that is no such URL.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise BarstreamError(
                 f"required is the URL of a worker such as http://127.0.0.1:6066, found {url!r}"
             )
         self.url = url.rstrip("/")
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._session: aiohttp.ClientSession | None = None
 
     async def page(self, request: BarRequest) -> BarPage:
@@ -66,7 +68,7 @@ class HttpBars:
     async def _ask(self, target: str) -> tuple[int, Mapping[str, Any]]:
         if self._session is None:
             # made here because a session belongs to the loop it is made in
-            self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+            self._session = aiohttp.ClientSession(timeout=_TIMEOUT, headers=self._headers)
         try:
             async with self._session.get(URL(self.url + target, encoded=True)) as answer:
                 status, text = answer.status, await answer.read()

@@ -12,6 +12,7 @@ import aiohttp
 from yarl import URL
 
 from barstream.metrics import Metrics
+from barstream.web.access import bearer
 
 #: On a request that a worker passes on: it is answered there, or refused, and never passed on.
 FORWARDED: Final = "X-Barstream-Forwarded"
@@ -47,10 +48,12 @@ class Peers:
 
     Args:
         metrics: counts what comes back.
+        token: shown to them; None: they want none.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, token: str | None = None) -> None:
         self._metrics = metrics
+        self._shown = {} if token is None else bearer(token)
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(
@@ -67,7 +70,7 @@ class Peers:
         Raises:
             PeerError: no answer, or none in time.
         """
-        headers = {FORWARDED: "1"}
+        headers = {FORWARDED: "1", **self._shown}
         if partitions is not None:
             headers[PARTITIONS] = ",".join(map(str, sorted(partitions)))
         began, result = time.perf_counter(), "gone"

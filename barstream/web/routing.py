@@ -99,6 +99,12 @@ class Router:
             answer = await self._peers.ask(owner.url, target, deadline)
         except PeerError as error:
             raise UnroutedError(f"{owner.url} should hold it, {error}", owner) from error
+        if answer.status == 401:
+            raise UnroutedError(
+                f"{owner.url}, which holds it, wants another token: web.token must be the same on "
+                "all workers",
+                owner,
+            )
         if answer.status == 421:
             raise UnroutedError(f"{owner.url} should hold it and does not, it is moving", owner)
         if answer.status == 503:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
 from faust import App
@@ -11,6 +12,7 @@ from faust.web.base import BlueprintManager
 
 from barstream.clock import system_clock_us
 from barstream.metrics import Metrics
+from barstream.web.access import token_required
 from barstream.web.health import STATIC, HealthLive, HealthReady, MetricsText, Page, Status
 from barstream.web.many import AllBars, AllLive, BrokerBars, BrokerLive, Series
 from barstream.web.peers import Peers
@@ -32,10 +34,19 @@ def register(
     reads: Reads,
     metrics: Metrics,
     now_us: Callable[[], int] = system_clock_us,
+    *,
+    token: str | None = None,
 ) -> RoutedBars:
     """Put the views on ``app``, in place of everything Faust would serve by itself.
 
     Call it once, after the app's settings are final (see `app_options`) and before it starts.
+
+    Args:
+        app: of the worker.
+        reads: what it answers with.
+        metrics: its numbers.
+        now_us: the clock.
+        token: what requests must show, and what other workers are shown; None: anyone may ask.
 
     Returns:
         The same bars for code inside the worker; to be used on the event loop of the app.
@@ -43,12 +54,14 @@ def register(
     server: Any = app.web
     # /table would hand out table contents, /router proxy without a loop guard
     server.blueprints = BlueprintManager()
-    peers = Peers(metrics)
+    peers = Peers(metrics, token)
     router = Router(reads, peers)
     server.web_app[SITE] = Site(reads, router, metrics, now_us)
     server.web_app[SENDING] = Sending(metrics)
     server.web_app.on_cleanup.append(peers.close)
     server.web_app.middlewares.append(errors_as_json)
+    if token is not None:
+        server.web_app.middlewares.append(token_required(token))
     for view in VIEWS:
         server.add_view(view)
     server.add_static("/static", STATIC)
@@ -84,6 +97,14 @@ def app_options(settings: WebSettings) -> dict[str, Any]:
         "web_graph_enabled": False,
         "web_metrics_enabled": False,
     }
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to bind is reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _base_url(host: str, port: int) -> str:

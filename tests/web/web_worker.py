@@ -73,13 +73,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def web_worker(reads: MemoryReads, port: int | None = None) -> Iterator[WebWorker]:
+def web_worker(
+    reads: MemoryReads, port: int | None = None, *, token: str | None = None
+) -> Iterator[WebWorker]:
     """Serve ``reads`` until the block ends."""
     port = port or free_port()
     reads.url = f"http://127.0.0.1:{port}"
     metrics = Metrics()
     app = faust.App(f"web-{port}", broker="memory://", **app_options(Loopback(port)))
-    bars = register(app, reads, metrics)
+    bars = register(app, reads, metrics, token=token)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -8,9 +8,26 @@ export class ApiError extends Error {
   }
 }
 
+// In this tab and until it is closed: never in the address, which ends up in logs and histories.
+const TOKEN = "barstream-token";
+
+export const keepToken = (token) => sessionStorage.setItem(TOKEN, token);
+
+/** Throw the token away that was refused; whether there was one. */
+export function dropToken() {
+  const had = sessionStorage.getItem(TOKEN) !== null;
+  sessionStorage.removeItem(TOKEN);
+  return had;
+}
+
+function headers() {
+  const token = sessionStorage.getItem(TOKEN);
+  return { Accept: "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
+}
+
 /** The JSON at `path`; throws ApiError when the worker refuses, TypeError when it is not there. */
 export async function get(path, signal) {
-  const response = await fetch(path, { signal, headers: { Accept: "application/json" } });
+  const response = await fetch(path, { signal, headers: headers() });
   const body = await response.json().catch(() => ({}));
   if (!response.ok) throw new ApiError(response.status, body);
   return body;

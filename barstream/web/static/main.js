@@ -1,10 +1,10 @@
 // The page: which series is chosen, and when the worker is asked what.
 
-import { ApiError, barsSince, get, latestBars } from "./api.js";
+import { ApiError, barsSince, dropToken, get, keepToken, latestBars } from "./api.js";
 import { BarChart, decimalsOf } from "./chart.js";
 import * as empty from "./empty.js";
 import {
-  hashOf, showBars, showEmpty, showMissing, showReadout, showSeries, showStale, showStatus, showTimeframes, showView,
+  hashOf, hideAsk, showAsk, showBars, showEmpty, showMissing, showReadout, showSeries, showStale, showStatus, showTimeframes, showView,
 } from "./panels.js";
 
 const BARS_MS = 1000, STATUS_MS = 2000, SERIES_MS = 5000, PAGE = 500;
@@ -12,7 +12,7 @@ const BARS_MS = 1000, STATUS_MS = 2000, SERIES_MS = 5000, PAGE = 500;
 const OVERLAP = 5;
 
 const page = {
-  status: null, list: null, chosen: null, timeframe: "1m", asking: null, loaded: false, older: false, busy: false,
+  status: null, refused: false, list: null, chosen: null, timeframe: "1m", asking: null, loaded: false, older: false, busy: false,
 };
 const filter = document.getElementById("filter");
 let chart = null;
@@ -51,6 +51,7 @@ function revealChosen() {
 }
 
 function explain() {
+  if (page.refused) return null;
   if (!page.status) return showEmpty(empty.unreachable());
   if (!page.status.ready) return showEmpty(empty.recovering(page.status));
   if (!page.chosen && page.list) return showEmpty(empty.noSeries(page.status));
@@ -120,11 +121,15 @@ async function loadOlder() {
 }
 
 async function refreshStatus() {
+  if (page.refused) return;
   const before = page.status?.ready;
   try {
     page.status = await get("/status");
-  } catch {
+    hideAsk();
+  } catch (error) {
     page.status = null;
+    page.refused = error instanceof ApiError && error.status === 401;
+    if (page.refused) showAsk(dropToken());
   }
   showStatus(page.status);
   if (page.status) showTimeframes(page.status.timeframes, page.timeframe, toTimeframe);
@@ -156,6 +161,15 @@ function repeat(work, ms) {
 }
 
 addEventListener("hashchange", choose);
+document.getElementById("ask").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const field = document.getElementById("token");
+  keepToken(field.value.trim());
+  field.value = "";
+  page.refused = false;
+  await refreshStatus();
+  if (!page.refused) await choose();
+});
 filter.addEventListener("input", () => showSeries(page.list ?? [], page.chosen, filter.value, page.timeframe));
 filter.addEventListener("keydown", (event) => {
   const first = document.querySelector("#series a");

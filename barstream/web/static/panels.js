@@ -156,6 +156,19 @@ export function showEmpty({ title, text, command, link }) {
   );
 }
 
+/** Ask for the token; `again`: the one that was shown is not it. */
+export function showAsk(again) {
+  at("view").hidden = true;
+  at("empty").hidden = true;
+  at("ask").hidden = false;
+  at("refused").hidden = !again;
+  at("token").focus();
+}
+
+export function hideAsk() {
+  at("ask").hidden = true;
+}
+
 export function showView() {
   at("empty").hidden = true;
   at("view").hidden = false;
