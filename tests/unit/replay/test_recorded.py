@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barstream.replay.beats import from_finals
@@ -36,6 +36,7 @@ def told(frame: pl.DataFrame, *, revises: bool = False) -> list[tuple[int, int]]
     return [(at // MINUTE, offset) for _, _, at, offset, _ in closes.iter_rows()]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 6), max_size=9))
 def test_what_is_kept_never_descends_and_no_other_choice_keeps_more(values: list[int]) -> None:
     kept = in_order(np.array(values, np.int64))
