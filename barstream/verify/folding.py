@@ -7,6 +7,7 @@ tick by (event time, offset), close that of the latest, volume the exactly round
 from __future__ import annotations
 
 import math
+import sys
 from typing import Final
 
 import numpy as np
@@ -59,12 +60,20 @@ def sums(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.f
     stops = np.cumsum(counts)
     starts = stops - counts
     whole = np.floor(values) == values
-    if whole.all() and float(np.abs(values).sum()) < _EXACT:
+    if whole.all() and float(values.max()) * len(values) < _EXACT:
         return np.add.reduceat(values, starts)
     listed = values.tolist()
     return np.array(
         [
-            math.fsum(listed[start:stop])
+            _sum(listed[start:stop])
             for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
         ]
     )
+
+
+def _sum(sizes: list[float]) -> float:
+    """The exactly rounded sum; the largest float64 where they end, as the contract of bars says."""
+    try:
+        return math.fsum(sizes)
+    except OverflowError:
+        return sys.float_info.max

@@ -231,4 +231,4 @@ def _check_chunk(chunk: RecordChunk) -> None:
 
 def surfaces() -> list[Surface]:
     """Fetches."""
-    return [Surface("record-batches", _case, _judge, at_once=24, good=_good)]
+    return [Surface("record-batches", _case, _judge, at_once=64, good=_good)]

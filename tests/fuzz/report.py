@@ -7,10 +7,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from tests.fuzz.end_to_end import Result
 from tests.fuzz.surface import Outcome
 
 _BEGIN: Final = "<!-- in-process: written by python -m tests.fuzz --report -->"
 _END: Final = "<!-- end of in-process -->"
+_BEGIN_E2E: Final = "<!-- end-to-end: written by python -m tests.fuzz --end-to-end --report -->"
+_END_E2E: Final = "<!-- end of end-to-end -->"
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
@@ -57,14 +60,11 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Put the table into the page, between its two marks."""
-        text = path.read_text() if path.exists() else f"# Fuzzing\n\n{_BEGIN}\n{_END}\n"
-        before, _, rest = text.partition(_BEGIN)
-        _, _, after = rest.partition(_END)
         total = sum(outcome.mutated for outcome in self.outcomes)
         found = sum(len(outcome.findings) for outcome in self.outcomes)
         said = f"Seed {self.seed}: {total:,} mutated cases, {found} findings.\n\n"
         body = said + table(self.outcomes) + self._branches()
-        path.write_text(f"{before}{_BEGIN}\n\n{body}\n\n{_END}{after}")
+        _put(path, _BEGIN, _END, body)
 
     def _branches(self) -> str:
         if self._coverage is None:
@@ -76,6 +76,46 @@ class Report:
                 module = name.partition("/barstream/")[2] or name.rpartition("/")[2]
                 lines.append(f"| `{module}` | {numbers.pc_covered:.0f} % |")
         return "\n".join(lines)
+
+
+class EndToEndReport:
+    """What came of runs through a broker."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+
+    def lines(self) -> list[str]:
+        """A line a run."""
+        return [
+            f"| {each.form} | {each.seed} | {each.mutated:,} | {each.good:,} | {each.rows:,} | "
+            f"{', '.join(f'{why} {n:,}' for why, n in each.rejected.most_common())} | "
+            f"{each.mutants_that_are_ticks:,} | {each.bars:,} | {each.records_per_s:,.0f} | "
+            f"{each.slowest_answer_s:.2f} s of {each.answers:,} | {each.peak_rss >> 20} MiB | "
+            f"{len(each.problems)} |"
+            for each in self.results
+        ]
+
+    def write(self, path: Path) -> None:
+        """Put the table into the page."""
+        total = sum(each.mutated + each.rows for each in self.results)
+        found = sum(len(each.problems) for each in self.results)
+        title = (
+            "| ticks | seed | mutants | good ticks | mutated rows | rejected | mutants that pass "
+            "| bars | records/s | slowest answer | memory | problems |"
+        )
+        head = [
+            f"{total:,} mutants in {len(self.results)} runs, {found} problems.",
+            "",
+            title,
+            "| --- | --: | --: | --: | --: | --- | --: | --: | --: | --: | --: | --: |",
+        ]
+        _put(path, _BEGIN_E2E, _END_E2E, "\n".join([*head, *self.lines()]))
+
+
+def _put(path: Path, begin: str, end: str, body: str) -> None:
+    before, _, rest = path.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}")
 
 
 def _coverage() -> Any:

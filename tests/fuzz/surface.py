@@ -41,7 +41,7 @@ class Surface:
     name: str
     make: Callable[[Random], Any]
     judge: Callable[[Sequence[Any], Random], list[str]]
-    at_once: int = 48
+    at_once: int = 256
     good: Callable[[Random], Any] | None = None
     #: How many cases it gets where others get one: slow ones would take all the time.
     weight: float = 1.0

@@ -274,9 +274,14 @@ def _scalar(chance: Random) -> bytes:
 
 
 def _json_value(chance: Random) -> bytes | None:
+    return json_mutant(chance, "LSE", "a", NOW_US - chance.randrange(10**9))
+
+
+def json_mutant(chance: Random, broker: str, symbol: str, time_us: int) -> bytes | None:
+    """Something that is almost a tick of that series and time, or is one all the same."""
     fields = {
-        b"broker": b'"LSE"', b"symbol": b'"a"', b"time": b"%d" % (NOW_US - chance.randrange(10**9)),
-        b"price": b"%d.5" % chance.randrange(999), b"size": b"1",
+        b"broker": b'"%s"' % broker.encode(), b"symbol": b'"%s"' % symbol.encode(),
+        b"time": b"%d" % time_us, b"price": b"%d.5" % chance.randrange(999), b"size": b"1",
     }  # fmt: skip
     for _ in range(chance.choice((0, 1, 1, 1, 2))):
         fields[chance.choice(_JSON_FIELDS)] = _scalar(chance)

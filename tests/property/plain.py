@@ -10,6 +10,8 @@ differ once a late tick has revised them (policy revise).
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -17,6 +19,14 @@ from typing import Any
 from barstream.core.sessions import SessionRow
 
 MINUTE = 60_000_000
+
+
+def volume(sizes: Iterable[float]) -> float:
+    """The exactly rounded sum; the largest float where floats end."""
+    try:
+        return math.fsum(sizes)
+    except OverflowError:
+        return sys.float_info.max
 
 
 @dataclass
@@ -130,7 +140,7 @@ class PlainSeries:
         return {
             "bucket": minute, "date": date, "session": session,
             "ohlc": (prices[0], max(prices), min(prices), prices[-1]),
-            "volume": math.fsum(size for *_, size in ticks), "count": len(ticks),
+            "volume": volume(size for *_, size in ticks), "count": len(ticks),
             "times": (ticks[0][0], ticks[-1][0]),
             "offsets": (min(offsets), max(offsets), close_offset), "synthetic": False,
             "revision": 0,
