@@ -99,6 +99,7 @@ class Completeness:
     judge: Judge
     changes: ScheduleChanges
     inactive_after: int
+    revises: bool
     findings: Findings
     corrected: dict[int, dict[str, Any]] = field(default_factory=dict)
     extra: set[int] = field(default_factory=set)
@@ -162,8 +163,17 @@ class _Series:
         self._check_sessions(minutes, at)
         present = np.zeros(len(minutes.start_us), np.int64) - 1
         present[at[at >= 0]] = np.flatnonzero(at >= 0)
-        asleep = self._asleep(hours, minutes, at)
+        asleep = self._asleep(hours, minutes, at, self._real)
         self._check_asleep(asleep, present)
+        if self._all.revises:
+            # a late tick wakes nothing, whether it makes a flat bar a real one or a bar where
+            # there was none: minutes after it may be asleep as they were before it came
+            made_by_ticks = longs(self._bars, "first_synthetic", absent=1) == 0
+            ends = longs(self._bars, "first_last", absent=-2) + 1
+            made_late = ends == longs(self._bars, "first_close", absent=-2)
+            first_hand = self._real & made_by_ticks & ~made_late
+            before = self._asleep(hours, minutes, at, first_hand, unknown=True)
+            asleep |= before & (present < 0)
         due = minutes.start_us < self._bounds.until_us
         missing = due & (present < 0) & ~asleep & (minutes.start_us >= self._bounds.kept_us)
         missing &= ~self._is_broken(minutes.start_us)
@@ -185,11 +195,22 @@ class _Series:
 
     # -- asleep -------------------------------------------------------------------------------
 
-    def _asleep(self, hours: Hours, minutes: Minutes, at: Longs) -> NDArray[np.bool_]:
-        """Minutes more than ``inactive_after`` trading dates after the last one with a tick."""
-        real = self._bucket[self._real]
+    def _asleep(
+        self,
+        hours: Hours,
+        minutes: Minutes,
+        at: Longs,
+        seen: NDArray[np.bool_],
+        *,
+        unknown: bool = False,
+    ) -> NDArray[np.bool_]:
+        """Minutes more than ``inactive_after`` trading dates after the last bar of ``seen``.
+
+        Where there is none before it is ``unknown``.
+        """
+        real = self._bucket[seen]
         dates = longs(self._bars, "trading_date")
-        dates = np.where(at >= 0, minutes.trading_date[at], dates)[self._real]
+        dates = np.where(at >= 0, minutes.trading_date[at], dates)[seen]
         made = np.array(sorted(self._unmade), np.int64)
         if len(made):
             made_dates = minutes.trading_date[
@@ -203,10 +224,11 @@ class _Series:
             real = np.concatenate([[earlier["bucket_us"]], real])
             dates = np.concatenate([[earlier["trading_date"]], dates])
         if not len(real):
-            return np.zeros(len(minutes.start_us), np.bool_)
+            return np.full(len(minutes.start_us), unknown)
         last = np.searchsorted(real, minutes.start_us, side="right") - 1
         seen_on = hours.ordinals(dates)[np.maximum(last, 0)]
-        return (last >= 0) & (minutes.ordinal > seen_on + self._all.inactive_after)
+        asleep = minutes.ordinal > seen_on + self._all.inactive_after
+        return np.where(last >= 0, asleep, unknown)
 
     def _check_asleep(self, asleep: NDArray[np.bool_], present: Longs) -> None:
         for bar in present[asleep & (present >= 0)].tolist():

@@ -26,7 +26,8 @@ class Published:
     Attributes:
         bars: a row a bar, ascending by ``series`` and ``bucket_us`` (both as the key says them);
             ``first_close`` is the close offset of its version of revision 0, null where that
-            is gone, and ``first_synthetic`` says whether it had ticks.
+            is gone, ``first_synthetic`` says whether it had ticks,
+            ``first_last`` is its last offset.
         before: of each series the last bar before the range, and the last one with ticks.
         unreadable: keys (series, bucket) whose newest record is no bar.
         begin: first offset the topic still has; above 0 something may have been deleted.
@@ -63,46 +64,77 @@ async def read_published(
         findings: takes what is wrong with keys and versions.
         timeframe: of the bars.
     """
-    parts: list[pl.DataFrame] = []
-    earlier: list[pl.DataFrame] = []
+    reading = Reading(wanted)
     upto = Selection(wanted.broker, wanted.symbol, None, wanted.to_us)
     async for chunk in chunks(options, topic, {partition: span}):
-        at = upto.positions(chunk.keys)
-        if not at:
-            continue
-        found = _with_keys(frame_of(chunk, at))
-        if wanted.from_us is not None:
-            is_before = pl.col("bucket_us") < wanted.from_us
-            earlier = _last_ones([*earlier, found.filter(is_before)])
+        if at := upto.positions(chunk.keys):
+            reading.add(frame_of(chunk, at))
+    return reading.published(span, partition, series, findings, timeframe)
+
+
+class Reading:
+    """Records of a topic of finals, gathered.
+
+    Args:
+        wanted: bars before its time are kept only as far as they are the last of a series.
+    """
+
+    def __init__(self, wanted: Selection) -> None:
+        self._from_us = wanted.from_us
+        self._parts: list[pl.DataFrame] = []
+        self._earlier: list[pl.DataFrame] = []
+
+    def add(self, found: pl.DataFrame) -> None:
+        """Take the next records, columns as `barstream.history.finals.versions` gives them."""
+        found = _with_keys(found)
+        if self._from_us is not None:
+            is_before = pl.col("bucket_us") < self._from_us
+            self._earlier = _last_ones([*self._earlier, found.filter(is_before)])
             found = found.filter(~is_before | pl.col("bucket_us").is_null())
-        parts.append(found)
-    versions = pl.concat(parts) if parts else _with_keys(pl.DataFrame(schema=SCHEMA))
-    _check_keys(versions, partition, timeframe, findings)
-    versions = versions.filter(pl.col("bucket_us").is_not_null())
-    numbers = _numbers(versions, series)
-    versions = versions.with_columns(series=pl.Series(numbers, dtype=pl.Int64))
-    _check_versions(versions, partition, timeframe, findings)
-    first = (
-        versions.filter((pl.col("kind") == "bar") & (pl.col("revision") == 0))
-        .unique("key", keep="first", maintain_order=True)
-        .select("key", first_close="close_offset", first_synthetic="synthetic")
-    )
-    newest = (
-        versions.unique("key", keep="last", maintain_order=True)
-        .filter(pl.col("kind") != "tombstone")
-        .join(first, on="key", how="left")
-        .sort("series", "bucket_us")
-    )
-    unreadable = newest.filter(pl.col("kind") == "unreadable")
-    bars = newest.filter(pl.col("kind") == "bar").drop("key_broker", "key_symbol", "kind")
-    return Published(
-        bars,
-        _latest(earlier, series, real=False),
-        _latest(earlier, series, real=True),
-        set(unreadable.select("series", "bucket_us").iter_rows()),
-        span.begin,
-        span.end,
-    )
+        self._parts.append(found)
+
+    def published(
+        self,
+        span: Span,
+        partition: int,
+        series: SeriesNumbers,
+        findings: Findings,
+        timeframe: str,
+    ) -> Published:
+        """Check keys and versions; what stands."""
+        parts, earlier = self._parts, self._earlier
+        versions = pl.concat(parts) if parts else _with_keys(pl.DataFrame(schema=SCHEMA))
+        _check_keys(versions, partition, timeframe, findings)
+        versions = versions.filter(pl.col("bucket_us").is_not_null())
+        numbers = _numbers(versions, series)
+        versions = versions.with_columns(series=pl.Series(numbers, dtype=pl.Int64))
+        _check_versions(versions, partition, timeframe, findings)
+        first = (
+            versions.filter((pl.col("kind") == "bar") & (pl.col("revision") == 0))
+            .unique("key", keep="first", maintain_order=True)
+            .select(
+                "key",
+                first_close="close_offset",
+                first_synthetic="synthetic",
+                first_last="last_offset",
+            )
+        )
+        newest = (
+            versions.unique("key", keep="last", maintain_order=True)
+            .filter(pl.col("kind") != "tombstone")
+            .join(first, on="key", how="left")
+            .sort("series", "bucket_us")
+        )
+        unreadable = newest.filter(pl.col("kind") == "unreadable")
+        bars = newest.filter(pl.col("kind") == "bar").drop("key_broker", "key_symbol", "kind")
+        return Published(
+            bars,
+            _latest(earlier, series, real=False),
+            _latest(earlier, series, real=True),
+            set(unreadable.select("series", "bucket_us").iter_rows()),
+            span.begin,
+            span.end,
+        )
 
 
 def _latest(

@@ -1,0 +1,237 @@
+"""What a partition says, judged: pure, from what was read and the ticks as they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from barstream.codecs.ticks import TickColumns
+from barstream.core.period import DAY, Period
+from barstream.core.time import MINUTE_US
+from barstream.history.reading import Span
+from barstream.history.selection import Selection
+from barstream.history.series import PartitionRows
+from barstream.transport.chunk import RecordChunk
+from barstream.verify.blocks import Blocks
+from barstream.verify.changes import ScheduleChanges
+from barstream.verify.closes import CloseRules, Closes
+from barstream.verify.complete import Bounds, Completeness
+from barstream.verify.findings import Finding
+from barstream.verify.judging import Judge
+from barstream.verify.names import SeriesNumbers
+from barstream.verify.proof import Heartbeats
+from barstream.verify.published import Published, longs
+from barstream.verify.refusals import Refusals
+from barstream.verify.scan import Reach, Recomputed, Scan
+from barstream.verify.task import Outcome
+from barstream.verify.uppers import SeriesStand, Uppers, true_minutes
+
+_NEVER_US: Final = -(1 << 60)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedBy:
+    """The settings that decide what is right, and what is asked for."""
+
+    grace_us: int
+    inactive_after: int
+    revises: bool
+    publishes_off_session: bool
+    wanted: Selection
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What the topics said beside the ticks, at one point of the log.
+
+    Attributes:
+        rows: positions and series when the look began.
+        rows_now: those that changed until everything was read.
+        position: no bar that was read closes above it.
+        published: the minutes.
+        uppers: the upper bars, days before what is made of them.
+        ticks: extent of the tick partition.
+    """
+
+    partition: int
+    series: SeriesNumbers
+    rows: PartitionRows
+    rows_now: PartitionRows
+    position: int
+    published: Published
+    uppers: dict[Period, Published]
+    refusals: Refusals
+    beats: Heartbeats
+    judge: Judge
+    changes: ScheduleChanges
+    ticks: Span
+
+
+class Judgement:
+    """Judges one partition: give it the ticks of `span` in order, then `finish` it.
+
+    Args:
+        snapshot: what was read.
+        by: what is right.
+        outcome: takes what comes of it.
+    """
+
+    def __init__(self, snapshot: Snapshot, by: JudgedBy, outcome: Outcome) -> None:
+        self._snapshot = snapshot
+        self._by = by
+        self._outcome = outcome
+        self._partition = snapshot.partition
+        self.series = snapshot.series
+        position = snapshot.rows.position
+        self._applied = 0 if position is None else position.next_offset
+        rows = [snapshot.rows.series.get(name) for name in self.series.names]
+        closed = [
+            _NEVER_US if row is None or row.closed_until_us is None else row.closed_until_us
+            for row in rows
+        ]
+        self._scan = Scan(
+            self._partition, self.series, snapshot.published, snapshot.judge, snapshot.refusals,
+            Reach(snapshot.ticks.begin, self._applied, np.array(closed, np.int64)),
+            by.wanted, snapshot.changes, outcome.findings,
+            publishes_off_session=by.publishes_off_session,
+        )  # fmt: skip
+        self._blocks: Blocks | None = None
+        self._end = snapshot.ticks.begin
+
+    def span(self) -> Span:
+        """The ticks that are needed: to the position, or as far as what was published needs."""
+        ticks = self._snapshot.ticks
+        last = longs(self._snapshot.published.bars, "close_offset")
+        needed = max(self._applied, int(last.max()) if len(last) else 0)
+        if self._applied > ticks.end:
+            self._outcome.findings.add(
+                Finding(
+                    "difference", "position", self._partition,
+                    f"the position is {self._applied}, but the tick topic ends at {ticks.end}: "
+                    "it was deleted and made again, or truncated",
+                )
+            )  # fmt: skip
+        return Span(ticks.begin, max(ticks.begin, min(needed, ticks.end)))
+
+    def take(self, chunk: RecordChunk, columns: TickColumns) -> None:
+        """Take the next chunk and what the decoder made of it."""
+        if self._blocks is None:
+            self._blocks = Blocks(self._scan, self._snapshot.judge, self._applied, chunk.start)
+        self._blocks.add(chunk, columns)
+        self._end = chunk.next_offset
+
+    def finish(self) -> None:
+        """Judge the rest, after the last chunk."""
+        snapshot, by, outcome = self._snapshot, self._by, self._outcome
+        if self._blocks is not None:
+            self._blocks.end(self._end)
+        ticks = self._scan.finish(self._end)
+        closes = Closes(
+            self._partition, self.series, snapshot.published, ticks, snapshot.beats,
+            CloseRules(by.grace_us, by.revises, snapshot.ticks.begin, snapshot.position),
+            snapshot.changes, outcome.findings,
+        )  # fmt: skip
+        closes.check()
+        closes.check_late(self._scan)
+        complete = self._check_minutes(ticks)
+        for finding in outcome.findings.kept:
+            if finding.rule == "field" and finding.bucket_us is not None and finding.broker:
+                name = finding.broker, finding.symbol or ""
+                finding.closed_by = closes.describe(name, finding.bucket_us)
+        self._check_uppers(complete, ticks.corrected, closes.wrong)
+        outcome.sessions = complete.sessions
+        outcome.accounts = self._scan.accounts
+        outcome.bars = {"1m": len(snapshot.published.bars)} | {
+            period.timeframe: len(found.bars) for period, found in snapshot.uppers.items()
+        }
+        outcome.causes = closes.causes
+        outcome.series = sum(by.wanted.has_series(*name) for name in self.series.names)
+
+    def _check_minutes(self, ticks: Recomputed) -> Completeness:
+        snapshot, by = self._snapshot, self._by
+        complete = Completeness(
+            self._partition, self.series, snapshot.published, ticks, self._scan.loose,
+            snapshot.judge, snapshot.changes, by.inactive_after, by.revises, self._outcome.findings,
+        )  # fmt: skip
+        for number, name in enumerate(self.series.names):
+            if by.wanted.has_series(*name):
+                complete.check(number, self._bounds(number))
+        return complete
+
+    def _check_uppers(
+        self,
+        complete: Completeness,
+        corrected: dict[int, dict[str, Any]],
+        closed_wrong: set[int],
+    ) -> None:
+        snapshot, wanted = self._snapshot, self._by.wanted
+        if not snapshot.uppers:
+            return
+        both = {
+            bar: corrected.get(bar, {}) | complete.corrected.get(bar, {})
+            for bar in corrected.keys() | complete.corrected.keys()
+        }
+        minutes = true_minutes(complete, snapshot.published.bars, both, closed_wrong)
+        uppers = Uppers(
+            self._partition, self.series, snapshot.judge.hours,
+            self._stands(minutes), snapshot.changes, self._by.inactive_after,
+            self._by.grace_us,
+            lambda start_us, end_us: (
+                (wanted.from_us is None or wanted.from_us <= start_us)
+                and (wanted.to_us is None or end_us <= wanted.to_us)
+            ),
+            self._outcome.findings,
+        )  # fmt: skip
+        days = minutes.clear()
+        for period, published in snapshot.uppers.items():
+            right = uppers.check(period, days if period.is_made_of_days else minutes, published)
+            if period == DAY:
+                days = right
+        self._outcome.skipped = uppers.skipped
+
+    def _stands(self, minutes: pl.DataFrame) -> list[SeriesStand]:
+        snapshot = self._snapshot
+        evidence = snapshot.beats.latest_append_us()
+        real = minutes.filter(~pl.col("synthetic")).group_by("series")
+        seen_on = dict(real.agg(pl.col("trading_date").max()).iter_rows())
+        found: list[SeriesStand] = []
+        for number, name in enumerate(self.series.names):
+            closed = [
+                _NEVER_US if row is None or row.closed_until_us is None else row.closed_until_us
+                for rows in (snapshot.rows, snapshot.rows_now)
+                for row in [rows.series.get(name)]
+            ]
+            found.append(
+                SeriesStand(
+                    closed[0], max(closed), self._kept_us(snapshot.published, number),
+                    seen_on.get(number), evidence.get(number, _NEVER_US),
+                )
+            )  # fmt: skip
+        return found
+
+    def _bounds(self, number: int) -> Bounds:
+        snapshot, scan = self._snapshot, self._scan
+        wanted, grace_us = self._by.wanted, self._by.grace_us
+        row = snapshot.rows.series.get(self.series.names[number])
+        until_us = _NEVER_US if row is None else row.closed_until_us or _NEVER_US
+        if number < len(scan.at_position):
+            reached = int(scan.at_position[number]) - grace_us
+            until_us = max(until_us, reached - reached % MINUTE_US)
+        if wanted.to_us is not None:
+            until_us = min(until_us, wanted.to_us)
+        from_us = _NEVER_US if wanted.from_us is None else wanted.from_us
+        return Bounds(from_us, until_us, self._kept_us(snapshot.published, number))
+
+    @staticmethod
+    def _kept_us(published: Published, number: int) -> int:
+        """Minutes before it may have been deleted: those written first go first."""
+        if published.begin == 0:
+            return _NEVER_US
+        bars = published.bars
+        mine = bars.filter((bars["series"] == number) & (bars["revision"] == 0))
+        if mine.is_empty():
+            return 1 << 60
+        return int(mine["bucket_us"][mine["offset"].arg_min() or 0])

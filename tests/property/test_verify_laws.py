@@ -1,0 +1,146 @@
+"""Whatever the log: what an engine wrote is right, and what is changed in it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from barstream.codecs.avro import decode, encode
+from barstream.core.period import Period
+from barstream.core.state import Rules
+from barstream.engine.partition import PartitionEngine
+from barstream.verify.uppers import in_order
+from tests.property.engine_cases import Case, Store, cases, cuts, deliver, feed
+from tests.property.market_cases import Market, markets
+from tests.property.rollup_cases import PERIODS
+from tests.property.test_revised_rollups import PERIODS as REVISED
+from tests.property.test_revised_rollups import late_cases
+from tests.property.test_rollup_laws import slow_cases
+from tests.property.verify_cases import Logged, Written, verdict
+
+
+def written(case: Case, parts: list[tuple[int, int]]) -> Store:
+    """What flushes leave, heartbeats as early as can be."""
+    engine, store = case.engine(), Store()
+    deliver(engine, case.beats)
+    for start, end in parts:
+        feed(engine, case.ticks, start, end)
+        store.flush(engine)
+    return store
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), cases())
+def test_what_an_engine_wrote_is_right_in_whatever_blocks_it_is_verified(
+    data: st.DataObject, case: Case
+) -> None:
+    store = written(case, cuts(data.draw, 0, case.end))
+    parts = cuts(data.draw, 0, case.end)
+    outcome = verdict(case, store.finals, store.rejected, store.series, parts)
+    assert outcome.findings.kept == []
+    ticks = outcome.accounts
+    assert ticks.ticks == ticks.in_bars + ticks.open + ticks.late + ticks.refused + (
+        ticks.off_session
+    )
+    assert sum(each.missing for each in outcome.sessions) == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), cases())
+def test_each_field_of_each_bar_is_held_to_the_ticks(data: st.DataObject, case: Case) -> None:
+    store = written(case, [(0, case.end)])
+    if not store.finals:
+        return
+    at = data.draw(st.integers(0, len(store.finals) - 1))
+    key, value = store.finals[at]
+    row = decode("bar", value or b"")
+    name = data.draw(st.sampled_from(["open", "high", "low", "close", "tick_count", "session"]))
+    store.finals[at] = key, encode("bar", row | {name: row[name] + 1})
+    outcome = verdict(case, store.finals, store.rejected, store.series, [(0, case.end)])
+    assert [(each.kind, each.field) for each in outcome.findings.kept] == [("difference", name)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), cases())
+def test_a_bar_left_out_is_missing(data: st.DataObject, case: Case) -> None:
+    store = written(case, [(0, case.end)])
+    if len(store.finals) < 2:
+        return
+    gone = store.finals.pop(data.draw(st.integers(0, len(store.finals) - 1)))
+    outcome = verdict(case, store.finals, store.rejected, store.series, [(0, case.end)])
+    assert outcome.findings.number("difference"), gone
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), cases())
+def test_what_late_ticks_revised_is_right(data: st.DataObject, case: Case) -> None:
+    case = replace(case, rules=Rules(case.rules.grace_us, case.rules.inactive_after, {}, "revise"))
+    store = written(case, cuts(data.draw, 0, case.end))
+    outcome = verdict(case, store.finals, store.rejected, store.series, [(0, case.end)])
+    assert outcome.findings.kept == []
+
+
+def lived(case: Logged, periods: Sequence[Period], parts: list[tuple[int, int]]) -> Written:
+    """Minutes and upper bars, each heartbeat given just before its barrier."""
+    engine = PartitionEngine(
+        0, case.rules, case.provider, lambda _b, _s: None, periods=in_order(periods)
+    )
+    written, given_out, effective = Written(periods), 0, 0
+    for start, end in parts:
+        for beat in case.beats[given_out:]:
+            effective = max(effective, beat.barrier)
+            if effective > end:
+                break
+            deliver(engine, [beat])
+            given_out += 1
+        feed(engine, case.ticks, start, end)
+        written.flush(engine)
+    deliver(engine, case.beats[given_out:])
+    written.flush(engine)
+    return written
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), slow_cases())
+def test_upper_bars_an_engine_wrote_are_right(data: st.DataObject, case: Case) -> None:
+    written = lived(case, PERIODS, cuts(data.draw, 0, case.end))
+    assert written.verdict(case, [(0, case.end)]).findings.kept == []
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), markets(exact=False))
+def test_upper_bars_of_real_trading_hours_are_right(data: st.DataObject, market: Market) -> None:
+    written = lived(market, PERIODS, cuts(data.draw, 0, market.end))
+    assert written.verdict(market, [(0, market.end)]).findings.kept == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), late_cases())
+def test_upper_bars_that_late_ticks_revised_are_right(data: st.DataObject, case: Case) -> None:
+    case = replace(case, rules=replace(case.rules, late_policy="revise"))
+    written = lived(case, REVISED, cuts(data.draw, 0, case.end))
+    assert written.verdict(case, [(0, case.end)]).findings.kept == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data(), slow_cases())
+def test_an_upper_bar_left_out_or_changed_is_found(data: st.DataObject, case: Case) -> None:
+    written = lived(case, PERIODS, [(0, case.end)])
+    rows_of = {period: written.rows.get(str(period), []) for period in PERIODS}
+    every = [(period, at) for period, rows in rows_of.items() for at in range(len(rows))]
+    if not every:
+        return
+    period, at = data.draw(st.sampled_from(every))
+    rows = rows_of[period]
+    if data.draw(st.booleans()):
+        del rows[at]
+    else:
+        row = decode("bar", rows[at].value)
+        value = encode("bar", row | {"volume": row["volume"] * 2 + 1})
+        rows[at] = rows[at]._replace(value=value)
+    found = written.verdict(case, [(0, case.end)]).findings
+    assert found.number("difference")
+    assert all(each.timeframe != "1m" for each in found.kept)

@@ -1,0 +1,173 @@
+"""What an engine wrote, given to `barstream.verify` as if it had been read from Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import numpy as np
+import polars as pl
+
+from barstream.codecs.avro import decode
+from barstream.codecs.state import POSITION_KEY, decode_position
+from barstream.core.period import Period
+from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.state import NEVER_US, Rules
+from barstream.engine.partition import PartitionEngine
+from barstream.engine.rows import OutputTopics, build_flush
+from barstream.history import heartbeats as heartbeats_history
+from barstream.history import rejected as rejected_history
+from barstream.history.finals import frame_of
+from barstream.history.reading import Span
+from barstream.history.selection import Selection
+from barstream.history.series import PartitionRows, SeriesRow
+from barstream.transport.chunk import RecordChunk
+from barstream.verify.changes import ScheduleChanges
+from barstream.verify.judgement import JudgedBy, Judgement, Snapshot
+from barstream.verify.judging import Judge
+from barstream.verify.names import SeriesNumbers
+from barstream.verify.proof import Heartbeats
+from barstream.verify.published import Reading
+from barstream.verify.refusals import Refusals
+from barstream.verify.task import Outcome
+from barstream.verify.uppers import in_order
+from tests.property.engine_cases import Beat, Tick, chunk
+
+Row = tuple[bytes | None, bytes | None]
+
+
+class Logged(Protocol):
+    """A log, the rules and the hours it is read by."""
+
+    rules: Rules
+    ticks: list[Tick]
+    beats: list[Beat]
+    end: int
+
+    @property
+    def provider(self) -> MarketScheduleProvider: ...
+
+
+def verdict(
+    case: Logged,
+    finals: Sequence[Row],
+    rejected: Iterable[tuple[bytes | None, bytes | None, dict[str, bytes]]],
+    series: dict[bytes, bytes],
+    parts: Sequence[tuple[int, int]],
+    uppers: dict[Period, Sequence[Row]] | None = None,
+) -> Outcome:
+    """What verifying says of the rows an engine left behind."""
+    numbers, outcome, wanted = SeriesNumbers(), Outcome(), Selection()
+    rows = _series_rows(series)
+    position = 0 if rows.position is None else rows.position.next_offset
+    names = [*rows.series]
+    for name in names:
+        numbers.number(name)
+    published = _published(finals, numbers, outcome, "1m")
+    snapshot = Snapshot(
+        partition=0, series=numbers, rows=rows, rows_now=PartitionRows(), position=position,
+        published=published,
+        uppers={
+            period: _published(some, numbers, outcome, period.timeframe)
+            for period, some in (uppers or {}).items()
+        },
+        refusals=Refusals(_refused(rejected), 0, 0),
+        beats=Heartbeats(_beats(case.beats), numbers, case.rules.grace_us, 0),
+        judge=Judge(0, numbers, wanted, case.provider.index, {}),
+        changes=ScheduleChanges([]), ticks=Span(0, case.end),
+    )  # fmt: skip
+    rules = case.rules
+    judgement = Judgement(
+        snapshot,
+        JudgedBy(
+            rules.grace_us, rules.inactive_after, rules.late_policy == "revise", False, wanted
+        ),
+        outcome,
+    )
+    end = judgement.span().end
+    for start, stop in parts:
+        if start < end:
+            records, columns = chunk(case.ticks, start, min(stop, end))
+            judgement.take(records, columns)
+    judgement.finish()
+    return outcome
+
+
+def _published(rows: Sequence[Row], numbers: SeriesNumbers, outcome: Outcome, name: str) -> Any:
+    reading = Reading(Selection())
+    stamps = np.zeros(len(rows), np.int64)
+    records = RecordChunk(
+        name, 0, 0, len(rows), [key for key, _ in rows], [value for _, value in rows],
+        np.arange(len(rows)), stamps, True,
+    )  # fmt: skip
+    if rows:
+        reading.add(frame_of(records, list(range(len(rows)))))
+    return reading.published(Span(0, len(rows)), 0, numbers, outcome.findings, name)
+
+
+def _series_rows(series: dict[bytes, bytes]) -> PartitionRows:
+    found = PartitionRows()
+    for key, value in series.items():
+        if key == POSITION_KEY:
+            found.position = decode_position(value)
+            continue
+        row = decode("series_state", value)
+        closed_us = row["closed_until"]
+        found.series[row["broker"], row["symbol"]] = SeriesRow(
+            row["broker"], row["symbol"], None if closed_us == NEVER_US else closed_us,
+            row["watermark"], row["previous_close"], row["fill_from"], row["first_tick"],
+            row["last_trading_date"], row["since_timely"], (),
+        )  # fmt: skip
+    return found
+
+
+@dataclass
+class Written:
+    """What flushes of an engine with upper bars left in each topic."""
+
+    periods: Sequence[Period]
+    rows: dict[str, list[Any]] = field(default_factory=dict)
+
+    def flush(self, engine: PartitionEngine) -> None:
+        """Write what ``engine`` has."""
+        topics = OutputTopics(
+            "ticks", "finals", "live", "rejected", "series", "seen",
+            {period: str(period) for period in self.periods},
+        )  # fmt: skip
+        for (topic, _), rows in build_flush(
+            engine.take(), engine.state, 0, topics, None
+        ).rows.items():
+            self.rows.setdefault(topic, []).extend(rows)
+
+    def verdict(self, case: Logged, parts: Sequence[tuple[int, int]]) -> Outcome:
+        """What verifying says of it."""
+        return verdict(
+            case,
+            [(row.key, row.value) for row in self.rows.get("finals", [])],
+            [(row.key, row.value, dict(row.headers)) for row in self.rows.get("rejected", [])],
+            {row.key: row.value for row in self.rows.get("series", [])},
+            parts,
+            {
+                period: [(row.key, row.value) for row in self.rows.get(str(period), [])]
+                for period in in_order(self.periods)
+            },
+        )
+
+
+def _refused(
+    rows: Iterable[tuple[bytes | None, bytes | None, dict[str, bytes]]],
+) -> pl.DataFrame:
+    found = [
+        (0, at, 0, 0, int(headers["offset"]), headers["reason"].decode(), "")
+        for at, (_, _, headers) in enumerate(rows)
+    ]
+    return pl.DataFrame(found, schema=cast("Any", rejected_history.SCHEMA), orient="row")
+
+
+def _beats(beats: Sequence[Beat]) -> pl.DataFrame:
+    found = [
+        (0, b.offset, b.appended_us, "B", b.symbol, b.minute_us, b.barrier, 0, "planner")
+        for b in beats
+    ]
+    return pl.DataFrame(found, schema=cast("Any", heartbeats_history.SCHEMA), orient="row")
