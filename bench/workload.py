@@ -79,3 +79,26 @@ async def produce(
     finally:
         await producer.stop()
     return written
+
+
+async def produce_garbage(
+    options: Mapping[str, Any], topic: str, partitions: int, records: int
+) -> None:
+    """Write ``records`` values of random bytes that are no ticks, evenly over the partitions."""
+    producer = AIOKafkaProducer(**options, max_batch_size=_BATCH_BYTES, linger_ms=5)
+    await producer.start()
+    rng = np.random.default_rng(7)
+    try:
+        for partition in range(partitions):
+            batch = producer.create_batch()
+            for _ in range(records // partitions):
+                # an Avro string of a length that no record of this size can hold
+                value = b"\xff\xff\xff\x7f" + rng.bytes(36)
+                while batch.append(key=b"garbage", value=value, timestamp=None) is None:
+                    batch.close()
+                    await producer.send_batch(batch, topic, partition=partition)
+                    batch = producer.create_batch()
+            batch.close()
+            await (await producer.send_batch(batch, topic, partition=partition))
+    finally:
+        await producer.stop()
