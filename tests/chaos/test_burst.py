@@ -45,12 +45,13 @@ def lag(worker: WorkerProcess) -> int:
     return int(metric(worker, "barstream_lag_records"))
 
 
-def finals_once(made: Pipeline) -> int:
-    """How many finals there are; every one is there once."""
-    records = made.read(made.names.final_1m)
-    keys = Counter(record.key for record in records)
+def assert_finals(made: Pipeline, least: int, most: int | None = None) -> None:
+    """So many finals are there, every one of them once."""
+    # a commit is acknowledged a moment before its readers are given what it holds
+    soon(lambda: len(made.read(made.names.final_1m)) >= least, f"{least} finals")
+    keys = Counter(record.key for record in made.read(made.names.final_1m))
     assert max(keys.values()) == 1
-    return len(records)
+    assert len(keys) <= (least if most is None else most)
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(10, marks=LONG)])
@@ -74,10 +75,10 @@ def test_a_burst_takes_bounded_memory_and_its_lag_is_shown_as_it_is(
         late = observer.samples[-1].peak_mib
         # what RocksDB has not written yet grows to its bound; the backlog would be several times it
         assert late < 1.6 * early[-1], (early[-1], late)
-        assert observer.untrue_lags(slack_s=3.0) == []
+        assert observer.untrue_lags(slack_s=5.0) == []
         assert max(sum(sample.lag.values()) for sample in observer.samples) > count / 4
         assert max(observer.health_s) < 15
-        assert finals_once(made) == series * (bars - 1)
+        assert_finals(made, series * (bars - 1))
         assert worker.stop() == 0
 
 
@@ -86,7 +87,7 @@ def test_output_that_is_stuck_holds_the_ticks_back(
     new_kafka: Any, unique: str, tmp_path: Path
 ) -> None:
     """A broker that takes next to nothing: no more is applied than may wait, then it goes on."""
-    series, per_bar, bars = 400, 4, 500
+    series, per_bar, bars = 400, 4, 300
     with pipeline(new_kafka().bootstrap, unique, tmp_path, **BURST) as made:
         count = fill(made, series, per_bar, bars)
         with producer_quota(made.bootstrap, 400_000):
@@ -102,11 +103,14 @@ def test_output_that_is_stuck_holds_the_ticks_back(
             assert before > count / 3
             held_mib, _ = memory_mib(worker.process.pid)
             assert worker.ready, "reads are answered meanwhile"
+            # nothing is fetched now, and the end is known all the same
+            more = fill(made, series, per_bar, 1, first_bar=bars)
+            soon(lambda: lag(worker) == before + more, "the lag follows the end", 15)
         soon(lambda: lag(worker) == 0, "it goes on", 300)
         _, peak_mib = memory_mib(worker.process.pid)
         assert peak_mib < 1.6 * held_mib
-        soon(lambda: metric(worker, "barstream_ticks_total") == count, "all of it is written")
-        assert finals_once(made) == series * (bars - 1)
+        soon(lambda: metric(worker, "barstream_ticks_total") == count + more, "all is written")
+        assert_finals(made, series * bars)
         assert worker.stop() == 0
 
 
@@ -114,7 +118,7 @@ def test_output_that_is_stuck_holds_the_ticks_back(
 def test_a_storm_of_garbage_is_set_aside_in_bounded_memory(
     kafka: Any, unique: str, tmp_path: Path
 ) -> None:
-    records = 400_000
+    records = 200_000
     with pipeline(kafka.bootstrap, unique, tmp_path, **BURST) as made:
         options, topic = client_options(made.settings), made.names.ticks
         asyncio.run(produce_garbage(options, topic, PARTITIONS, records))
@@ -128,7 +132,7 @@ def test_a_storm_of_garbage_is_set_aside_in_bounded_memory(
         # and the ticks after it are bars
         count = fill(made, 10, 60, 5)
         soon(lambda: metric(worker, "barstream_ticks_total") == count, "ticks are applied")
-        assert finals_once(made) == 10 * 4
+        assert_finals(made, 10 * 4)
         assert worker.stop() == 0
 
 
@@ -150,7 +154,8 @@ def test_all_series_that_wake_at_once_fill_their_gap_in_bounded_memory(
         assert observer.failure is None
         quarter = [s.peak_mib for s in observer.samples][len(observer.samples) // 4]
         assert observer.samples[-1].peak_mib < 1.6 * quarter
-        assert finals_once(made) == series * gap
+        # the minute before the second tick is open where that came within the grace
+        assert_finals(made, series * (gap - 1), series * gap)
         rows = [r for r in made.read(made.names.series) if r.key == POSITION_KEY]
         # no flush of more than the bound, so it took several
         assert len(rows) >= series * gap / 40_000
