@@ -170,7 +170,7 @@ async def _read(
             for record in records:
                 chunk: RecordChunk = record.value
                 if chunk.start > table.position:
-                    await _check_gone(consumer, tp, table.position, chunk.start)
+                    await check_not_skipped(consumer, tp, table.position, chunk.start)
                 reached = min(chunk.next_offset, table.end)
                 places[tp].write(rows_of(chunk, table.end), reached - 1)
                 table.position = reached
@@ -186,10 +186,14 @@ async def _read(
         advanced(rows)
 
 
-async def _check_gone(
+async def check_not_skipped(
     consumer: AIOKafkaConsumer, tp: TopicPartition, position: int, start: int
 ) -> None:
-    """What lies between two fetches must have been deleted, or rows were skipped."""
+    """What lies between two fetches must have been deleted, or rows were skipped.
+
+    Raises:
+        ReadingStalled: they were.
+    """
     begin = (await consumer.beginning_offsets([tp]))[tp]
     if begin <= position:
         raise ReadingStalled(

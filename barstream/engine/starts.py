@@ -59,7 +59,7 @@ def restore_engine(
             f"the rows of partition {engine.partition} must hold its position, which is written "
             f"with every one of them, but there are {len(engine.state)} series and no position: "
             "the topic of the series was cut, or written by another program. Start over under "
-            "another BARSTREAM_APP_ID and BARSTREAM_DATA_DIR; the bars that are published stand"
+            "another BARSTREAM_APP_ID and data directory; the bars that are published stand"
         )
     start = Start(ticks.begin, beats.begin)
     if found is not None:

@@ -16,6 +16,7 @@ from agents.retention import RetentionService
 from barstream.core.keys import bar_key
 from barstream.engine.finals import FinalsPartition
 from barstream.engine.partitions import Partitions
+from barstream.engine.standby import StandbyPartition
 from tests.functional.topics import put
 
 MINUTE = 60_000_000
@@ -26,14 +27,8 @@ def a_partition(path: Path, topic: str) -> Any:
     """Of one worker, with a real RocksDB."""
     database = Rdict(str(path), Options(raw_mode=True))
     store = SimpleNamespace(offset_key=b"__offset", _db_for_partition=lambda _partition: database)
-    return _Owned({topic: FinalsPartition(store, 0)})
-
-
-class _Owned:
-    partition, fenced = 0, False
-
-    def __init__(self, finals: dict[str, FinalsPartition]) -> None:
-        self.finals = finals
+    # of what it holds and of what it keeps a copy, the same is asked
+    return StandbyPartition(0, {topic: FinalsPartition(store, 0)})
 
 
 def minutes(finals: FinalsPartition) -> list[int]:

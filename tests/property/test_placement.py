@@ -70,12 +70,18 @@ def test_of_two_workers_the_other_takes_everything_over_warm(
     assert place({left: before[left]}, partitions, replicas)[left] == Held(set(range(partitions)))
 
 
-def test_a_standby_goes_before_a_worker_with_less_to_do() -> None:
-    """Three workers lose a fourth: what it held goes where the rows are, as far as loads allow."""
-    before = {"a": Held({0, 1}, {6, 7}), "b": Held({2, 3}, {0}), "c": Held({4, 5}, {1})}
-    held = place(before, 8, 1)
-    assert held["a"].actives in ({0, 1, 6}, {0, 1, 7})
-    assert len(held["b"].actives) + len(held["c"].actives) == 5
+def test_a_standby_goes_before_a_worker_that_comes_first() -> None:
+    """A worker of four is lost; each of the others has room for what it held."""
+    before = {"a": Held({0}, {1}), "b": Held({1}, {2}), "c": Held({2}, {3})}
+    held = place(before, 4, 1)
+    assert held["c"].actives == {2, 3}
+    assert (held["a"].actives, held["b"].actives) == ({0}, {1})
+
+
+def test_a_copy_stays_where_it_is() -> None:
+    """It would have to be made anew elsewhere."""
+    before = {"a": Held({0}, {1}), "b": Held({1}, {2}), "c": Held({2}, {0})}
+    assert place(before, 3, 1) == before
 
 
 def test_a_worker_that_comes_back_empty_gets_its_share_and_the_loser_keeps_the_copy() -> None:
