@@ -33,6 +33,7 @@ _FETCH_BYTES: Final = 256 << 10
 _POLL_MS: Final = 500
 _SETTLED_POLL_S: Final = 0.1
 _AGAIN_S: Final = 5.0
+_STOP_WITHIN_S: Final = 5.0
 _LOOK_S: Final = 15.0
 _STALLED_LOOKS: Final = 4
 
@@ -119,7 +120,9 @@ class Standbys:
             standby.fenced = True
         if task is not None:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            # it writes between two awaits, so not any more; only its connection may take long to
+            # close when no broker answers
+            await asyncio.wait({task}, timeout=_STOP_WITHIN_S)
         self._held, self._positions, self._ends = {}, {}, {}
 
     async def _run(self, partitions: list[int]) -> None:
@@ -150,8 +153,8 @@ class Standbys:
             for topic, table in standby.tables.items()
         }
         consumer = changelog_consumer(self._options, places, _FETCH_BYTES)
-        await consumer.start()
         try:
+            await consumer.start()
             await self._begin(consumer, places)
             await self._copy(consumer, places)
         finally:

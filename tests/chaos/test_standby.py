@@ -54,19 +54,44 @@ def test_a_standby_takes_over_warm_in_both_directions_and_after_its_disk_was_los
         assert_all_came_out(made)
 
 
-def follows(worker: WorkerProcess) -> bool:
-    """It holds half, keeps a copy of the other half, and that copy is nearly complete."""
+@pytest.mark.timeout(200)
+def test_a_worker_that_holds_nothing_is_a_standby_too(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    """One partition, two workers: a hot spare."""
+    random = seeded()
+    options = STANDBY | {"TOPICS__PARTITIONS": "1"}
+    with pipeline(kafka.bootstrap, unique, tmp_path, **options) as made:
+        feed = Feed(made, random.randrange(1 << 30), rate=2000, speed=120)
+        feed.start()
+        first = made.worker(directory="w0")
+        spare = made.worker(directory="w1")
+        both = [first, spare]
+        soon(lambda: sum(follows(w, 0, 1) for w in both) == 1, "one holds, the other follows")
+        soon(lambda: rows_of(made) > 1500, "there is something to be restored")
+        spare = next(worker for worker in both if follows(worker, 0, 1))
+        next(worker for worker in both if worker is not spare).kill()
+        soon(lambda: holds_all(spare, 1), "the spare holds it")
+        assert metric(spare, "barstream_restore_rows_total") < rows_of(made) / 5
+        feed.finish()
+        assert_all_came_out(made)
+
+
+def follows(
+    worker: WorkerProcess, held: int = PARTITIONS // 2, copied: int = PARTITIONS // 2
+) -> bool:
+    """It holds so many, keeps a copy of so many others, and the copies are nearly complete."""
     return (
         worker.ready
-        and metric(worker, "barstream_partitions") == PARTITIONS / 2
-        and metric(worker, "barstream_standby_partitions") == PARTITIONS / 2
-        and len(behind := worker.get("/status")["standbys"]) == PARTITIONS / 2
+        and metric(worker, "barstream_partitions") == held
+        and metric(worker, "barstream_standby_partitions") == copied
+        and len(behind := worker.get("/status")["standbys"]) == copied
         and sum(each["rows_behind"] for each in behind) < 300
     )
 
 
-def holds_all(worker: WorkerProcess) -> bool:
-    return worker.ready and metric(worker, "barstream_partitions") == PARTITIONS
+def holds_all(worker: WorkerProcess, partitions: int = PARTITIONS) -> bool:
+    return worker.ready and metric(worker, "barstream_partitions") == partitions
 
 
 def rows_of(made: Pipeline) -> int:
