@@ -51,12 +51,14 @@ class BarstreamApp(faust.App):
         membership: whether its partitions are still its own.
         failure: the error that crashed the worker.
         first_services: started before the app consumes anything.
+        on_disk: partitions of which there are local tables.
         standby_replicas: workers that keep a warm copy of each partition, beside its owner.
     """
 
     columnar_topics: frozenset[str] = frozenset()
     ticks_topic: str = "ticks"
     standby_replicas: int = 0
+    on_disk: Callable[[], Collection[int]] = staticmethod(lambda: ())
     assignments: Assignments
     membership: Membership
     failure: BaseException | None = None

@@ -202,6 +202,7 @@ class Worker:
         app.columnar_topics = frozenset({names.ticks, names.heartbeats})
         app.ticks_topic = names.ticks
         app.assignments = self.partitions
+        app.on_disk = self.partitions.on_disk
         app.before_stop = _limit_shutdown
         app.before_revoke = self.flag.clear
         app.after_assign = self._assigned

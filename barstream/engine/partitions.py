@@ -116,6 +116,10 @@ class Partitions:
         """Where to read on, by (topic, partition) of ticks and heartbeats."""
         return self._starts
 
+    def on_disk(self) -> list[int]:
+        """Partitions of which there are local tables."""
+        return self._stores.on_disk()
+
     @property
     def restoring(self) -> bool:
         """Whether tables are being read back."""

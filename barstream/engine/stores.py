@@ -46,6 +46,20 @@ class LocalStores:
         self._on_damage = on_damage
         self._open: set[int] = set()
 
+    def on_disk(self) -> list[int]:
+        """Partitions of which there are tables, whatever is in them."""
+        name = Path(self._stores[self._outputs.series]().partition_path(0)).name
+        before, after = name.rsplit("0", 1)
+        numbers = (
+            path.name[len(before) : -len(after)]
+            for path in self._directory.glob(f"{before}*{after}")
+        )
+        return sorted(int(number) for number in numbers if number.isdecimal())
+
+    @property
+    def _directory(self) -> Path:
+        return Path(next(iter(self._stores.values()))().partition_path(0)).parent
+
     async def admit(self, options: Mapping[str, Any], app_id: str) -> None:
         """Make sure that the local tables are copies of the topics there are now.
 
@@ -54,9 +68,8 @@ class LocalStores:
             KafkaError: no broker answered.
         """
         ids = await topic_ids(options, self._stores)
-        directory = Path(next(iter(self._stores.values()))().partition_path(0)).parent
         now = StateIdentity(app_id, ids.cluster, ids.topics)
-        admit(directory, now, is_open=bool(self._open))
+        admit(self._directory, now, is_open=bool(self._open))
 
     def open(self, partition: int) -> Tables:
         """The tables of a partition; damaged ones are moved aside and begun anew.

@@ -39,6 +39,19 @@ class PartitionAssignor(Stock):
         """Tick partitions of which this worker keeps a warm copy."""
         return set(self._assignment.standbys.get(self.app.ticks_topic, ()))
 
+    @property
+    def _metadata(self) -> ClientMetadata:
+        """What the leader of the group is told of this worker.
+
+        One that has just started holds nothing, but its disk may: as if it were the standby of
+        that, it is given it before anything else, and reads a tail instead of everything.
+        """
+        told = super()._metadata
+        if not told.assignment.actives and not told.assignment.standbys:
+            on_disk = {self.app.ticks_topic: sorted(self.app.on_disk())}
+            told.assignment = ClientAssignment(actives={}, standbys=on_disk)
+        return told
+
     def assigned_standbys(self) -> set[TP]:
         """None that Faust is to restore: it waits for ever for what its consumer has not got."""
         return set()

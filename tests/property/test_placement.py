@@ -88,3 +88,8 @@ def test_a_worker_that_comes_back_empty_gets_its_share_and_the_loser_keeps_the_c
     held = place({"a": Held({0, 1, 2, 3}), "b": Held()}, 4, 1)
     assert len(held["b"].actives) == 2
     assert held["a"].standbys == held["b"].actives
+
+
+def test_a_worker_that_comes_back_is_given_what_is_on_its_disk() -> None:
+    before = {"a": Held({0, 1}), "b": Held({2, 3}), "c": Held(set(), {2})}
+    assert place(before, 4, 1)["c"].actives == {2}

@@ -119,6 +119,17 @@ def test_files_of_a_partition_that_is_not_kept_are_let_go(tmp_path: Path) -> Non
     assert set(stores["series"]._dbs) == {1}
 
 
+def test_what_is_on_disk_is_told_before_anything_is_opened(tmp_path: Path) -> None:
+    stores = {topic: DiskStore(tmp_path / topic) for topic in ("finals", "series")}
+    local = local_stores(stores)
+    assert local.on_disk() == []
+    for partition in (0, 11):
+        local.open(partition)
+    (tmp_path / "series-7.db.damaged-20260101T000000").mkdir()
+    (tmp_path / "series-x.db").mkdir()
+    assert local.on_disk() == [0, 11]
+
+
 def local_stores(stores: Mapping[str, DiskStore], told: list[str] | None = None) -> LocalStores:
     """Those of a worker; no damage is met unless ``told`` takes note of it."""
 
