@@ -39,7 +39,7 @@ class Verified:
 def verify(made: Pipeline, timeout_s: float = 180) -> Verified:
     """Run it on a pipeline."""
     done = subprocess.run(
-        [sys.executable, "-m", "barstream", "verify", "--json"],
+        [sys.executable, "-m", "barstream", "verify", "--json", "--processes", "1"],
         cwd=ROOT, env=made.env, capture_output=True, text=True, timeout=timeout_s, check=False,
     )  # fmt: skip
     found = Verified(done.returncode, said=done.stderr[-2000:])
