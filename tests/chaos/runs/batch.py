@@ -19,6 +19,7 @@ from tests.chaos.runs.play import Result, play
 from tests.chaos.runs.scenario import Scenario
 from tests.kafka_cluster import KafkaCluster
 
+_SLOW_S: Final = 30.0
 _SMALL_JVM: Final = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
 
 
@@ -91,12 +92,12 @@ def three_brokers() -> Iterator[KafkaCluster]:
 def play_here(
     scenario: Scenario, bootstrap: str, cluster: KafkaCluster | None, kept: Path
 ) -> Result:
-    """Play one in a temporary directory; logs stay when it was not clean."""
+    """Play one in a temporary directory; logs stay when it was not clean, or slow to recover."""
     directory = Path(tempfile.mkdtemp(prefix=f"barstream-run-{scenario.seed}-"))
     try:
         result = play(scenario, bootstrap, cluster, directory)
-        if result.problems:
-            place = kept / f"failed-{scenario.seed}"
+        if result.problems or result.recovery_s > _SLOW_S:
+            place = kept / f"logs-{scenario.seed}"
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
             for log in directory.glob("*.log"):
