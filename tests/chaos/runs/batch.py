@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,7 @@ def play_all(todo: Sequence[Scenario], jobs: int, kept: Path) -> Iterator[Result
             # in processes: clients and feeds of two runs share no interpreter
             spawn = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(jobs, spawn, interruptible))
-            stack.push(_end_children)
+            stack.push(partial(_interrupted, pool))
             address = broker.bootstrap
             waiting = {pool.submit(play_here, each, address, None, kept) for each in singles}
         if clustered:
@@ -63,9 +64,10 @@ def interruptible() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _end_children(kind: type[BaseException] | None, *_: object) -> None:
-    """Do not wait for runs that are under way when this one was interrupted."""
+def _interrupted(pool: ProcessPoolExecutor, kind: type[BaseException] | None, *_: object) -> None:
+    """Begin nothing more, and end what is under way."""
     if kind is not None:
+        pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
             child.terminate()
 
