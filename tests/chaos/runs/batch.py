@@ -94,11 +94,11 @@ def three_brokers() -> Iterator[KafkaCluster]:
 def play_here(
     scenario: Scenario, bootstrap: str, cluster: KafkaCluster | None, kept: Path
 ) -> Result:
-    """Play one in a temporary directory; logs stay when it was not clean, or slow to recover."""
+    """Play one in a temporary directory; the logs of what is not ordinary stay."""
     directory = Path(tempfile.mkdtemp(prefix=f"barstream-run-{scenario.seed}-"))
     try:
         result = play(scenario, bootstrap, cluster, directory)
-        if result.problems or result.recovery_s > _SLOW_S:
+        if result.problems or result.ended or result.recovery_s > _SLOW_S:
             place = kept / f"logs-{scenario.seed}"
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
