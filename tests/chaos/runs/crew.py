@@ -14,6 +14,8 @@ from tests.pipeline import Pipeline, WorkerProcess, until
 
 _RESTART_AFTER_S: Final = 1.0
 _LOOK_S: Final = 0.1
+#: Workers that have not settled after so long say in their logs where they stand.
+_SLOW_S: Final = 25.0
 #: What the worker says when it ends on purpose.
 _LAST_WORDS: Final = "worker stopped: "
 
@@ -123,7 +125,18 @@ class Crew:
     def settle(self, timeout_s: float) -> float:
         """Wait until they have settled; the seconds it took."""
         began = time.monotonic()
-        until(self.settled, timeout_s, "all workers ready and nothing left to apply")
+        asked = False
+
+        def settled() -> bool:
+            nonlocal asked
+            if not asked and time.monotonic() > began + _SLOW_S:
+                # the framework's answer to this signal: the stacks of all threads and tasks
+                asked = True
+                for slot in self.running:
+                    slot.send(signal.SIGUSR1)
+            return self.settled()
+
+        until(settled, timeout_s, "all workers ready and nothing left to apply")
         return time.monotonic() - began
 
     def _tend(self) -> None:
