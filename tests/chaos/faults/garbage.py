@@ -12,6 +12,7 @@ from barstream.core.time import MINUTE_US, SECOND_US
 from barstream.feeds.producing import default_partition
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.faults.sending import Row, send
+from tests.pipeline import WorkerProcess
 
 
 def _tick(symbol: str, time_us: int, price: float, size: float = 1.0) -> bytes:
@@ -28,6 +29,7 @@ class GarbageTicks(Fault):
 
     def begin(self, scene: Scene) -> str:
         topic, partitions = scene.made.names.ticks, scene.made.settings.topics.partitions
+        knows_homes = _know_homes(scene)
         at_us, ahead_us = scene.feed.clock_us, time.time_ns() // 1000 + 3600 * SECOND_US
         rows: list[Row] = []
         for broker, symbol in scene.feed.names[:4]:
@@ -41,11 +43,35 @@ class GarbageTicks(Fault):
                 _tick(symbol, -(1 << 60), 1.0),
             ]  # fmt: skip
             rows += [Row(topic, key, value, home) for value in values]
-            rows.append(Row(topic, key, _tick(symbol, at_us, 1.0), (home + 1) % partitions))
+            if knows_homes:
+                rows.append(Row(topic, key, _tick(symbol, at_us, 1.0), (home + 1) % partitions))
         self.rng.shuffle(rows)
         send(scene.made, rows)
         scene.sent_by_faults += len(rows)
         return f"{len(rows)} records into the ticks"
+
+
+def _know_homes(scene: Scene, timeout_s: float = 10) -> bool:
+    """Whether every worker that runs knows where the busiest series are at home.
+
+    The partition of a series is the one its first tick is seen in.  Between two partitions there
+    is no order, so before that is known everywhere a tick in a second one may be the first.
+    """
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        workers = [slot.worker for slot in scene.crew.running if slot.worker is not None]
+        names = scene.feed.names[:4]
+        if workers and all(_knows(worker, *name) for worker in workers for name in names):
+            return True
+        time.sleep(0.3)
+    return False
+
+
+def _knows(worker: WorkerProcess, broker: str, symbol: str) -> bool:
+    try:
+        return worker.get(f"/where/{broker}/{symbol}").get("partition") is not None
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 class GarbageElsewhere(Fault):
