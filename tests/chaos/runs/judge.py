@@ -58,7 +58,7 @@ def until_clean(problems: Callable[[], list[str]], timeout_s: float = 60) -> lis
     """What is still wrong after ``timeout_s``; none as soon as nothing is."""
     deadline = time.monotonic() + timeout_s
     while (found := problems()) and time.monotonic() < deadline:
-        time.sleep(0.5)
+        time.sleep(2)
     return found
 
 

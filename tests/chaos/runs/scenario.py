@@ -93,17 +93,17 @@ def scenario_of(
     Args:
         seed: decides everything.
         kinds: exactly these faults, in this order; by default one to four that the seed draws.
-        cluster: on three brokers or on one; by default a quarter of the seeds are on three.
+        cluster: on three brokers or on one; by default one of seven is on three brokers.
         live: whether event time is the wall clock; by default it is for a quarter of the seeds.
     """
     rng = random.Random(seed)
-    drawn_cluster = rng.random() < 0.25
+    drawn_cluster = rng.random() < 0.15
     drawn_live = rng.random() < 0.25
     revise = rng.random() < 0.4
     scheduled = rng.random() < 0.4
     warm = rng.random() < 0.7
     workers = rng.randint(1, 3)
-    rate = rng.choice((300, 1000, 2000))
+    rate = rng.choice((200, 500, 1000))
     standby = rng.random() < 0.4
     on_cluster = drawn_cluster if cluster is None else cluster
     given = {"cluster"} if on_cluster else set()
