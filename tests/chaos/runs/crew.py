@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.chaos.runs.scraping import Numbers, scrape
-from tests.pipeline import Pipeline, WorkerProcess, until
+from tests.pipeline import Pipeline, WorkerProcess
 
 _RESTART_AFTER_S: Final = 1.0
 _LOOK_S: Final = 0.1
@@ -126,17 +126,17 @@ class Crew:
         """Wait until they have settled; the seconds it took."""
         began = time.monotonic()
         asked = False
-
-        def settled() -> bool:
-            nonlocal asked
-            if not asked and time.monotonic() > began + _SLOW_S:
+        # once a second: a worker's metrics cost it more than what it has to recover
+        while not self.settled():
+            took = time.monotonic() - began
+            if took > timeout_s:
+                raise AssertionError(f"not all ready and caught up within {timeout_s:g} s")
+            if took > _SLOW_S and not asked:
                 # the framework's answer to this signal: the stacks of all threads and tasks
                 asked = True
                 for slot in self.running:
                     slot.send(signal.SIGUSR1)
-            return self.settled()
-
-        until(settled, timeout_s, "all workers ready and nothing left to apply")
+            time.sleep(1)
         return time.monotonic() - began
 
     def _tend(self) -> None:
