@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from barstream.core.sessions import SessionRow
 from tests.chaos.feed import Feed
 from tests.chaos.runs.crew import Crew, Slot
 from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import Pipeline
+
+#: Seconds of event time a second of the wall clock, where the feed is history.
+HISTORY_SPEED: Final = 60.0
 
 
 @dataclass

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import csv
+import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Final
 
 from barstream.codecs.session import encode_session, session_key
 from barstream.core.sessions import SessionRow
-from barstream.core.time import DAY_US, MINUTE_US, SECOND_US, iso_date_from_days, iso_micros_from_us
+from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.kafka import admin_client
 from barstream.schedule_loading import load_schedule
 from barstream.topics import create
-from tests.chaos.faults.base import Fault, Scene
+from tests.chaos.faults.base import HISTORY_SPEED, Fault, Scene
 from tests.chaos.faults.clock import Clock, ClockJumps
 from tests.chaos.faults.sending import Row, send
 from tests.pipeline import Pipeline
 
+_AHEAD_S: Final = 12
+
 
 class Rewritten(Fault):
-    """Sessions are added, moved and withdrawn by ``barstream schedule load``, twice."""
+    """Sessions to come are added, moved and withdrawn while workers judge ticks, twice.
+
+    What changes lies `_AHEAD_S` of the wall clock ahead of the feed, as it does for who mends a
+    schedule in time: rows that change what a tick was judged by a moment ago leave bars of which
+    nobody can tell from the topics which rows their ticks met.
+    """
 
     name = "schedule_rewritten"
     longest_s = 2.0
@@ -29,37 +36,52 @@ class Rewritten(Fault):
     needs = frozenset({"schedule"})
 
     def begin(self, scene: Scene) -> str:
-        self._load(scene, self._changed(scene), "first.csv")
-        return "sessions moved, withdrawn and added"
+        scene.least_s = max(scene.least_s, 2 * _AHEAD_S)
+        return self._load(scene, scene.sessions)
 
     def end(self, scene: Scene) -> None:
-        """As it was, but for one series."""
-        self._load(scene, scene.sessions[1:] + self._changed(scene)[:1], "second.csv")
+        """Once more, from what is in force by now."""
+        scene.notes.append(f"schedule_rewritten again: {self._load(scene, self._rows)}")
 
-    def _load(self, scene: Scene, rows: Sequence[SessionRow], name: str) -> None:
-        path = scene.directory / name
-        write_csv(path, rows)
-        scene.made.run("schedule", "load", str(path), "--yes")
+    def _load(self, scene: Scene, before: Sequence[SessionRow]) -> str:
+        wall_us = _AHEAD_S * SECOND_US
+        began = time.monotonic()
+        ahead_us = wall_us if scene.live else int(wall_us * HISTORY_SPEED)
+        self._rows = self._changed(scene, before, scene.feed.clock_us + ahead_us)
+        done = asyncio.run(load_schedule(scene.made.settings, self._rows))
+        took = time.monotonic() - began
+        if took > _AHEAD_S / 2:
+            raise AssertionError(f"the schedule was loaded in {took:.1f} s, too late for its rows")
+        return (
+            f"{len(done.added)} sessions added, {len(done.changed)} changed, "
+            f"{len(done.withdrawn)} withdrawn"
+        )
 
-    def _changed(self, scene: Scene) -> list[SessionRow]:
-        now_us = scene.feed.clock_us
-        rows = []
-        for number, row in enumerate(scene.sessions):
-            if number % 4 == 0 and row.open_us < now_us < row.close_us:
-                # closes now, inside a minute
-                rows.append(replace(row, close_us=now_us + self.rng.randrange(20 * SECOND_US)))
-            elif number % 4 == 1 and row.close_us - row.open_us > 4 * MINUTE_US:
-                rows.append(replace(row, open_us=row.open_us + MINUTE_US + 1))
-            elif number % 4 == 2 and number % 8 == 2:
-                continue
+    def _changed(
+        self, scene: Scene, before: Sequence[SessionRow], from_us: int
+    ) -> list[SessionRow]:
+        """``before``, other from ``from_us`` on."""
+        rows: list[SessionRow] = []
+        for number, row in enumerate(before):
+            shift_us = self.rng.randrange(1, 50 * SECOND_US)
+            if row.open_us > from_us + MINUTE_US:
+                if number % 3 == 0:
+                    rows.append(replace(row, open_us=row.open_us + shift_us))
+                elif number % 3 == 1:
+                    rows.append(row)
+            elif row.close_us > from_us + 4 * MINUTE_US and number % 2 == 0:
+                # shut from within one minute to within another
+                shut_us = from_us + shift_us
+                rows.append(replace(row, close_us=shut_us))
+                again = replace(row, open_us=shut_us + 2 * MINUTE_US, session=row.session + 40)
+                rows.append(again)
             else:
                 rows.append(row)
-        # series that had no session get one
-        scheduled = {(row.broker, row.symbol) for row in scene.sessions}
+        scheduled = {(row.broker, row.symbol) for row in rows}
+        first = before[0]
         for broker, symbol in scene.feed.names:
             if (broker, symbol) not in scheduled:
-                first = scene.sessions[0]
-                rows.append(replace(first, symbol=symbol, broker=broker))
+                rows.append(replace(first, broker=broker, symbol=symbol, open_us=from_us))
         return rows
 
 
@@ -154,21 +176,3 @@ class ScheduleGone(Fault):
 async def _delete(made: Pipeline, topic: str) -> None:
     async with admin_client(made.settings) as admin:
         await admin.delete_topics([topic])
-
-
-def write_csv(path: Path, rows: Sequence[SessionRow]) -> None:
-    """A schedule file."""
-    with path.open("w", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(("broker", "symbol", "trading_date", "session", "open", "close"))
-        for row in rows:
-            writer.writerow(
-                (
-                    row.broker,
-                    row.symbol,
-                    iso_date_from_days(row.trading_date),
-                    row.session,
-                    iso_micros_from_us(row.open_us),
-                    iso_micros_from_us(row.close_us),
-                )
-            )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from tests.chaos.runs.scraping import Numbers, scrape
@@ -16,6 +18,8 @@ _RESTART_AFTER_S: Final = 1.0
 _LOOK_S: Final = 0.1
 #: Workers that have not settled after so long say in their logs where they stand.
 _SLOW_S: Final = 25.0
+#: The command that a worker names when its tables cannot be opened.
+_MOVE: Final = re.compile(r": mv (\S+) (\S+)$")
 #: What the worker says when it ends on purpose.
 _LAST_WORDS: Final = "worker stopped: "
 
@@ -135,7 +139,8 @@ class Crew:
                 # the framework's answer to this signal: the stacks of all threads and tasks
                 asked = True
                 for slot in self.running:
-                    slot.send(signal.SIGUSR1)
+                    if slot.numbers().samples:  # so far that it listens to signals
+                        slot.send(signal.SIGUSR1)
             time.sleep(1)
         return time.monotonic() - began
 
@@ -151,7 +156,10 @@ class Crew:
         worker = slot.worker
         if worker is not None and (code := worker.process.poll()) is not None:
             if not slot.doomed:
-                slot.ended.append((code, last_words(worker)))
+                words = last_words(worker)
+                if (code, words) in slot.ended:
+                    follow(words)
+                slot.ended.append((code, words))
             slot.worker, slot.doomed = None, False
             slot._next_start_s = time.monotonic() + (0 if code <= 0 else _RESTART_AFTER_S)
         if slot.worker is None and slot.wanted and time.monotonic() >= slot._next_start_s:
@@ -164,6 +172,14 @@ class Crew:
                 host=slot.host,
                 program=slot.program,
             )
+
+
+def follow(words: str) -> None:
+    """Do what the last words tell an operator to do, when they are the same once more."""
+    if told := _MOVE.search(words):
+        source, target = map(Path, told.groups())
+        if source.exists():
+            source.rename(target)
 
 
 def last_words(worker: WorkerProcess) -> str:

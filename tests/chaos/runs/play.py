@@ -19,6 +19,7 @@ from barstream.kafka import admin_client
 from barstream.schedule_loading import load_schedule
 from barstream.topics import create
 from tests.chaos.faults import KINDS, Fault, Scene
+from tests.chaos.faults.base import HISTORY_SPEED
 from tests.chaos.feed import Feed
 from tests.chaos.runs import judge
 from tests.chaos.runs.alerts import fired, rules_of
@@ -30,7 +31,6 @@ from tests.chaos.runs.sessions import sessions_of
 from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import Pipeline, until
 
-_HISTORY_SPEED: Final = 60.0
 #: A live run begins so that a minute ends, and is due, while faults are at work.
 _LIVE_BEGINS_S: Final = (40, 52)
 _SETTLE_S: Final = 120.0
@@ -122,7 +122,7 @@ def _play(
     made = Pipeline(bootstrap, name, directory, options)
     asyncio.run(create(made.settings))
     crew = Crew(made, scenario.workers)
-    speed = 0.0 if scenario.live else _HISTORY_SPEED
+    speed = 0.0 if scenario.live else HISTORY_SPEED
     feed = Feed(made, scenario.seed, rate=scenario.rate, speed=speed)
     scene = Scene(made, crew, feed, cluster, directory, scenario.live)
     faults = [(f, KINDS[f.kind](random.Random(f.seed))) for f in scenario.faults]
