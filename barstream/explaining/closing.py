@@ -37,11 +37,6 @@ def is_legal(beat: Beat, rules: Rules) -> bool:
     return beat.appended_us < 0 or beat.appended_us >= rules.closes_at_us(beat.minute_us)
 
 
-def passes(tick: Tick, minute_us: int, rules: Rules) -> bool:
-    """Whether the watermark a tick makes is past the minute and its grace."""
-    return tick.time_us >= rules.closes_at_us(minute_us)
-
-
 def closing_of(facts: Facts, version: Version) -> Closing | None:
     """What closed the minute of ``version``, the oldest one in the log; None of a tombstone."""
     bar = version.bar

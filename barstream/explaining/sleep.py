@@ -38,7 +38,7 @@ class Sleep:
     def since_us(self, minute_us: int) -> int | None:
         """When the series fell asleep, if it is asleep in a minute; None: awake, or not known."""
         at = bisect_right(self._minutes, minute_us) - 1
-        if at < 0 or self._schedule is None or self._minutes[at] == minute_us:
+        if at < 0 or self._schedule is None:
             return None
         asleep_us = self._schedule.asleep_from(self._dates[at], self._inactive_after)
         if asleep_us is None or minute_us < floor_minute(asleep_us):

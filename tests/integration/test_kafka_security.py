@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.kafka import AccessRefusedError, client_options
 from barstream.topics import Level, check, create
+from tests.secured import certificate as self_signed
 
 if TYPE_CHECKING:
     from tests.kafka_cluster import KafkaCluster
@@ -24,18 +23,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A self-signed certificate of 127.0.0.1 and its key, for both sides."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not on the PATH; it makes the certificates of this test")
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    form = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    subject = ["-subj", "/CN=barstream", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(
-        [openssl, "req", *form, *subject, "-keyout", str(key), "-out", str(cert)],
-        check=True,
-        capture_output=True,
-    )
-    return cert, key
+    made = self_signed(tmp_path)
+    return made.cert, made.key
 
 
 def test_topics_are_made_over_tls_with_a_client_certificate_and_a_password(

@@ -50,6 +50,19 @@ def test_the_tick_before_the_close_offset_closed_it_when_it_passes_the_grace() -
     assert (found.closing.by, found.closing.tick) == ("watermark", closing)
 
 
+def test_a_tick_anywhere_else_did_not_close_it_whatever_its_time() -> None:
+    later = tick(7, minute(2) + 5 * SECOND_US)
+    found = explain(facts(AT, finals=(version(BAR),), closing_tick=later, beats=(beat(0, AT, 4),)))
+    assert found.closing is not None
+    assert found.closing.by == "heartbeat"
+
+
+def test_a_tick_behind_the_close_offset_is_not_in_the_bar_though_nothing_rejected_it_yet() -> None:
+    behind = tick(4, AT + 30 * SECOND_US, 99.0)
+    found = explain(facts(AT, finals=(version(BAR),), ticks=(*TICKS, behind)))
+    assert [one.offset for one in found.accepted] == [0, 1, 2]
+
+
 def test_the_first_legal_heartbeat_with_a_barrier_below_closed_it() -> None:
     early = beat(0, AT, 4, appended_us=AT)
     beyond, right, second = beat(1, AT, 5), beat(2, minute(2), 3), beat(3, AT, 4)
