@@ -51,18 +51,17 @@ class _Columns:
         """Take the records of ``batch`` from offset ``first``."""
         records = list(batch)
         dense = len(records) == batch.next_offset - batch.base_offset
+        if not (_has_ends(records, batch) if dense else _are_inside(records, batch)):
+            raise CorruptRecordException(
+                f"offsets {batch.base_offset} to {batch.next_offset} are stated, not found"
+            )
         if dense:
             skip = max(0, first - batch.base_offset)
             records = records[skip:] if skip else records
             offsets = np.arange(batch.base_offset + skip, batch.next_offset, dtype=np.int64)
         else:
-            offsets = np.array([record.offset for record in records], np.int64)
-            if not _are_inside(offsets, batch):
-                raise CorruptRecordException(
-                    f"offsets {batch.base_offset} to {batch.next_offset} are stated, not found"
-                )
             records = [record for record in records if record.offset >= first]
-            offsets = offsets[len(offsets) - len(records) :]
+            offsets = np.array([record.offset for record in records], np.int64)
         if not records:
             return
         self.keys.extend([record.key for record in records])
@@ -92,12 +91,21 @@ class _Columns:
         )
 
 
-def _are_inside(offsets: NDArray[np.int64], batch: Any) -> bool:
-    """Whether ``offsets`` ascend within what the batch says it spans."""
+def _has_ends(records: list[Any], batch: Any) -> bool:
+    """Whether as many records as a batch spans begin and end where it does."""
+    if not records:
+        return True
+    first, last = records[0].offset, records[-1].offset
+    return bool(first == batch.base_offset and last == batch.next_offset - 1)
+
+
+def _are_inside(records: list[Any], batch: Any) -> bool:
+    """Whether the offsets of records ascend within what the batch says it spans."""
+    offsets = np.array([record.offset for record in records], np.int64)
     if not len(offsets):
         return True
     ascend = bool((offsets[1:] > offsets[:-1]).all())
-    return ascend and batch.base_offset <= offsets[0] and offsets[-1] < batch.next_offset
+    return ascend and bool(batch.base_offset <= offsets[0] and offsets[-1] < batch.next_offset)
 
 
 class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]

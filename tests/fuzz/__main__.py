@@ -33,7 +33,6 @@ def main() -> int:
     parser.add_argument("--only", default="", help="surfaces whose name begins so")
     parser.add_argument("--batch", type=int, help="this batch alone, to repeat a finding")
     parser.add_argument("--report", type=Path, help="write what came out into this page")
-    parser.add_argument("--coverage", action="store_true", help="needs the package coverage")
     chosen = parser.parse_args()
     return _end_to_end(chosen) if chosen.end_to_end else _in_process(chosen)
 
@@ -44,15 +43,14 @@ def _in_process(chosen: argparse.Namespace) -> int:
         names = ", ".join(each.name for each in all_surfaces())
         raise SystemExit(f"--only must begin one of: {names}")
     share = chosen.records / sum(each.weight for each in surfaces)
-    report = Report(chosen.seed, coverage=chosen.coverage)
-    with report:
-        for surface in surfaces:
-            count = math.ceil(share * surface.weight)
-            outcome = run(surface, count, chosen.seed, chosen.batch)
-            report.add(outcome)
-            _say(table([outcome]).splitlines()[-1])
-            for finding in outcome.findings[:5]:
-                _say(f"  FOUND {finding}")
+    report = Report(chosen.seed)
+    for surface in surfaces:
+        count = math.ceil(share * surface.weight)
+        outcome = run(surface, count, chosen.seed, chosen.batch)
+        report.add(outcome)
+        _say(table([outcome]).splitlines()[-1])
+        for finding in outcome.findings[:5]:
+            _say(f"  FOUND {finding}")
     if chosen.report is not None:
         report.write(chosen.report)
     return int(any(outcome.findings for outcome in report.outcomes))

@@ -1,11 +1,10 @@
-"""The table of a run, and which branches it reached."""
+"""What came of runs, as tables of a page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final
 
 from tests.fuzz.end_to_end import Result
 from tests.fuzz.surface import Outcome
@@ -33,26 +32,11 @@ def table(outcomes: Iterable[Outcome]) -> str:
 
 
 class Report:
-    """Gathers outcomes; as a context manager measures coverage if wanted."""
+    """Gathers outcomes."""
 
-    def __init__(self, seed: int, *, coverage: bool) -> None:
+    def __init__(self, seed: int) -> None:
         self.seed = seed
         self.outcomes: list[Outcome] = []
-        self._coverage: Any = _coverage() if coverage else None
-
-    def __enter__(self) -> Self:
-        if self._coverage is not None:
-            self._coverage.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._coverage is not None:
-            self._coverage.stop()
 
     def add(self, outcome: Outcome) -> None:
         """One surface is done."""
@@ -63,19 +47,8 @@ class Report:
         total = sum(outcome.mutated for outcome in self.outcomes)
         found = sum(len(outcome.findings) for outcome in self.outcomes)
         said = f"Seed {self.seed}: {total:,} mutated cases, {found} findings.\n\n"
-        body = said + table(self.outcomes) + self._branches()
+        body = said + table(self.outcomes)
         _put(path, _BEGIN, _END, body)
-
-    def _branches(self) -> str:
-        if self._coverage is None:
-            return ""
-        lines = ["", "", "| module | branches and lines reached |", "| --- | --: |"]
-        for name in sorted(self._coverage.get_data().measured_files()):
-            numbers = self._coverage._analyze(name).numbers
-            if numbers.n_statements:
-                module = name.partition("/barstream/")[2] or name.rpartition("/")[2]
-                lines.append(f"| `{module}` | {numbers.pc_covered:.0f} % |")
-        return "\n".join(lines)
 
 
 class EndToEndReport:
@@ -116,17 +89,3 @@ def _put(path: Path, begin: str, end: str, body: str) -> None:
     before, _, rest = path.read_text().partition(begin)
     _, _, after = rest.partition(end)
     path.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}")
-
-
-def _coverage() -> Any:
-    try:
-        from coverage import Coverage  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise SystemExit("--coverage needs the package coverage: pip install coverage") from error
-    return Coverage(
-        branch=True,
-        data_file=None,
-        include=["*/barstream/codecs/*", "*/barstream/transport/records.py", "*/tables/schedule.py",
-                 "*/barstream/engine/starts.py", "*/barstream/engine/intake.py",
-                 "*/barstream/engine/waiting.py", "*/barstream/core/exact.py"],
-    )  # fmt: skip

@@ -213,6 +213,8 @@ def _judge_seen(records: Sequence[Record], _: Random) -> list[str]:
         raise BrokenRuleError("a good series gets no heartbeat")
     recovery_windows(NOW_US, universe.rows(), index, _RULES, 2 * MINUTE_US)
     for row in universe.rows():
+        if not 0 <= row.partition < 100_000 or row.symbol != row.symbol.strip().upper():
+            raise BrokenRuleError(f"{row} is no home of a series")
         orjson.dumps([row.partition, row.first_tick_us, row.closed_until_us])
     return outcome
 

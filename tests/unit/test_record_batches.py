@@ -61,6 +61,14 @@ def test_records_beyond_what_their_batch_spans_are_corrupt(last_delta: int) -> N
         chunks(data)
 
 
+def test_a_record_at_another_offset_than_its_batch_spans_is_corrupt() -> None:
+    data = batch(count=1)
+    assert data[64] == 0  # length, attributes, time delta, then the offset delta
+    data[64] = 1
+    with pytest.raises(CorruptRecordException, match="not found"):
+        chunks(data)
+
+
 def test_a_timestamp_at_the_end_of_all_numbers_stays_late() -> None:
     # times a thousand it would wrap around to any time, also to one before the tick
     (chunk,) = chunks(batch(count=1, stamp_ms=2**63 - 1))
