@@ -1,4 +1,4 @@
-"""A whole pipeline over TLS and SCRAM with the ACLs of docs/security.md."""
+"""A whole pipeline over TLS and SCRAM with the ACLs of docs/security.md, and no secret in sight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.functional.explaining import DATES, load_sessions
+from barstream.codecs.framed import frame
+from tests.functional.explaining import DATES, at, load_sessions
+from tests.functional.records import Out, send
 from tests.kafka_cluster import KafkaCluster as Cluster
 from tests.kafka_jars import ROOT, KafkaUnavailableError
 from tests.pipeline import Pipeline, free_port, until
@@ -25,7 +27,9 @@ pytestmark = pytest.mark.kafka
 
 NAME = "secured"
 PASSWORD = "pa55-of-the-broker-Zk93"
+REGISTRY_PASSWORD = "pa55-of-the-registry-Wq27"
 TOKEN = "token-of-the-web-views-Mv58"
+SECRETS = (PASSWORD, REGISTRY_PASSWORD, TOKEN)
 
 #: The ACLs a worker and the loading commands need; the page has the same.
 ACLS = (
@@ -154,3 +158,39 @@ def test_a_certificate_of_another_name_is_refused_unless_the_check_is_off(
     assert "127.0.0.1" in said
     code, said = secured.run("topics", "create", KAFKA__SSL_CHECK_HOSTNAME="false", **changed)
     assert code == 0, said
+
+
+def test_no_secret_is_in_anything_that_was_said(secured: Secured) -> None:
+    # after the tests above, and with what provokes more: a registry that is not there, settings
+    # that are wrong
+    made = secured.made
+    url = f"http://reader:{REGISTRY_PASSWORD}@127.0.0.1:{free_port()}"
+    registry = {"TICKS__REGISTRY_URL": url}
+    send(made, [Out(b"B\0S", frame(7, at("06:45:00", 1.0).value))])
+    lost = made.worker(
+        directory="w1",
+        wait=False,
+        program=("barstream", "worker", "--loglevel", "debug"),
+        extra_env={"BARSTREAM_TICKS__REGISTRY_URL": url},
+    )
+    until(lambda: lost.process.poll() is not None, 60, "the worker without registry to end")
+    secured.said.append(lost.log.read_text(errors="replace"))
+    assert lost.process.returncode == 1
+    assert "registry" in secured.said[-1]
+    secured.run("explain", "B", "S", f"{DATES[0]}T06:31", **registry)
+    secured.run("verify", **registry)
+    secured.ok("config", **registry)
+    secured.ok("config", "--json", **registry)
+    secured.run("config", WEB__TOKEN="short-secret-7")
+    secured.run("config", KAFKA__SECURITY_PROTOCOL="PLAINTEXT")
+    secured.run("config", TICKS__REGISTRY_URL=f"ftp://reader:{REGISTRY_PASSWORD}@host")
+    worker = made.worker(directory="w2")
+    for path in ("/status", "/health/ready", "/series", "/bars?timeframe=1m&limit=1"):
+        secured.said.append(repr(worker.get(path)))
+    secured.said.append(repr(worker.get("/nothing")))
+    assert worker.stop() == 0
+    secured.said.append(worker.log.read_text(errors="replace"))
+    assert len(secured.said) > 10
+    everything = "\n".join(secured.said)
+    for secret in (*SECRETS, "short-secret-7"):
+        assert secret not in everything, everything[max(0, everything.find(secret) - 300) :][:500]
