@@ -87,7 +87,7 @@ def test_output_that_is_stuck_holds_the_ticks_back(
     new_kafka: Any, unique: str, tmp_path: Path
 ) -> None:
     """A broker that takes next to nothing: no more is applied than may wait, then it goes on."""
-    series, per_bar, bars = 400, 4, 300
+    series, per_bar, bars = 400, 12, 300
     with pipeline(new_kafka().bootstrap, unique, tmp_path, **BURST) as made:
         count = fill(made, series, per_bar, bars)
         with producer_quota(made.bootstrap, 400_000):
@@ -104,7 +104,7 @@ def test_output_that_is_stuck_holds_the_ticks_back(
             held_mib, _ = memory_mib(worker.process.pid)
             assert worker.ready, "reads are answered meanwhile"
             # nothing is fetched now, and the end is known all the same
-            more = fill(made, series, per_bar, 1, first_bar=bars)
+            more = fill(made, series, 4, 1, first_bar=bars)
             soon(lambda: lag(worker) == before + more, "the lag follows the end", 15)
         soon(lambda: lag(worker) == 0, "it goes on", 300)
         _, peak_mib = memory_mib(worker.process.pid)
