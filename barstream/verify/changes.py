@@ -6,22 +6,30 @@ from collections.abc import Iterable
 from typing import Final
 
 from barstream.codecs.session import decode_session, split_session_key
-from barstream.core.time import DAY_US
+from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.history.schedule import ScheduleRecord
 from barstream.verify.names import Name
 
 #: A row changes what is said of its trading date; sessions reach into the days beside it.
 _DAYS_AROUND: Final = 1
+#: Within this a worker has read a row that was appended.
+_READ_WITHIN_US: Final = 60 * SECOND_US
 
 
 class ScheduleChanges:
     """When rows of each series and trading date were appended.
 
+    A tick is judged when it is applied, its bar written only when it is closed: for so long, and
+    for as long as a worker may take to read a row, a row may also come *before* the bar and yet
+    after what its ticks were judged by.
+
     Args:
         records: of topic ``market_schedule``.
+        grace_us: how long after its end a minute is closed.
     """
 
-    def __init__(self, records: Iterable[ScheduleRecord]) -> None:
+    def __init__(self, records: Iterable[ScheduleRecord], grace_us: int) -> None:
+        self._before_us = MINUTE_US + grace_us + _READ_WITHIN_US
         self._appended: dict[Name, dict[int, int]] = {}
         for record in records:
             try:
@@ -40,13 +48,13 @@ class ScheduleChanges:
         return max(self._appended.get(name, {}).values(), default=0)
 
     def explain(self, name: Name, bucket_us: int, appended_us: int | None) -> bool:
-        """Whether a row about this time came after what was written at ``appended_us``.
+        """Whether what was written at ``appended_us`` may have been judged by other rows.
 
-        ``None``: nothing was written; any row about it may be the reason.
+        Never where nothing was written (None).
         """
         dates = self._appended.get(name)
         if not dates or appended_us is None:
             return False
         day = bucket_us // DAY_US
         around = range(day - _DAYS_AROUND, day + _DAYS_AROUND + 1)
-        return any(dates.get(date, 0) > appended_us for date in around)
+        return any(dates.get(date, 0) > appended_us - self._before_us for date in around)

@@ -117,7 +117,7 @@ class Verification:
             refusals=refusals,
             beats=beats,
             judge=Judge(partition, self.series, self._task.wanted, index, homes),
-            changes=ScheduleChanges(records),
+            changes=ScheduleChanges(records, self._settings.bars.grace_us),
             ticks=await self._held(names.ticks),
         )
 

@@ -75,7 +75,7 @@ def verdict(
         refusals=Refusals(_refused(rejected), 0, 0),
         beats=Heartbeats(_beats(case.beats), numbers, case.rules.grace_us, 0),
         judge=Judge(0, numbers, wanted, case.provider.index, {}),
-        changes=ScheduleChanges([]), ticks=Span(0, case.end),
+        changes=ScheduleChanges([], 0), ticks=Span(0, case.end),
     )  # fmt: skip
     rules = case.rules
     judgement = Judgement(
