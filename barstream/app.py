@@ -118,6 +118,12 @@ class BarstreamApp(faust.App):
         self.before_stop()
         await super().crash(reason)
 
+    def _crash(self, reason: BaseException) -> None:
+        """Remember why also when a service of Faust's own ends the worker."""
+        if self.failure is None:
+            self.failure = reason
+        super()._crash(reason)
+
     async def on_stop(self) -> None:
         """Give up the partitions before Faust drops the stores they write to."""
         self.before_stop()

@@ -17,6 +17,7 @@ from faust.types import TP
 from barstream.errors import BarstreamError
 from barstream.transport import pacing
 from barstream.transport.chunk import RecordChunk
+from barstream.transport.conductor import Conductor
 from barstream.transport.records import ColumnarTopics, install
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Transport(driver.Transport):
     """`kafka://` with columns."""
 
     Consumer = Consumer
+    Conductor = Conductor
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -47,6 +47,7 @@ KINDS: Final[dict[str, type[Fault]]] = {
         disk.StateSwapped,
         topics.TopicRecreated,
         disk.LyingDisk,
+        disk.CuttingDisk,
         schedule.Withdrawn,
         schedule.NeverLoaded,
         schedule.ScheduleGone,

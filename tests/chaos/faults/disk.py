@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.runs.crew import Slot
@@ -193,17 +194,26 @@ class StateSwapped(StateFault):
 
 
 class LyingDisk(Fault):
-    """A disk that gives back other bytes than were written: noticed, and nothing wrong goes out."""
+    """A disk that gives back other values than were written: noticed, and not passed on."""
 
     name = "disk_lies"
     drawn = False
+    arguments: ClassVar[tuple[str, ...]] = ()
 
     def prepare(self, scene: Scene) -> None:
         for slot in scene.crew.slots:
-            slot.program = ("tests.chaos.faults.lying_disk",)
+            slot.program = ("tests.chaos.faults.lying_disk", *self.arguments)
 
     def begin(self, scene: Scene) -> str:
         return "all workers, from the beginning"
+
+
+class CuttingDisk(LyingDisk):
+    """A disk that gives back half of what was written: the worker ends, and asks for another."""
+
+    name = "disk_cuts"
+    ends_workers = True
+    arguments = ("cut",)
 
 
 def clear(directory: Path) -> None:

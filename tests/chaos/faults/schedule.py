@@ -77,11 +77,6 @@ class Rewritten(Fault):
                 rows.append(again)
             else:
                 rows.append(row)
-        scheduled = {(row.broker, row.symbol) for row in rows}
-        first = before[0]
-        for broker, symbol in scene.feed.names:
-            if (broker, symbol) not in scheduled:
-                rows.append(replace(first, broker=broker, symbol=symbol, open_us=from_us))
         return rows
 
 
@@ -106,7 +101,7 @@ class Conflicting(Fault):
 
 
 class Withdrawn(Fault):
-    """All sessions of a busy series are withdrawn by another program, and come back."""
+    """All sessions of a series are withdrawn by another program, for good."""
 
     name = "schedule_withdrawn"
     drawn = False
@@ -117,15 +112,10 @@ class Withdrawn(Fault):
 
     def begin(self, scene: Scene) -> str:
         first = scene.sessions[0]
-        self._rows = [row for row in scene.sessions if row.symbol == first.symbol]
+        rows = [row for row in scene.sessions if row.symbol == first.symbol]
         topic = scene.made.names.market_schedule
-        send(scene.made, [Row(topic, session_key(row), None) for row in self._rows])
+        send(scene.made, [Row(topic, session_key(row), None) for row in rows])
         return f"all of {first.symbol}"
-
-    def end(self, scene: Scene) -> None:
-        topic = scene.made.names.market_schedule
-        rows = [Row(topic, session_key(row), encode_session(row)) for row in self._rows]
-        send(scene.made, rows)
 
 
 class NeverLoaded(Fault):

@@ -7,6 +7,7 @@ from typing import Final
 CHOSEN: Final[dict[int, tuple[str, ...]]] = {
     9005: ("topic_recreated",),
     9026: ("disk_lies",),
+    9073: ("disk_cuts",),
     9029: ("schedule_withdrawn",),
     9030: ("schedule_never_loaded",),
     9031: ("schedule_gone",),

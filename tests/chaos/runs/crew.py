@@ -20,6 +20,7 @@ _LOOK_S: Final = 0.1
 _SLOW_S: Final = 25.0
 #: The command that a worker names when its tables cannot be opened.
 _MOVE: Final = re.compile(r": mv (\S+) (\S+)$")
+_ALL: Final = "move its data directory away"
 #: What the worker says when it ends on purpose.
 _LAST_WORDS: Final = "worker stopped: "
 
@@ -158,7 +159,7 @@ class Crew:
             if not slot.doomed:
                 words = last_words(worker)
                 if (code, words) in slot.ended:
-                    follow(words)
+                    follow(words, self._made.directory / slot.name)
                 slot.ended.append((code, words))
             slot.worker, slot.doomed = None, False
             slot._next_start_s = time.monotonic() + (0 if code <= 0 else _RESTART_AFTER_S)
@@ -174,12 +175,14 @@ class Crew:
             )
 
 
-def follow(words: str) -> None:
+def follow(words: str, directory: Path) -> None:
     """Do what the last words tell an operator to do, when they are the same once more."""
     if told := _MOVE.search(words):
         source, target = map(Path, told.groups())
         if source.exists():
             source.rename(target)
+    elif _ALL in words and directory.exists():
+        directory.rename(directory.with_name(f"{directory.name}.away-{time.time_ns()}"))
 
 
 def last_words(worker: WorkerProcess) -> str:
