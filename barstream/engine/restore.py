@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -60,7 +61,9 @@ async def restore(
     await consumer.start()
     try:
         try:
-            ends = await _settled_ends(consumer, options, list(places))
+            ends = await _settled_ends(
+                consumer, options, list(places), partial(_expected, places, progress, advanced)
+            )
             begins = await consumer.beginning_offsets(list(places))
         except (KafkaError, TimeoutError) as error:
             raise _unanswered(consumer, list(places), error) from error
@@ -87,8 +90,25 @@ def changelog_consumer(
     )
 
 
+def _expected(
+    places: Mapping[TopicPartition, LocalPartition],
+    progress: RestoreProgress,
+    advanced: Callable[[int], None],
+    ends: Mapping[TopicPartition, int],
+) -> None:
+    """Show what there is to be read also while it cannot be read yet."""
+    for tp, place in places.items():
+        offset = place.offset()
+        start = 0 if offset is None else offset + 1
+        progress.tables[tp] = TableProgress(start, max(start, ends[tp]), start)
+    advanced(0)
+
+
 async def _settled_ends(
-    consumer: AIOKafkaConsumer, options: Mapping[str, Any], places: list[TopicPartition]
+    consumer: AIOKafkaConsumer,
+    options: Mapping[str, Any],
+    places: list[TopicPartition],
+    waiting: Callable[[Mapping[TopicPartition, int]], None],
 ) -> dict[TopicPartition, int]:
     """End offsets once the outcome of every transaction is in the log.
 
@@ -109,6 +129,7 @@ async def _settled_ends(
                 return stable
             if time.monotonic() > deadline:
                 raise _hanging(undecided, written)
+            waiting(written)
             await asyncio.sleep(_SETTLE_S)
     finally:
         await raw.stop()

@@ -113,6 +113,10 @@ class LeaderClockWrongForLong(LeaderClockWrong):
     shortest_s = 200.0
     longest_s = 200.0
 
+    def prepare(self, scene: Scene) -> None:
+        super().prepare(scene)
+        scene.made.options["HEARTBEATS__RESUME_HOLD_S"] = "8"
+
 
 class LeaderClockFast(LeaderClockWrong):
     """Fast by less than what stops the leader: heartbeats that come too early are sent again."""

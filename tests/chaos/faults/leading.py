@@ -13,16 +13,13 @@ from tests.pipeline import Pipeline
 
 
 class Outage(Fault):
-    """No worker runs while a minute ends; who comes back holds before it catches up."""
+    """No worker runs while a minute ends."""
 
     name = "outage"
     drawn = False
     shortest_s = 25.0
     longest_s = 25.0
     needs = frozenset({"live"})
-
-    def prepare(self, scene: Scene) -> None:
-        scene.made.options["HEARTBEATS__RESUME_HOLD_S"] = "6"
 
     def begin(self, scene: Scene) -> str:
         for slot in scene.crew.slots:
