@@ -32,7 +32,7 @@ from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import Pipeline, until
 
 #: A live run begins so that a minute ends, and is due, while faults are at work.
-_LIVE_BEGINS_S: Final = (40, 52)
+_LIVE_BEGINS_S: Final = (32, 54)
 _SETTLE_S: Final = 120.0
 #: What makes time pass faster than by default; nothing here changes what must come out.
 _OPTIONS: Final = {
