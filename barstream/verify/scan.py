@@ -393,13 +393,9 @@ class Scan:
                 if offset < self._refusals.known_from:
                     self.accounts.unproven += 1
                 elif offset < position:
-                    self._refusal(
-                        block,
-                        offset,
-                        reason,
-                        None,
-                        f"must be rejected as {reason}, but does not stand in ticks_rejected",
-                    )
+                    detail = f"must be rejected as {reason}, but does not stand in ticks_rejected"
+                    written_us = self._written_us(block, offset)
+                    self._refusal(block, offset, reason, None, detail, written_us)
                 continue
             self._once(block, offset, rows)
             if (said := self._refusals.reason(rows[0])) != reason:
@@ -414,6 +410,15 @@ class Scan:
         for offset, rows in found.items():
             self._once(block, offset, rows)
             self._unexpected(block, offset, rows[0])
+
+    def _written_us(self, block: Block, offset: int) -> int | None:
+        """When the bar of a tick's minute was written, which may have it by other sessions."""
+        at = int(np.searchsorted(block.offset, offset))
+        if at == len(block) or block.offset[at] != offset:
+            return None
+        one = block.take(slice(at, at + 1))
+        bar = int(find(self._keys, minute_key(one.series, one.bucket_us))[0])
+        return None if bar < 0 else int(self._published.bars["appended_us"][bar])
 
     def _once(self, block: Block, offset: int, rows: list[int]) -> None:
         if len(rows) > 1:
