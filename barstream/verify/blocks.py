@@ -12,7 +12,7 @@ from barstream.verify.judging import Block, Judge
 from barstream.verify.scan import Scan
 
 #: Ticks are compared so many at a time: few calls, and memory bounded.
-_BLOCK: Final = 200_000
+BLOCK: Final = 200_000
 
 
 class Blocks:
@@ -23,9 +23,12 @@ class Blocks:
         judge: says what a tick is by itself.
         position: ticks below it were applied.
         begin: the first offset that will come.
+        block: so many records are compared at a time.
     """
 
-    def __init__(self, scan: Scan, judge: Judge, position: int, begin: int) -> None:
+    def __init__(
+        self, scan: Scan, judge: Judge, position: int, begin: int, block: int = BLOCK
+    ) -> None:
         self._scan = scan
         self._judge = judge
         self._position = position
@@ -34,6 +37,7 @@ class Blocks:
         self._refused: dict[int, str] = {}
         self._count = 0
         self._passed = False
+        self._block = block
 
     def add(self, chunk: RecordChunk, columns: TickColumns) -> None:
         """Take a decoded chunk."""
@@ -48,7 +52,7 @@ class Blocks:
             block = block.take(slice(below, None))
             refused = {offset: why for offset, why in refused.items() if offset >= cut}
         self._put(block, refused)
-        if self._count >= _BLOCK:
+        if self._count >= self._block:
             self._flush(chunk.next_offset)
 
     def _put(self, block: Block, refused: dict[int, str]) -> None:

@@ -15,7 +15,7 @@ from barstream.history.reading import Span
 from barstream.history.selection import Selection
 from barstream.history.series import PartitionRows
 from barstream.transport.chunk import RecordChunk
-from barstream.verify.blocks import Blocks
+from barstream.verify.blocks import BLOCK, Blocks
 from barstream.verify.changes import ScheduleChanges
 from barstream.verify.closes import CloseRules, Closes
 from barstream.verify.complete import Bounds, Completeness
@@ -77,9 +77,13 @@ class Judgement:
         snapshot: what was read.
         by: what is right.
         outcome: takes what comes of it.
+        block: so many records are compared at a time.
     """
 
-    def __init__(self, snapshot: Snapshot, by: JudgedBy, outcome: Outcome) -> None:
+    def __init__(
+        self, snapshot: Snapshot, by: JudgedBy, outcome: Outcome, block: int = BLOCK
+    ) -> None:
+        self._block = block
         self._snapshot = snapshot
         self._by = by
         self._outcome = outcome
@@ -119,7 +123,9 @@ class Judgement:
     def take(self, chunk: RecordChunk, columns: TickColumns) -> None:
         """Take the next chunk and what the decoder made of it."""
         if self._blocks is None:
-            self._blocks = Blocks(self._scan, self._snapshot.judge, self._applied, chunk.start)
+            self._blocks = Blocks(
+                self._scan, self._snapshot.judge, self._applied, chunk.start, self._block
+            )
         self._blocks.add(chunk, columns)
         self._end = chunk.next_offset
 

@@ -84,6 +84,7 @@ def verdict(
             rules.grace_us, rules.inactive_after, rules.late_policy == "revise", False, wanted
         ),
         outcome,
+        block=1,  # each part is compared by itself
     )
     end = judgement.span().end
     for start, stop in parts:
