@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol, cast
@@ -14,7 +15,7 @@ from yarl import URL
 from barstream.config import Settings
 from barstream.kafka import faust_credentials
 from barstream.transport.assignor import PartitionAssignor
-from barstream.transport.driver import Transport
+from barstream.transport.driver import GroupFailed, Transport
 from barstream.transport.membership import Membership
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class BarstreamApp(faust.App):
         after_assign: called with the assignment when it is complete.
         membership: whether its partitions are still its own.
         failure: the error that crashed the worker.
+        give_up_within_s: a rebalance that takes longer to begin ends the worker, which would
+            stand still outside of the group for ever.
         first_services: started before the app consumes anything.
         on_disk: partitions of which there are local tables.
         standby_replicas: workers that keep a warm copy of each partition, beside its owner.
@@ -62,6 +65,7 @@ class BarstreamApp(faust.App):
     assignments: Assignments
     membership: Membership
     failure: BaseException | None = None
+    give_up_within_s: float = 30.0
     first_services: tuple[Service, ...] = ()
     before_stop: Callable[[], None] = staticmethod(lambda: None)
     before_revoke: Callable[[], None] = staticmethod(lambda: None)
@@ -87,6 +91,21 @@ class BarstreamApp(faust.App):
 
     async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
         self.before_revoke()
+        # not a timeout: what hangs here may well be something that loses its cancellation
+        giving_up = asyncio.ensure_future(self._give_up(revoked))
+        done, _ = await asyncio.wait({giving_up}, timeout=self.give_up_within_s)
+        if done:
+            giving_up.result()
+            return
+        await self.crash(
+            GroupFailed(
+                f"partitions must be given up within {self.give_up_within_s:g} s when the group "
+                "asks for them, and were not: this worker stops, others have them by now; start "
+                "it again"
+            )
+        )
+
+    async def _give_up(self, revoked: set[TP]) -> None:
         await super()._on_partitions_revoked(revoked)
         await self._guarded(self.assignments.revoke())
 
