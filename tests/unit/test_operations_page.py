@@ -19,7 +19,7 @@ ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "operations.md").read_text()
 LOGGED: Final = {"warning", "error", "exception", "critical"}
 #: What is raised in these may end a worker, so their messages are on the page too.
-WORKER: Final = ("barstream/engine/", "barstream/transport/")
+WORKER: Final = ("barstream/app.py", "barstream/engine/", "barstream/transport/")
 _VALUE: Final = "…"
 
 

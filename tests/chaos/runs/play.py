@@ -200,7 +200,8 @@ def _judge(scenario: Scenario, scene: Scene, faults: list[Fault], result: Result
     sent = scene.feed.sent + scene.sent_by_faults
     changed = any(fault.changes_rules for fault in faults)
     sessions = scene.sessions if scenario.scheduled else None
-    if scenario.live:
+    # ticks that a broker kept waiting come late, and then the clock may not close their series
+    if scenario.live and not any(fault.thing == "broker" for fault in faults):
         _no_minute_missing(scene, sessions, changed=changed)
     in_session = None if changed else judge.session_test(sessions)
     # applied is not flushed yet: what was settled a moment ago may still be on its way
