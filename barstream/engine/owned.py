@@ -147,8 +147,11 @@ class OwnedPartition:
                 return
             self._wake.clear()
             try:
-                # a final that comes meanwhile is not kept waiting for the live interval
-                await asyncio.wait_for(self._wake.wait(), wait)
+                # a final that comes meanwhile is not kept waiting for the live interval; not by
+                # `wait_for`, which up to Python 3.11 drops a cancellation that comes with it: the
+                # partition would never be given up
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
             except TimeoutError:
                 self._wake.set()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
 from aiokafka.errors import ProducerFenced
 
 from barstream.engine.owned import OwnedPartition
@@ -36,3 +37,41 @@ def test_bars_of_a_flush_that_was_refused_are_not_kept_to_be_read() -> None:
     owned.wake()
     asyncio.run(asyncio.wait_for(owned.run(on_fenced), 5))
     assert (fenced, owned.fenced) == ([owned], True)
+
+
+class WillingProducer:
+    """Takes every flush."""
+
+    async def write(self, rows: Any) -> Any:
+        return dict.fromkeys(rows, 0)
+
+    async def stop(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_it_is_given_up_also_when_there_was_something_to_write_just_before(turns: int) -> None:
+    made = engine()
+    feed(made, [0, 1])
+    topics = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
+    producer = cast("PartitionProducer", WillingProducer())
+    owned = OwnedPartition(made, producer, {}, topics, Tally(Metrics()), live_interval_s=60.0)
+
+    async def on_fenced(_which: OwnedPartition) -> None:
+        raise AssertionError("nobody else is there")
+
+    async def go() -> None:
+        running = asyncio.create_task(owned.run(on_fenced))
+        owned.wake()
+        await asyncio.sleep(0.05)
+        feed(made, [2])
+        owned.wake()
+        await asyncio.sleep(0.05)  # waits for the live interval
+        owned.wake()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await owned.stop(running)
+        assert running.cancelled()
+
+    asyncio.run(go())
