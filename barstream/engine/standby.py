@@ -129,12 +129,14 @@ class Standbys:
         try:
             while not self._settled():  # noqa: ASYNC110  Faust has no event for it
                 await asyncio.sleep(_SETTLED_POLL_S)
-            for partition in partitions:
-                self._held[partition] = StandbyPartition(partition, self._stores.open(partition))
+            self._held = held = {
+                partition: StandbyPartition(partition, self._stores.open(partition))
+                for partition in partitions
+            }
             log.info("following as standby: partitions=%s", partitions)
-            while True:
+            while not _is_over(held):
                 try:
-                    await self._follow()
+                    await self._follow(held)
                 except (KafkaError, TimeoutError, OSError, ReadingStalled) as error:
                     self.reopened += 1
                     log.warning("standby partitions are followed anew: %s", error)
@@ -146,17 +148,17 @@ class Standbys:
             log.exception("standby partitions cannot be followed")
             await self._crash(error)
 
-    async def _follow(self) -> None:
+    async def _follow(self, held: Mapping[int, StandbyPartition]) -> None:
         places = {
             TopicPartition(topic, partition): table
-            for partition, standby in self._held.items()
+            for partition, standby in held.items()
             for topic, table in standby.tables.items()
         }
         consumer = changelog_consumer(self._options, places, _FETCH_BYTES)
         try:
             await consumer.start()
             await self._begin(consumer, places)
-            await self._copy(consumer, places)
+            await self._copy(consumer, places, held)
         finally:
             await consumer.stop()
 
@@ -177,13 +179,19 @@ class Standbys:
         self._ends = ends
 
     async def _copy(
-        self, consumer: AIOKafkaConsumer, places: Mapping[TopicPartition, LocalPartition]
+        self,
+        consumer: AIOKafkaConsumer,
+        places: Mapping[TopicPartition, LocalPartition],
+        held: Mapping[int, StandbyPartition],
     ) -> None:
+        """Copy until it is stopped: a consumer that is being closed drops a cancellation."""
         still = Standstill()
         look_at = time.monotonic() + self._look_s
-        while True:
+        while not _is_over(held):
             for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
                 for record in records:
+                    if _is_over(held):
+                        return
                     chunk: RecordChunk = record.value
                     places[tp].write(rows_of(chunk), chunk.next_offset - 1)
                     self._positions[tp] = chunk.next_offset
@@ -191,9 +199,16 @@ class Standbys:
                     self.rows += len(chunk)
                     await asyncio.sleep(0)
             if time.monotonic() >= look_at:
-                self._ends = await ends_of(self._options, list(places), committed=True)
+                ends = await ends_of(self._options, list(places), committed=True)
+                if _is_over(held):
+                    return
+                self._ends = ends
                 still.look(self._positions, self._ends)
                 look_at = time.monotonic() + self._look_s
+
+
+def _is_over(held: Mapping[int, StandbyPartition]) -> bool:
+    return any(standby.fenced for standby in held.values())
 
 
 class Standstill:
