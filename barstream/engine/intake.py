@@ -159,7 +159,13 @@ class Intake:
             await asyncio.sleep(_LOOK_AGAIN_S)
             if self._partitions.owner(event) is not owned:
                 return  # another assignment starts anew from the position row
-        await self._reading.resume(
-            self._partitions.settings.heartbeat_topic, owned.partition, waiting.next_offset
-        )
+        topic = self._partitions.settings.heartbeat_topic
+        try:
+            await self._reading.resume(topic, owned.partition, waiting.next_offset)
+        except Exception as error:
+            if self._partitions.owner(event) is not owned:
+                return
+            log.exception("heartbeats cannot be read on: partition=%d", owned.partition)
+            await self._partitions.crash(error)
+            return
         waiting.stopped = False

@@ -96,7 +96,7 @@ class Partitions:
         universe.on_conflict(self._claimed_twice)
         provider.on_change(self._schedule_changed)
         self._metrics = metrics
-        self._crash = crash
+        self.crash = crash
         self._owned: dict[int, OwnedPartition] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._starts: dict[tuple[str, int], int] = {}
@@ -210,7 +210,7 @@ class Partitions:
 
     def _is_damaged(self, error: StateUnusable) -> None:
         if self._ending is None:
-            self._ending = asyncio.ensure_future(self._crash(error))
+            self._ending = asyncio.ensure_future(self.crash(error))
 
     async def revoke(self) -> None:
         """Give up everything: wait for flushes under way, drop the memory."""
@@ -235,7 +235,7 @@ class Partitions:
             raise
         except BaseException as error:
             log.exception("flush failed: partition=%d", owned.partition)
-            await self._crash(error)
+            await self.crash(error)
 
     async def _watched(self) -> None:
         try:
@@ -253,7 +253,7 @@ class Partitions:
         except* Exception as group:  # whatever it is: a worker that is not watched must not go on
             if not isinstance(group.exceptions[0], TicksGone | ReadingStalled):
                 log.exception("a watch failed")
-            await self._crash(group.exceptions[0])
+            await self.crash(group.exceptions[0])
 
     def _positions(self) -> dict[int, int]:
         """By partition: the first offset not applied yet."""
@@ -279,7 +279,7 @@ class Partitions:
         generation = self.generation
         await asyncio.sleep(_FENCED_GRACE_S)
         if self.generation == generation and self._owned.get(owned.partition) is owned:
-            await self._crash(
+            await self.crash(
                 LostChunk(
                     f"partition {owned.partition} was taken over by another worker and no "
                     f"rebalance followed within {_FENCED_GRACE_S:.0f} s: this worker stops"

@@ -95,6 +95,47 @@ def test_reading_stops_when_too_many_wait_and_goes_on_from_the_first_not_kept(
     asyncio.run(run())
 
 
+class LostConsumer(Consumer):
+    """Cannot be told to read on."""
+
+    async def resume(self, _topic: str, _partition: int, offset: int) -> None:
+        raise ConnectionError(f"cannot seek to {offset}")
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_heartbeats_that_cannot_be_read_on_end_the_worker_that_still_holds_them(
+    monkeypatch: pytest.MonkeyPatch, *, is_held: bool
+) -> None:
+    monkeypatch.setattr("barstream.engine.waiting.FULL", 10)
+
+    async def run() -> list[str]:
+        engine = PartitionEngine(
+            0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
+        )
+        engine.position = 0
+        held, crashed = [Held(engine)], list[str]()
+
+        async def crash(error: BaseException) -> None:
+            crashed.append(str(error))
+
+        partitions = SimpleNamespace(
+            owner=lambda _event: held[0] if held else None, crash=crash,
+            settings=SimpleNamespace(heartbeat_topic="hb_1m"),
+        )  # fmt: skip
+        intake = Intake(cast("Any", partitions), cast("Any", None), LostConsumer(), Metrics())
+        intake.on_heartbeats(beats(0, 30))
+        engine.position = 30
+        engine.release()
+        if not is_held:
+            held.clear()
+        resuming = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        async with asyncio.timeout(5):
+            await asyncio.gather(*resuming)
+        return crashed
+
+    assert asyncio.run(run()) == (["cannot seek to 11"] if is_held else [])
+
+
 def test_heartbeats_that_need_not_wait_never_stop_the_reading(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
