@@ -7,6 +7,8 @@ is a module ``barstream/cli/<name>.py`` with a click command, and a line in `COM
 
 from __future__ import annotations
 
+import sys
+import traceback
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ import click
 
 from barstream.cli.context import Invocation
 from barstream.cli.lazy import LazyGroup
+from barstream.errors import BarstreamError
 
 #: Name to ``module:attribute``.
 COMMANDS: Final[dict[str, str]] = {
@@ -65,4 +68,8 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 def main() -> None:
     """Entry point of the console script and of ``python -m barstream``."""
-    cli(prog_name="barstream")
+    try:
+        cli(prog_name="barstream")
+    except Exception:  # noqa: BLE001  Python would end with 1: an answer of `verify` and `replay`
+        traceback.print_exc()
+        sys.exit(BarstreamError.exit_code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -58,6 +59,22 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except BarstreamError as error:
             raise Failure(error) from error
+        except Exception as error:
+            if not _is_of_kafka(error):
+                raise
+            # 1 would be the answer of `verify` and `replay` that something differs
+            raise Failure(
+                BarstreamError(
+                    f"the brokers must do what is asked of them, and did not: {error!r}; look at "
+                    "them, then run this again"
+                )
+            ) from error
+
+
+def _is_of_kafka(error: Exception) -> bool:
+    """Whether a client of Kafka raised it; none did where none was imported."""
+    errors = sys.modules.get("aiokafka.errors")
+    return errors is not None and isinstance(error, errors.KafkaError)
 
 
 def _exists(target: str) -> bool:

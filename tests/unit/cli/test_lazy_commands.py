@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from barstream.cli import COMMANDS, SUMMARIES, cli
+from barstream.cli import COMMANDS, SUMMARIES, cli, main
 from barstream.cli.lazy import LazyGroup
 from barstream.errors import BarstreamError
 
@@ -54,8 +54,13 @@ def two_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> click.Group
         "@click.command()\ndef command():\n    'Fails.'\n    raise BarstreamError('do this')\n"
     )
     (tmp_path / "hollow_command.py").write_text("import no_such_library_of_ours\n")
+    (tmp_path / "cut_off_command.py").write_text(
+        "import click\nfrom aiokafka.errors import KafkaConnectionError\n"
+        "@click.command()\ndef command():\n    'Loses its broker.'\n"
+        "    raise KafkaConnectionError('connection closed')\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
-    names = ("failing", "hollow", "absent")
+    names = ("failing", "hollow", "absent", "cut_off")
     return LazyGroup(
         "group",
         commands={name: f"{name}_command:command" for name in names},
@@ -85,6 +90,29 @@ def test_our_errors_are_a_message_on_stderr_and_an_exit_code(two_commands: click
 
     assert (called.exit_code, called.stdout) == (2, "")
     assert called.stderr == "barstream: do this\n"
+
+
+def test_a_broker_that_is_lost_is_no_answer_of_a_command(two_commands: click.Group) -> None:
+    """1 says of `verify` and `replay` that something differs."""
+    called = CliRunner().invoke(two_commands, ["cut_off"])
+
+    assert called.exit_code == BarstreamError.exit_code
+    assert "barstream: the brokers" in called.stderr
+    assert "connection closed" in called.stderr
+
+
+def test_a_defect_is_no_answer_of_a_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(**_options: object) -> None:
+        raise RuntimeError("a process of the pool was killed")
+
+    monkeypatch.setattr("barstream.cli.cli", broken)
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == BarstreamError.exit_code
+    assert "RuntimeError: a process of the pool was killed" in capsys.readouterr().err
 
 
 def test_config_prints_each_setting_with_its_source(tmp_path: Path) -> None:
