@@ -111,6 +111,10 @@ class BarstreamApp(faust.App):
 
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         if not self.should_stop:
+            # Faust stops the flow when partitions are revoked; of a worker that held none it is
+            # still open, and what is fetched before Faust knows where it goes ends the worker
+            self.consumer.stop_flow()
+            self.flow_control.suspend()
             mine = {tp.partition for tp in assigned if tp.topic == self.ticks_topic}
             actives = self.assignor.assigned_actives()
             mine = {p for p in mine if not actives or TP(self.ticks_topic, p) in actives}

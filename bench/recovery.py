@@ -17,6 +17,7 @@ import json
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -135,11 +136,13 @@ class Bench:
         back = asyncio.run(watch(made, places, wanted, self.series, began, note))
         until(lambda: bool(note() or ready), 60, "ready")
         found = _RESTORED.findall(taker.log.read_text(errors="replace"))
-        return Outcome(
+        outcome = Outcome(
             way, self.series, self.minutes, rows,
             int(metric(taker, "barstream_restore_rows_total") - read_before),
             float(found[-1][1]), ready[0], back[len(back) // 2], back[-1],
         )  # fmt: skip
+        print(outcome, file=sys.stderr)  # what is measured is not lost with what comes after
+        return outcome
 
     def run(self) -> list[Outcome]:
         """All ways: one worker with and without its disk, then two with and without standbys."""
@@ -173,7 +176,7 @@ class Bench:
         until(lambda: all(metric(w, "barstream_partitions") == 2 for w in both), 60, "shared")
         already = sum(int(metric(w, "barstream_ticks_total")) for w in both)
         self.settle(both, min(already, self.series * self.minutes))
-        until(lambda: applied_all(made, self.series), 900, "the history applied")
+        until(lambda: applied_all(made), 900, "the history applied")
         self.settle(both, 0)
         if standbys != "0":
             until(lambda: behind(both) == 0, 300, "standbys are complete")
@@ -189,13 +192,19 @@ class Bench:
 
 def behind(workers: Sequence[WorkerProcess]) -> int:
     """Rows the standbys lack; more than any when they are not all followed."""
-    shown = [each for worker in workers for each in worker.get("/status")["standbys"]]
+    try:
+        shown = [each for worker in workers for each in worker.get("/status")["standbys"]]
+    except OSError:  # too busy to answer
+        return 1 << 30
     return sum(each["rows_behind"] for each in shown) if len(shown) == _PARTITIONS else 1 << 30
 
 
-def applied_all(made: Pipeline, _series: int) -> bool:
+def applied_all(made: Pipeline) -> bool:
     """Whether no worker lags."""
-    return all(int(w.get("/status")["lag"]) == 0 for w in made.workers if w.process.poll() is None)
+    try:
+        return all(w.get("/status")["lag"] == 0 for w in made.workers if w.process.poll() is None)
+    except OSError:  # too busy to answer
+        return False
 
 
 def changelogs(made: Pipeline) -> list[str]:
@@ -283,20 +292,29 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def measured(bootstrap: str, numbers: Sequence[int], minutes: int | None) -> list[Outcome]:
+    """All ways with each number of series."""
+    found: list[Outcome] = []
+    for series in numbers:
+        history = minutes or max(SHORTEST, min(LONGEST, HISTORY_ROWS // series))
+        with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+            found += Bench(bootstrap, Path(directory), series, history).run()
+    return found
+
+
 def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--bootstrap", help="a running Kafka; by default one is started")
     options.add_argument("--series", type=int, nargs="+", default=[500])
     options.add_argument("--minutes", type=int, help="of history; by default about 720,000 bars")
     options.add_argument("--json", action="store_true")
     shape = options.parse_args()
-    outcomes: list[Outcome] = []
-    with KafkaCluster() as cluster:
-        for series in shape.series:
-            minutes = shape.minutes or max(SHORTEST, min(LONGEST, HISTORY_ROWS // series))
-            with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-                bench = Bench(cluster.bootstrap, Path(directory), series, minutes)
-                outcomes += bench.run()
+    if shape.bootstrap:
+        outcomes = measured(shape.bootstrap, shape.series, shape.minutes)
+    else:
+        with KafkaCluster() as cluster:
+            outcomes = measured(cluster.bootstrap, shape.series, shape.minutes)
     if shape.json:
         print(json.dumps([asdict(each) for each in outcomes], indent=2))
     else:
