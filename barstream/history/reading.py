@@ -101,6 +101,8 @@ async def chunks(options: Options, topic: str, spans: Spans) -> AsyncIterator[Re
         async for tp, records, start, end in _fetched(consumer, topic, spans):
             for record in records:
                 chunk: RecordChunk = record.value
+                if start >= end:
+                    break  # one fetch may bring several chunks, also from behind the end
                 if chunk.start > start:
                     raise _gone(tp, start)
                 start = min(chunk.next_offset, end)

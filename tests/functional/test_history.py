@@ -18,6 +18,7 @@ from barstream.history.reading import Span, chunks, held
 from barstream.history.rejected import rejected
 from barstream.history.selection import Selection
 from barstream.reader import TopicMissingError
+from barstream.transport.records import MAX_RECORDS
 from tests.functional.topics import new_topic
 
 START_US = 1_704_189_600_000_000
@@ -70,6 +71,24 @@ def test_a_range_is_read_whole_joined_and_without_what_was_aborted(kafka: Any) -
         assert (part[0].start, part[-1].next_offset) == (1, 5)
         assert [offset for each in part for offset in each.offsets.tolist()] == [1]
         assert [chunk async for chunk in chunks(options, topic, {0: Span(7, 7)})] == []
+
+    asyncio.run(scene())
+
+
+def test_a_range_may_end_long_before_what_one_fetch_brings(kafka: Any) -> None:
+    options = {"bootstrap_servers": kafka.bootstrap}
+
+    async def scene() -> None:
+        topic = await new_topic(kafka.bootstrap)
+        count = 2 * MAX_RECORDS + 5
+        async with AIOKafkaProducer(**options, linger_ms=20, max_batch_size=1 << 20) as producer:
+            sent = [await producer.send(topic, key=b"k", partition=0) for _ in range(count)]
+            await asyncio.gather(*sent)
+        got = [chunk async for chunk in chunks(options, topic, {0: Span(3, 11)})]
+        assert [each for chunk in got for each in chunk.offsets.tolist()] == list(range(3, 11))
+        assert got[-1].next_offset == 11
+        every = [chunk async for chunk in chunks(options, topic, {0: Span(0, count)})]
+        assert sum(map(len, every)) == count
 
     asyncio.run(scene())
 
