@@ -20,6 +20,7 @@ _SHOWN: Final = 50
 _HEADINGS: Final[dict[Kind, str]] = {
     "difference": "Differences",
     "schedule": "Explained by schedule rows that came later",
+    "superseded": "Wrong once, and superseded by a later revision",
     "unproven": "Not to be proven any more",
 }
 
@@ -134,6 +135,7 @@ def _print_summary(outcome: Outcome) -> None:
     verdict = "no differences" if not differences else f"{differences:,} differences"
     click.secho(
         f"{verdict}; {outcome.findings.number('schedule'):,} explained by the schedule, "
+        f"{outcome.findings.number('superseded'):,} superseded, "
         f"{outcome.findings.number('unproven'):,} unproven ({outcome.seconds:.1f} s)",
         fg="red" if differences else "green",
     )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from barstream.core.time import iso_date_from_days, iso_from_us, iso_micros_from_us
 
-Kind = Literal["difference", "unproven", "schedule"]
-"""Wrong; not to be told from what the topics still hold; explained by a newer schedule row."""
+Kind = Literal["difference", "schedule", "superseded", "unproven"]
+"""Wrong; explained by a newer schedule row; wrong once, and a later revision stands in its place;
+not to be told from what the topics still hold."""
 
 TICKS_SHOWN: Final = 20
 #: Kept in full of one partition and kind; more are counted.
 _KEPT: Final = 5_000
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _TIMES: Final = frozenset({"open_time", "close_time"})
 _STARTS: Final = frozenset({"bucket_start"})
 

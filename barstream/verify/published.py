@@ -216,8 +216,12 @@ def _check_keys(versions: pl.DataFrame, partition: int, timeframe: str, findings
 def _check_versions(
     versions: pl.DataFrame, partition: int, timeframe: str, findings: Findings
 ) -> None:
-    """A bar is written again byte for byte, or as a later revision."""
+    """A bar is written again byte for byte, or as a later revision.
+
+    What broke this is superseded once a later revision stands: that one is held to the ticks.
+    """
     twice = versions.filter(pl.col("key").is_duplicated())
+    stands = dict(twice.unique("key", keep="last").select("key", "revision").iter_rows())
     last: dict[bytes, dict[str, Any]] = {}
     columns = [*_OF_KEY, "key", "kind", "value", "offset", "revision"]
     for row in twice.select(columns).iter_rows(named=True):
@@ -226,9 +230,10 @@ def _check_versions(
         if before is None or before["kind"] != "bar" or row["kind"] != "bar":
             continue
         if row["value"] != before["value"] and row["revision"] <= before["revision"]:
+            superseded = (stands[row["key"]] or 0) > before["revision"]
             findings.add(
                 Finding(
-                    "difference", "duplicate", partition,
+                    "superseded" if superseded else "difference", "duplicate", partition,
                     f"a final is written again byte for byte or as a later revision; found "
                     f"revision {row['revision']} at offset {row['offset']} after "
                     f"{before['revision']} at {before['offset']}, with other values",

@@ -10,7 +10,7 @@ from barstream.config import Settings
 from barstream.core.period import Period
 from barstream.history.selection import Selection
 from barstream.verify.complete import SessionReport
-from barstream.verify.findings import Findings, Kind
+from barstream.verify.findings import KINDS, Findings
 from barstream.verify.scan import Accounts
 
 Progress = Callable[[int], None]
@@ -74,16 +74,16 @@ class Outcome:
 def summary(outcome: Outcome) -> dict[str, Any]:
     """The last line of ``--json``."""
     findings = outcome.findings
-    kinds: tuple[Kind, ...] = ("difference", "schedule", "unproven")
     return {
         "type": "summary",
         "clean": not findings.number("difference"),
         "differences": findings.number("difference"),
         "schedule": findings.number("schedule"),
+        "superseded": findings.number("superseded"),
         "unproven": findings.number("unproven"),
         "rules": {
             kind: {rule: count for (of, rule), count in findings.counts.items() if of == kind}
-            for kind in kinds
+            for kind in KINDS
         },
         "series": outcome.series,
         "bars": outcome.bars,

@@ -1,0 +1,57 @@
+"""A final is written again byte for byte, or as a later revision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from barstream.core.bars import Bar
+from barstream.core.time import MINUTE_US
+from barstream.engine.rows import bar_rows
+from barstream.history.finals import frame_of
+from barstream.history.reading import Span
+from barstream.history.selection import Selection
+from barstream.transport.chunk import RecordChunk
+from barstream.verify.findings import Findings
+from barstream.verify.names import SeriesNumbers
+from barstream.verify.published import Reading
+
+BAR = Bar(
+    "X", "A", 60 * MINUTE_US, 0, 0, 1.0, 2.0, 0.5, 1.5, 3.0, 2, 60 * MINUTE_US, 60 * MINUTE_US + 1,
+    False, 0, 4, 5, 6,
+)  # fmt: skip
+OTHER = replace(BAR, high=9.0)
+REVISED = replace(BAR, revision=1)
+
+
+def counted(*versions: Bar) -> dict[tuple[str, str], int]:
+    """Findings by kind and rule, of the versions of one bar in the order they were written."""
+    rows = bar_rows(versions)
+    written = RecordChunk(
+        "finals", 0, 0, len(rows), [row.key for row in rows], [row.value for row in rows],
+        np.arange(len(rows)), np.zeros(len(rows), np.int64), True,
+    )  # fmt: skip
+    reading, findings = Reading(Selection()), Findings()
+    reading.add(frame_of(written, list(range(len(rows)))))
+    reading.published(Span(0, len(rows)), 0, SeriesNumbers(), findings, "1m")
+    return dict(findings.counts)
+
+
+@pytest.mark.parametrize(
+    ("versions", "found"),
+    [
+        ((BAR, BAR), {}),
+        ((BAR, REVISED), {}),
+        ((BAR, OTHER), {("difference", "duplicate"): 1}),
+        ((REVISED, BAR), {("difference", "duplicate"): 1}),
+        ((BAR, OTHER, BAR), {("difference", "duplicate"): 2}),
+        ((BAR, OTHER, REVISED), {("superseded", "duplicate"): 1}),
+        ((REVISED, BAR, REVISED), {("difference", "duplicate"): 1}),
+    ],
+)
+def test_other_values_under_one_revision_are_a_difference_until_a_later_one_stands(
+    versions: tuple[Bar, ...], found: dict[tuple[str, str], int]
+) -> None:
+    assert counted(*versions) == found
