@@ -15,8 +15,8 @@ from tests.chaos.faults import KINDS
 from tests.chaos.runs.alerts import rules_of
 from tests.chaos.runs.batch import interruptible, play_all
 from tests.chaos.runs.chosen import CHOSEN
-from tests.chaos.runs.play import Result
 from tests.chaos.runs.report import page
+from tests.chaos.runs.result import Result
 from tests.chaos.runs.scenario import scenario_of
 
 

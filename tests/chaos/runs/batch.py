@@ -16,7 +16,8 @@ from typing import Final
 from tests.chaos.faults.brokers import SMALL_MIB, SMALL_NODE
 from tests.chaos.faults.disk import Tmpfs, lacks_mount
 from tests.chaos.faults.network import Bridge, lacks_namespaces
-from tests.chaos.runs.play import Result, play
+from tests.chaos.runs.play import play
+from tests.chaos.runs.result import Result
 from tests.chaos.runs.scenario import Scenario
 from tests.kafka_cluster import KafkaCluster
 

@@ -8,32 +8,31 @@ import random
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from aiokafka.errors import KafkaError
 
-from barstream.core.time import MINUTE_US
 from barstream.kafka import admin_client
 from barstream.schedule_loading import load_schedule
 from barstream.topics import create
 from tests.chaos.faults import KINDS, Fault, Scene
 from tests.chaos.faults.base import HISTORY_SPEED
 from tests.chaos.feed import Feed
-from tests.chaos.runs import judge
 from tests.chaos.runs.alerts import fired, rules_of
 from tests.chaos.runs.crew import Crew
 from tests.chaos.runs.reads import Reads
+from tests.chaos.runs.result import Result
 from tests.chaos.runs.scenario import Planned, Scenario
 from tests.chaos.runs.scraping import Watch
 from tests.chaos.runs.sessions import sessions_of
+from tests.chaos.runs.verdict import SETTLE_S, judge_run
 from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import Pipeline, until
 
 #: A live run begins so that a minute ends, and is due, while faults are at work.
 _LIVE_BEGINS_S: Final = (32, 54)
-_SETTLE_S: Final = 120.0
+
 #: What makes time pass faster than by default; nothing here changes what must come out.
 _OPTIONS: Final = {
     "KAFKA__SESSION_TIMEOUT_S": "5",
@@ -42,44 +41,6 @@ _OPTIONS: Final = {
     "BARS__TIMEFRAMES": "2m,5m,1h",
     "BARS__GRACE_S": "1",
 }
-
-
-@dataclass
-class Result:
-    """What a run came to.
-
-    Attributes:
-        problems: everything that is wrong; none: the run is clean.
-        skipped: what the machine lacks for it.
-        recovery_s: from the end of the last fault until all was applied.
-        ended: workers that ended by themselves, with their last words.
-        counts: of `barstream verify`.
-        reads: answers of ``/bars`` by status while it went on.
-        fired: names of the alerts whose condition held.
-    """
-
-    seed: int
-    scenario: str
-    short: str
-    chosen: bool
-    faults: list[str]
-    problems: list[str] = field(default_factory=list)
-    skipped: str | None = None
-    did: list[str] = field(default_factory=list)
-    ticks: int = 0
-    bars: int = 0
-    differences: int | None = None
-    counts: dict[str, Any] = field(default_factory=dict)
-    recovery_s: float = 0.0
-    seconds: float = 0.0
-    ended: list[str] = field(default_factory=list)
-    starts: int = 0
-    reads: dict[str, int] = field(default_factory=dict)
-    fired: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def play(
@@ -148,8 +109,8 @@ def _play(
         if scenario.live:
             until(lambda: time.time() % 60 < 30, 30, "a minute has ended")
         feed.finish(120)
-        result.recovery_s = crew.settle(_SETTLE_S)
-        _judge(scenario, scene, [fault for _, fault in faults], result)
+        result.recovery_s = crew.settle(SETTLE_S)
+        judge_run(scenario, scene, [fault for _, fault in faults], result)
         for _, fault in faults:
             fault.after(scene)
     finally:
@@ -193,56 +154,6 @@ def _do(faults: list[tuple[Planned, Fault]], scene: Scene, watch: Watch, result:
             acting.result()
     time.sleep(max(0.0, began + scene.least_s - time.monotonic()))
     scene.feed.check()
-
-
-def _judge(scenario: Scenario, scene: Scene, faults: list[Fault], result: Result) -> None:
-    made, problems = scene.made, result.problems
-    sent = scene.feed.sent + scene.sent_by_faults
-    changed = any(fault.changes_rules for fault in faults)
-    sessions = scene.sessions if scenario.scheduled else None
-    # ticks that a broker kept waiting come late, and then the clock may not close their series
-    if scenario.live and not any(fault.thing == "broker" for fault in faults):
-        _no_minute_missing(scene, sessions, changed=changed)
-    in_session = None if changed else judge.session_test(sessions)
-    # applied is not flushed yet: what was settled a moment ago may still be on its way
-    problems += judge.until_clean(lambda: judge.accounting(made, sent, in_session))
-    if not scenario.revise and not scenario.live and not changed:
-        problems += judge.until_clean(
-            lambda: judge.exact_problems(made, sessions, scene.feed.names)
-        )
-    problems += judge.one_writer(made)
-    verified = judge.verify(made)
-    result.differences, result.counts = len(verified.differences), verified.summary
-    if "No such command" in verified.said:
-        result.differences = None
-    elif verified.code != 0:
-        problems.append(f"verify ended {verified.code}: {verified.said}")
-        problems += [f"verify: {line}" for line in verified.differences[:20]]
-    result.ticks, result.bars = sent, len(judge.standing_bars(made))
-    if not any(fault.ends_workers for fault in faults):
-        problems += [
-            f"{slot.name} ended by itself: {code} {words}"
-            for slot in scene.crew.slots
-            for code, words in slot.ended
-        ]
-
-
-def _no_minute_missing(scene: Scene, sessions: Any, *, changed: bool) -> None:
-    """The leader closes the last whole minute of every series that had ticks in it or before."""
-    if changed or sessions is not None:
-        return
-    minute_us = time.time_ns() // 1000 // MINUTE_US * MINUTE_US - MINUTE_US
-
-    def closed() -> bool:
-        last: dict[str, int] = {}
-        for bar in scene.made.finals():
-            start_us = int(bar["bucket_start"])
-            last[bar["symbol"]] = max(start_us, last.get(bar["symbol"], start_us))
-        busy = [symbol for _, symbol in scene.feed.names[:6]]
-        return all(last.get(symbol, 0) >= minute_us for symbol in busy)
-
-    until(closed, 60, "the leader closes the minute that was over")
-    scene.crew.settle(_SETTLE_S)
 
 
 def forget(made: Pipeline) -> None:
