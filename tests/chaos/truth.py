@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from barstream.codecs.avro import decode
+from barstream.codecs.heartbeat import HeartbeatRecord
 from barstream.codecs.heartbeat import decode as decode_heartbeat
 from barstream.core.sessions import SessionRow
 from tests.pipeline import Pipeline, Record
@@ -60,8 +61,8 @@ def truth_of(
     ticks = _by_partition(made.read(made.names.ticks))
     beats = _by_partition(made.read(made.names.heartbeats))
     for partition, records in ticks.items():
-        found = [decode_heartbeat(record.value or b"") for record in beats.get(partition, [])]
-        waiting = [(beat.symbol, beat.bucket_start_us, beat.barrier) for beat in found]
+        found = [_beat_in(record, grace_us) for record in beats.get(partition, [])]
+        waiting = [(beat.symbol, beat.bucket_start_us, beat.barrier) for beat in found if beat]
         truth.heartbeats += waiting
         _run(truth, partition, records, waiting, grace_us)
     return truth
@@ -125,6 +126,16 @@ def _judged(
 
 def _us(value: Any) -> int:
     return value if isinstance(value, int) else round(value.timestamp() * 1e6)
+
+
+def _beat_in(record: Record, grace_us: int) -> HeartbeatRecord | None:
+    """The heartbeat; None where it is none, or was appended before its minute was over."""
+    try:
+        beat = decode_heartbeat(record.value or b"")
+    except ValueError:
+        return None
+    over_us = beat.bucket_start_us + MINUTE_US + grace_us
+    return beat if over_us <= record.timestamp_ms * 1000 else None
 
 
 def _beat(series: dict[str, PlainSeries], beat: tuple[str, int, int], position: int) -> None:
