@@ -79,7 +79,8 @@ class Tally:
             mended by a switch-over.
         mended: those of the equal ones.
         partly: of the different ones, those that begin before the replay.
-        open: published, and not over yet where the replay ended: not compared.
+        open: published, and not over yet where the replay ended, or changed since by late ticks
+            after its end: not compared.
     """
 
     equal: int = 0
@@ -146,6 +147,9 @@ def compare(
             tally.equal += 1
             tally.mended += 1
             continue
+        if _knows_more(found, scope.derived.end):
+            tally.open += 1
+            continue
         setattr(tally, found.kind, getattr(tally, found.kind) + 1)
         tally.partly += found.partly
         yield found
@@ -159,6 +163,17 @@ def bar_or_none(value: bytes | None) -> Bar | None:
         return decode_bar(value)
     except ValueError:
         return None
+
+
+def _knows_more(found: Difference, end: int) -> bool:
+    """Whether late ticks from offset ``end`` on, where the replay ended, are in what is published.
+
+    They made the bar, or raised its revision.
+    """
+    old, new = found.published, found.replayed
+    if old is None or (old.close_offset or 0) <= end:
+        return False
+    return new is None or old.revision > new.revision
 
 
 def _is_mended(found: Difference) -> bool:

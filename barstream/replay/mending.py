@@ -32,8 +32,8 @@ class Mend:
         bars: that are changed or added, by period; their revisions are raised.
         withdrawn: series and bucket of bars that are taken back, by period.
         closes: close of the last final of each series that changes; None: it has none left.
-        left: differences in bars that production has still to make itself, or that cannot be
-            folded because retention took a part: they stay.
+        left: differences in bars that production has still to make itself, that have ticks the
+            replay has not seen, or that cannot be folded because retention took a part: they stay.
         stale: a synthetic bar after the range would keep a price that is no longer the close
             before it.
     """
@@ -57,6 +57,8 @@ class Mending:
         first_tick_us: event time of the first tick of each.
         index: the schedule.
         periods: of the upper bars.
+        unseen: close offsets of bars that were made of ticks after the end of the replay: from
+            there to the position of production.
     """
 
     def __init__(
@@ -66,10 +68,12 @@ class Mending:
         first_tick_us: Mapping[Series, int],
         index: ScheduleIndex,
         periods: Iterable[Period],
+        unseen: range,
     ) -> None:
         self._finals = finals
         self._closed_us = closed_us
         self._first_tick_us = first_tick_us
+        self._unseen = unseen
         self._children: Final = Children(finals)
         self._state = PartitionState(Rules())
         self._state.use_schedule(index)
@@ -109,9 +113,11 @@ class Mending:
         return self._mend
 
     def _take(self, found: Difference) -> bool:
-        """Change a minute; False: production has not come so far, and will make it itself."""
+        """Change a minute; False: production will make it itself, or has ticks unknown here."""
         broker, symbol, bucket_us = split_bar_key(found.key)
-        if bucket_us >= self._closed_us.get((broker, symbol), NEVER_US):
+        closed_us = self._closed_us.get((broker, symbol), NEVER_US)
+        old = found.published
+        if bucket_us >= closed_us or (old is not None and old.close_offset in self._unseen):
             self._mend.left += 1
             return False
         if found.replayed is None:

@@ -47,19 +47,21 @@ class SeriesNow:
         return first_us
 
 
-async def series_of(job: Compare, scope: Scope) -> dict[Series, SeriesNow]:
-    """The series of a partition; one that only the replay has stands as the replay left it.
+async def series_of(job: Compare, scope: Scope) -> tuple[dict[Series, SeriesNow], int]:
+    """The series of a partition, and its position in the ticks; 0 where nothing was applied.
 
-    That state fits only where production is: a replay that ended before leaves such a series out.
+    One that only the replay has stands as the replay left it.  That state fits only where
+    production is: a replay that ended before leaves such a series out.
     """
     names, options = TopicNames.of(job.settings), client_options(job.settings)
     rows = await newest_values(options, names.series, job.partition)
     shadow = await newest_values(options, ShadowTopics(names, job.suffix).scope, job.partition)
-    position = rows.pop(POSITION_KEY, None)
+    row_of_position = rows.pop(POSITION_KEY, None)
+    position = 0 if row_of_position is None else decode_position(row_of_position).next_offset
     at_end = (
-        position is not None
+        row_of_position is not None
         and scope.derived.to_us == FOREVER_US
-        and decode_position(position).next_offset == scope.derived.end
+        and position == scope.derived.end
     )
     found: dict[Series, SeriesNow] = {}
     for name in scope.series:
@@ -77,4 +79,4 @@ async def series_of(job: Compare, scope: Scope) -> dict[Series, SeriesNow]:
     for value in rows.values():
         row = decode("series_state", value)
         found.setdefault((row["broker"], row["symbol"]), SeriesNow(row, row))
-    return found
+    return found, position

@@ -49,8 +49,8 @@ class Switched:
         written: bars of all periods that are changed or added.
         withdrawn: bars that are taken back.
         rejected: ticks that are rejected now, and were not.
-        left: differing bars that stay: production has not made them yet, or retention took a
-            part of what they are made of.
+        left: differing bars that stay: production has not made them yet or has made them of ticks
+            after the end of the replay, or retention took a part of what they are made of.
     """
 
     partition: int
@@ -154,7 +154,7 @@ async def plan_of(job: Compare, index: ScheduleIndex) -> Plan:
     names = TopicNames.of(job.settings)
     kept: Kept = {}
     found = await diff(job, lambda _: None, kept)
-    rows = await series_of(job, found.scope)
+    rows, position = await series_of(job, found.scope)
     touched = {split_bar_key(each.key)[:2] for each in found.differences}
     first_tick_us = {name: row.first_tick_us for name, row in rows.items()}
     finals = Merged(_cut(kept[MINUTE], first_tick_us, touched))
@@ -162,7 +162,8 @@ async def plan_of(job: Compare, index: ScheduleIndex) -> Plan:
         some = [bar_or_none(v) for key, v in values.items() if _series(key) in touched]
         finals.load(period, (bar for bar in some if bar is not None))
     closed_us = {name: row.closed_us for name, row in rows.items()}
-    mending = Mending(finals, closed_us, first_tick_us, index, names.rollups)
+    unseen = range(found.scope.derived.end + 1, position + 1)
+    mending = Mending(finals, closed_us, first_tick_us, index, names.rollups, unseen)
     mend = mending.of(found.differences)
     if mend.stale:
         (broker, symbol), bucket_us = mend.stale[0]

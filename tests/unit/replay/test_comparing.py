@@ -61,6 +61,17 @@ def test_every_field_is_compared(field: str, old: object, new: object) -> None:
     assert tally == {"different": 1}
 
 
+def test_what_late_ticks_after_the_end_of_a_replay_made_or_revised_is_not_compared() -> None:
+    """It ended at offset 100; on a running system ticks go on coming."""
+    newer = {"close_offset": 101, "tick_count": 5}
+    revised, made = at(0, revision=1, **newer), at(1, **newer)
+    assert compared([revised, made], [at(0)]) == ([], {"open": 2})
+    closed_later = at(0, **newer)
+    assert compared([closed_later], [at(0)])[1] == {"different": 1}
+    until_the_end = at(0, revision=1, close_offset=100, tick_count=5)
+    assert compared([until_the_end], [at(0)])[1] == {"different": 1}
+
+
 def test_a_bar_on_one_side_alone() -> None:
     found, tally = compared([at(0)], [at(1)])
     assert [each.kind for each in found] == ["only_published", "only_replayed"]

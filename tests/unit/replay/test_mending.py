@@ -50,12 +50,15 @@ def mend(
     differences: list[Difference],
     closed: int = 10_000,
     cut_us: int | None = None,
+    unseen: range = range(0),
 ) -> Mend:
     finals = Merged({} if cut_us is None else {NAME: cut_us})
     for period, bars in published.items():
         finals.load(period, bars)
     closed_us = START_US + closed * MINUTE_US
-    made = Mending(finals, {NAME: closed_us}, {NAME: START_US}, AlwaysOpenIndex(), published)
+    made = Mending(
+        finals, {NAME: closed_us}, {NAME: START_US}, AlwaysOpenIndex(), published, unseen
+    )
     return made.of(differences)
 
 
@@ -133,6 +136,19 @@ def test_what_production_has_not_closed_is_left_to_it() -> None:
         closed=12,
     )
     assert (len(found), found.left) == (0, 2)
+
+
+def test_a_bar_of_ticks_that_the_replay_has_not_seen_is_left_as_it_is() -> None:
+    # ticks   0 ... 99 | 100 ... 119       replay ends at 100, production stands at 120
+    newer = replace(TEN[6], close_offset=110)
+    published = PUBLISHED | {MINUTE: [*TEN[:6], newer, *TEN[7:]]}
+    found = mend(published, [difference(newer, TEN[6])], unseen=range(101, 121))
+    assert (len(found), found.left) == (0, 1)
+    # nothing has been applied so far: that offset is wrong
+    broken = replace(TEN[6], close_offset=500)
+    published = PUBLISHED | {MINUTE: [*TEN[:6], broken, *TEN[7:]]}
+    found = mend(published, [difference(broken, TEN[6])], unseen=range(101, 121))
+    assert written(found)["1m"] == [(6, 2.0, 1)]
 
 
 def test_an_upper_bar_cut_by_retention_stays_as_it_is() -> None:
