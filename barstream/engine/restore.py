@@ -61,7 +61,7 @@ async def restore(
     await consumer.start()
     try:
         try:
-            ends = await _settled_ends(
+            ends = await settled_ends(
                 consumer, options, list(places), partial(_expected, places, progress, advanced)
             )
             begins = await consumer.beginning_offsets(list(places))
@@ -104,7 +104,7 @@ def _expected(
     advanced(0)
 
 
-async def _settled_ends(
+async def settled_ends(
     consumer: AIOKafkaConsumer,
     options: Mapping[str, Any],
     places: list[TopicPartition],
@@ -116,6 +116,9 @@ async def _settled_ends(
     reader of committed records is given an end before it: after a broker was killed just then,
     a worker restored from there would apply ticks a second time.  Every writer has been fenced,
     so nothing new begins and the two ends meet.
+
+    Raises:
+        ReadingStalled: they do not.
     """
     raw = AIOKafkaConsumer(**options, enable_auto_commit=False)
     await raw.start()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -23,6 +24,7 @@ from barstream.core.schedule import ScheduleIndex, Series
 from barstream.core.state import LIVENESS_TICKS
 from barstream.core.time import iso_from_us
 from barstream.core.universe import SeriesSeen
+from barstream.engine.restore import changelog_consumer, settled_ends
 from barstream.engine.rows import Flush, Row, bar_rows
 from barstream.engine.transaction import PartitionProducer
 from barstream.history.reading import held, records
@@ -39,6 +41,7 @@ from barstream.topics import TopicNames
 
 #: One transaction may hold the bars of months.
 _WITHIN_S: Final = 600.0
+_FETCH_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +114,26 @@ async def switch(jobs: Sequence[Compare], report: Callable[[Switched], None]) ->
         try:
             # fenced first and compared after: nobody writes to the partition in between
             await producer.start()
+            await _decided(job)
             plan = await plan_of(job, index)
             if len(plan.flush):
                 await producer.write(plan.flush.rows)
         finally:
             await producer.stop()
         report(plan.switched)
+
+
+async def _decided(job: Compare) -> None:
+    """Wait until all that was committed can be read; see `restore.settled_ends`."""
+    options, names = client_options(job.settings), TopicNames.of(job.settings)
+    topics = names.final_1m, *names.rollups.values(), names.series, names.ticks_rejected
+    places = [TopicPartition(topic, job.partition) for topic in topics]
+    consumer = changelog_consumer(options, places, _FETCH_BYTES)
+    await consumer.start()
+    try:
+        await settled_ends(consumer, options, places, lambda _: None)
+    finally:
+        await consumer.stop()
 
 
 async def outlook(jobs: Sequence[Compare], report: Callable[[Switched], None]) -> None:

@@ -1,0 +1,81 @@
+"""What stands is compared when nobody writes it any more and all that was written can be read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from barstream.config import load_settings
+from barstream.core.schedule import AlwaysOpenIndex
+from barstream.engine.rows import Flush, Row
+from barstream.replay import switching
+from barstream.replay.diff import Compare
+from barstream.replay.switching import Plan, Switched, switch
+
+FINALS = ("rate_1m_final", 3)
+
+
+class Steps:
+    """Stands in for everything that touches Kafka, and notes what was done in which order."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.awaited: set[tuple[str, int]] = set()
+
+    def producer(self, _options: Any, transactional_id: str, _within_s: float) -> Client:
+        return Client(self.done, f"fenced {transactional_id}")
+
+    def consumer(self, *_: Any) -> Client:
+        return Client(self.done)
+
+    async def no_workers(self, _settings: Any) -> None:
+        self.done.append("no workers")
+
+    async def settled(self, _consumer: Any, _options: Any, places: Any, _waiting: Any) -> None:
+        self.done.append("decided")
+        self.awaited.update(places)
+
+    async def plan(self, _job: Any, _index: Any) -> Plan:
+        self.done.append("compared")
+        return Plan(Switched(3, 1, 0, 0, 0), Flush({FINALS: [Row(b"k", b"v")]}))
+
+
+class Client:
+    """A producer or consumer."""
+
+    def __init__(self, done: list[str], started: str | None = None) -> None:
+        self._done = done
+        self._started = started
+
+    async def start(self) -> None:
+        self._done += [self._started] if self._started else []
+
+    async def write(self, _rows: Any) -> None:
+        self._done.append("written")
+
+    async def stop(self) -> None:
+        pass
+
+
+async def _no_schedule(_settings: Any) -> AlwaysOpenIndex:
+    return AlwaysOpenIndex()
+
+
+def test_a_partition_is_fenced_then_its_last_transaction_awaited_then_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = Steps()
+    monkeypatch.setattr(switching, "PartitionProducer", steps.producer)
+    monkeypatch.setattr(switching, "changelog_consumer", steps.consumer)
+    monkeypatch.setattr(switching, "require_no_workers", steps.no_workers)
+    monkeypatch.setattr(switching, "settled_ends", steps.settled)
+    monkeypatch.setattr(switching, "plan_of", steps.plan)
+    monkeypatch.setattr(switching, "_index", _no_schedule)
+    settings = load_settings(env={}, overrides={"app_id": "mine"})
+    asyncio.run(switch([Compare(settings, "mend", 3)], lambda _: steps.done.append("told")))
+
+    assert steps.done == ["no workers", "fenced mine-3", "decided", "compared", "written", "told"]
+    assert FINALS in steps.awaited
+    assert {topic for topic, _ in steps.awaited} >= {"ticks_rejected", "mine-series"}
