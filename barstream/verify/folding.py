@@ -7,7 +7,10 @@ tick by (event time, offset), close that of the latest, volume the exactly round
 from __future__ import annotations
 
 import math
+import re
 import sys
+from collections.abc import Sequence
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -16,6 +19,12 @@ from numpy.typing import NDArray
 
 #: Whole sizes up to here add up without rounding in any order.
 _EXACT: Final = float(1 << 53)
+
+_LARGEST: Final = Fraction(sys.float_info.max)
+#: A float64 has 1,074 places after the point, and sums of them a few hundred digits before it.
+_DECIMAL: Final = re.compile(r"[0-9]{1,400}(\.[0-9]{1,1074})?")
+#: Floats that do not overlap, of all that a float64 can say and more.
+_MOST_PARTS: Final = 64
 
 TICK_SCHEMA: Final = {
     "bar": pl.Int64,
@@ -69,6 +78,24 @@ def sums(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.f
             for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
         ]
     )
+
+
+def is_exact_sum(text: str, sizes: Sequence[float]) -> bool:
+    """Whether a decimal number is what ``sizes`` add up to, to the last digit."""
+    if _DECIMAL.fullmatch(text) is None:
+        return False
+    left, parts = Fraction(text), list[float]()
+    while left:
+        part = float(min(left, _LARGEST)) if left > 0 else float(left)
+        if not part or len(parts) > _MOST_PARTS:
+            return False
+        parts.append(-part)
+        left -= Fraction(part)
+    try:
+        # rounded once: it is nothing only where nothing is left
+        return math.fsum([*sizes, *parts]) == 0.0
+    except OverflowError:
+        return sum(map(Fraction, sizes), Fraction(0)) == Fraction(text)
 
 
 def _sum(sizes: list[float]) -> float:

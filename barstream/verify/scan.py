@@ -18,7 +18,7 @@ from barstream.core.time import MINUTE_US
 from barstream.history.selection import Selection
 from barstream.verify.changes import ScheduleChanges
 from barstream.verify.findings import TICKS_SHOWN, Finding, Findings, ShownTick
-from barstream.verify.folding import FOLDED, TICK_SCHEMA, fold
+from barstream.verify.folding import FOLDED, TICK_SCHEMA, fold, is_exact_sum
 from barstream.verify.judging import (
     IN_SESSION,
     OFF_SESSION,
@@ -151,6 +151,7 @@ class Scan:
         self._bits = {name: float_bits(bars, name) for name in _FLOATS}
         self._whole = {name: longs(bars, name) for name in FOLDED if name not in _FLOATS}
         self._synthetic = bars["synthetic"].to_numpy()
+        self._states_exact = bars["volume_exact"].is_not_null().to_numpy()
         self._first_offset = self._whole["first_offset"]
         count = len(bars)
         self._marks = Watermarks(
@@ -291,6 +292,30 @@ class Scan:
             expected = folded.row(at, named=True) | {"synthetic": False}
             mine = ticks.filter(pl.col("bar") == number).sort("time_us", "offset")
             self._differs(number, [name for name, is_so in fields.items() if is_so], expected, mine)
+        self._compare_exact(bar[self._states_exact[bar] & ~self._gone[bar]], ticks)
+
+    def _compare_exact(self, bars: Longs, ticks: pl.DataFrame) -> None:
+        """A bar that may be revised states its unrounded volume: late ticks are added to that."""
+        if not len(bars):
+            return
+        ordered = ticks.sort("bar")
+        every = ordered["bar"].to_numpy()
+        lows, highs = np.searchsorted(every, bars), np.searchsorted(every, bars, side="right")
+        for number, low, high in zip(bars.tolist(), lows.tolist(), highs.tolist(), strict=True):
+            row = self._published.bars.row(number, named=True)
+            if is_exact_sum(row["volume_exact"], ordered["size"][low:high].to_list()):
+                continue
+            mine = ordered[low:high].sort("time_us", "offset")
+            if not self._explained(number, row, mine):
+                self._findings.add(
+                    Finding(
+                        "difference", "field", self._partition,
+                        "volume_exact must be the sum of the sizes of its ticks",
+                        *self._series.names[int(self._bar_series[number])], "1m",
+                        row["bucket_us"], None, "volume_exact", None, row["volume_exact"],
+                        shown_ticks(mine), len(mine),
+                    )
+                )  # fmt: skip
 
     def _differs(
         self, bar: int, fields: list[str], expected: dict[str, Any], ticks: pl.DataFrame

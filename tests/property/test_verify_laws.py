@@ -83,6 +83,28 @@ def test_what_late_ticks_revised_is_right(data: st.DataObject, case: Case) -> No
     assert outcome.findings.kept == []
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.data(), cases())
+def test_the_exact_volume_of_a_bar_that_may_be_revised_is_held_to_the_ticks(
+    data: st.DataObject, case: Case
+) -> None:
+    """The bar looks right until the next late tick is added to it."""
+    case = replace(case, rules=Rules(case.rules.grace_us, case.rules.inactive_after, {}, "revise"))
+    store = written(case, [(0, case.end)])
+    newest = {key: at for at, (key, _) in enumerate(store.finals)}
+    rows = {at: decode("bar", store.finals[at][1] or b"") for at in newest.values()}
+    exact = [at for at, row in rows.items() if row["volume_exact"] is not None]
+    if not exact:
+        return
+    at = data.draw(st.sampled_from(exact))
+    text = rows[at]["volume_exact"]
+    other = data.draw(st.sampled_from([text + "1", "1" + text, "0", "no number", "1e9"]))
+    store.finals[at] = store.finals[at][0], encode("bar", rows[at] | {"volume_exact": other})
+    outcome = verdict(case, store.finals, store.rejected, store.series, [(0, case.end)])
+    found = [(each.kind, each.field) for each in outcome.findings.kept]
+    assert found == [("difference", "volume_exact")]
+
+
 def lived(case: Logged, periods: Sequence[Period], parts: list[tuple[int, int]]) -> Written:
     """Minutes and upper bars, each heartbeat given just before its barrier."""
     engine = PartitionEngine(
