@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -9,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.engine.errors import TicksGone
 
+_ANSWER_WITHIN_S: Final = 10.0
 #: What mends it.
 START_OVER: Final = (
     "The bars up to there stand. To start over on the new topic, set another BARSTREAM_APP_ID, "
@@ -44,12 +46,18 @@ async def extents(
 async def ends_of(
     options: Mapping[str, Any], places: Collection[TopicPartition], *, committed: bool = False
 ) -> dict[TopicPartition, int]:
-    """End offset of each of ``places``; of ``committed`` records, or of all."""
+    """End offset of each of ``places``; of ``committed`` records, or of all.
+
+    Raises:
+        TimeoutError: no answer in time: a client that was cut off may ask the old connection
+            for very long.
+    """
     isolation = "read_committed" if committed else "read_uncommitted"
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, isolation_level=isolation)
-    await consumer.start()
     try:
-        ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            await consumer.start()
+            ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
     finally:
         await consumer.stop()
     return ends

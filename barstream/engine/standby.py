@@ -13,6 +13,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -135,18 +136,30 @@ class Standbys:
             }
             log.info("following as standby: partitions=%s", partitions)
             while not _is_over(held):
-                try:
-                    await self._follow(held)
-                except (KafkaError, TimeoutError, OSError, ReadingStalled) as error:
-                    self.reopened += 1
-                    log.warning("standby partitions are followed anew: %s", error)
-                    await asyncio.sleep(_AGAIN_S)
+                error = await self._failure(held)
+                self.reopened += 1
+                log.warning("standby partitions are followed anew: %r", error)
+                await asyncio.sleep(_AGAIN_S)
         except asyncio.CancelledError:
             raise
         except BaseException as error:
             # a disk that fails here fails what is served, too
             log.exception("standby partitions cannot be followed")
             await self._crash(error)
+
+    async def _failure(self, held: Mapping[int, StandbyPartition]) -> BaseException | None:
+        """Follow until the brokers fail, and how they did; None when it is over."""
+        try:
+            await self._follow(held)
+        except (KafkaError, TimeoutError, OSError, ReadingStalled) as error:
+            return error
+        except asyncio.CancelledError as error:
+            # a client that loses its connection cancels what it was asked for: nobody would hear
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return error
+        return None
 
     async def _follow(self, held: Mapping[int, StandbyPartition]) -> None:
         places = {
@@ -160,7 +173,10 @@ class Standbys:
             await self._begin(consumer, places)
             await self._copy(consumer, places, held)
         finally:
-            await consumer.stop()
+            # without a broker it waits without end
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_WITHIN_S):
+                    await consumer.stop()
 
     async def _begin(
         self, consumer: AIOKafkaConsumer, places: Mapping[TopicPartition, LocalPartition]
