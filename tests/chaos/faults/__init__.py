@@ -31,6 +31,7 @@ KINDS: Final[dict[str, type[Fault]]] = {
         processes.Freeze,
         processes.FreezeLeader,
         processes.Storm,
+        processes.FreezeLeaderAtMinute,
         producers.Twice,
         producers.Shuffled,
         producers.Aborted,
@@ -62,6 +63,7 @@ KINDS: Final[dict[str, type[Fault]]] = {
         brokers.BrokerStopped,
         brokers.BrokerLost,
         brokers.BrokerFrozen,
+        brokers.AllBrokersKilled,
         brokers.BrokerDiskFull,
         network.NetworkCut,
     )

@@ -71,6 +71,26 @@ class BrokerLost(BrokerFault):
             self.cluster.restart(self.node)
 
 
+class AllBrokersKilled(BrokerFault):
+    """All brokers are gone while a minute ends: nobody can send, and who can again holds first."""
+
+    name = "brokers_all_killed"
+    drawn = False
+    needs = frozenset({"cluster", "live"})
+    shortest_s = 25.0
+    longest_s = 25.0
+
+    def prepare(self, scene: Scene) -> None:
+        scene.made.options["HEARTBEATS__RESUME_HOLD_S"] = "8"
+
+    def harm(self) -> None:
+        for node in range(len(self.cluster.nodes)):
+            self.cluster.kill(node)
+
+    def end(self, scene: Scene) -> None:
+        self.cluster.start()
+
+
 class BrokerFrozen(BrokerFault):
     """A broker that answers nothing while its connections stay open."""
 

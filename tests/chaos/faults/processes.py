@@ -7,6 +7,7 @@ import time
 
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.runs.crew import Slot
+from tests.pipeline import until
 
 
 class Kill(Fault):
@@ -99,6 +100,20 @@ class FreezeLeader(Freeze):
 
     def some(self, scene: Scene) -> Slot:
         return scene.crew.leader() or super().some(scene)
+
+
+class FreezeLeaderAtMinute(FreezeLeader):
+    """The leader sleeps over the end of a minute: it wakes to send what another has sent."""
+
+    name = "freeze_leader_at_minute"
+    drawn = False
+    shortest_s = 12.0
+    longest_s = 12.0
+    needs = frozenset({"live", "workers"})
+
+    def begin(self, scene: Scene) -> str:
+        until(lambda: time.time() % 60 > 57, 65, "a minute is about to end")
+        return super().begin(scene)
 
 
 class Storm(Fault):

@@ -20,4 +20,9 @@ CHOSEN: Final[dict[int, tuple[str, ...]]] = {
     9060: ("hanging_transaction",),
     9063: ("stuck_client",),
     9071: ("freeze_leader",),  # live
+    9113: ("freeze_leader_at_minute",),
+    9218: ("network_cut",),  # of one worker for eight seconds, and of the other: one of them leads
+    9803: ("network_cut",),
+    9103: ("brokers_all_killed",),
+    9133: ("broker_frozen",),  # with standbys
 }

@@ -88,7 +88,9 @@ def _play(
     scene = Scene(made, crew, feed, cluster, directory, scenario.live)
     faults = [(f, KINDS[f.kind](random.Random(f.seed))) for f in scenario.faults]
     watch = Watch(lambda: {slot.name: slot.worker for slot in crew.slots})
-    reads = Reads(lambda: [slot.worker for slot in crew.running], feed.names, scenario.seed)
+    reads = Reads(
+        lambda: [slot.worker for slot in crew.running], feed.names, scenario.seed, watch.look
+    )
     try:
         for _, fault in faults:
             fault.prepare(scene)
