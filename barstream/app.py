@@ -66,6 +66,8 @@ class BarstreamApp(faust.App):
     membership: Membership
     failure: BaseException | None = None
     give_up_within_s: float = 30.0
+    #: Generation and rebalance of the assignment that came last.
+    _last_assigned: tuple[int, int] = (-1, -1)
     first_services: tuple[Service, ...] = ()
     before_stop: Callable[[], None] = staticmethod(lambda: None)
     before_revoke: Callable[[], None] = staticmethod(lambda: None)
@@ -109,7 +111,20 @@ class BarstreamApp(faust.App):
         await super()._on_partitions_revoked(revoked)
         await self._guarded(self.assignments.revoke())
 
+    def on_rebalance_end(self) -> None:
+        """End the rebalance, unless it is the recovery of an assignment before that has ended.
+
+        Faust looks at the generation, waits for a seek, and says then that the rebalance is over,
+        whatever has begun meanwhile.  Partitions would be written to while they are taken over,
+        and the recovery of their tables, which knows their end, would wait for ever.
+        """
+        recovery = cast("Any", self.tables).recovery
+        is_last = (recovery._generation_id, self.rebalancing_count) == self._last_assigned
+        if is_last and not recovery.signal_recovery_start.is_set():
+            super().on_rebalance_end()
+
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._last_assigned = generation_id, self.rebalancing_count
         if not self.should_stop:
             # Faust stops the flow when partitions are revoked; of a worker that held none it is
             # still open, and what is fetched before Faust knows where it goes ends the worker

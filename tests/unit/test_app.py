@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import faust
 import pytest
 from faust.types import TP
 
 from barstream.app import BarstreamApp
+from barstream.transport.assignor import PartitionAssignor
 from barstream.transport.driver import GroupFailed
 
 TICKS = {TP("ticks", 0)}
@@ -50,7 +52,9 @@ def app(monkeypatch: pytest.MonkeyPatch) -> App:
         """What Faust does is not what is tried."""
 
     monkeypatch.setattr(faust.App, "_on_partitions_revoked", nothing)
-    return App("t", broker="memory://")
+    made = App("t", broker="memory://", PartitionAssignor=PartitionAssignor)
+    monkeypatch.setattr(App, "consumer", SimpleNamespace(stop_flow=lambda: None))
+    return made
 
 
 def test_a_worker_that_cannot_give_its_partitions_up_ends(app: App) -> None:
@@ -71,5 +75,48 @@ def test_a_worker_that_gives_its_partitions_up_goes_on(app: App) -> None:
         stuck.free.set()
         await app._on_partitions_revoked(TICKS)
         assert app.failure is None
+
+    asyncio.run(go())
+
+
+class Free(Stuck):
+    async def assign(
+        self, partitions: set[int], generation: int, standbys: Collection[int] = ()
+    ) -> None:
+        """Nothing is held here."""
+
+
+@pytest.fixture
+def assigned(app: App, monkeypatch: pytest.MonkeyPatch) -> App:
+    """An app whose tables are told of assignments as Faust tells them."""
+
+    async def tell(self: App, _assigned: set[TP], generation_id: int = 0) -> None:
+        recovery = cast("Any", self.tables).recovery
+        recovery._generation_id = generation_id
+        recovery.signal_recovery_start.set()
+
+    monkeypatch.setattr(faust.App, "_on_partitions_assigned", tell)
+    return app
+
+
+def test_the_end_of_an_older_recovery_does_not_end_a_rebalance(assigned: App) -> None:
+    """Seen in a fault run: partitions were written to while their tables were taken over."""
+    app = assigned
+
+    async def go() -> None:
+        app.assignments = Free()
+        recovery = cast("Any", app.tables).recovery
+        app.on_rebalance_start()
+        await app._on_partitions_assigned(set(), 3)
+        recovery.signal_recovery_start.clear()  # the recovery of generation 3 begins
+        app.on_rebalance_start()
+        app.on_rebalance_end()
+        assert app.rebalancing, "ended by generation 3 before 4 was assigned"
+        await app._on_partitions_assigned(set(), 4)
+        app.on_rebalance_end()
+        assert app.rebalancing, "ended by generation 3 before the recovery of 4 began"
+        recovery.signal_recovery_start.clear()
+        app.on_rebalance_end()
+        assert not app.rebalancing
 
     asyncio.run(go())

@@ -1,7 +1,7 @@
 """A worker on a disk that does not give back what was written: run in place of ``barstream``.
 
-Some finals of minutes come back with another high or, with the argument ``cut``, cut short; below
-any checksum, because what is changed is what reaches the disk.  What is published is not touched.
+Minutes come back with another high once their parent was written or, with the argument ``cut``,
+some come back cut short; below any checksum, because what is changed is what reaches the disk.
 Once the directory was moved away, as the worker then asks for, the disk is a good one.
 """
 
@@ -17,8 +17,9 @@ from barstream.codecs.avro import decode, encode
 from barstream.engine.local import LocalPartition
 
 Row = tuple[bytes, bytes | None]
-#: Name of the table of finals of minutes.
-_MINUTES = "rate_1m_final"
+Write = Callable[[LocalPartition, Iterable[Row], int], None]
+#: Names of the tables of finals of minutes, and of their first parents.
+_MINUTES, _PARENTS = "rate_1m_final", "rate_5m_final"
 
 
 def _higher(value: bytes) -> bytes:
@@ -26,31 +27,48 @@ def _higher(value: bytes) -> bytes:
     return encode("bar", bar | {"high": bar["high"] + 1.0})
 
 
-def _cut(value: bytes) -> bytes:
-    return value[:9]
+def _write_higher(truly: Write) -> Write:
+    minutes: dict[int, LocalPartition] = {}
+
+    def write(self: LocalPartition, rows: Iterable[Row], offset: int) -> None:
+        rows = list(rows)
+        truly(self, rows, offset)
+        if self._store.table_name == _MINUTES:
+            minutes[self._partition] = self
+        if self._store.table_name == _PARENTS and self._partition in minutes:
+            _lie_about_children(minutes[self._partition], rows, truly)
+
+    return write
 
 
-def install(lie: Callable[[bytes], bytes]) -> None:
-    """Let every fifth minute of each write to a table of minutes be a lie."""
-    truly = LocalPartition.write
+def _lie_about_children(minutes: LocalPartition, parents: list[Row], truly: Write) -> None:
+    """Once a parent was written, its first minute has another high on disk."""
+    reached = minutes.offset()
+    for key, _ in parents:
+        value = None if key.startswith(b"\0") else minutes.get(key)
+        if value is not None and reached is not None:
+            truly(minutes, [(key, _higher(value))], reached)
 
-    def lying(row: Row) -> Row:
-        key, value = row
-        # the notes of the table begin with a NUL
-        is_bar = value is not None and not key.startswith(b"\0")
-        return (key, lie(value)) if value and is_bar and key[-5:-4] in b"16" else row
 
-    def falsely(self: LocalPartition, rows: Iterable[Row], offset: int) -> None:
-        # parents stay as they are: the audit holds them to their children
+def _write_cut(truly: Write) -> Write:
+    def write(self: LocalPartition, rows: Iterable[Row], offset: int) -> None:
         lies = self._store.table_name == _MINUTES
-        truly(self, [lying(row) for row in rows] if lies else rows, offset)
+        truly(self, [_cut(row) for row in rows] if lies else rows, offset)
 
-    LocalPartition.write = falsely  # type: ignore[method-assign]
+    return write
+
+
+def _cut(row: Row) -> Row:
+    """Every fifth minute; the notes of the table begin with a NUL."""
+    key, value = row
+    is_chosen = not key.startswith(b"\0") and key[-5:-4] in b"16"
+    return (key, value[:9]) if value and is_chosen else row
 
 
 if __name__ == "__main__":
     directory = Path(os.environ["BARSTREAM_DATA_DIR"])
     if not list(directory.parent.glob(f"{directory.name}.away*")):
-        install(_cut if sys.argv[1:] == ["cut"] else _higher)
+        lying = _write_cut if sys.argv[1:] == ["cut"] else _write_higher
+        LocalPartition.write = lying(LocalPartition.write)  # type: ignore[assignment,method-assign]
     sys.argv[1:] = ["worker"]
     main()
