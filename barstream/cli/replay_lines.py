@@ -23,7 +23,10 @@ def lines_of(differences: Iterable[Difference]) -> list[str]:
             f"{row['broker']} {row['symbol']} {row['timeframe']} {row['bucket_start']}  "
             f"{row['kind'].replace('_', ' ')}{partly}"
         )
-        lines += [f"  {name}: {old} -> {new}" for name, (old, new) in found.changed.items()]
+        changed = found.changed
+        if "volume" in changed:
+            changed.pop("volume_exact", None)  # hundreds of digits, and the float says it already
+        lines += [f"  {name}: {old} -> {new}" for name, (old, new) in changed.items()]
     return lines
 
 
@@ -61,5 +64,7 @@ def table_of(summary: dict[str, Any]) -> list[str]:
             f"{mended:,} of the equal ones carry a higher revision: switched over to before"
         )
     count = summary["differences"]
-    lines.append("nothing differs" if not count else f"{count:,} bars differ")
+    alone = sum(tally["close_alone"] for tally in summary["timeframes"].values())
+    of_them = f", {alone:,} of them in close_offset alone: the same values" if alone else ""
+    lines.append(f"{count:,} bars differ{of_them}" if count else "nothing differs")
     return lines

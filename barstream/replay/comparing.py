@@ -52,6 +52,11 @@ class Difference:
         units = self.published.volume_units, self.replayed.volume_units
         return found if units[0] == units[1] else {**found, "volume_exact": units}
 
+    @property
+    def is_close_alone(self) -> bool:
+        """Whether it has the same values, and only the place where it was closed is another."""
+        return self.changed.keys() == {"close_offset"}
+
     def to_json(self) -> dict[str, Any]:
         """One object, ready to be written."""
         broker, symbol, bucket_us = split_bar_key(self.key)
@@ -79,6 +84,7 @@ class Tally:
             mended by a switch-over.
         mended: those of the equal ones.
         partly: of the different ones, those that begin before the replay.
+        close_alone: of the different ones, those with the same values, closed elsewhere.
         open: published, and not over yet where the replay ended, or changed since by late ticks
             after its end: not compared.
     """
@@ -89,6 +95,7 @@ class Tally:
     only_replayed: int = 0
     mended: int = 0
     partly: int = 0
+    close_alone: int = 0
     open: int = 0
 
     @property
@@ -152,6 +159,7 @@ def compare(
             continue
         setattr(tally, found.kind, getattr(tally, found.kind) + 1)
         tally.partly += found.partly
+        tally.close_alone += found.is_close_alone
         yield found
 
 

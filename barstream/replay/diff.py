@@ -52,7 +52,8 @@ async def replayed_partitions(settings: Settings, suffix: str) -> list[Compare]:
         begun = await held(options, shadows.finals[MINUTE])
     except TopicMissingError as error:
         raise ReplayIncomplete(
-            f"a replay must have been made with --suffix {suffix}, there is none: {error}"
+            f"a replay must have been made with --suffix {suffix}, and there is none: make it with "
+            f"`barstream replay --suffix {suffix}`, or correct the suffix"
         ) from error
     done = [partition for partition, span in there.items() if not span.is_empty]
     broken = [p for p, span in begun.items() if not span.is_empty and p not in done]

@@ -119,8 +119,9 @@ async def _ticks(
         skew_us = job.request.settings.bars.max_future_skew_us
         earliest_us = job.request.from_us - skew_us - SECOND_US
         found = await offsets_at(options, names.ticks, {job.partition: there}, earliest_us)
-        later = closes.filter(pl.col("bucket_start") >= job.request.from_us)["close_offset"]
-        begin = max(begin, min(found[job.partition], *(later.min(),) if len(later) else ()))
+        # none in a partition that has no bar so late, or none at all
+        later = closes.filter(pl.col("bucket_start") >= job.request.from_us)["close_offset"].sort()
+        begin = max(begin, min([found[job.partition], *later.head(1)]))
     return Span(min(begin, end), end)
 
 

@@ -112,6 +112,14 @@ def test_a_range_of_offsets_begins_and_ends_with_whole_buckets(lived: Pipeline) 
     assert len(left_out) <= len(whole) // 10
 
 
+def test_a_partition_without_a_bar_in_the_range_has_nothing_to_replay(lived: Pipeline) -> None:
+    # . . . published . . .| from        one partition of several is often like that
+    after = iso_from_us(minutes_of(lived)[-1] + 86_400_000_000)
+    said = replay(lived, "--suffix", "after", "--from", after)
+    assert (said.code, said.differences) == (0, []), said.text
+    assert not newest(lived, shadows(lived, "after")[lived.names.final_1m])
+
+
 def test_one_series_alone(lived: Pipeline) -> None:
     said = replay(lived, "--suffix", "alone", "chx", "s00")
     assert (said.code, said.differences) == (0, []), said.text

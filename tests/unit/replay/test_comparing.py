@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from barstream.cli.replay_lines import lines_of
 from barstream.core.bars import Bar
 from barstream.core.period import MINUTE, Period
 from barstream.core.state import FOREVER_US, NEVER_US
@@ -58,7 +59,20 @@ def test_the_same_bytes_are_equal() -> None:
 def test_every_field_is_compared(field: str, old: object, new: object) -> None:
     found, tally = compared([at(0)], [at(0, **{field: new})])
     assert [each.changed for each in found] == [{field: (old, new)}]
-    assert tally == {"different": 1}
+    alone = {"close_alone": 1} if field == "close_offset" else {}
+    assert tally == {"different": 1} | alone
+
+
+def test_a_bar_that_closed_elsewhere_and_has_other_values_is_not_close_alone() -> None:
+    assert compared([at(0)], [at(0, close_offset=8, low=0.25)])[1] == {"different": 1}
+
+
+def test_the_exact_volume_is_printed_only_where_the_float_does_not_tell() -> None:
+    # of late ticks that were merged the exact sum has hundreds of digits
+    found, _ = compared([at(0)], [at(0, volume=3.5, volume_units=7 << 1000)])
+    assert lines_of(found) == ["B X 1m 1970-01-01T00:00:00Z  different", "  volume: 3.0 -> 3.5"]
+    found, _ = compared([at(0)], [at(0, volume_units=7 << 10)])
+    assert lines_of(found)[1:] == ["  volume_exact: None -> 7168"]
 
 
 def test_what_late_ticks_after_the_end_of_a_replay_made_or_revised_is_not_compared() -> None:
