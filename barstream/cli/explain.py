@@ -54,9 +54,15 @@ def command(
     settings = plan_of(settings_of(ctx)).settings
     try:
         series = normalise(broker), normalise(symbol)
-        time_us = us_from_iso(time)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    try:
+        time_us = us_from_iso(time)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"an ISO 8601 time such as 2013-01-01T22:00:00Z is required, found {time!r}",
+            param_hint="TIME",
+        ) from error
     period = _period(settings, timeframe)
     found = asyncio.run(
         _explain(settings, series, period, time_us, all_ticks=ticks == "all", quiet=as_json)

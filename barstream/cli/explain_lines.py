@@ -22,6 +22,8 @@ _PRICES: Final = ("open", "high", "low", "close")
 _NAMED: Final = 5
 #: So many rejected ticks are printed.
 _REFUSED: Final = 40
+#: A busy minute has hundreds of live versions: so many of the first and of the last are printed.
+_LIVE_ENDS: Final = 3
 _STYLES: Final = {"final": "green", "open": "yellow", "missing": "red"}
 
 
@@ -84,7 +86,13 @@ def _versions(out: Console, report: Report) -> None:
     )  # fmt: skip
     rows: list[tuple[str, ...]] = [titles]
     decimals = decimals_of(bars) if bars else 2
-    for topic, one in versions:
+    left_off = len(report["live"]) - 2 * _LIVE_ENDS
+    first_off = len(report["finals"]) + _LIVE_ENDS
+    for at, (topic, one) in enumerate(versions):
+        if left_off > 1 and first_off <= at < first_off + left_off:
+            if at == first_off:
+                rows.append(("live", f"... {left_off} more: --json"))
+            continue
         place = topic, str(one["offset"]), _short(one["append_time"])
         if "deleted" in one:
             rows.append((*place, "deleted"))

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 @click.option("--from", "start", metavar="TIME", help="First bucket, ISO 8601, UTC.")
 @click.option("--to", "end", metavar="TIME", help="End, exclusive.")
 @click.option(
-    "--timeframe", "timeframes", multiple=True, metavar="1m", help="Only these; 1m is always read."
+    "--timeframe",
+    "timeframes",
+    multiple=True,
+    metavar="PERIOD",
+    help="Only this; may be repeated. 1m is always read.",
 )
 @click.option("--partition", type=click.IntRange(0), help="Only this partition.")
 @click.option(

@@ -69,7 +69,7 @@ def closing_of(facts: Facts, version: Version) -> Closing | None:
 def _by_tick(facts: Facts, tick: Tick, close_offset: int) -> Closing:
     past_us = facts.rules.closes_at_us(facts.bucket_us)
     sentence = (
-        f"closed by the watermark: the tick at offset {tick.offset} has event time "
+        f"the watermark: the tick at offset {tick.offset} has event time "
         f"{at(tick.time_us)}, at or after {at(past_us)} (end and grace), so ticks up to that one "
         f"could enter: close_offset {close_offset}"
     )
@@ -84,9 +84,7 @@ def _by_beat(facts: Facts, beat: Beat, close_offset: int) -> Closing:
         else f"when ticks had been applied up to {close_offset}, past its barrier {beat.barrier}: "
         f"close_offset {close_offset}"
     )
-    sentence = (
-        f"closed by the heartbeat at offset {beat.offset}{of}, sent by the {beat.source}, {where}"
-    )
+    sentence = f"the heartbeat at offset {beat.offset}{of}, sent by the {beat.source}, {where}"
     return Closing("heartbeat", close_offset, sentence, beat=beat)
 
 
