@@ -20,7 +20,7 @@ def forward(span: Span, what: str, progress: Progress) -> Iterator[Span]:
     while begin < span.end:
         end = min(begin + WINDOW, span.end)
         yield Span(begin, end)
-        progress(what, end - span.begin, len(span))
+        progress(what, end - span.begin, span.end - span.begin)
         begin = end
 
 
@@ -30,5 +30,5 @@ def backward(span: Span, what: str, progress: Progress) -> Iterator[Span]:
     while end > span.begin:
         begin = max(end - WINDOW, span.begin)
         yield Span(begin, end)
-        progress(what, span.end - begin, len(span))
+        progress(what, span.end - begin, span.end - span.begin)
         end = begin
