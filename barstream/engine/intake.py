@@ -60,7 +60,6 @@ class Intake:
         if missing := self._decoder.missing_schema_ids(chunk.values):
             await self._decoder.fetch_schemas(missing)
         columns = self._decoder.decode(chunk.values, chunk.timestamps_us)
-        self._show_delay(chunk, columns)
         owned = self._partitions.owner(event)
         if owned is None:
             return
@@ -76,17 +75,20 @@ class Intake:
             await asyncio.sleep(0)
             if self._partitions.owner(event) is not owned:
                 return
+        self._show_delay(chunk, columns, owned)
         # up to 64 events a partition wait when nothing can be written, megabytes each
         chunk.drop_records()
         owned.applied(event)
         await owned.room()
 
-    def _show_delay(self, chunk: RecordChunk, columns: TickColumns) -> None:
+    def _show_delay(self, chunk: RecordChunk, columns: TickColumns, owned: OwnedPartition) -> None:
         """Append time less event time of the newest tick: what `feed_delay` should cover."""
         if chunk.append_time and len(columns):
             at = -1 if columns.index is None else int(columns.index[-1])
             delay_us = int(chunk.timestamps_us[at]) - int(columns.time_us[-1])
-            broker, _ = columns.names[int(columns.series[-1])]
+            broker, symbol = columns.names[int(columns.series[-1])]
+            if owned.engine.state.get(broker, symbol) is None:
+                return  # rejected; a number for each name that garbage spells would have no end
             self._metrics.event_delay.labels(broker).set(delay_us / 1e6)
 
     def on_heartbeats(self, event: Any) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from barstream.codecs.heartbeat import HeartbeatRecord, encode
-from barstream.core.schedule import MarketScheduleProvider
+from barstream.codecs.ticks import TickColumns
+from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.core.state import Rules
 from barstream.engine.intake import Intake
 from barstream.engine.partition import PartitionEngine
@@ -151,6 +152,50 @@ def test_heartbeats_that_need_not_wait_never_stop_the_reading(
     intake = Intake(cast("Any", partitions), cast("Any", None), consumer, Metrics())
     intake.on_heartbeats(beats(0, 500))
     assert (consumer.stopped, len(engine.waiting), held.acked) == (False, 0, 1)
+
+
+class Decoder:
+    """Each record is a tick of the symbol it names."""
+
+    def missing_schema_ids(self, _values: Any) -> set[int]:
+        return set()
+
+    def decode(self, values: list[bytes], _stamps: Any) -> TickColumns:
+        count = len(values)
+        return TickColumns(
+            np.arange(count, dtype=np.int32), [(each.decode(), "X") for each in values],
+            np.full(count, MINUTE), np.ones(count), np.ones(count), None, [],
+        )  # fmt: skip
+
+
+@dataclass
+class Applying(Held):
+    """A partition that has room."""
+
+    async def room(self) -> None:
+        pass
+
+    def wake(self) -> None:
+        pass
+
+
+def test_a_delay_is_shown_of_brokers_with_series_and_not_of_every_name_there_is() -> None:
+    row = SessionRow("GOOD", "X", 0, 0, 0, 10 * MINUTE)
+    provider = MarketScheduleProvider()
+    provider.swap(ScheduleIndex.build([row]))
+    engine = PartitionEngine(0, Rules(), provider, lambda _broker, _symbol: None)
+    held = Applying(engine)
+    partitions = SimpleNamespace(owner=lambda _event: held)
+    metrics = Metrics()
+    intake = Intake(cast("Any", partitions), cast("Any", Decoder()), Consumer(), metrics)
+    for offset, broker in enumerate(["GARBAGE1", "GOOD", "GARBAGE2"]):
+        chunk = RecordChunk(
+            "ticks", 0, offset, offset + 1, [b"k"], [broker.encode()], np.array([offset]),
+            np.array([2 * MINUTE]), append_time=True,
+        )  # fmt: skip
+        asyncio.run(intake.on_ticks(SimpleNamespace(value=chunk)))
+    (shown,) = metrics.event_delay.collect()
+    assert [(each.labels, each.value) for each in shown.samples] == [({"broker": "GOOD"}, 60.0)]
 
 
 def test_heartbeats_that_wait_share_the_names_of_their_series() -> None:
