@@ -70,7 +70,8 @@ def sums(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.f
     starts = stops - counts
     whole = np.floor(values) == values
     if whole.all() and float(values.max()) * len(values) < _EXACT:
-        return np.add.reduceat(values, starts)
+        # of -0.0 alone reduceat makes -0.0; volumes start from 0.0
+        return np.add.reduceat(values, starts) + 0.0
     listed = values.tolist()
     return np.array(
         [
