@@ -92,7 +92,7 @@ def make_plan(
 
     def rollup(period: Period, name: str, kind: Kind) -> TopicPlan:
         kept = kept_days(settings, period)
-        shape = _OFTEN_REWRITTEN if kind == "live" else _segments(kept)
+        shape = _OFTEN_REWRITTEN if kind == "live" else {**_segments(kept), **_withdrawals(kept)}
         config = {**bars, **_retention(kept), **shape}
         return named(logical_name(period, kind), name, Role.BARS, config)
 
@@ -123,7 +123,11 @@ def make_plan(
         topic("ticks_rejected", Role.REJECTED, {"cleanup.policy": "delete", **kept}),
         alone(topic("market_schedule", Role.TABLE, _FOR_EVER)),
         alone(topic("series_seen", Role.TABLE, _FOR_EVER)),
-        topic("final_1m", Role.BARS, {**bars, **_LARGE_SEGMENTS}),
+        topic(
+            "final_1m",
+            Role.BARS,
+            {**bars, **_LARGE_SEGMENTS, **_withdrawals(topics.retention_days)},
+        ),
         topic("live_1m", Role.BARS, {**bars, **_OFTEN_REWRITTEN}),
         inheriting(topic("heartbeats", Role.BARS, {**bars, **_LARGE_SEGMENTS})),
         topic("series", Role.TABLE, _FOR_EVER),
@@ -163,6 +167,12 @@ def _segments(kept_days: float) -> dict[str, str]:
 def _retention(days: float) -> dict[str, str]:
     # The size is stated as well: a broker-wide log.retention.bytes would cut the stated time.
     return {"retention.ms": str(round(days * _DAY_MS)), "retention.bytes": "-1"}
+
+
+def _withdrawals(days: float) -> dict[str, str]:
+    # a day by default: then a bar that was withdrawn (by a switch-over) would stand for ever on the
+    # disk of a worker that was away for longer
+    return {"delete.retention.ms": str(round(days * _DAY_MS))}
 
 
 def _in_sync(replication: int) -> str:

@@ -91,6 +91,14 @@ def test_bars_and_heartbeats_are_compacted_and_kept_for_the_local_retention(name
     assert config["retention.bytes"] == "-1"
 
 
+def test_a_worker_that_was_away_finds_that_a_bar_was_withdrawn() -> None:
+    """Its disk has the bar; what it reads are the records since, as long as they are kept."""
+    finals = [plan for plan in planned(retention_days=2.5).values() if plan.name.endswith("_final")]
+    assert len(finals) > 1
+    for plan in finals:
+        assert plan.config["delete.retention.ms"] == plan.config["retention.ms"], plan.name
+
+
 def test_ticks_and_rejected_ticks_are_never_compacted() -> None:
     plans = planned(ticks_retention_days=7, retention_days=3)
     assert plans["ticks"].config["cleanup.policy"] == "delete"
