@@ -10,7 +10,7 @@ from barstream.web.parameters import bars_request, live_request, series_request
 from barstream.web.reading import read_live, rendered
 from barstream.web.reads import NotHereError, SeriesInfo
 from barstream.web.routing import Gathered, Local
-from barstream.web.site import ReadView, time_text
+from barstream.web.site import ReadView, target_of, time_text
 
 
 class GatheringView(ReadView):
@@ -59,7 +59,7 @@ class AllBars(GatheringView):
         if own is not None:
             return own
         router = self.site(request).router
-        page, gathered = await gathered_bars(router, reads, asked, request.raw_path)
+        page, gathered = await gathered_bars(router, reads, asked, target_of(request))
         whole = self.whole(gathered, partial=partial)
         return self.answer(
             {
@@ -101,7 +101,7 @@ class AllLive(GatheringView):
         own = await self.own(request, here)
         if own is not None:
             return own
-        gathered = await self.site(request).router.gather(request.raw_path, here)
+        gathered = await self.site(request).router.gather(target_of(request), here)
         whole = self.whole(gathered, partial=partial)
         bars = merged(gathered, "bars", by_key)
         timeframe = asked.period.timeframe
@@ -133,7 +133,7 @@ class Series(GatheringView):
         own = await self.own(request, here)
         if own is not None:
             return own
-        gathered = await self.site(request).router.gather(request.raw_path, here)
+        gathered = await self.site(request).router.gather(target_of(request), here)
         whole = self.whole(gathered, partial=partial)
         url = reads.placement().url
         for body in gathered.bodies:

@@ -95,7 +95,7 @@ class ReadView(View):
                 )
         else:
             try:
-                found = await self.site(request).router.find(broker, symbol, request.raw_path)
+                found = await self.site(request).router.find(broker, symbol, target_of(request))
             except UnroutedError as error:
                 raise _unrouted(broker, symbol, error) from error
             if isinstance(found, Answer):
@@ -150,6 +150,12 @@ class ReadView(View):
             missing=[each.as_json() for each in missing],
             what_to_do="ask again, or take what there is with partial=allow",
         )
+
+
+def target_of(request: Any) -> str:
+    """Path and query as they came; not the host that proxies put before them."""
+    target: str = request.rel_url.raw_path_qs
+    return target
 
 
 def _unrouted(broker: str, symbol: str, error: UnroutedError) -> ServiceUnavailable:

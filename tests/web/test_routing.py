@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -115,6 +116,21 @@ def test_names_that_need_escaping_arrive_as_they_were_asked(cluster: Cluster) ->
     for worker in cluster.workers:
         status, body = worker.get("/bars/FX/EUR%2FUSD%20%252F+%20%C3%84?limit=1")
         assert (status, body["symbol"], len(body["bars"])) == (200, symbol, 1)
+
+
+@pytest.mark.parametrize("path", ["/bars/FX/B", "/bars?limit=3", "/live", "/series"])
+def test_a_target_with_a_host_in_it_is_passed_on_as_one_without(
+    cluster: Cluster, path: str
+) -> None:
+    """So do proxies ask, and every server has to take it (RFC 9112, 3.2.2)."""
+    worker = cluster.other(1)
+    host, port = worker.url.removeprefix("http://").split(":")
+    connection = HTTPConnection(host, int(port), timeout=10)
+    connection.request("GET", f"http://another.example{path}")
+    answer = connection.getresponse()
+    body = json.loads(answer.read())
+    assert (answer.status, body) == worker.get(path)
+    assert answer.status == 200
 
 
 def test_where_names_the_worker_that_holds_a_series(cluster: Cluster) -> None:
