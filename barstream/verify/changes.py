@@ -12,16 +12,17 @@ from barstream.verify.names import Name
 
 #: A row changes what is said of its trading date; sessions reach into the days beside it.
 _DAYS_AROUND: Final = 1
-#: Within this a worker has read a row that was appended.
-_READ_WITHIN_US: Final = 60 * SECOND_US
+#: Within this a worker has read a row that was appended, and one load has written its rows.
+_READ_WITHIN_US: Final = 5 * SECOND_US
+_NEVER_US: Final = -(1 << 60)
 
 
 class ScheduleChanges:
     """When rows of each series and trading date were appended.
 
-    A tick is judged when it is applied, its bar written only when it is closed: for so long, and
-    for as long as a worker may take to read a row, a row may also come *before* the bar and yet
-    after what its ticks were judged by.
+    A tick is judged when it is applied, its bar written only when it is closed, and a worker takes
+    a moment to read a row: one that *changes* what was known of its date may come before the bar
+    and yet after its ticks.  The first rows of a date change nothing: before them was no bar.
 
     Args:
         records: of topic ``market_schedule``.
@@ -29,8 +30,10 @@ class ScheduleChanges:
     """
 
     def __init__(self, records: Iterable[ScheduleRecord], grace_us: int) -> None:
-        self._before_us = MINUTE_US + grace_us + _READ_WITHIN_US
+        self._open_us = MINUTE_US + grace_us
         self._appended: dict[Name, dict[int, int]] = {}
+        self._changed: dict[Name, dict[int, int]] = {}
+        self._withdrawn: set[Name] = set()
         for record in records:
             try:
                 if record.value is None:
@@ -40,21 +43,36 @@ class ScheduleChanges:
                     broker, symbol, date = row.broker, row.symbol, row.trading_date
             except ValueError:
                 continue
-            dates = self._appended.setdefault((broker, symbol), {})
-            dates[date] = max(dates.get(date, 0), record.appended_us)
+            self._note((broker, symbol), date, record)
 
-    def newest_us(self, name: Name) -> int:
-        """When the newest row of a series was appended; 0: it has none."""
-        return max(self._appended.get(name, {}).values(), default=0)
+    def _note(self, name: Name, date: int, record: ScheduleRecord) -> None:
+        dates, now_us = self._appended.setdefault(name, {}), record.appended_us
+        known_us = min((dates[day] for day in _around(date) if day in dates), default=None)
+        if record.value is None:
+            self._withdrawn.add(name)
+        if record.value is None or (known_us is not None and known_us < now_us - _READ_WITHIN_US):
+            self._changed.setdefault(name, {})[date] = now_us
+        dates[date] = now_us
+
+    def has_withdrawn(self, name: Name) -> bool:
+        """Whether a session of the series was withdrawn, as far as the topic still shows."""
+        return name in self._withdrawn
 
     def explain(self, name: Name, bucket_us: int, appended_us: int | None) -> bool:
         """Whether what was written at ``appended_us`` may have been judged by other rows.
 
         Never where nothing was written (None).
         """
-        dates = self._appended.get(name)
-        if not dates or appended_us is None:
+        if appended_us is None:
             return False
-        day = bucket_us // DAY_US
-        around = range(day - _DAYS_AROUND, day + _DAYS_AROUND + 1)
-        return any(dates.get(date, 0) > appended_us - self._before_us for date in around)
+        read_us = appended_us - _READ_WITHIN_US
+        appended, changed = self._appended.get(name, {}), self._changed.get(name, {})
+        return any(
+            appended.get(date, _NEVER_US) > read_us
+            or changed.get(date, _NEVER_US) > read_us - self._open_us
+            for date in _around(bucket_us // DAY_US)
+        )
+
+
+def _around(date: int) -> range:
+    return range(date - _DAYS_AROUND, date + _DAYS_AROUND + 1)

@@ -415,7 +415,7 @@ class Scan:
             rows = found.pop(offset, [])
             self.accounts.refused += reason not in ("late", "off_session")
             if not rows:
-                if offset < self._refusals.known_from:
+                if offset < self._refusals.known_from or self._was_withdrawn(block, offset, reason):
                     self.accounts.unproven += 1
                 elif offset < position:
                     detail = f"must be rejected as {reason}, but does not stand in ticks_rejected"
@@ -444,6 +444,12 @@ class Scan:
         one = block.take(slice(at, at + 1))
         bar = int(find(self._keys, minute_key(one.series, one.bucket_us))[0])
         return None if bar < 0 else int(self._published.bars["appended_us"][bar])
+
+    def _was_withdrawn(self, block: Block, offset: int, reason: str) -> bool:
+        """Whether the series may have had sessions when the tick came: a withdrawn row is gone."""
+        at = int(np.searchsorted(block.offset, offset))
+        name = self._series.names[int(block.series[at])] if reason == "unscheduled" else None
+        return name is not None and self._changes.has_withdrawn(name)
 
     def _once(self, block: Block, offset: int, rows: list[int]) -> None:
         if len(rows) > 1:

@@ -192,6 +192,7 @@ class Uppers:
             if (row["series"], row["bucket_us"]) in published.unreadable:
                 return
             if verdict == "must" and not self._may_be_gone(row, published):
+                row["appended_us"] = self._passed_us(row, published)
                 self._add(period, row, "missing", "all its minutes are closed, it must be final")
             return
         if verdict is None:
@@ -238,6 +239,14 @@ class Uppers:
         mine = published.bars.filter(pl.col("series") == row["series"])
         return mine.is_empty() or row["bucket_us"] < int(mine["bucket_us"][0])
 
+    @staticmethod
+    def _passed_us(row: dict[str, Any], published: Published) -> int | None:
+        """When the next bar of the series was written: a missing one came before it."""
+        later = published.bars.filter(
+            (pl.col("series") == row["series"]) & (pl.col("bucket_us") > row["bucket_us"])
+        )
+        return None if later.is_empty() else int(later["appended_us"][0])
+
     def _add(
         self,
         period: Period,
@@ -250,8 +259,6 @@ class Uppers:
     ) -> None:
         series = self.series.names[row["series"]]
         appended_us = row.get("appended_us")
-        if appended_us is None:
-            appended_us = self.changes.newest_us(series) - 1 if rule == "missing" else None
         explained = rule != "field" or name in {"trading_date", "session"}
         explained &= self.changes.explain(series, row["bucket_us"], appended_us)
         kind: Kind = "schedule" if explained else "difference"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from barstream.codecs.session import encode_session, session_key
@@ -16,9 +18,17 @@ ROW = SessionRow("X", "A", DATE, 0, DATE * DAY_US, (DATE + 1) * DAY_US)
 GRACE_US = 5 * SECOND_US
 
 
-def changed_at(appended_us: int, value: bytes | None = encode_session(ROW)) -> ScheduleChanges:
-    record = ScheduleRecord(0, 0, appended_us, session_key(ROW), value)
-    return ScheduleChanges([record], GRACE_US)
+FIRST_US = NOON_US - DAY_US
+
+
+def row_at(appended_us: int, row: SessionRow = ROW, *, withdraws: bool = False) -> ScheduleRecord:
+    value = None if withdraws else encode_session(row)
+    return ScheduleRecord(0, 0, appended_us, session_key(row), value)
+
+
+def changed_at(appended_us: int, *, withdraws: bool = False) -> ScheduleChanges:
+    """The rows of a date were loaded long before, and one of them changed."""
+    return ScheduleChanges([row_at(FIRST_US), row_at(appended_us, withdraws=withdraws)], GRACE_US)
 
 
 #            tick judged        row        bar written
@@ -29,21 +39,39 @@ def changed_at(appended_us: int, value: bytes | None = encode_session(ROW)) -> S
     [
         (SECOND_US, True),
         (-MINUTE_US - GRACE_US, True),
-        (-2 * MINUTE_US - GRACE_US + 1, True),
-        (-2 * MINUTE_US - GRACE_US, False),
-        (-DAY_US, False),
+        (-MINUTE_US - GRACE_US - 5 * SECOND_US + 1, True),
+        (-MINUTE_US - GRACE_US - 5 * SECOND_US, False),
+        (-DAY_US // 4, False),
     ],
 )
-def test_a_row_explains_what_was_judged_before_it_was_read(
-    row_after_bar_us: int, may_be_the_reason: bool
+@pytest.mark.parametrize("withdraws", [False, True])
+def test_a_change_explains_what_was_judged_before_it_was_read(
+    row_after_bar_us: int, may_be_the_reason: bool, withdraws: bool
 ) -> None:
     bar_us = NOON_US + 3 * MINUTE_US
-    changes = changed_at(bar_us + row_after_bar_us)
+    changes = changed_at(bar_us + row_after_bar_us, withdraws=withdraws)
     assert changes.explain(("X", "A"), NOON_US, bar_us) is may_be_the_reason
 
 
-def test_a_withdrawn_row_explains_as_a_new_one_does() -> None:
-    assert changed_at(NOON_US + 1, None).explain(("X", "A"), NOON_US, NOON_US)
+@pytest.mark.parametrize(
+    ("row_after_bar_us", "may_be_the_reason"),
+    [(SECOND_US, True), (-4 * SECOND_US, True), (-5 * SECOND_US, False)],
+)
+def test_the_first_rows_of_a_date_excuse_no_bar_that_came_after_them(
+    row_after_bar_us: int, may_be_the_reason: bool
+) -> None:
+    loaded_us = NOON_US + row_after_bar_us
+    # one load: sessions of several dates, one after the other
+    rows = [
+        row_at(loaded_us - 100 * number, replace(ROW, trading_date=DATE + number, session=number))
+        for number in (1, 0)
+    ]
+    changes = ScheduleChanges(rows, GRACE_US)
+    assert changes.explain(("X", "A"), NOON_US, NOON_US) is may_be_the_reason
+
+
+def test_what_was_never_written_is_explained_by_nothing() -> None:
+    assert not changed_at(NOON_US).explain(("X", "A"), NOON_US, None)
 
 
 def test_rows_of_other_series_and_of_far_dates_explain_nothing() -> None:
