@@ -45,7 +45,7 @@ def _lie_about_children(minutes: LocalPartition, parents: list[Row], truly: Writ
     """Once a parent was written, its first minute has another high on disk."""
     reached = minutes.offset()
     for key, _ in parents:
-        value = None if key.startswith(b"\0") else minutes.get(key)
+        value = minutes.get(key) if _is_bar(key) else None
         if value is not None and reached is not None:
             truly(minutes, [(key, _higher(value))], reached)
 
@@ -59,10 +59,14 @@ def _write_cut(truly: Write) -> Write:
 
 
 def _cut(row: Row) -> Row:
-    """Every fifth minute; the notes of the table begin with a NUL."""
+    """Every fifth minute."""
     key, value = row
-    is_chosen = not key.startswith(b"\0") and key[-5:-4] in b"16"
-    return (key, value[:9]) if value and is_chosen else row
+    return (key, value[:9]) if value and _is_bar(key) and key[-5:-4] in b"16" else row
+
+
+def _is_bar(key: bytes) -> bool:
+    """And no note of the table's own: a bar's key ends with its bucket."""
+    return key.count(b"\0") == 2 and key.endswith(b":00Z")
 
 
 if __name__ == "__main__":
