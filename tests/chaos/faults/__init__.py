@@ -59,6 +59,7 @@ KINDS: Final[dict[str, type[Fault]]] = {
         leading.WithoutAppendTime,
         producers.HangingTransaction,
         clients.StuckClient,
+        clients.Defect,
         brokers.BrokerKilled,
         brokers.BrokerStopped,
         brokers.BrokerLost,

@@ -7,6 +7,7 @@ import time
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.faults.disk import Tmpfs, lacks_mount
 from tests.kafka_cluster import KafkaCluster
+from tests.pipeline import until
 
 #: Whose directory is a small file system of its own.
 SMALL_NODE = 2
@@ -82,6 +83,10 @@ class AllBrokersKilled(BrokerFault):
 
     def prepare(self, scene: Scene) -> None:
         scene.made.options["HEARTBEATS__RESUME_HOLD_S"] = "8"
+
+    def begin(self, scene: Scene) -> str:
+        until(lambda: time.time() % 60 > 50, 65, "a minute is about to end")
+        return super().begin(scene)
 
     def harm(self) -> None:
         for node in range(len(self.cluster.nodes)):

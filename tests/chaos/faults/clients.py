@@ -1,4 +1,4 @@
-"""A client that asks for much and reads nothing."""
+"""Reads that go wrong: a client that reads nothing, a view with a defect."""
 
 from __future__ import annotations
 
@@ -33,3 +33,17 @@ class StuckClient(Fault):
     def end(self, scene: Scene) -> None:
         if hasattr(self, "_socket"):
             self._socket.close()
+
+
+class Defect(Fault):
+    """A view raises what nobody expects: reads are answered with 500, bars go on."""
+
+    name = "defect"
+    drawn = False
+
+    def prepare(self, scene: Scene) -> None:
+        for slot in scene.crew.slots:
+            slot.program = ("tests.chaos.faults.defective",)
+
+    def begin(self, scene: Scene) -> str:
+        return "all workers, from the beginning"

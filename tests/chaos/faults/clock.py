@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from tests.chaos.faults.base import Fault, Scene
+from tests.pipeline import until
 
 _SOURCE = Path(__file__).with_name("shifted_clock.c")
 _COMPILERS = ("cc", "gcc", "clang")
@@ -116,6 +118,10 @@ class LeaderClockWrongForLong(LeaderClockWrong):
     def prepare(self, scene: Scene) -> None:
         super().prepare(scene)
         scene.made.options["HEARTBEATS__RESUME_HOLD_S"] = "8"
+
+    def begin(self, scene: Scene) -> str:
+        until(lambda: 5 < time.time() % 60 < 25, 65, "heartbeats were sent for one minute")
+        return super().begin(scene)
 
 
 class LeaderClockFast(LeaderClockWrong):

@@ -109,8 +109,8 @@ class HangingTransaction(Fault):
 
     name = "hanging_transaction"
     drawn = False
-    shortest_s = 8.0
-    longest_s = 8.0
+    shortest_s = 14.0
+    longest_s = 14.0
 
     def begin(self, scene: Scene) -> str:
         self._slot = slot = self.some(scene)

@@ -23,6 +23,7 @@ CHOSEN: Final[dict[int, tuple[str, ...]]] = {
     9113: ("freeze_leader_at_minute",),
     9218: ("network_cut",),  # of one worker for eight seconds, and of the other: one of them leads
     9803: ("network_cut",),
-    9103: ("brokers_all_killed",),
+    9178: ("brokers_all_killed",),  # with standbys
+    9163: ("defect",),
     9133: ("broker_frozen",),  # with standbys
 }
