@@ -174,7 +174,10 @@ async def plan_of(job: Compare, index: ScheduleIndex) -> Plan:
     rows, position = await series_of(job, found.scope)
     touched = {split_bar_key(each.key)[:2] for each in found.differences}
     first_tick_us = {name: row.first_tick_us for name, row in rows.items()}
-    finals = Merged(_cut(kept[MINUTE], first_tick_us, touched))
+    # what retention took shows only against production's own first tick: the replay may have taken
+    # in an earlier one
+    known_us = {name: row.before["first_tick"] for name, row in rows.items() if row.before}
+    finals = Merged(_cut(kept[MINUTE], known_us, touched))
     for period, values in kept.items():
         some = [bar_or_none(v) for key, v in values.items() if _series(key) in touched]
         finals.load(period, (bar for bar in some if bar is not None))

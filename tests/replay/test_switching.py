@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from barstream.codecs.avro import encode_batch
 from barstream.codecs.bar import decode_bar
 from barstream.core.bars import Bar
 from barstream.core.keys import bar_key, split_bar_key
@@ -206,3 +207,37 @@ def test_a_switch_over_that_was_killed_is_done_again(made: Pipeline) -> None:
     assert replay(made, "switch", "--suffix", "mend", "--yes").code == 0
     assert replay(made, "diff", "--suffix", "mend").code == 0
     assert without_revisions(standing(made)) == without_revisions(right)
+
+
+async def _send(made: Pipeline, ticks: list[tuple[int, float]]) -> None:
+    """Ticks of one series in this order: event time in seconds after 10:00, and price."""
+    async with AIOKafkaProducer(bootstrap_servers=made.bootstrap) as producer:
+        columns = {
+            "broker": ["B"] * len(ticks), "symbol": ["S"] * len(ticks),
+            "time": [1_709_546_400_000_000 + seconds * 1_000_000 for seconds, _ in ticks],
+            "price": [price for _, price in ticks], "size": [1.0] * len(ticks),
+        }  # fmt: skip
+        for value in encode_batch("tick", columns):
+            await producer.send_and_wait(made.names.ticks, value, partition=0)
+
+
+def test_an_upper_bar_is_folded_anew_also_of_minutes_before_the_first_that_was_published(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    # ticks in order   10:08:30   10:09:10   10:07:20   10:12:00
+    # grace 5 s        first      closes 08  late       closes 09, 10 and the five minutes
+    # grace 90 s       first                 in 07      closes 07, 08, 09 and the five minutes
+    options = ALWAYS_OPEN | {"TOPICS__PARTITIONS": "1", "BARS__TIMEFRAMES": "5m"}
+    with pipeline(kafka.bootstrap, unique, tmp_path, **options) as made:
+        worker = made.worker()
+        asyncio.run(_send(made, [(510, 8.0), (550, 9.0), (440, 7.0), (720, 12.0)]))
+        (five,) = made.names.rollups.values()
+        until(lambda: len(newest(made, five)) > 0, 60, "the five minutes")
+        assert worker.stop() == 0
+
+        assert replay(made, "--suffix", "more", "--grace", "90").code == 1
+        assert replay(made, "switch", "--suffix", "more", "--yes").code == 0
+        again = replay(made, "diff", "--suffix", "more")
+        assert (again.code, again.differences) == (0, []), again.text
+        bars = [decode_bar(value) for value in newest(made, five).values()]
+        assert [(bar.open, bar.close, bar.tick_count) for bar in bars] == [(7.0, 9.0, 3)]
