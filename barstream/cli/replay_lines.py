@@ -66,5 +66,6 @@ def table_of(summary: dict[str, Any]) -> list[str]:
     count = summary["differences"]
     alone = sum(tally["close_alone"] for tally in summary["timeframes"].values())
     of_them = f", {alone:,} of them in close_offset alone: the same values" if alone else ""
-    lines.append(f"{count:,} bars differ{of_them}" if count else "nothing differs")
+    differ = "bar differs" if count == 1 else "bars differ"
+    lines.append(f"{count:,} {differ}{of_them}" if count else "nothing differs")
     return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -203,12 +203,12 @@ def _show(console: Console, changes: ScheduleDifference) -> None:
     titles = ("", "broker", "symbol", "trading date", "session", "open", "close")
     table = Table(*titles, box=None, pad_edge=False, header_style="bold")
     for row in changes.added[:EXAMPLES]:
-        table.add_row("+", *_cells(row), style="green")
+        table.add_row("+", *_short_cells(row), style="green")
     for old, new in changes.changed[:EXAMPLES]:
-        table.add_row("-", *_cells(old), style="yellow")
-        table.add_row("+", *_cells(new), style="yellow")
+        table.add_row("-", *_short_cells(old), style="yellow")
+        table.add_row("+", *_short_cells(new), style="yellow")
     for row in changes.withdrawn[:EXAMPLES]:
-        table.add_row("-", *_cells(row), style="red")
+        table.add_row("-", *_short_cells(row), style="red")
     console.print(table)
     kinds = (changes.added, changes.changed, changes.withdrawn)
     if hidden := sum(max(0, len(kind) - EXAMPLES) for kind in kinds):
@@ -219,6 +219,12 @@ def _cells(row: SessionRow) -> tuple[str, ...]:
     from barstream.codecs.session import session_to_json
 
     return tuple(str(value) for value in session_to_json(row).values())
+
+
+def _short_cells(row: SessionRow) -> Iterator[str]:
+    """Without seconds that are none: a terminal of 80 columns would cut the times off."""
+    for cell in _cells(row):
+        yield f"{cell.removesuffix(':00Z')}Z" if cell.endswith(":00Z") else cell
 
 
 @command.command("show")

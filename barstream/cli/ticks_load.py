@@ -167,9 +167,10 @@ def _print_loaded(file: Path, loaded: Loaded, *, as_json: bool) -> None:
             )
         )
     elif loaded.done:
+        word = "heartbeat" if loaded.heartbeats == 1 else "heartbeats"
         click.echo(
             f"{file.name}: {loaded.ticks:,} of {loaded.total:,} ticks sent by this run, "
-            f"{loaded.heartbeats:,} heartbeats, all loaded"
+            f"{loaded.heartbeats:,} {word}, all loaded"
         )
     else:
         click.echo(

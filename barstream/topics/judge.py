@@ -44,7 +44,8 @@ def judge(plan: TopicPlan, seen: Observed) -> list[Finding]:
         found += _retention(plan, config, seen)
     if any(finding.level in (Level.WARNING, Level.REFUSAL) for finding in found):
         return found
-    shown = f"{shape.partitions} partitions, replication {shape.replication}"
+    word = "partition" if shape.partitions == 1 else "partitions"
+    shown = f"{shape.partitions} {word}, replication {shape.replication}"
     return [Finding(plan.name, Level.OK, shown), *found]
 
 
