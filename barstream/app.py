@@ -66,8 +66,9 @@ class BarstreamApp(faust.App):
     membership: Membership
     failure: BaseException | None = None
     give_up_within_s: float = 30.0
-    #: Generation and rebalance of the assignment that came last.
-    _last_assigned: tuple[int, int] = (-1, -1)
+    #: Rebalance of the assignment that came last, and of the one its recovery was told of last.
+    _assigned_in: int = -1
+    _handed_over: int = -1
     first_services: tuple[Service, ...] = ()
     before_stop: Callable[[], None] = staticmethod(lambda: None)
     before_revoke: Callable[[], None] = staticmethod(lambda: None)
@@ -87,6 +88,7 @@ class BarstreamApp(faust.App):
 
     async def on_start(self) -> None:
         """Start what the engine needs before the first assignment comes."""
+        self._watch_recovery()
         await super().on_start()
         for service in self.first_services:
             await self.add_runtime_dependency(service)
@@ -114,17 +116,33 @@ class BarstreamApp(faust.App):
     def on_rebalance_end(self) -> None:
         """End the rebalance, unless it is the recovery of an assignment before that has ended.
 
-        Faust looks at the generation, waits for a seek, and says then that the rebalance is over,
+        Faust compares generations, waits for a seek, and says then that the rebalance is over,
         whatever has begun meanwhile.  Partitions would be written to while they are taken over,
         and the recovery of their tables, which knows their end, would wait for ever.
         """
         recovery = cast("Any", self.tables).recovery
-        is_last = (recovery._generation_id, self.rebalancing_count) == self._last_assigned
+        is_last = self._handed_over == self.rebalancing_count
         if is_last and not recovery.signal_recovery_start.is_set():
             super().on_rebalance_end()
 
+    def _watch_recovery(self) -> None:
+        """Know of which rebalance the assignment is that Faust's recovery was told last.
+
+        Generations do not tell: a member that joins again may be given the same one.
+        """
+        recovery = cast("Any", self.tables).recovery
+        tell = recovery.on_rebalance
+
+        async def told(*arguments: Any, **named: Any) -> None:
+            rebalance = self._assigned_in
+            await tell(*arguments, **named)
+            if recovery.signal_recovery_start.is_set():  # else the next rebalance has begun
+                self._handed_over = rebalance
+
+        recovery.on_rebalance = told
+
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        self._last_assigned = generation_id, self.rebalancing_count
+        self._assigned_in = self.rebalancing_count
         if not self.should_stop:
             # Faust stops the flow when partitions are revoked; of a worker that held none it is
             # still open, and what is fetched before Faust knows where it goes ends the worker

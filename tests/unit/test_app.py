@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -80,10 +80,15 @@ def test_a_worker_that_gives_its_partitions_up_goes_on(app: App) -> None:
 
 
 class Free(Stuck):
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], None] = lambda: None
+
     async def assign(
         self, partitions: set[int], generation: int, standbys: Collection[int] = ()
     ) -> None:
         """Nothing is held here."""
+        self.meanwhile()
 
 
 @pytest.fixture
@@ -91,30 +96,35 @@ def assigned(app: App, monkeypatch: pytest.MonkeyPatch) -> App:
     """An app whose tables are told of assignments as Faust tells them."""
 
     async def tell(self: App, _assigned: set[TP], generation_id: int = 0) -> None:
-        recovery = cast("Any", self.tables).recovery
-        recovery._generation_id = generation_id
-        recovery.signal_recovery_start.set()
+        self.consumer_generation_id = generation_id
+        await cast("Any", self.tables).recovery.on_rebalance(set(), set(), set(), generation_id)
 
     monkeypatch.setattr(faust.App, "_on_partitions_assigned", tell)
+    app._watch_recovery()
     return app
 
 
-def test_the_end_of_an_older_recovery_does_not_end_a_rebalance(assigned: App) -> None:
-    """Seen in a fault run: partitions were written to while their tables were taken over."""
+@pytest.mark.parametrize("generation", [4, 3], ids=["another generation", "the same again"])
+def test_the_end_of_an_older_recovery_does_not_end_a_rebalance(
+    assigned: App, generation: int
+) -> None:
+    """Seen in fault runs: partitions were written to while their tables were taken over."""
     app = assigned
 
     async def go() -> None:
-        app.assignments = Free()
+        app.assignments = taken = Free()
         recovery = cast("Any", app.tables).recovery
         app.on_rebalance_start()
         await app._on_partitions_assigned(set(), 3)
-        recovery.signal_recovery_start.clear()  # the recovery of generation 3 begins
+        recovery.signal_recovery_start.clear()  # the recovery of the first assignment begins
         app.on_rebalance_start()
         app.on_rebalance_end()
-        assert app.rebalancing, "ended by generation 3 before 4 was assigned"
-        await app._on_partitions_assigned(set(), 4)
+        assert app.rebalancing, "ended by the first before the second was assigned"
+        taken.meanwhile = app.on_rebalance_end
+        await app._on_partitions_assigned(set(), generation)
+        assert app.rebalancing, "ended by the first while the second was taken over"
         app.on_rebalance_end()
-        assert app.rebalancing, "ended by generation 3 before the recovery of 4 began"
+        assert app.rebalancing, "ended by the first before the recovery of the second began"
         recovery.signal_recovery_start.clear()
         app.on_rebalance_end()
         assert not app.rebalancing
