@@ -65,11 +65,11 @@ class Rewritten(Fault):
         for number, row in enumerate(before):
             shift_us = self.rng.randrange(1, 50 * SECOND_US)
             if row.open_us > from_us + MINUTE_US:
-                if number % 3 == 0:
+                if number % 3 == 0 and row.close_us - row.open_us > 2 * MINUTE_US:
                     rows.append(replace(row, open_us=row.open_us + shift_us))
-                elif number % 3 == 1:
+                elif number % 3 < 2:
                     rows.append(row)
-            elif row.close_us > from_us + 4 * MINUTE_US and number % 2 == 0:
+            elif row.open_us < from_us < row.close_us - 4 * MINUTE_US and number % 2 == 0:
                 # shut from within one minute to within another
                 shut_us = from_us + shift_us
                 rows.append(replace(row, close_us=shut_us))
