@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from barstream.core.time import iso_micros_from_us
 from barstream.verify.changes import ScheduleChanges
 from barstream.verify.findings import Finding, Findings
-from barstream.verify.names import SeriesNumbers
+from barstream.verify.names import SeriesNumbers, offset_key
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published import Published, longs
 from barstream.verify.scan import Recomputed, Scan, minute_end, shown_ticks
@@ -74,6 +74,7 @@ class Closes:
         self._who = bars["series"].to_numpy()
         self._bucket = bars["bucket_us"].to_numpy()
         self._close_offset = longs(bars, "close_offset")
+        self._closed_at = self._first_closed_at()
         self._due = minute_end(self._bucket, rules.grace_us)
         #: Closed by a tick past the watermark, by a heartbeat; the rest by neither.
         self.by_tick = ticks.watermark >= self._due
@@ -122,6 +123,24 @@ class Closes:
             wrong[max(0, bar - 1) : bar + 1] = False
         return wrong
 
+    def _first_closed_at(self) -> Longs:
+        """One past the tick that closed each minute, unless a heartbeat did.
+
+        -1 where a late tick made the bar, or those filled up to such a one, or its first version
+        is gone: then the tick may stand anywhere below.
+        """
+        if not self._rules.revises:
+            return self._close_offset
+        first = longs(self._published.bars, "first_close")
+        keys = offset_key(self._who, np.maximum(first, 0))
+        made_late = longs(self._published.bars, "first_last", absent=-2) + 1 == first
+        return np.where(np.isin(keys, keys[made_late]), -1, first)
+
+    def _was_open(self, number: int, minute_us: int, offset: int) -> bool:
+        """Whether a minute was open at an offset: it or one before it closed later."""
+        mine = (self._who == number) & (self._bucket <= minute_us)
+        return bool((self._closed_at[mine] > offset).any())
+
     def _unproven(self, bar: int) -> None:
         number, minute_us = int(self._who[bar]), int(self._bucket[bar])
         close_offset = int(self._close_offset[bar])
@@ -131,7 +150,7 @@ class Closes:
             f"heartbeat for its minute or a later one with a barrier of at most {close_offset}, "
             "must have closed it"
         )
-        gone = self._rules.begin > 0 and close_offset <= self._rules.begin
+        gone = self._rules.begin > 0 and int(self._closed_at[bar]) <= self._rules.begin
         if gone or self._heartbeats.may_be_lost(number, minute_us, close_offset):
             what = "ticks" if gone else "heartbeats"
             self._findings.add(
@@ -173,7 +192,8 @@ class Closes:
             number, bucket_us = int(who[at]), int(bucket[at])
             name = self._series.names[number]
             lost = self._heartbeats.may_be_lost(number, bucket_us, int(offset[at]))
-            lost |= self._rules.begin > 0
+            begin = self._rules.begin
+            lost |= begin > 0 and not self._was_open(number, bucket_us, begin)
             self._findings.add(
                 Finding(
                     "unproven" if lost else "difference", "late", self._partition,

@@ -150,6 +150,11 @@ class Judgement:
         self._check_uppers(complete, ticks.corrected, closes.wrong)
         outcome.sessions = complete.sessions
         outcome.accounts = self._scan.accounts
+        if lost := outcome.accounts.unproven:
+            outcome.notes.append(
+                f"partition {self._partition}: ticks_rejected holds nothing of ticks below "
+                f"{snapshot.refusals.known_from} any more: {lost:,} of them are unproven"
+            )
         outcome.bars = {"1m": len(snapshot.published.bars)} | {
             period.timeframe: len(found.bars) for period, found in snapshot.uppers.items()
         }

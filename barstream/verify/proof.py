@@ -14,6 +14,7 @@ from barstream.verify.names import SeriesNumbers, offset_key
 
 Longs = NDArray[np.int64]
 _NEVER = -(1 << 60)
+_EVER = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,10 @@ class Lost:
     Attributes:
         begin: first offset there is; above 0 retention deleted something.
         first_appended_us: append time of the first record there is; None: not known.
-        hole: an offset below which records are missing that compaction may have taken; -1: none.
     """
 
     begin: int
     first_appended_us: int | None
-    hole: int
 
 
 class Heartbeats:
@@ -45,7 +44,9 @@ class Heartbeats:
         self, found: pl.DataFrame, series: SeriesNumbers, grace_us: int, begin: int
     ) -> None:
         self._grace_us = grace_us
-        self.lost = _lost(found, begin)
+        first_us = None if found.is_empty() else found["appended_us"][0]
+        self.lost = Lost(begin, first_us)
+        found = found.with_columns(hole_us=_hole_us(found, begin))
         due = pl.col("bucket_start") + MINUTE_US + grace_us
         legal = found.filter(
             (pl.col("appended_us").is_null() | (pl.col("appended_us") >= due))
@@ -102,25 +103,27 @@ class Heartbeats:
         lost, due_us = self.lost, minute_us + MINUTE_US + self._grace_us
         if lost.begin > 0 and (lost.first_appended_us is None or due_us <= lost.first_appended_us):
             return True
-        if lost.hole < 0:
-            return False
+        # compaction takes a heartbeat when that of the same minute is sent again, and one that
+        # was appended before its minute was over closed nothing
         again = self._frame.filter(
             (pl.col("series") == series)
             & (pl.col("bucket_start") >= minute_us)
             & (pl.col("barrier") > close_offset)
-            & (pl.col("offset") > lost.hole)
+            & (pl.col("hole_us") >= pl.col("bucket_start") + MINUTE_US + self._grace_us)
         )
         return not again.is_empty()
 
 
-def _lost(found: pl.DataFrame, begin: int) -> Lost:
-    first = None if found.is_empty() else found["appended_us"][0]
-    offsets = found["offset"].to_numpy()
-    if len(offsets) < 2:
-        return Lost(begin, first, -1)
-    gaps = np.diff(offsets) - 1
+def _hole_us(found: pl.DataFrame, begin: int) -> pl.Series:
+    """Of each heartbeat, until when one that is missing before it may have been appended.
+
+    Null where none is missing.
+    """
+    gaps = np.diff(found["offset"].to_numpy(), prepend=begin - 1) - 1
     # one offset between two transactions is the marker of the first; the loader sends without
     planned = (found["source"] == "planner").to_numpy()
-    markers = np.where(planned[:-1], 1, 0)
-    holes = np.flatnonzero(gaps > markers)
-    return Lost(begin, first, int(offsets[holes[0]]) if len(holes) else -1)
+    markers = np.zeros(len(gaps), np.int64)
+    markers[1:] = planned[:-1]
+    appended_us = found["appended_us"].cast(pl.Int64).fill_null(_EVER).to_numpy()
+    holes = pl.Series(np.where(gaps > markers, appended_us, _NEVER), dtype=pl.Int64)
+    return holes.replace(_NEVER, None).forward_fill()

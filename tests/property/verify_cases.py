@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import polars as pl
@@ -37,6 +37,17 @@ from tests.property.engine_cases import Beat, Tick, chunk
 Row = tuple[bytes | None, bytes | None]
 
 
+class Begins(NamedTuple):
+    """First offsets that retention has left."""
+
+    ticks: int = 0
+    beats: int = 0
+    rejected: int = 0
+
+
+ALL_THERE = Begins()
+
+
 class Logged(Protocol):
     """A log, the rules and the hours it is read by."""
 
@@ -56,6 +67,7 @@ def verdict(
     series: dict[bytes, bytes],
     parts: Sequence[tuple[int, int]],
     uppers: dict[Period, Sequence[Row]] | None = None,
+    begins: Begins = ALL_THERE,
 ) -> Outcome:
     """What verifying says of the rows an engine left behind."""
     numbers, outcome, wanted = SeriesNumbers(), Outcome(), Selection()
@@ -72,10 +84,12 @@ def verdict(
             period: _published(some, numbers, outcome, period.timeframe)
             for period, some in (uppers or {}).items()
         },
-        refusals=Refusals(_refused(rejected), 0, 0),
-        beats=Heartbeats(_beats(case.beats), numbers, case.rules.grace_us, 0),
+        refusals=Refusals(_since(_refused(rejected), begins.rejected), 0, begins.rejected),
+        beats=Heartbeats(
+            _since(_beats(case.beats), begins.beats), numbers, case.rules.grace_us, begins.beats
+        ),
         judge=Judge(0, numbers, wanted, case.provider.index, {}),
-        changes=ScheduleChanges([], 0), ticks=Span(0, case.end),
+        changes=ScheduleChanges([], 0), ticks=Span(begins.ticks, case.end),
     )  # fmt: skip
     rules = case.rules
     judgement = Judgement(
@@ -88,11 +102,15 @@ def verdict(
     )
     end = judgement.span().end
     for start, stop in parts:
-        if start < end:
-            records, columns = chunk(case.ticks, start, min(stop, end))
+        if max(start, begins.ticks) < min(stop, end):
+            records, columns = chunk(case.ticks, max(start, begins.ticks), min(stop, end))
             judgement.take(records, columns)
     judgement.finish()
     return outcome
+
+
+def _since(rows: pl.DataFrame, begin: int) -> pl.DataFrame:
+    return rows.filter(pl.col("offset") >= begin)
 
 
 def _published(rows: Sequence[Row], numbers: SeriesNumbers, outcome: Outcome, name: str) -> Any:
@@ -160,7 +178,15 @@ def _refused(
     rows: Iterable[tuple[bytes | None, bytes | None, dict[str, bytes]]],
 ) -> pl.DataFrame:
     found = [
-        (0, at, 0, 0, int(headers["offset"]), headers["reason"].decode(), "")
+        (
+            0,
+            at,
+            0,
+            int(headers.get("partition", b"0")),
+            int(headers["offset"]),
+            headers["reason"].decode(),
+            "",
+        )
         for at, (_, _, headers) in enumerate(rows)
     ]
     return pl.DataFrame(found, schema=cast("Any", rejected_history.SCHEMA), orient="row")
