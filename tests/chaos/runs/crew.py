@@ -56,24 +56,28 @@ class Slot:
     @property
     def running(self) -> bool:
         """Whether its process exists."""
-        return self.worker is not None and self.worker.process.poll() is None
+        worker = self.worker
+        return worker is not None and worker.process.poll() is None
 
     def send(self, number: int) -> None:
         """Send a signal to its process, if there is one."""
-        if self.worker is not None and self.running:
-            self.worker.signal(number)
+        worker = self.worker
+        if worker is not None and worker.process.poll() is None:
+            worker.signal(number)
 
     def end(self, number: int = signal.SIGKILL) -> None:
         """End its process by a signal and wait until it is gone."""
-        if self.worker is None:
+        worker = self.worker  # the thread that tends it takes it out when it has ended
+        if worker is None:
             return
         self.doomed = True
         self.send(number)
-        self.worker.process.wait(40)
+        worker.process.wait(40)
 
     def numbers(self) -> Numbers:
         """Its metrics now; none while it does not answer."""
-        return scrape(self.worker) if self.worker is not None and self.running else Numbers()
+        worker = self.worker
+        return scrape(worker) if worker is not None and self.running else Numbers()
 
 
 class Crew:
