@@ -14,6 +14,8 @@ from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.runs.crew import Slot
 
 _BLOCK = bytes(1 << 16)
+#: Takes the room there is; no part of any state.
+_BALLAST = "ballast"
 
 
 class Tmpfs:
@@ -30,7 +32,7 @@ class Tmpfs:
 
     def fill(self) -> int:
         """Take all the room there is; bytes taken."""
-        path, taken = self._place / "ballast", 0
+        path, taken = self._place / _BALLAST, 0
         with path.open("wb", buffering=0) as out:
             try:
                 while True:
@@ -40,7 +42,7 @@ class Tmpfs:
 
     def free(self) -> None:
         """Give it back."""
-        (self._place / "ballast").unlink(missing_ok=True)
+        (self._place / _BALLAST).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Unmount; nothing may run in it any more."""
@@ -129,7 +131,7 @@ class StateOlder(StateFault):
         slot.end(signal.SIGKILL)
         shutil.rmtree(backup, ignore_errors=True)
         if directory.exists():
-            shutil.copytree(directory, backup)
+            shutil.copytree(directory, backup, ignore=shutil.ignore_patterns(_BALLAST))
         slot.wanted = True
         self._backup = backup
         self._slot = slot
