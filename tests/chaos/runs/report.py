@@ -29,7 +29,7 @@ faults and their moments, not what the machine makes of them. Faults that are *c
 drawn: they stand beside their seed in `tests/chaos/runs/chosen.py`. *Recovered* are the seconds
 from the end of the faults and of the feed until every worker was ready and everything was applied,
 on two cores that did other things as well. A run that was not clean is played again once its cause
-was mended; the page shows the last time.
+was mended, and the page shows the last time; runs that were clean before stand as they were.
 """
 
 
