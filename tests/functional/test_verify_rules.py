@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from barstream.core.time import MINUTE_US, SECOND_US, us_from_iso
+from tests.functional.recorded import FILES, Recorded
 from tests.functional.sending import Tick, send_ticks
 from tests.functional.topics import put_transaction
 from tests.functional.verifying import bar, changed, copies_of, told, verified
@@ -21,6 +22,18 @@ DAY_US = 1440 * MINUTE_US
 #: Wednesday, 2024-01-10T10:00Z.
 OPEN_US = us_from_iso("2024-01-10T10:00:00Z")
 ROWS = "broker,symbol,trading_date,session,open,close\n"
+
+
+def test_recorded_ticks_of_three_feeds_came_out_right(recorded: Recorded) -> None:
+    outcome = verified(recorded.made.settings)
+    assert told(outcome) == []
+    # the sessions of all three files cover them whole
+    assert outcome.accounts.ticks > 100_000
+    assert outcome.accounts.in_bars == outcome.accounts.ticks
+    assert set(outcome.bars) >= {"1m", "5m", "1h", "1d"}
+    assert {(each.broker, each.symbol) for each in outcome.sessions} == {
+        (file.broker, file.symbol) for file in FILES
+    }
 
 
 def test_bars_that_late_ticks_revised_are_right_and_one_that_lost_them_is_not(
