@@ -31,12 +31,12 @@ from the end of the faults and of the feed until every worker was ready and ever
 on two cores that did other things as well. A run that was not clean is played again once its cause
 was mended, and the page shows the last time; runs that were clean before stand as they were.
 
-What these runs do not show. They were played on successive commits, not on one. 33 runs with
-sessions (seeds 1 to 48 and five chosen ones among them) were judged before `verify` stopped
-excusing a missing upper bar by any schedule row of its date. Sessions are rewritten ahead of the
-feed, a series is withdrawn after the verdict, and a tick in a second partition is sent once every
-worker knows the first: `verify` cannot judge the harder forms from the topics. Two reads of runs
-10 and 9005 were answered with 500 for a cause not found.
+What these runs do not show. They were played on successive commits, not on one. Runs with
+sessions that had been judged while `verify` excused a missing upper bar by any schedule row of
+its date were played again after that was mended. Sessions are rewritten ahead of the feed, a
+series is withdrawn after the verdict, and a tick in a second partition is sent once every worker
+knows the first: `verify` cannot judge the harder forms from the topics. Reads are counted
+whatever they were answered; not every 500 has a known cause.
 """
 
 
