@@ -203,7 +203,7 @@ class Worker:
         app.ticks_topic = names.ticks
         app.assignments = self.partitions
         app.on_disk = self.partitions.on_disk
-        app.before_stop = _limit_shutdown
+        app.before_stop = partial(_limit_shutdown, app)
         app.before_revoke = self.flag.clear
         app.after_assign = self._assigned
         retention = RetentionService(self.partitions, self.options)
@@ -260,7 +260,7 @@ class Worker:
 
 
 @cache
-def _limit_shutdown() -> None:
+def _limit_shutdown(app: BarstreamApp) -> None:
     """End a shutdown that hangs; what was not flushed is read again at the next start.
 
     Counted from its very beginning, because Faust waits without end for brokers that are gone.
@@ -268,6 +268,8 @@ def _limit_shutdown() -> None:
 
     def end() -> None:
         log.error("not stopped within %.0f s, ended: nothing is lost", _STOP_WITHIN_S)
+        if app.failure is not None:  # the last words, as in an orderly end
+            log.error("worker stopped: %s", app.failure)
         os._exit(1)
 
     timer = threading.Timer(_STOP_WITHIN_S, end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from io import BytesIO
 from itertools import pairwise
@@ -260,7 +261,16 @@ _JSON_FIELDS = (b"broker", b"symbol", b"time", b"price", b"size")
 def _json_good(chance: Random) -> bytes:
     time = NOW_US - chance.randrange(10**9)
     spelled = chance.choice((str(time), str(time // 1000), f"{time / 1e6}", f"{time}000"))
-    symbol, price = chance.choice(("A", "b", "É")), chance.randrange(10**6) / 8
+    return _json_tick(chance, spelled, str(chance.randrange(10**6) / 8))
+
+
+def _scaled_good(chance: Random) -> bytes:
+    time = _iso(NOW_US - chance.randrange(10**9)).decode()
+    return _json_tick(chance, time, str(chance.randrange(10**6)))
+
+
+def _json_tick(chance: Random, spelled: str, price: str) -> bytes:
+    symbol = chance.choice(("A", "b", "É"))
     row = f'"broker":"LSE","symbol":"{symbol}","time":{spelled},"price":{price}'
     return f'{{{row},"size":{chance.randrange(9)}}}'.encode()
 
@@ -273,15 +283,29 @@ def _scalar(chance: Random) -> bytes:
     return chance.choice(_SCALARS)
 
 
+def _iso(time_us: int) -> bytes:
+    when = datetime.fromtimestamp(time_us // 10**6, UTC).replace(microsecond=time_us % 10**6)
+    return b'"%s"' % when.isoformat().encode()
+
+
 def _json_value(chance: Random) -> bytes | None:
     return json_mutant(chance, "LSE", "a", NOW_US - chance.randrange(10**9))
 
 
+def _scaled_value(chance: Random) -> bytes | None:
+    time, price = _iso(NOW_US - chance.randrange(10**9)), b"%d" % chance.randrange(10**6)
+    return _almost(chance, "LSE", "a", time, price)
+
+
 def json_mutant(chance: Random, broker: str, symbol: str, time_us: int) -> bytes | None:
     """Something that is almost a tick of that series and time, or is one all the same."""
+    return _almost(chance, broker, symbol, b"%d" % time_us, b"%d.5" % chance.randrange(999))
+
+
+def _almost(chance: Random, broker: str, symbol: str, time: bytes, price: bytes) -> bytes | None:
     fields = {
         b"broker": b'"%s"' % broker.encode(), b"symbol": b'"%s"' % symbol.encode(),
-        b"time": b"%d" % time_us, b"price": b"%d.5" % chance.randrange(999), b"size": b"1",
+        b"time": time, b"price": price, b"size": b"1",
     }  # fmt: skip
     for _ in range(chance.choice((0, 1, 1, 1, 2))):
         fields[chance.choice(_JSON_FIELDS)] = _scalar(chance)
@@ -327,11 +351,12 @@ def _json(name: str) -> Surface:
     def reference(value: bytes | None) -> Verdict:
         return judge_json(settings, value, NOW_US, SKEW_US)
 
+    scaled = settings.price_scale > 0
     return Surface(
         name,
-        _json_value,
+        _scaled_value if scaled else _json_value,
         lambda values, chance: check(decoder, values, chance, reference),
-        good=_json_good,
+        good=_scaled_good if scaled else _json_good,
     )
 
 

@@ -49,6 +49,19 @@ async def _chunks(bootstrap: str, topic: str, start: int = 0) -> list[RecordChun
         await consumer.stop()
 
 
+async def _until_end(bootstrap: str, topic: str, end: int) -> None:
+    """Wait for the marker of a transaction: the broker writes it after it has said yes."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        place = TopicPartition(topic, 0)
+        async with asyncio.timeout(20):
+            while (await consumer.end_offsets([place]))[place] < end:  # noqa: ASYNC110  a broker
+                await asyncio.sleep(0.02)
+    finally:
+        await consumer.stop()
+
+
 def _seen(chunks: list[RecordChunk]) -> list[tuple[int, bytes | None]]:
     return [
         (offset, value)
@@ -80,6 +93,7 @@ def test_aborted_and_control_records_are_no_values_but_move_the_position(
         await moved.abort_transaction()
         async with moved.transaction():
             await moved.send(topic, b"good", partition=0)
+        await _until_end(kafka.bootstrap, topic, 8)
         await plain.send_and_wait(topic, b"z", partition=0)
         await plain.stop()
         await moved.stop()
