@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from barstream.core.bars import Bar
+from barstream.core.bars import Bar, PartialBar
 from barstream.core.period import MINUTE
 from barstream.core.schedule import RowsSchedule, SessionRow
 from barstream.core.time import DAY_US, MINUTE_US, us_from_iso
@@ -80,11 +80,17 @@ ROW = SeriesRow(
     closed_until_us=minute(3),
     watermark_us=minute(3) + 10 * SECOND_US,
     previous_close=1.0,
-    fill_from_us=-(1 << 60),
     first_tick_us=minute(1) + SECOND_US,
     last_trading_date=DATE,
     live=False,
 )
+
+
+def open_bar(minute_us: int, trading_date: int) -> PartialBar:
+    """A bar with one tick that is not final yet."""
+    return PartialBar(
+        minute_us, trading_date, 0, 1.0, minute_us, 0, 1.0, 1.0, 1.0, minute_us, 0, 0, 1, 0, 0
+    )
 
 
 def facts(minute_us: int, **changes: Any) -> Facts:

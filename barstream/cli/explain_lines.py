@@ -165,8 +165,8 @@ def _children(out: Console, report: Report) -> None:
     kids = report["children"]
     out.print(
         Text(
-            f"children    {kids['real'] + kids['synthetic']} of {kids['expected']} "
-            f"{kids['timeframe']}: "
+            f"children    {kids['real'] + kids['synthetic']} {kids['timeframe']}, "
+            f"{kids['expected']} expected by the schedule of now: "
             f"{kids['real']} with ticks, {kids['synthetic']} synthetic, {kids['revised']} revised, "
             f"{kids['missing']} missing"
         )

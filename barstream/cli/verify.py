@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     metavar="PERIOD",
     help="Only this; may be repeated. 1m is always read.",
 )
+@click.option(
+    "--grace",
+    "graces",
+    type=click.FloatRange(0, 3_600),
+    multiple=True,
+    metavar="SECONDS",
+    help="A grace that was in force before: closes after it are legal too.  May be repeated.",
+)
 @click.option("--partition", type=click.IntRange(0), help="Only this partition.")
 @click.option(
     "--processes", type=click.IntRange(1), help="At most so many at once.  [default: all cores]"
@@ -43,6 +51,7 @@ def command(
     start: str | None,
     end: str | None,
     timeframes: tuple[str, ...],
+    graces: tuple[float, ...],
     partition: int | None,
     processes: int | None,
     sessions: bool,
@@ -62,7 +71,8 @@ def command(
 
     chosen = plan_of(settings_of(ctx)).settings
     wanted = _selection(broker, symbol, start, end)
-    outcome = _verify(chosen, wanted, timeframes, partition, processes or os.cpu_count() or 1)
+    cores = processes or os.cpu_count() or 1
+    outcome = _verify(chosen, wanted, timeframes, graces, partition, cores)
     if as_json:
         for line in _lines(outcome):
             click.echo(json.dumps(line))
@@ -102,12 +112,14 @@ def _verify(
     chosen: Settings,
     wanted: Selection,
     timeframes: tuple[str, ...],
+    graces: tuple[float, ...],
     partition: int | None,
     processes: int,
 ) -> Outcome:
     import asyncio
 
     from barstream.cli.progress import TickProgress
+    from barstream.config.fields import seconds_to_us
     from barstream.verify.run import tasks_of, tick_spans, verify
 
     spans = asyncio.run(tick_spans(chosen))
@@ -118,7 +130,8 @@ def _verify(
                 param_hint="--partition",
             )
         spans = {partition: spans[partition]}
-    tasks = tasks_of(chosen, spans, wanted, timeframes)
+    before_us = [seconds_to_us(grace_s) for grace_s in graces]
+    tasks = tasks_of(chosen, spans, wanted, timeframes, before_us)
     with TickProgress("verify") as progress:
         progress.begin(0, sum(span.end - span.begin for span in spans.values()))
         return verify(tasks, processes, progress.advance)

@@ -99,15 +99,20 @@ def encode(name: str, row: Mapping[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def decode(name: str, value: bytes) -> dict[str, Any]:
+def decode(name: str, value: bytes, schema: Any = None) -> dict[str, Any]:
     """The row in ``value``, one plain body of packaged schema ``name``.
+
+    Args:
+        name: a packaged schema.
+        value: the body.
+        schema: what that schema was when the body was written, parsed; None: as it is.
 
     Raises:
         ValueError: the bytes are cut short, left over, or no such body.
     """
     body = BytesIO(value)
     try:
-        row = fastavro.schemaless_reader(body, _parsed(name), None)
+        row = fastavro.schemaless_reader(body, schema or _parsed(name), None)
     except _UNREADABLE as error:
         raise ValueError(f"{len(value)} bytes are no body of {name}.avsc: {error!r}") from error
     if body.tell() != len(value):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-from barstream.codecs.avro import decode, encode
+import fastavro
+
+from barstream.codecs.avro import decode, encode, load_schema, without_logical_types
 from barstream.codecs.state_checks import check_series
 from barstream.core import exact
 from barstream.core.bars import PartialBar
@@ -67,7 +70,7 @@ def encode_series(partition: PartitionState, series: SeriesState) -> bytes:
             "closed_until": int(partition.closed_until_us[slot]),
             "watermark": int(partition.watermark_us[slot]),
             "previous_close": series.previous_close,
-            "fill_from": series.fill_from_us,
+            "filled_date": series.filled_date,
             "first_tick": series.first_tick_us,
             "last_trading_date": series.last_trading_date,
             "since_timely": int(partition.since_timely[slot]),
@@ -76,23 +79,52 @@ def encode_series(partition: PartitionState, series: SeriesState) -> bytes:
     )
 
 
+def decode_series(value: bytes) -> dict[str, Any]:
+    """The row of a series; fields as in ``series_state.avsc``.
+
+    Raises:
+        ValueError: the bytes are no row of a series.
+    """
+    try:
+        return decode("series_state", value)
+    except ValueError as error:
+        try:
+            row = decode("series_state", value, _before_filled_date())
+        except ValueError:
+            raise error from None
+    del row["fill_from"]
+    # no later than this, and of a series without open bars exactly this
+    return row | {"filled_date": row["last_trading_date"]}
+
+
+@cache
+def _before_filled_date() -> Any:
+    """As rows were before: no number of theirs names a branch of the field that came instead."""
+    schema = without_logical_types(load_schema("series_state"))
+    fields = [
+        {"name": "fill_from", "type": "long"} if field["name"] == "filled_date" else field
+        for field in schema["fields"]
+    ]
+    return fastavro.parse_schema({**schema, "fields": fields})
+
+
 def restore_series(partition: PartitionState, key: bytes, value: bytes) -> SeriesState:
     """Put the series of a row back into ``partition``.
 
     Raises:
         ValueError: the bytes are no row of a series, or say what none can.
     """
-    row = decode("series_state", value)
+    row = decode_series(value)
     check_series(key, row)
     series = partition.add(row["broker"], row["symbol"])
     partition.closed_until_us[series.slot] = row["closed_until"]
     partition.watermark_us[series.slot] = row["watermark"]
     partition.since_timely[series.slot] = row["since_timely"]
     series.previous_close = row["previous_close"]
-    series.fill_from_us = row["fill_from"]
     series.first_tick_us = row["first_tick"]
     series.open_bars = {bar["bucket_start"]: open_bar_of(bar) for bar in row["open_bars"]}
     partition.saw_trading_date(series, row["last_trading_date"])
+    partition.saw_final(series, row["filled_date"])
     return series
 
 

@@ -31,14 +31,15 @@ def check_series(key: bytes, row: Mapping[str, Any]) -> None:
     broker, symbol = row["broker"], row["symbol"]
     _must(key == series_key(broker, symbol), f"the row is of {broker} {symbol}, the key is {key!r}")
     _must((normalise(broker), normalise(symbol)) == (broker, symbol), "names are in upper case")
-    for name in ("closed_until", "watermark", "fill_from", "first_tick"):
+    for name in ("closed_until", "watermark", "first_tick"):
         _must(_is_time_or_never(row[name]), f"{name} {row[name]} is no time from 1970 to 9999")
-    for name in ("closed_until", "fill_from"):
-        aligned = row[name] == NEVER_US or row[name] % MINUTE_US == 0
-        _must(aligned, f"{name} {row[name]} is not the start of a minute")
-    price, date = row["previous_close"], row["last_trading_date"]
+    closed_us, price = row["closed_until"], row["previous_close"]
+    aligned = closed_us == NEVER_US or closed_us % MINUTE_US == 0
+    _must(aligned, f"closed_until {closed_us} is not the start of a minute")
     _must(price is None or math.isfinite(price), f"previous_close {price} is no price")
-    _must(date is None or _is_date(date), f"last_trading_date {date} is no day from 1970 to 9999")
+    for name in ("last_trading_date", "filled_date"):
+        date = row[name]
+        _must(date is None or _is_date(date), f"{name} {date} is no day from 1970 to 9999")
     _must(0 <= row["since_timely"] <= LIVENESS_TICKS, f"since_timely {row['since_timely']}")
     starts = [bar["bucket_start"] for bar in row["open_bars"]]
     _must(starts == sorted(set(starts)), "open bars ascend")

@@ -100,7 +100,7 @@ def _heads(partition: PartitionState, series: Sequence[SeriesState]) -> list[Any
         partition.closed_until_us[slots],
         partition.watermark_us[slots],
         [each.previous_close for each in series],
-        [each.fill_from_us for each in series],
+        [each.filled_date for each in series],
         [each.first_tick_us for each in series],
         [each.last_trading_date for each in series],
         partition.since_timely[slots],

@@ -26,7 +26,7 @@ from barstream.core.judging import judge_sessions
 from barstream.core.late import Revised
 from barstream.core.reasons import Reason
 from barstream.core.segments import Segments, running_max
-from barstream.core.state import LIVENESS_TICKS, NEVER_US, PartitionState
+from barstream.core.state import LIVENESS_TICKS, PartitionState
 from barstream.core.ticks import Ticks
 from barstream.core.time import MINUTE_US
 
@@ -103,16 +103,14 @@ def _apply_sorted(
 ) -> Ticks:
     """Apply ticks sorted by series.
 
-    Returns the ticks not applied: of a series that falls asleep inside the batch, those from
-    the tick that wakes it, because that tick closes by other rules; where late ticks are taken,
-    those from the first tick that closes a bar after a late one, because it closes with what
-    the late one leaves.
+    Returns the ticks not applied: where late ticks are taken, those of a series from the first
+    tick that closes a bar after a late one, because it closes with what the late one leaves.
     """
     runs = Segments.of(ticks.slot)
-    inside, ordinal = judge_sessions(partition, ticks.time_us, runs)
+    inside = judge_sessions(partition, ticks.time_us, runs)
     if not inside.all():
         out.reject(ticks.offset[~inside], Reason.OFF_SESSION)
-        ticks, ordinal = ticks.take(inside), ordinal[inside]
+        ticks = ticks.take(inside)
         if not len(ticks):
             return ticks
         runs = Segments.of(ticks.slot)
@@ -126,13 +124,10 @@ def _apply_sorted(
     before = runs.shifted(watermark, partition.watermark_us[runs.value])
     accepted = in_time & (bucket >= _closed_by(before, partition))
 
-    if takes_late is None or accepted.all():
-        held = _wake(partition, ticks, ordinal, accepted, runs, out)
-    else:
+    held: Flags | None = None
+    if takes_late is not None and not accepted.all():
         closes = _closes(partition, ticks, _closed_by(watermark, partition), before)
-        held = _after_late(partition, accepted, closes, ordinal, runs)
-        woken = _wake(partition, ticks, ordinal, accepted & ~held, runs, out)
-        held = held if woken is None else held | woken
+        held = _after_late(accepted, closes, runs)
     rest = ticks.take(_NOTHING) if held is None else ticks.take(held)
     is_late = ~accepted if held is None else ~accepted & ~held
     late: Ticks | None = None
@@ -171,21 +166,16 @@ def _closes(partition: PartitionState, ticks: Ticks, until: Ints, before: Ints) 
     return closes
 
 
-def _after_late(
-    partition: PartitionState, accepted: Flags, closes: Flags, ordinal: Ints, runs: Segments
-) -> Flags:
+def _after_late(accepted: Flags, closes: Flags, runs: Segments) -> Flags:
     """The ticks of each series from the first one after a late tick that needs what it leaves.
 
-    That is one that closes a minute or may wake its series; for the others a late tick changes
-    nothing, nor they for it.
+    That is one that closes a minute; for the others a late tick changes nothing, nor they for it.
     """
     length = len(accepted)
     counts = np.diff(runs.stop, prepend=0)
     place = np.arange(length)
     first_late = np.minimum.reduceat(np.where(accepted, length, place), runs.start)
-    awake_to = partition.last_ordinal[runs.value] + partition.rules.inactive_after
-    needs = accepted & (closes | (ordinal > np.repeat(awake_to, counts)))
-    needs &= place > np.repeat(first_late, counts)
+    needs = accepted & closes & (place > np.repeat(first_late, counts))
     first = np.minimum.reduceat(np.where(needs, place, length), runs.start)
     held: Flags = place >= np.repeat(first, counts)
     return held
@@ -223,49 +213,3 @@ def _note_latest(partition: PartitionState, ticks: Ticks, watermark: Ints, runs:
         trading_date = partition.session_at(series, latest_us).trading_date
         if trading_date != series.last_trading_date:
             partition.saw_trading_date(series, trading_date)
-
-
-def _wake(
-    partition: PartitionState,
-    ticks: Ticks,
-    ordinal: Ints,
-    accepted: Flags,
-    runs: Segments,
-    out: Applied,
-) -> Flags | None:
-    """Wake the series that were asleep when their first accepted tick of the batch came.
-
-    A tick wakes its series when its trading date lies more than ``inactive_after`` dates after
-    that of the latest tick before it.  What was to be filled before the series fell asleep is
-    filled, nothing from there to the bucket of the waking tick.
-
-    Returns:
-        The ticks to hold back, from the second waking tick of a series or from one that is not
-        the first of its batch; None when there are none.
-    """
-    leap = partition.rules.inactive_after
-    known = partition.last_ordinal[runs.value]
-    suspects = np.flatnonzero(np.maximum.reduceat(ordinal, runs.start) > known + leap)
-    held: Flags | None = None
-    for run in suspects.tolist():
-        start, stop = int(runs.start[run]), int(runs.stop[run])
-        at = start + np.flatnonzero(accepted[start:stop])
-        if not len(at):
-            continue
-        series = partition.series[int(runs.value[run])]
-        dates = ordinal[at]
-        first_ever = series.first_tick_us == NEVER_US
-        earlier = int(dates[0]) if first_ever else int(known[run])
-        highest = np.maximum.accumulate(np.maximum(dates, earlier))
-        wakes = np.flatnonzero(dates > np.concatenate(([earlier], highest[:-1])) + leap)
-        if len(wakes) and wakes[0] == 0:
-            tick_us, offset = int(ticks.time_us[at[0]]), int(ticks.offset[at[0]])
-            until_us = tick_us - partition.rules.grace_us
-            until_us -= until_us % MINUTE_US
-            close_series(partition, series, until_us, offset + 1, out, series.asleep_us)
-            series.fill_from_us = tick_us - tick_us % MINUTE_US
-            wakes = wakes[1:]
-        if len(wakes):
-            held = np.zeros(len(ticks), np.bool_) if held is None else held
-            held[at[wakes[0]] : stop] = True
-    return held

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from barstream.core.bars import Bar, synthetic_bar
 from barstream.core.period import Period
 from barstream.core.schedule import session_minutes
-from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, SeriesState
+from barstream.core.state import NEVER_US, PartitionState, SeriesState
 from barstream.core.time import MINUTE_US
 
 
@@ -34,9 +34,11 @@ def close_series(
     until_us: int,
     close_offset: int,
     out: Closed,
-    asleep_us: int = FOREVER_US,
 ) -> bool:
     """Close every minute of ``series`` that starts before ``until_us``.
+
+    What is filled follows from the finals with ticks and the schedule alone: after one of them
+    nothing is filled once its series is asleep, up to the next one.
 
     Args:
         partition: the partition that holds the series.
@@ -44,8 +46,6 @@ def close_series(
         until_us: a minute start, exclusive.
         close_offset: offset (exclusive) up to which ticks could enter the bars closed here.
         out: takes the finals.
-        asleep_us: nothing is filled from here on.  Between two ticks of a series that did not
-            fall asleep in between it never binds, so the watermark need not give it.
 
     Returns:
         Whether anything was open before.
@@ -62,15 +62,17 @@ def close_series(
         due.sort()
     for bucket in due:
         if bucket > start_us:
-            _fill(series, start_us, min(bucket, asleep_us), close_offset, out)
+            _fill(series, start_us, bucket, close_offset, out)
         bar = open_bars.pop(bucket).to_bar(
             series.broker, series.symbol, close_offset, revisable=revisable
         )
         series.previous_close = bar.close
+        if bar.trading_date != series.filled_date:
+            partition.saw_final(series, bar.trading_date)
         out.finals.append(bar)
         start_us = bucket + MINUTE_US
     if start_us < until_us:
-        _fill(series, start_us, min(until_us, asleep_us), close_offset, out)
+        _fill(series, start_us, until_us, close_offset, out)
     return True
 
 
@@ -80,7 +82,7 @@ def _fill(
     """Synthetic finals for the in-session minutes in [start_us, until_us), none with ticks."""
     schedule = series.schedule
     price = series.previous_close
-    start_us = max(start_us, series.fill_from_us)
+    until_us = min(until_us, series.filled_until_us)
     # before the first tick nothing is known of the series, not even since when it is open
     if schedule is None or start_us == NEVER_US or start_us >= until_us:
         return

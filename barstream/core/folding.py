@@ -64,9 +64,6 @@ def merge_bars(partition: PartitionState, ticks: Ticks) -> None:
             series.open_bars[bucket_us] = part
         else:
             begun.merge(part)
-        if bucket_us < series.fill_from_us:
-            # a tick out of order, before the one that woke the series: filling starts here
-            series.fill_from_us = bucket_us
         if series.first_tick_us == NEVER_US or open_us < series.first_tick_us:
             series.first_tick_us = open_us
 

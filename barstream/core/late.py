@@ -25,7 +25,7 @@ from barstream.core.exact import units_of
 from barstream.core.finals import Change, Finals
 from barstream.core.period import MINUTE
 from barstream.core.schedule import session_minutes
-from barstream.core.state import FOREVER_US, PartitionState, SeriesState
+from barstream.core.state import PartitionState, SeriesState
 from barstream.core.ticks import Ticks
 from barstream.core.time import DAY_US, MINUTE_US, floor_minute
 
@@ -170,17 +170,13 @@ class _Minute:
         else:
             self._series.previous_close = new.close
             self._out.touched.add(self._series.slot)
-            if made_on is not None:
-                self._fill_on(self._asleep_us(made_on))
+            if made_on is not None and self._series.filled_date is None:
+                # the first price; otherwise a late tick wakes nothing
+                self._partition.saw_final(self._series, made_on)
         if made_on is not None:
             until_us = self._closed_us if gap_until_us is None else gap_until_us
-            self._fill_gap(new, min(until_us, self._asleep_us(made_on)), offset)
-
-    def _asleep_us(self, trading_date: int) -> int:
-        """From when on a series whose last tick was on ``trading_date`` is asleep."""
-        schedule, leap = self._series.schedule, self._partition.rules.inactive_after
-        asleep_us = None if schedule is None else schedule.asleep_from(trading_date, leap)
-        return FOREVER_US if asleep_us is None else floor_minute(asleep_us)
+            asleep_us = self._partition.asleep_from(self._series, made_on)
+            self._fill_gap(new, min(until_us, asleep_us), offset)
 
     def _fill_gap(self, new: Bar, until_us: int, offset: int) -> None:
         """Flat minutes, as many times revised as the bar they follow, in [after it, until_us)."""
@@ -198,15 +194,6 @@ class _Minute:
                 )  # fmt: skip
                 flat.revision = new.revision
                 self._put(None, flat, offset)
-
-    def _fill_on(self, asleep_us: int) -> None:
-        """The bar just made is the last: later minutes are filled from it, if it was awake."""
-        series = self._series
-        if self._closed_us < asleep_us:
-            series.fill_from_us = min(series.fill_from_us, self._minute_us)
-        elif series.open_bars:
-            # it slept before these, and nothing is filled before the tick that wakes
-            series.fill_from_us = max(series.fill_from_us, min(series.open_bars))
 
     def _later(self) -> Iterator[Bar]:
         """The finals after this minute, ascending, read as far as they are asked for."""

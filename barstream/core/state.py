@@ -24,7 +24,6 @@ NEVER_US: Final = -(1 << 60)
 FOREVER_US: Final = 1 << 60
 #: A series is live when one of its last so many accepted ticks was timely.
 LIVENESS_TICKS: Final = 16
-_NO_ORDINAL: Final = -(1 << 40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +49,18 @@ class SeriesState:
     slot: int
     open_bars: dict[int, PartialBar] = field(default_factory=dict)
     previous_close: float | None = None
-    #: Synthetic bars start here; raised to the bucket of the tick that wakes a sleeping series.
-    fill_from_us: int = NEVER_US
+    #: Trading date of the last final with ticks; None before the first.
+    filled_date: int | None = None
     first_tick_us: int = NEVER_US
     #: Trading date of the accepted tick with the latest event time; None before the first.
     last_trading_date: int | None = None
     schedule: SeriesSchedule | None = None
     #: The session looked up last for one of its bars.
     session: Session | None = None
-    #: From here on nothing is filled until the next tick; follows from the two fields above.
+    #: From here on it is asleep, unless a tick comes; follows from date and schedule.
     asleep_us: int = FOREVER_US
+    #: Likewise of ``filled_date``: after that final nothing is filled from here on.
+    filled_until_us: int = FOREVER_US
 
     @property
     def key(self) -> bytes:
@@ -75,8 +76,7 @@ class PartitionState:
     - ``closed_until_us``: every minute before it is closed (final, or passed without a bar);
     - ``watermark_us``: latest event time of an accepted tick;
     - ``since_timely``: accepted ticks since the last timely one;
-    - ``session_open_us``, ``session_close_us``, ``session_ordinal``: the session looked at last;
-    - ``last_ordinal``: ordinal of ``last_trading_date`` in the schedule;
+    - ``session_open_us``, ``session_close_us``: the session looked at last;
     - ``timely_within_us``: see `Rules.timely_within_us`.
     """
 
@@ -90,8 +90,6 @@ class PartitionState:
         self.since_timely = np.empty(0, np.int64)
         self.session_open_us = np.empty(0, np.int64)
         self.session_close_us = np.empty(0, np.int64)
-        self.session_ordinal = np.empty(0, np.int64)
-        self.last_ordinal = np.empty(0, np.int64)
         self.timely_within_us = np.empty(0, np.int64)
 
     def __len__(self) -> int:
@@ -127,7 +125,7 @@ class PartitionState:
     def _grow(self, capacity: int) -> None:
         for name in (
             "closed_until_us", "watermark_us", "since_timely", "session_open_us",
-            "session_close_us", "session_ordinal", "last_ordinal", "timely_within_us",
+            "session_close_us", "timely_within_us",
         ):  # fmt: skip
             old: NDArray[np.int64] = getattr(self, name)
             new = np.zeros(capacity, np.int64)
@@ -162,18 +160,25 @@ class PartitionState:
         self.session_open_us[state.slot] = FOREVER_US
         self.session_close_us[state.slot] = NEVER_US
         self.saw_trading_date(state, state.last_trading_date)
+        self.saw_final(state, state.filled_date)
 
     def saw_trading_date(self, state: SeriesState, trading_date: int | None) -> None:
         """The latest accepted tick is of ``trading_date``: when will the series fall asleep?"""
         state.last_trading_date = trading_date
+        state.asleep_us = self.asleep_from(state, trading_date)
+
+    def saw_final(self, state: SeriesState, trading_date: int | None) -> None:
+        """The last final with ticks is of ``trading_date``: how far is it filled after that?"""
+        state.filled_date = trading_date
+        state.filled_until_us = self.asleep_from(state, trading_date)
+
+    def asleep_from(self, state: SeriesState, trading_date: int | None) -> int:
+        """From when on the series is asleep if its last tick is of ``trading_date``."""
         if trading_date is None or state.schedule is None:
-            state.asleep_us = FOREVER_US
-            self.last_ordinal[state.slot] = _NO_ORDINAL
-            return
-        asleep = state.schedule.asleep_from(trading_date, self.rules.inactive_after)
+            return FOREVER_US
+        asleep_us = state.schedule.asleep_from(trading_date, self.rules.inactive_after)
         # a session that opens inside a minute: of that minute nothing is filled either
-        state.asleep_us = FOREVER_US if asleep is None else floor_minute(asleep)
-        self.last_ordinal[state.slot] = state.schedule.ordinal_of(trading_date)
+        return FOREVER_US if asleep_us is None else floor_minute(asleep_us)
 
     def session_at(self, state: SeriesState, ts_us: int) -> Session:
         """The session of an accepted tick.

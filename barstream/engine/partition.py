@@ -185,7 +185,7 @@ class PartitionEngine:
                 continue
             until_us = heartbeat.minute_us + MINUTE_US
             done = len(out.finals)
-            if close_series(self.state, series, until_us, self.position, out, series.asleep_us):
+            if close_series(self.state, series, until_us, self.position, out):
                 self.outbox.touch((series.slot,))
             self._closings.became_final(series, out.finals[done:], out)
             # also of a minute closed before: the last of a week is sent again when the week is over

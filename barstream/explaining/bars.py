@@ -60,15 +60,14 @@ class BarTopic:
         return _versions(last.filter(pl.col("kind") == "bar").sort("bucket_start"))
 
     async def around(self, bucket_us: int, since_us: int) -> tuple[tuple[Version, ...], Neighbours]:
-        """Every record of one bucket; and what lies beside it, unless that is a bar with ticks."""
+        """Every record of one bucket, and what lies beside it: of a bar with ticks, only after."""
         found = await self._from(since_us, Selection(*self._series))
         key = pl.col("key").bin.ends_with(Selection.stamp(bucket_us))
         own = _versions(found.filter(key))
         newest = own[-1].bar if own else None
-        neighbours = Neighbours()
         if newest is None or newest.synthetic:
-            neighbours = await self._neighbours(found, bucket_us, since_us)
-        return own, neighbours
+            return own, await self._neighbours(found, bucket_us, since_us)
+        return own, Neighbours(after=_first(_after(found, bucket_us)))
 
     async def neighbours(self, bucket_us: int, since_us: int) -> Neighbours:
         """Finals of the series beside a bucket."""
@@ -77,9 +76,7 @@ class BarTopic:
 
     async def _neighbours(self, found: pl.DataFrame, bucket_us: int, since_us: int) -> Neighbours:
         is_bar = pl.col("kind") == "bar"
-        after = found.filter(is_bar & (pl.col("bucket_start") > bucket_us))
-        # appended early, and so the first version of the first bucket
-        after = after.sort("bucket_start", "offset")
+        after = _after(found, bucket_us)
         before = found.filter(is_bar & (pl.col("bucket_start") < bucket_us))
         older = await self._older(bucket_us, since_us, _newest_real(before))
         before = pl.concat([older, before]).sort("bucket_start", "offset")
@@ -148,6 +145,12 @@ def _versions(found: pl.DataFrame) -> tuple[Version, ...]:
         bar = bars(row)
         made.append(Version(row["offset"][0], row["appended_us"][0], bar[0] if bar else None))
     return tuple(made)
+
+
+def _after(found: pl.DataFrame, bucket_us: int) -> pl.DataFrame:
+    """Bars after a bucket; first of all the first version of the next one."""
+    after = found.filter((pl.col("kind") == "bar") & (pl.col("bucket_start") > bucket_us))
+    return after.sort("bucket_start", "offset")
 
 
 def _newest_real(found: pl.DataFrame) -> Version | None:

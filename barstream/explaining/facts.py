@@ -114,7 +114,6 @@ class SeriesRow:
     closed_until_us: int
     watermark_us: int
     previous_close: float | None
-    fill_from_us: int
     first_tick_us: int
     last_trading_date: int | None
     live: bool

@@ -94,7 +94,6 @@ async def _common(log: Log, broker: str, symbol: str, period: Period, bucket_us:
             _or_never(series.closed_until_us),
             _or_never(series.watermark_us),
             series.previous_close,
-            _or_never(series.fill_from_us),
             _or_never(series.first_tick_us),
             series.last_trading_date,
             series.since_timely < LIVENESS_TICKS,

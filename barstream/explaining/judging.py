@@ -95,8 +95,8 @@ def _explain_final(facts: Facts, final: Version, bar: Bar) -> Explanation:
     if bar.revision:
         notes.insert(
             0,
-            f"revision {bar.revision}: so many late ticks were merged into it, or into the bar "
-            "its price comes from",
+            f"revision {bar.revision}: late ticks were merged into it or into the bar its price "
+            "comes from, or a replay was switched over to",
         )
     session = facts.scheduled.session
     judged = bar.trading_date, bar.session
@@ -117,6 +117,12 @@ def _explain_final(facts: Facts, final: Version, bar: Bar) -> Explanation:
         )
     accepted = accepted_ticks(facts, bar)
     parts = _parts(accepted, bar)
+    rejected = {one.tick for one in facts.rejected}
+    if taken_in := [tick for tick in accepted if tick in rejected]:
+        notes.append(
+            f"{counted(len(taken_in))} rejected as late when it became final, and taken in when "
+            "it was written anew"
+        )
     if parts is None or not parts.agrees:
         notes.append(_disagreement(facts, accepted, bar))
     return Explanation(
@@ -137,6 +143,10 @@ def accepted_ticks(facts: Facts, bar: Bar | None) -> tuple[Tick, ...]:
         kept = [tick for tick in kept if tick.offset < bar.close_offset]
         if len(kept) == bar.tick_count:
             return tuple(kept)  # whatever the schedule says now
+        if _was_written_anew(facts, bar):
+            every = _with_late_ones(facts, bar.close_offset)
+            if len(every) == bar.tick_count:
+                return every
     schedule = facts.scheduled.schedule
     if schedule is None or not kept:
         return ()
@@ -144,6 +154,23 @@ def accepted_ticks(facts: Facts, bar: Bar | None) -> tuple[Tick, ...]:
     return tuple(
         tick for tick, place in zip(kept, found.tolist(), strict=True) if place != OFF_SESSION
     )
+
+
+def _was_written_anew(facts: Facts, bar: Bar) -> bool:
+    """Whether it was revised, or was put in before a bar that was there already."""
+    after = facts.neighbours.after
+    is_behind = after is not None and after.offset < facts.finals[0].offset
+    return bar.revision > 0 or is_behind
+
+
+def _with_late_ones(facts: Facts, close_offset: int) -> tuple[Tick, ...]:
+    """The ticks of a bar that was switched over to a replay in which late ones are in time."""
+    others = {
+        one.tick.offset
+        for one in facts.rejected
+        if one.tick.partition == facts.home and one.reason != "late"
+    }
+    return tuple(t for t in facts.ticks if t.offset < close_offset and t.offset not in others)
 
 
 def _parts(accepted: Sequence[Tick], bar: Bar | None) -> Parts | None:

@@ -6,9 +6,8 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 from barstream.core.bars import Bar
-from barstream.core.schedule import SeriesSchedule
 from barstream.core.state import NEVER_US
-from barstream.core.time import MINUTE_US, floor_minute
+from barstream.core.time import floor_minute
 from barstream.explaining.facts import Facts, SeriesRow
 
 
@@ -31,7 +30,7 @@ class Sleep:
                 minute_us = bar.bucket_start_us if bar.open_time_us is None else bar.open_time_us
                 known[floor_minute(minute_us)] = bar.trading_date
         if facts.row is not None:
-            known |= _of_row(facts.row, self._schedule)
+            known |= _of_row(facts.row)
         self._minutes = sorted(known)
         self._dates = [known[minute] for minute in self._minutes]
 
@@ -56,14 +55,8 @@ class Sleep:
         return self._minutes[at] if at < len(self._minutes) else None
 
 
-def _of_row(row: SeriesRow, schedule: SeriesSchedule | None) -> dict[int, int]:
+def _of_row(row: SeriesRow) -> dict[int, int]:
     known = {bar.bucket_us: bar.trading_date for bar in row.open_bars}
     if row.last_trading_date is not None and row.watermark_us != NEVER_US:
         known[floor_minute(row.watermark_us)] = row.last_trading_date
-    if row.fill_from_us != NEVER_US and schedule is not None:
-        # the bucket of the tick that woke it last
-        woken_us = row.fill_from_us
-        session = next(schedule.sessions_between(woken_us, woken_us + MINUTE_US), None)
-        if session is not None:
-            known[woken_us] = session.trading_date
     return known

@@ -132,6 +132,10 @@ class _Awake:
         facts = upper.facts
         self._schedule, self._child = facts.scheduled.schedule, upper.child
         self._first_us = NEVER_US if facts.row is None else facts.row.first_tick_us
+        if self._first_us != NEVER_US:
+            # a switch-over to a replay may have taken in ticks before the first accepted one
+            real = (bar.bucket_start_us for bar in upper.bars if not bar.synthetic)
+            self._first_us = min(self._first_us, next(real, self._first_us))
         self._sleep = Sleep(facts, upper.bars)
 
     def __call__(self, start_us: int) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from barstream.codecs.avro import decode
 from barstream.codecs.series_seen import UniverseReading
-from barstream.codecs.state import POSITION_KEY, Position, decode_position
+from barstream.codecs.state import POSITION_KEY, Position, decode_position, decode_series
 from barstream.core.state import NEVER_US
 from barstream.core.universe import SeriesSeen, Universe
 from barstream.history.errors import HistoryUnreadable
@@ -23,7 +22,6 @@ class SeriesRow:
     closed_until_us: int | None
     watermark_us: int | None
     previous_close: float | None
-    fill_from_us: int | None
     first_tick_us: int | None
     last_trading_date: int | None
     since_timely: int
@@ -99,14 +97,13 @@ async def series_seen(options: Options, topic: str) -> dict[tuple[str, str], Ser
 
 
 def _series_row(value: bytes) -> SeriesRow:
-    row = decode("series_state", value)
+    row = decode_series(value)
     return SeriesRow(
         row["broker"],
         row["symbol"],
         _known(row["closed_until"]),
         _known(row["watermark"]),
         row["previous_close"],
-        _known(row["fill_from"]),
         _known(row["first_tick"]),
         row["last_trading_date"],
         row["since_timely"],

@@ -57,9 +57,9 @@ def _restored(engine: PartitionEngine, name: Series, start: Start) -> SeriesStat
     engine.state.closed_until_us[series.slot] = start.start_us
     engine.state.watermark_us[series.slot] = start.watermark_us
     series.previous_close = start.previous_close
-    series.fill_from_us = start.fill_from_us
     series.first_tick_us = start.first_tick_us
     engine.state.saw_trading_date(series, start.last_trading_date)
+    engine.state.saw_final(series, start.last_trading_date)
     return series
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from barstream.codecs.avro import decode
-from barstream.codecs.state import POSITION_KEY, decode_position
+from barstream.codecs.state import POSITION_KEY, decode_position, decode_series
 from barstream.core.keys import series_key
 from barstream.core.schedule import Series
 from barstream.core.state import FOREVER_US, NEVER_US
@@ -66,9 +65,9 @@ async def series_of(job: Compare, scope: Scope) -> tuple[dict[Series, SeriesNow]
     found: dict[Series, SeriesNow] = {}
     for name in scope.series:
         key = series_key(*name)
-        derived = decode("series_state", shadow[key])
+        derived = decode_series(shadow[key])
         if key in rows:
-            row = decode("series_state", rows[key])
+            row = decode_series(rows[key])
             # ticks that were refused before it was known are in bars now
             first_us = row["first_tick"]
             if derived["first_tick"] != NEVER_US:
@@ -77,6 +76,6 @@ async def series_of(job: Compare, scope: Scope) -> tuple[dict[Series, SeriesNow]
         elif at_end:
             found[name] = SeriesNow(derived, None)
     for value in rows.values():
-        row = decode("series_state", value)
+        row = decode_series(value)
         found.setdefault((row["broker"], row["symbol"]), SeriesNow(row, row))
     return found, position

@@ -41,7 +41,6 @@ class Start:
     previous_close: float | None = None
     last_trading_date: int | None = None
     watermark_us: int = NEVER_US
-    fill_from_us: int = NEVER_US
     first_tick_us: int = NEVER_US
 
     @property
@@ -113,6 +112,5 @@ def _start(part: pl.DataFrame, start_us: int, first_us: int | None, *, later: bo
         last["close"],
         real["trading_date"],
         real_us if real["close_time"] is None else real["close_time"],
-        real_us,
         before["bucket_start"].item(0) if first_us is None else first_us,
     )

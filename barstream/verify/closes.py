@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from barstream.core.time import iso_micros_from_us
 from barstream.verify.changes import ScheduleChanges
 from barstream.verify.findings import Finding, Findings
+from barstream.verify.graces import Graces
 from barstream.verify.names import SeriesNumbers, offset_key
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published import Published, longs
@@ -25,13 +26,13 @@ class CloseRules:
     """What a close is held to.
 
     Attributes:
-        grace_us: after the end of a minute.
+        graces: after the end of a minute.
         revises: late ticks may be merged, so a bar may be made or raised long after its close.
         begin: first tick offset there is.
         position: no bar closes above it.
     """
 
-    grace_us: int
+    graces: Graces
     revises: bool
     begin: int
     position: int
@@ -75,7 +76,8 @@ class Closes:
         self._bucket = bars["bucket_us"].to_numpy()
         self._close_offset = longs(bars, "close_offset")
         self._closed_at = self._first_closed_at()
-        self._due = minute_end(self._bucket, rules.grace_us)
+        self._due = minute_end(self._bucket, rules.graces.shortest_us)
+        self._overdue = minute_end(self._bucket, rules.graces.longest_us)
         #: Closed by a tick past the watermark, by a heartbeat; the rest by neither.
         self.by_tick = ticks.watermark >= self._due
         highest = heartbeats.highest_minute(self._who, self._close_offset)
@@ -104,7 +106,7 @@ class Closes:
             )
 
     def _too_late(self) -> NDArray[np.bool_]:
-        late = self._ticks.watermark_before >= self._due
+        late = self._ticks.watermark_before >= self._overdue
         late &= (longs(self._published.bars, "revision") == 0) & (self._close_offset >= 0)
         if self._rules.revises:
             # one that a late tick made closes right after it; what was filled behind it as well
@@ -156,7 +158,8 @@ class Closes:
             self._findings.add(
                 Finding(
                     "unproven", "close", self._partition,
-                    f"{asked}; the {what} that could show it are gone",
+                    f"{asked}; the {what} that could show it are gone, or it was closed under a "
+                    "shorter grace (--grace)",
                     *self._series.names[number], "1m", minute_us, None, "close_offset",
                     None, close_offset,
                 )
@@ -186,7 +189,9 @@ class Closes:
             return
         who, bucket = refused["series"].to_numpy(), refused["bucket_us"].to_numpy()
         offset = refused["offset"].to_numpy()
-        closed = refused["before_us"].to_numpy() >= minute_end(bucket, self._rules.grace_us)
+        closed = refused["before_us"].to_numpy() >= minute_end(
+            bucket, self._rules.graces.shortest_us
+        )
         closed |= self._heartbeats.highest_minute(who, offset) >= bucket
         for at in np.flatnonzero(~closed).tolist():
             number, bucket_us = int(who[at]), int(bucket[at])

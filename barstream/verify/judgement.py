@@ -20,6 +20,7 @@ from barstream.verify.changes import ScheduleChanges
 from barstream.verify.closes import CloseRules, Closes
 from barstream.verify.complete import Bounds, Completeness
 from barstream.verify.findings import Finding
+from barstream.verify.graces import Graces
 from barstream.verify.judging import Judge
 from barstream.verify.names import SeriesNumbers
 from barstream.verify.proof import Heartbeats
@@ -36,7 +37,7 @@ _NEVER_US: Final = -(1 << 60)
 class JudgedBy:
     """The settings that decide what is right, and what is asked for."""
 
-    grace_us: int
+    graces: Graces
     inactive_after: int
     revises: bool
     publishes_off_session: bool
@@ -137,7 +138,7 @@ class Judgement:
         ticks = self._scan.finish(self._end)
         closes = Closes(
             self._partition, self.series, snapshot.published, ticks, snapshot.beats,
-            CloseRules(by.grace_us, by.revises, snapshot.ticks.begin, snapshot.position),
+            CloseRules(by.graces, by.revises, snapshot.ticks.begin, snapshot.position),
             snapshot.changes, outcome.findings,
         )  # fmt: skip
         closes.check()
@@ -189,7 +190,7 @@ class Judgement:
         uppers = Uppers(
             self._partition, self.series, snapshot.judge.hours,
             self._stands(minutes), snapshot.changes, self._by.inactive_after,
-            self._by.grace_us,
+            self._by.graces.shortest_us,
             lambda start_us, end_us: (
                 (wanted.from_us is None or wanted.from_us <= start_us)
                 and (wanted.to_us is None or end_us <= wanted.to_us)
@@ -225,7 +226,7 @@ class Judgement:
 
     def _bounds(self, number: int) -> Bounds:
         snapshot, scan = self._snapshot, self._scan
-        wanted, grace_us = self._by.wanted, self._by.grace_us
+        wanted, grace_us = self._by.wanted, self._by.graces.longest_us
         row = snapshot.rows.series.get(self.series.names[number])
         until_us = _NEVER_US if row is None else row.closed_until_us or _NEVER_US
         if number < len(scan.at_position):

@@ -21,6 +21,7 @@ from barstream.history.series import PartitionRows, series_rows, series_seen
 from barstream.kafka import client_options
 from barstream.topics import TopicNames
 from barstream.verify.changes import ScheduleChanges
+from barstream.verify.graces import Graces
 from barstream.verify.judgement import JudgedBy, Judgement, Snapshot
 from barstream.verify.judging import Judge
 from barstream.verify.live import check_live, newest_live
@@ -44,6 +45,7 @@ class Verification:
         self._task = task
         self._progress = progress
         self._settings = task.settings
+        self._graces = Graces.of(task.settings.bars.grace_us, task.graces_before_us)
         self._names = TopicNames.of(task.settings)
         self._options = client_options(task.settings)
         self._partition = task.partition
@@ -62,7 +64,7 @@ class Verification:
         judgement = Judgement(
             snapshot,
             JudgedBy(
-                bars.grace_us,
+                self._graces,
                 bars.inactive_after,
                 bars.late_policy == "revise",
                 bars.publish_off_session,
@@ -117,7 +119,7 @@ class Verification:
             refusals=refusals,
             beats=beats,
             judge=Judge(partition, self.series, self._task.wanted, index, homes),
-            changes=ScheduleChanges(records, self._settings.bars.grace_us),
+            changes=ScheduleChanges(records, self._graces.longest_us),
             ticks=await self._held(names.ticks),
         )
 
@@ -139,7 +141,7 @@ class Verification:
         topic = self._names.heartbeats
         span = await self._held(topic)
         found = await heartbeats(self._options, topic, {self._partition: span})
-        return Heartbeats(found, self.series, self._settings.bars.grace_us, span.begin)
+        return Heartbeats(found, self.series, self._graces.shortest_us, span.begin)
 
     async def _published(self, period: Period, topic: str) -> Published:
         return await read_published(

@@ -112,7 +112,11 @@ def _run(task: Task) -> Outcome:
 
 
 def tasks_of(
-    settings: Settings, spans: Mapping[int, Span], wanted: Selection, timeframes: Sequence[str]
+    settings: Settings,
+    spans: Mapping[int, Span],
+    wanted: Selection,
+    timeframes: Sequence[str],
+    graces_before_us: Sequence[int] = (),
 ) -> list[Task]:
     """One task a partition, the longest first.
 
@@ -121,6 +125,7 @@ def tasks_of(
         spans: of the tick topic.
         wanted: series and time.
         timeframes: of upper bars to check; none named: all.
+        graces_before_us: graces that were in force before.
 
     Raises:
         ConfigError: the pipeline does not make a timeframe.
@@ -135,4 +140,5 @@ def tasks_of(
         )
     periods = tuple(made[text] for text in made if text in asked and text != MINUTE.timeframe)
     order = sorted(spans, key=lambda partition: spans[partition].begin - spans[partition].end)
-    return [Task(settings, partition, wanted, periods) for partition in order]
+    before = tuple(graces_before_us)
+    return [Task(settings, partition, wanted, periods, before) for partition in order]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from barstream.core.time import MINUTE_US
 from barstream.history.selection import Selection
 from barstream.verify.changes import ScheduleChanges
-from barstream.verify.findings import TICKS_SHOWN, Finding, Findings, ShownTick
+from barstream.verify.findings import TICKS_SHOWN, Finding, Findings, Kind, ShownTick
 from barstream.verify.folding import FOLDED, TICK_SCHEMA, fold, is_exact_sum
 from barstream.verify.judging import (
     IN_SESSION,
@@ -475,8 +475,35 @@ class Scan:
             return  # closed without a bar; whether it was is asked later
         if offset >= self._reach.position and said == "late":
             return
+        if bar[0] >= 0 and said == "late" and self._taken_later(int(bar[0]), offset, appended_us):
+            detail = "was rejected as late, and its bar, written later, took it in"
+            self._refusal(block, offset, None, said, detail, appended_us, superseded=True)
+            return
         where = "in a bar" if bar[0] >= 0 else "of a minute that is open"
         self._refusal(block, offset, None, said, f"is rejected, but is {where}", appended_us)
+
+    def _taken_later(self, bar: int, offset: int, rejected_us: int) -> bool:
+        """Whether a tick was late for its bar, and was taken in when that was written again.
+
+        A switch-over to a replay with a longer grace does that.  A worker that rejects a tick and
+        takes it in as well writes both at once, or the first version of a bar that was open, and
+        those come in the order of their minutes.
+        """
+        row = self._published.bars.row(bar, named=True)
+        if row["revision"] > 0:
+            first_close = row["first_close"]
+            was_late = first_close is None or offset >= first_close
+        else:
+            was_late = self._is_behind(bar)
+        return bool(was_late and rejected_us < row["appended_us"])
+
+    def _is_behind(self, bar: int) -> bool:
+        """Whether the next bar of the series was there before this one."""
+        if bar + 1 == len(self._bar_series) or self._bar_series[bar + 1] != self._bar_series[bar]:
+            return False
+        first_us = self._published.bars["first_appended_us"]
+        mine, following = first_us[bar], first_us[bar + 1]
+        return mine is not None and following is not None and following < mine
 
     def _is_closed(self, block: Block, at: int) -> bool:
         number, until = int(block.series[at]), self._reach.closed_until_us
@@ -490,6 +517,8 @@ class Scan:
         published: Any,
         detail: str,
         appended_us: int | None = None,
+        *,
+        superseded: bool = False,
     ) -> None:
         name: tuple[str | None, str | None] = (None, None)
         bucket_us: int | None = None
@@ -501,9 +530,10 @@ class Scan:
             name, bucket_us = known, int(block.bucket_us[at])
             ticks = (_shown(block, at),)
             explained = self._changes.explain(known, bucket_us, appended_us)
+        kind: Kind = "schedule" if explained else "difference"
         self._findings.add(
             Finding(
-                "schedule" if explained else "difference", "rejected", self._partition,
+                "superseded" if superseded else kind, "rejected", self._partition,
                 f"tick {offset} {detail}", *name, "1m", bucket_us, offset, "reason", expected,
                 published, ticks, len(ticks),
             )

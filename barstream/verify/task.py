@@ -26,12 +26,14 @@ class Task:
         partition: of the tick topic.
         wanted: series and time.
         periods: timeframes to check, minutes among them.
+        graces_before_us: graces that were in force before the one in ``settings``.
     """
 
     settings: Settings
     partition: int
     wanted: Selection
     periods: tuple[Period, ...]
+    graces_before_us: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)

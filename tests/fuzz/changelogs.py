@@ -86,7 +86,8 @@ _AT: Final = _START_US - _START_US % _MINUTE_US
 _SERIES_VALUES: Final[dict[str, Value]] = {
     "broker": _of(b"B", b"B", b"B", b"b"), "symbol": _of(b"X", b"X", b"X", b"Y", b"x "),
     "closed_until": _time(_AT, NEVER_US), "watermark": _time(_AT + 50_000_000, NEVER_US),
-    "previous_close": _of(1.5, None, 100.0, math.nan, math.inf), "fill_from": _time(NEVER_US, _AT),
+    "previous_close": _of(1.5, None, 100.0, math.nan, math.inf),
+    "filled_date": _of(19_675, None, -5),
     "first_tick": _time(_AT + 1, _AT - 5), "last_trading_date": _of(19_675, None, -5, 2**31 - 1),
     "since_timely": _time(0, 16, 3), "open_bars.bucket_start": _time(_AT, _AT + _MINUTE_US),
     "open_bars.trading_date": _of(19_675, -9), "open_bars.session": _of(0, -1),

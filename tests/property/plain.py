@@ -43,7 +43,7 @@ class PlainSeries:
     watermark: int | None = None
     last_close: float | None = None
     last_date: int | None = None
-    fill_from: int | None = None
+    filled_date: int | None = None
     finals: list[dict[str, Any]] = field(default_factory=list)
     bars: dict[int, dict[str, Any]] = field(default_factory=dict)
     ticks_of: dict[int, list[tuple[int, int, float, float]]] = field(default_factory=dict)
@@ -81,17 +81,10 @@ class PlainSeries:
         if self.closed_until is not None and bucket < self.closed_until:
             self.late(bucket, (t, offset, price, size), row)
             return
-        asleep = self.asleep_from(self.last_date)
-        until = (t - self.grace) // MINUTE * MINUTE
-        if asleep is not None and t >= asleep:
-            self.close(until, offset + 1)
-            self.fill_from = bucket
         self.first_bucket = min(self.first_bucket or bucket, bucket)
         self.ticks.setdefault(bucket, []).append((t, offset, price, size))
         judged = ((t, offset), row.trading_date, row.session)
         self.judged[bucket] = min(self.judged.get(bucket, judged), judged)
-        if self.fill_from is not None:
-            self.fill_from = min(self.fill_from, bucket)
         if self.watermark is None or t > self.watermark:
             self.watermark, self.last_date = t, row.trading_date
         self.close((self.watermark - self.grace) // MINUTE * MINUTE, offset + 1)
@@ -101,17 +94,16 @@ class PlainSeries:
             self.close(minute + MINUTE, position)
 
     def close(self, until: int, close_offset: int) -> None:
-        asleep = self.asleep_from(self.last_date)
         if self.closed_until is None:
             self.closed_until = min([until, *self.ticks])
         while self.closed_until < until:
             minute = self.closed_until
+            # after the last bar with ticks, until it is asleep
+            asleep = self.asleep_from(self.filled_date)
             if minute in self.ticks:
                 self.final(minute, close_offset)
-            elif (
-                (row := self.session_of_minute(minute)) is None
-                or (self.fill_from or 0) > minute
-                or (asleep is not None and minute >= asleep)
+            elif (row := self.session_of_minute(minute)) is None or (
+                asleep is not None and minute >= asleep
             ):
                 pass
             elif self.last_close is None:
@@ -126,6 +118,7 @@ class PlainSeries:
         self.ticks_of[minute] = ticks
         self.became_final(self.real(minute, date, session, ticks, close_offset))
         self.last_close = self.bars[minute]["ohlc"][-1]
+        self.filled_date = date
 
     def became_final(self, bar: dict[str, Any]) -> None:
         self.finals.append(bar)
@@ -197,11 +190,8 @@ class PlainSeries:
                 if in_session is not None and (asleep is None or minute < asleep):
                     self.bars[minute] = self.flat(minute, in_session, close, offset + 1)
 
-        # filling goes on from the last bar: nothing is filled while the series is asleep after it,
-        # and not before the tick that woke it
+        # filling goes on from the last bar, and a late tick wakes nothing
         if following == later:
             self.last_close = close
-            if there is None and (asleep is None or asleep > self.closed_until):
-                self.fill_from = min(self.fill_from or 0, bucket)
-            elif there is None and self.ticks:
-                self.fill_from = max(self.fill_from or 0, min(self.ticks))
+            if there is None and self.filled_date is None:
+                self.filled_date = row.trading_date

@@ -121,7 +121,7 @@ def run_core(
             flush()
             series = state.series[state.slot("B", event[0])]
             if series.last_trading_date is not None:
-                close_series(state, series, event[1] + MINUTE, offset, out, series.asleep_us)
+                close_series(state, series, event[1] + MINUTE, offset, out)
             continue
         name, time, _, price, size = event
         batch.append((state.slot("B", name), time, price, size, offset))

@@ -163,11 +163,11 @@ def test_a_series_comes_back_from_its_row_as_it_was(case: Case) -> None:
         assert after is not None
         # open bars with their exact volume, and everything else but slot and looked-up session
         for name in (
-            "open_bars", "previous_close", "fill_from_us", "first_tick_us", "last_trading_date",
+            "open_bars", "previous_close", "filled_date", "first_tick_us", "last_trading_date",
             "asleep_us",
         ):  # fmt: skip
             assert getattr(after, name) == getattr(before, name), name
-        for name in ("closed_until_us", "watermark_us", "since_timely", "last_ordinal"):
+        for name in ("closed_until_us", "watermark_us", "since_timely"):
             column, old = getattr(again.state, name), getattr(engine.state, name)
             assert column[after.slot] == old[before.slot], name
 

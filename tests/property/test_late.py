@@ -119,7 +119,7 @@ def test_any_batching_revises_as_one_tick_at_a_time(case: dict[str, Any]) -> Non
         assert kept.previous_close == series.last_close
         assert kept.last_trading_date == series.last_date
         assert int(state.watermark_us[kept.slot]) == series.watermark
-        assert max(0, kept.fill_from_us) == (series.fill_from or 0)
+        assert kept.filled_date == series.filled_date
     # what is said to have changed, applied in turn to the first finals, is what stands
     for change in out.revised:
         place = change.new.symbol, change.new.bucket_start_us

@@ -30,7 +30,7 @@ def partitions(draw: st.DrawFn) -> PartitionState:
         state.watermark_us[series.slot] = draw(st.one_of(LONG, st.just(NEVER_US)))
         state.since_timely[series.slot] = draw(st.integers(0, 1 << 40))
         series.previous_close = draw(st.none() | PRICE)
-        series.fill_from_us = draw(LONG)
+        series.filled_date = draw(st.none() | DATE)
         series.first_tick_us = draw(LONG)
         series.last_trading_date = draw(st.none() | DATE)
         bars = draw(st.lists(BARS, max_size=3))

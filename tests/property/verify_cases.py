@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 import polars as pl
 
-from barstream.codecs.avro import decode
-from barstream.codecs.state import POSITION_KEY, decode_position
+from barstream.codecs.state import POSITION_KEY, decode_position, decode_series
 from barstream.core.period import Period
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US, Rules
@@ -24,6 +23,7 @@ from barstream.history.selection import Selection
 from barstream.history.series import PartitionRows, SeriesRow
 from barstream.transport.chunk import RecordChunk
 from barstream.verify.changes import ScheduleChanges
+from barstream.verify.graces import Graces
 from barstream.verify.judgement import JudgedBy, Judgement, Snapshot
 from barstream.verify.judging import Judge
 from barstream.verify.names import SeriesNumbers
@@ -95,7 +95,11 @@ def verdict(
     judgement = Judgement(
         snapshot,
         JudgedBy(
-            rules.grace_us, rules.inactive_after, rules.late_policy == "revise", False, wanted
+            Graces.of(rules.grace_us),
+            rules.inactive_after,
+            rules.late_policy == "revise",
+            False,
+            wanted,
         ),
         outcome,
         block=1,  # each part is compared by itself
@@ -131,11 +135,11 @@ def _series_rows(series: dict[bytes, bytes]) -> PartitionRows:
         if key == POSITION_KEY:
             found.position = decode_position(value)
             continue
-        row = decode("series_state", value)
+        row = decode_series(value)
         closed_us = row["closed_until"]
         found.series[row["broker"], row["symbol"]] = SeriesRow(
             row["broker"], row["symbol"], None if closed_us == NEVER_US else closed_us,
-            row["watermark"], row["previous_close"], row["fill_from"], row["first_tick"],
+            row["watermark"], row["previous_close"], row["first_tick"],
             row["last_trading_date"], row["since_timely"], (),
         )  # fmt: skip
     return found

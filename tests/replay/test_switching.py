@@ -241,3 +241,21 @@ def test_an_upper_bar_is_folded_anew_also_of_minutes_before_the_first_that_was_p
         assert (again.code, again.differences) == (0, []), again.text
         bars = [decode_bar(value) for value in newest(made, five).values()]
         assert [(bar.open, bar.close, bar.tick_count) for bar in bars] == [(7.0, 9.0, 3)]
+
+        # what was right before is listed apart, under the rules that stand now
+        made.options["BARS__GRACE_S"] = "90"
+        text = made.run("verify", "--grace", "5", "--json")
+        found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        kinds = {(each["type"], each["rule"], each["detail"]) for each in found if "rule" in each}
+        assert kinds == {
+            (
+                "superseded",
+                "rejected",
+                "tick 2 was rejected as late, and its bar, written later, took it in",
+            )
+        }
+        why = made.run("explain", "B", "S", "2024-03-04T10:07:00Z")
+        assert "final, made of 1 tick" in why
+        assert "1 tick rejected as late when it became final" in why, why
+        whole = made.run("explain", "B", "S", "2024-03-04T10:05:00Z", "--timeframe", "5m")
+        assert "3 1m, 3 expected" in whole, whole

@@ -89,7 +89,7 @@ class Market:
     def heartbeat(self, minute: int) -> None:
         out = Applied()
         until_us = at(minute) + MINUTE_US
-        close_series(self.state, self.series, until_us, self.offset, out, self.series.asleep_us)
+        close_series(self.state, self.series, until_us, self.offset, out)
         self._settled = 0
         self._settle(out)
 

@@ -349,6 +349,19 @@ def test_a_tick_before_the_waking_one_moves_the_start_of_filling_back() -> None:
     assert starts(made) == [4 * 1440 + minute for minute in (8, 9, 10, 11)]
 
 
+def test_what_was_open_yet_when_a_series_woke_is_filled_all_the_same() -> None:
+    # day  0      1        2                    3
+    #      tick   filled   |== 00:40 .. not due ==|   tick at 00:10
+    made = PartitionEngine(
+        0, Rules(DAY - 30 * MINUTE, 2), provider(), lambda _broker, _symbol: None  # type: ignore[arg-type]
+    )  # fmt: skip
+    feed(made, [58 * MINUTE, 3 * DAY + 10 * MINUTE])
+    assert starts(made)[-1] == 2 * 1440 + 39
+    feed(made, [4 * DAY + 59 * MINUTE])
+    wanted = [2 * 1440 + minute for minute in range(40, 60)]
+    assert starts(made) == wanted + [3 * 1440 + minute for minute in range(10, 60)]
+
+
 def test_a_heartbeat_of_a_series_without_a_price_makes_no_bar_and_is_counted() -> None:
     made = engine()
     feed(made, [])

@@ -20,6 +20,7 @@ from tests.explained import (
     beat,
     facts,
     minute,
+    open_bar,
     tick,
     version,
 )
@@ -71,7 +72,7 @@ def test_by_the_place_of_the_minute(minute_us: int, expected: Reason) -> None:
 def test_a_series_that_slept_and_woke_is_asleep_up_to_the_waking_tick_only() -> None:
     woken = replace(
         ROW,
-        fill_from_us=minute(4, day=5),
+        open_bars=(open_bar(minute(4, day=5), DATE + 5),),
         watermark_us=minute(5, day=5),
         closed_until_us=minute(4, day=5),
         last_trading_date=DATE + 5,

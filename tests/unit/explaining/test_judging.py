@@ -127,3 +127,21 @@ def test_a_bar_keeps_what_it_was_judged_by_when_the_schedule_changes() -> None:
     assert any("schedule has changed" in note for note in found.notes)
     assert found.parts is not None
     assert found.parts.agrees
+
+
+def test_a_tick_that_was_late_and_was_taken_in_by_a_switch_over_is_one_of_the_bar() -> None:
+    # a replay with a longer grace: the close moved from 4 to 9, and the tick at 5 is in time
+    late = tick(5, AT + 1, 9.0)
+    rejected = (RejectedTick(late, "late", "", 0),)
+    revised = replace(BAR, high=9.0, tick_count=4, revision=1, close_offset=9, last_offset=5)
+    both = facts(
+        AT, finals=(version(BAR), version(revised, 1)), ticks=(*TICKS, late), rejected=rejected
+    )
+    found = explain(both)
+    assert found.parts is not None
+    assert (found.parts.agrees, found.parts.high) == (True, late)
+    assert any("1 tick rejected as late" in note for note in found.notes)
+
+    never_revised = explain(replace(both, finals=(version(replace(revised, revision=0)),)))
+    assert never_revised.parts is not None
+    assert not never_revised.parts.agrees, "nothing but a revision takes a rejected tick in"

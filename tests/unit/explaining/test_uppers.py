@@ -14,7 +14,19 @@ from barstream.explaining.facts import Neighbours, Scheduled
 from barstream.explaining.sessions import bucket_of, session_of, written_at
 from barstream.explaining.uppers import UpperFacts, expected_children, explain_upper
 from barstream.history.schedule import ScheduleRecord
-from tests.explained import DATE, MONDAY_US, ROW, ROWS, SCHEDULE, bar, beat, facts, minute, version
+from tests.explained import (
+    DATE,
+    MONDAY_US,
+    ROW,
+    ROWS,
+    SCHEDULE,
+    bar,
+    beat,
+    facts,
+    minute,
+    open_bar,
+    version,
+)
 
 FIVE = Period.minutes(5)
 WEEK = Period.weeks(1)
@@ -39,7 +51,7 @@ def test_no_children_are_expected_while_asleep_and_from_the_waking_minute_on_the
     assert expected_children(upper(DAY, (DATE + 3) * DAY_US)) == []
     woken = replace(
         ROW,
-        fill_from_us=minute(4, day=5),
+        open_bars=(open_bar(minute(4, day=5), DATE + 5),),
         watermark_us=minute(5, day=5),
         closed_until_us=minute(4, day=5),
         last_trading_date=DATE + 5,

@@ -32,14 +32,14 @@ def minutes(*rows: tuple[int, int, int, int]) -> pl.DataFrame:
 def start(
     frame: pl.DataFrame, from_us: int | None = None, begin: int = 0, first_us: int | None = 3
 ) -> Start | None:
-    row = SeriesRow("B", "X", None, None, None, None, first_us, None, 0, ())
+    row = SeriesRow("B", "X", None, None, None, first_us, None, 0, ())
     return starts_of(frame, frame, {NAME: row}, from_us, begin).get(NAME)
 
 
 def test_it_takes_over_from_the_final_before_it() -> None:
     frame = minutes((0, 2, 0, 5), (1, 1, 5, 9), (2, 0, 0, 9), (3, 1, 9, 12))
     # the date of the last tick decides when it falls asleep, the last final the price
-    assert start(frame, 3 * MINUTE) == Start(3 * MINUTE, False, 2.0, 101, MINUTE + 7, MINUTE, 3)
+    assert start(frame, 3 * MINUTE) == Start(3 * MINUTE, False, 2.0, 101, MINUTE + 7, 3)
 
 
 def test_a_time_inside_a_minute_means_the_next_one() -> None:

@@ -1,0 +1,33 @@
+"""Rows of a series that an earlier version wrote are read."""
+
+from __future__ import annotations
+
+import io
+
+import fastavro
+import pytest
+
+from barstream.codecs.avro import load_schema, without_logical_types
+from barstream.codecs.state import decode_series
+from barstream.core.state import NEVER_US
+
+
+def test_a_row_from_before_there_was_a_filled_date_is_read() -> None:
+    schema = without_logical_types(load_schema("series_state"))
+    names = [field["name"] for field in schema["fields"]]
+    before = list(schema["fields"])
+    before[names.index("filled_date")] = {"name": "fill_from", "type": "long"}
+    row = {
+        "broker": "B", "symbol": "X", "closed_until": 120, "watermark": 130,
+        "previous_close": 1.5, "fill_from": NEVER_US, "first_tick": 60,
+        "last_trading_date": 19_675, "since_timely": 3, "open_bars": [],
+    }  # fmt: skip
+    for woken_us in (NEVER_US, 1_700_000_040_000_000):
+        written = io.BytesIO()
+        fastavro.schemaless_writer(
+            written, {**schema, "fields": before}, row | {"fill_from": woken_us}
+        )
+        expected = {name: row[name] for name in names if name in row}
+        assert decode_series(written.getvalue()) == expected | {"filled_date": 19_675}
+    with pytest.raises(ValueError, match="no body of series_state"):
+        decode_series(written.getvalue()[:-2])
