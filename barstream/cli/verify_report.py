@@ -11,8 +11,8 @@ import click
 from barstream.core.time import iso_date_from_days, iso_from_us, iso_micros_from_us
 
 if TYPE_CHECKING:
-    from barstream.verify.complete import SessionReport
     from barstream.verify.findings import Finding, Kind
+    from barstream.verify.session_reports import SessionReport
     from barstream.verify.task import Outcome
 
 #: Blocks printed of a kind; ``--json`` has them all.

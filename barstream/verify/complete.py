@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from barstream.core.time import MINUTE_US, iso_date_from_days
+from barstream.core.time import MINUTE_US
 from barstream.verify.changes import ScheduleChanges
 from barstream.verify.findings import Finding, Findings, Kind
 from barstream.verify.folding import fold
@@ -19,6 +18,7 @@ from barstream.verify.judging import Judge
 from barstream.verify.names import SeriesNumbers
 from barstream.verify.published import Published, longs
 from barstream.verify.scan import Recomputed, shown_ticks
+from barstream.verify.session_reports import SessionReport, session_reports
 
 Longs = NDArray[np.int64]
 _NEVER_US: Final = -(1 << 60)
@@ -27,44 +27,6 @@ _EMPTY: Final = {
     "volume": 0.0, "tick_count": 0, "open_time": None, "close_time": None, "synthetic": True,
     "first_offset": None, "last_offset": None,
 }  # fmt: skip
-
-
-@dataclass(slots=True)
-class SessionReport:
-    """One session of one series: how many minutes it has, and what became of them."""
-
-    broker: str
-    symbol: str
-    trading_date: int
-    session: int
-    expected: int
-    real: int
-    synthetic: int
-    revised: int
-    missing: int
-    asleep: int
-    first_offset: int | None
-    last_offset: int | None
-    checksum: str
-
-    def to_json(self) -> dict[str, Any]:
-        """One line of ``--json``."""
-        return {
-            "type": "session",
-            "broker": self.broker,
-            "symbol": self.symbol,
-            "trading_date": iso_date_from_days(self.trading_date),
-            "session": self.session,
-            "expected": self.expected,
-            "real": self.real,
-            "synthetic": self.synthetic,
-            "revised": self.revised,
-            "missing": self.missing,
-            "asleep": self.asleep,
-            "first_offset": self.first_offset,
-            "last_offset": self.last_offset,
-            "checksum": self.checksum,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +142,9 @@ class _Series:
         lacking = self._check_missing(minutes, missing)
         self._check_flat()
         self._lost_ticks(lacking)
-        self._report(minutes, due, present, asleep, missing)
+        self._all.sessions += session_reports(
+            self._name, self._bars, minutes, due, present, asleep, missing
+        )
 
     def _start_us(self) -> int | None:
         """The first minute that has a bar, or must have one."""
@@ -387,53 +351,6 @@ class _Series:
             )
         )  # fmt: skip
         return kind == "difference"
-
-    # -- the report ---------------------------------------------------------------------------
-
-    def _report(
-        self,
-        minutes: Minutes,
-        due: NDArray[np.bool_],
-        present: Longs,
-        asleep: NDArray[np.bool_],
-        missing: NDArray[np.bool_],
-    ) -> None:
-        there = present >= 0
-        bar = np.maximum(present, 0)
-        count = len(self._bars)
-        synthetic = self._bars["synthetic"].to_numpy() if count else np.zeros(1, np.bool_)
-        revision = longs(self._bars, "revision") if count else np.zeros(1, np.int64)
-        frame = pl.DataFrame(
-            {
-                "trading_date": minutes.trading_date, "session": minutes.session,
-                "expected": (due | there) & ~asleep, "real": there & ~synthetic[bar],
-                "synthetic": there & synthetic[bar], "revised": there & (revision[bar] > 0),
-                "missing": missing, "asleep": asleep & due & ~there,
-                "bar": np.where(there, present, -1),
-            }
-        )  # fmt: skip
-        counted = ("expected", "real", "synthetic", "revised", "missing", "asleep")
-        reports = frame.group_by("trading_date", "session", maintain_order=True).agg(
-            *(pl.col(name).sum() for name in counted), pl.col("bar")
-        )
-        values = self._bars["value"].to_list()
-        first, last = longs(self._bars, "first_offset"), longs(self._bars, "last_offset")
-        for row in reports.iter_rows(named=True):
-            bars = [at for at in row["bar"] if at >= 0]
-            digest = blake2b(digest_size=16)
-            for at in bars:
-                digest.update(values[at])
-            firsts = [int(first[at]) for at in bars if first[at] >= 0]
-            lasts = [int(last[at]) for at in bars if last[at] >= 0]
-            self._all.sessions.append(
-                SessionReport(
-                    *self._name,
-                    **{name: row[name] for name in ("trading_date", "session", *counted)},
-                    first_offset=min(firsts, default=None),
-                    last_offset=max(lasts, default=None),
-                    checksum=digest.hexdigest(),
-                )
-            )
 
 
 def _places(keys: Longs, wanted: Longs) -> Longs:

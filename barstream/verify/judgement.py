@@ -26,7 +26,8 @@ from barstream.verify.names import SeriesNumbers
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published import Published, longs
 from barstream.verify.refusals import Refusals
-from barstream.verify.scan import Reach, Recomputed, Scan
+from barstream.verify.rejections import Reach
+from barstream.verify.scan import Recomputed, Scan
 from barstream.verify.task import Outcome
 from barstream.verify.uppers import SeriesStand, Uppers, true_minutes
 

@@ -9,9 +9,9 @@ from typing import Any
 from barstream.config import Settings
 from barstream.core.period import Period
 from barstream.history.selection import Selection
-from barstream.verify.complete import SessionReport
 from barstream.verify.findings import KINDS, Findings
 from barstream.verify.scan import Accounts
+from barstream.verify.session_reports import SessionReport
 
 Progress = Callable[[int], None]
 """Told how many ticks more were read."""

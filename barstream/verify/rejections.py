@@ -1,0 +1,223 @@
+"""Rejected ticks: each stands in ``ticks_rejected`` once, for the right reason; no other does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barstream.history.selection import Selection
+from barstream.verify.changes import ScheduleChanges
+from barstream.verify.findings import Finding, Findings, Kind, ShownTick
+from barstream.verify.judging import OFF_SESSION, Block
+from barstream.verify.names import SeriesNumbers, find, minute_key
+from barstream.verify.published import Published
+from barstream.verify.refusals import Refusals
+
+Longs = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Reach:
+    """How far the partition had come when it was looked at.
+
+    Attributes:
+        begin: first tick offset there is; above 0 ticks may be gone.
+        position: ticks below it were applied.
+        closed_until_us: by series number; every minute before it is closed.
+    """
+
+    begin: int
+    position: int
+    closed_until_us: Longs
+
+
+class Rejections:
+    """Compares the rejected ticks of a partition with what the ticks say.
+
+    Args:
+        partition: number of the partition.
+        series: numbers the series.
+        published: the finals.
+        refusals: the rejected ticks.
+        reach: how far things had come.
+        wanted: series and time.
+        changes: schedule rows by the time they were appended.
+        findings: takes what is wrong.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        series: SeriesNumbers,
+        published: Published,
+        refusals: Refusals,
+        reach: Reach,
+        wanted: Selection,
+        changes: ScheduleChanges,
+        findings: Findings,
+    ) -> None:
+        self._partition = partition
+        self._series = series
+        self._published = published
+        self._refusals = refusals
+        self._reach = reach
+        self._wanted = wanted
+        self._changes = changes
+        self._findings = findings
+        bars = published.bars
+        self._bar_series = bars["series"].to_numpy()
+        self._keys = minute_key(self._bar_series, bars["bucket_us"].to_numpy())
+
+    def compare(self, block: Block, reasons: dict[int, str], begin: int, end: int) -> int:
+        """Compare the rows of the ticks in [begin, end) with what they must be.
+
+        Args:
+            block: those that are ticks, in offset order.
+            reasons: why each offset must be rejected.
+            begin: first offset.
+            end: exclusive.
+
+        Returns:
+            How many rows may be gone with retention.
+        """
+        found = self._refusals.between(begin, end)
+        unproven = 0
+        if not reasons and not found:
+            return unproven
+        position = self._reach.position
+        for offset, reason in reasons.items():
+            rows = found.pop(offset, [])
+            if not rows:
+                if offset < self._refusals.known_from or self._was_withdrawn(block, offset, reason):
+                    unproven += 1
+                elif offset < position:
+                    detail = f"must be rejected as {reason}, but does not stand in ticks_rejected"
+                    written_us = self._written_us(block, offset)
+                    self._refusal(block, offset, reason, None, detail, written_us)
+                continue
+            self._once(block, offset, rows)
+            if (said := self._refusals.reason(rows[0])) != reason:
+                self._refusal(
+                    block,
+                    offset,
+                    reason,
+                    said,
+                    f"must be rejected as {reason}",
+                    self._refusals.appended_us(rows[0]),
+                )
+        for offset, rows in found.items():
+            self._once(block, offset, rows)
+            self._unexpected(block, offset, rows[0])
+        return unproven
+
+    def _written_us(self, block: Block, offset: int) -> int | None:
+        """When the bar of a tick's minute was written, which may have it by other sessions."""
+        at = int(np.searchsorted(block.offset, offset))
+        if at == len(block) or block.offset[at] != offset:
+            return None
+        one = block.take(slice(at, at + 1))
+        bar = int(find(self._keys, minute_key(one.series, one.bucket_us))[0])
+        return None if bar < 0 else int(self._published.bars["appended_us"][bar])
+
+    def _was_withdrawn(self, block: Block, offset: int, reason: str) -> bool:
+        """Whether the series may have had sessions when the tick came: a withdrawn row is gone."""
+        at = int(np.searchsorted(block.offset, offset))
+        name = self._series.names[int(block.series[at])] if reason == "unscheduled" else None
+        return name is not None and self._changes.has_withdrawn(name)
+
+    def _once(self, block: Block, offset: int, rows: list[int]) -> None:
+        if len(rows) > 1:
+            self._refusal(block, offset, 1, len(rows), "must stand in ticks_rejected once")
+
+    def _unexpected(self, block: Block, offset: int, row: int) -> None:
+        """A row of a tick for which none was to be written."""
+        said = self._refusals.reason(row)
+        appended_us = self._refusals.appended_us(row)
+        at = int(np.searchsorted(block.offset, offset))
+        if at == len(block) or block.offset[at] != offset:
+            if self._wanted.is_all_series:
+                self._refusal(block, offset, None, said, "is rejected, but there is no such record")
+            return
+        if block.verdict[at] == OFF_SESSION:
+            if said != "off_session":
+                self._refusal(block, offset, "off_session", said, "is off session", appended_us)
+            return
+        if not self._wanted.has_time(int(block.bucket_us[at])):
+            return
+        bar = find(self._keys, minute_key(block.series[at : at + 1], block.bucket_us[at : at + 1]))
+        if bar[0] < 0 and said == "late" and self._is_closed(block, at):
+            return  # closed without a bar; whether it was is asked later
+        if offset >= self._reach.position and said == "late":
+            return
+        if bar[0] >= 0 and said == "late" and self._taken_later(int(bar[0]), offset, appended_us):
+            detail = "was rejected as late, and its bar, written later, took it in"
+            self._refusal(block, offset, None, said, detail, appended_us, superseded=True)
+            return
+        where = "in a bar" if bar[0] >= 0 else "of a minute that is open"
+        self._refusal(block, offset, None, said, f"is rejected, but is {where}", appended_us)
+
+    def _taken_later(self, bar: int, offset: int, rejected_us: int) -> bool:
+        """Whether a tick was late for its bar, and was taken in when that was written again.
+
+        A switch-over to a replay with a longer grace does that.  A worker that rejects a tick and
+        takes it in as well writes both at once, or the first version of a bar that was open, and
+        those come in the order of their minutes.
+        """
+        row = self._published.bars.row(bar, named=True)
+        if row["revision"] > 0:
+            first_close = row["first_close"]
+            was_late = first_close is None or offset >= first_close
+        else:
+            was_late = self._is_behind(bar)
+        return bool(was_late and rejected_us < row["appended_us"])
+
+    def _is_behind(self, bar: int) -> bool:
+        """Whether the next bar of the series was there before this one."""
+        if bar + 1 == len(self._bar_series) or self._bar_series[bar + 1] != self._bar_series[bar]:
+            return False
+        first_us = self._published.bars["first_appended_us"]
+        mine, following = first_us[bar], first_us[bar + 1]
+        return mine is not None and following is not None and following < mine
+
+    def _is_closed(self, block: Block, at: int) -> bool:
+        number, until = int(block.series[at]), self._reach.closed_until_us
+        return number < len(until) and bool(block.bucket_us[at] < until[number])
+
+    def _refusal(
+        self,
+        block: Block,
+        offset: int,
+        expected: Any,
+        published: Any,
+        detail: str,
+        appended_us: int | None = None,
+        *,
+        superseded: bool = False,
+    ) -> None:
+        name: tuple[str | None, str | None] = (None, None)
+        bucket_us: int | None = None
+        ticks: tuple[ShownTick, ...] = ()
+        explained = False
+        at = int(np.searchsorted(block.offset, offset))
+        if at < len(block) and block.offset[at] == offset:
+            known = self._series.names[int(block.series[at])]
+            name, bucket_us = known, int(block.bucket_us[at])
+            ticks = (_shown(block, at),)
+            explained = self._changes.explain(known, bucket_us, appended_us)
+        kind: Kind = "schedule" if explained else "difference"
+        self._findings.add(
+            Finding(
+                "superseded" if superseded else kind, "rejected", self._partition,
+                f"tick {offset} {detail}", *name, "1m", bucket_us, offset, "reason", expected,
+                published, ticks, len(ticks),
+            )
+        )  # fmt: skip
+
+
+def _shown(block: Block, at: int) -> ShownTick:
+    return ShownTick(
+        int(block.offset[at]), int(block.time_us[at]), float(block.price[at]), float(block.size[at])
+    )
