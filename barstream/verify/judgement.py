@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from barstream.codecs.ticks import TickColumns
 from barstream.core.period import DAY, Period
@@ -32,6 +33,7 @@ from barstream.verify.task import Outcome
 from barstream.verify.uppers import SeriesStand, Uppers, true_minutes
 
 _NEVER_US: Final = -(1 << 60)
+_NO_MINUTES: Final = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,7 @@ class Judgement:
         evidence = snapshot.beats.latest_append_us()
         real = minutes.filter(~pl.col("synthetic")).group_by("series")
         seen_on = dict(real.agg(pl.col("trading_date").max()).iter_rows())
+        woken = self._woken(minutes.filter(~pl.col("synthetic")))
         found: list[SeriesStand] = []
         for number, name in enumerate(self.series.names):
             closed = [
@@ -221,8 +224,21 @@ class Judgement:
                 SeriesStand(
                     closed[0], max(closed), self._kept_us(snapshot.published, number),
                     seen_on.get(number), evidence.get(number, _NEVER_US),
+                    woken.get(number, _NO_MINUTES),
                 )
             )  # fmt: skip
+        return found
+
+    def _woken(self, real: pl.DataFrame) -> dict[int, NDArray[np.int64]]:
+        """By series the bars with ticks that came when it was asleep."""
+        found = {}
+        for (number,), mine in real.sort("series", "bucket_us").group_by(["series"]):
+            hours = self._snapshot.judge.hours(int(str(number)))
+            if hours is None:
+                continue
+            ordinals = hours.ordinals(longs(mine, "trading_date"))
+            woke = np.diff(ordinals, prepend=ordinals[:1]) > self._by.inactive_after
+            found[int(str(number))] = mine["bucket_us"].to_numpy()[woke]
         return found
 
     def _bounds(self, number: int) -> Bounds:

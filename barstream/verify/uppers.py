@@ -35,6 +35,7 @@ class SeriesStand:
         kept_us: minutes before it may be gone with retention.
         seen_on: trading date of its last bar with ticks; None: there is none.
         evidence_us: the latest append time of a heartbeat.
+        woken_us: starts of the bars with ticks before which it had slept.
     """
 
     closed_us: int
@@ -42,6 +43,7 @@ class SeriesStand:
     kept_us: int
     seen_on: int | None
     evidence_us: int
+    woken_us: Longs
 
 
 def true_minutes(
@@ -128,8 +130,12 @@ class Uppers:
             self.skipped[period.timeframe] = len(gone)
         known = published.bars.select(*names, seen="close_offset", rev="revision")
         return (
-            expected.filter(pl.col("verdict").is_in(["must", "may"]))
-            .join(known, on=names, how="left", maintain_order="left")
+            expected.join(known, on=names, how="left", maintain_order="left")
+            # what need not be there is a child of weeks and months only if it is
+            .filter(
+                (pl.col("verdict") == "must")
+                | ((pl.col("verdict") == "may") & pl.col("seen").is_not_null())
+            )
             .with_columns(
                 close_offset=pl.coalesce("seen", "close_offset"),
                 revision=pl.coalesce("rev", "revision"),
@@ -176,7 +182,11 @@ class Uppers:
             awake = now.ordinal <= seen_on + self.inactive_after
         else:
             awake = np.ones(len(now.start_us), np.bool_)
-        return "not_yet" if awake.any() else "may"
+        if not awake.any():
+            return "may"
+        # it was final when the series fell asleep inside it, and is revised by what came after
+        woken = (stand.woken_us > first_us) & (stand.woken_us < end_us)
+        return "may" if woken.any() else "not_yet"
 
     @staticmethod
     def _extent(period: Period, bucket_us: int, hours: Hours) -> tuple[int, int]:
