@@ -36,10 +36,17 @@ def _unavailable(error: KafkaUnavailableError) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs real Kafka, so that ``-m "not kafka"`` leaves exactly that out."""
+    """Mark what needs real Kafka, so that ``-m "not kafka"`` leaves exactly that out.
+
+    `make test` runs two processes: one has the drills, another what else needs a broker, and
+    whichever is idle the rest.
+    """
     for item in items:
         if {"kafka", "new_kafka"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("kafka")
+        if item.get_closest_marker("kafka") or item.get_closest_marker("slow"):
+            is_drill = "chaos" in item.path.parts
+            item.add_marker(pytest.mark.xdist_group("drills" if is_drill else "broker"))
 
 
 @pytest.fixture(scope="session")

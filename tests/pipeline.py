@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from barstream.codecs.avro import decode
 from barstream.config import Settings, load_settings
 from barstream.topics import TopicNames
+from tests.kafka_node import free_ports
 
 ROOT = Path(__file__).parent.parent
 
@@ -223,9 +223,7 @@ def until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
 
 def free_port() -> int:
     """A TCP port of the loopback interface that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports("127.0.0.1", 1)[0]
 
 
 async def read_topic(bootstrap: str, topic: str) -> list[Record]:

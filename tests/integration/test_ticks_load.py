@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +253,8 @@ def test_a_load_that_is_killed_again_and_again_sends_every_tick_once(
             while process.returncode is None and wanted:
                 seen = await read_all(kafka.bootstrap, names.ticks, isolation="read_uncommitted")
                 if len(seen) >= wanted:
-                    process.send_signal(signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # it was done just now
+                        process.send_signal(signal.SIGKILL)
                     break
                 await asyncio.sleep(0.01)
             if await process.wait() == 0:

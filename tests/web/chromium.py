@@ -75,10 +75,10 @@ class Browser:
         return result["result"].get("value")
 
     async def until(self, script: str, deadline_s: float = 20.0) -> Any:
-        """The first true value of ``script``."""
+        """The first true value of ``script``; what it speaks of may not be there yet."""
         ends = time.monotonic() + deadline_s
         while time.monotonic() < ends:
-            if found := await self.value(script):
+            if found := await self.value(f"(() => {{ try {{ return {script} }} catch {{}} }})()"):
                 return found
             await asyncio.sleep(0.05)
         shown = await self.value("document.body.innerText")
