@@ -1,7 +1,11 @@
-"""Consumers that do not spin on a broker which answers an empty fetch at once.
+"""Consumers that do not spin on a broker which answers an empty fetch at once, and that end.
 
 Kafka holds a fetch without data for ``fetch_max_wait_ms``; the embedded broker does not, and an
 idle consumer then asks thousands of times a second and takes a core.
+
+A consumer that leaves its group loses its assignment, and its fetcher then awaits what it had
+asked for.  A cancellation that comes just there is taken for theirs: the fetcher waits for an
+assignment that never comes, and whoever closes it waits for the fetcher.
 """
 
 from __future__ import annotations
@@ -17,10 +21,19 @@ from aiokafka.consumer.fetcher import Fetcher
 #: No broker that waits answers an empty fetch within this time.
 _AT_ONCE_S: Final = 0.005
 _PAUSE_S: Final = 0.02
+_AGAIN_S: Final = 0.1
 
 
 class PacedFetcher(Fetcher):  # type: ignore[misc]
-    """Pauses after a fetch that was empty and answered at once."""
+    """Pauses after a fetch that was empty and answered at once; ends when it is closed."""
+
+    async def close(self) -> None:
+        """End it, also when it loses the first cancellation."""
+        self._closed = True
+        while not self._fetch_task.done():
+            self._fetch_task.cancel()
+            await asyncio.wait({self._fetch_task}, timeout=_AGAIN_S)
+        await super().close()
 
     async def _proc_fetch_request(self, assignment: Any, node_id: int, request: Any) -> bool:
         began = time.monotonic()
