@@ -69,6 +69,27 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         coordinator._push_error_to_user = told
         coordinator._coordination_task.add_done_callback(ended)
 
+    def fetch_state(self, tp: TP) -> Any:
+        """What the fetcher knows of a partition; None before and after it is assigned.
+
+        Of one object: asked by parts, as aiokafka has it, an assignment may end in between.
+        """
+        consumer = self._consumer
+        subscription = None if consumer is None else consumer._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        return None if assignment is None else assignment.state_value(tp)
+
+    def highwater(self, tp: TP) -> int:
+        """The end of a partition, as the last fetch told; 0 when it is not assigned."""
+        state = self.fetch_state(tp)
+        return 0 if state is None else state.highwater or 0
+
+    def topic_partitions(self, topic: str) -> int | None:
+        """How many partitions a topic has; None before the group is known."""
+        if self._consumer is None or self._consumer._coordinator is None:
+            return None
+        return super().topic_partitions(topic)
+
     def _group_failed(self, error: BaseException) -> None:
         """Crash the worker, from the thread of the consumer."""
         failure = GroupFailed(
@@ -84,6 +105,7 @@ class Consumer(driver.Consumer):
     """Commits columnar topics by the highest chunk acknowledged, starts at our own positions."""
 
     app: BarstreamApp
+    _thread: ConsumerThread
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -91,7 +113,8 @@ class Consumer(driver.Consumer):
     def _to_message(self, tp: TP, record: Any) -> Any:
         if isinstance(chunk := record.value, RecordChunk):
             # now, because a chunk that has waited in a queue says nothing of how live the feed is
-            end = self._thread._ensure_consumer().last_stable_offset(tp)
+            state = self._thread.fetch_state(tp)
+            end = None if state is None else state.lso
             chunk.at_end = end is not None and chunk.next_offset >= end
             chunk.fetched_us = time.time_ns() // 1000
         return super()._to_message(tp, record)
