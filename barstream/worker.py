@@ -228,7 +228,8 @@ class Worker:
         return None
 
     def _failed(self, error: BaseException) -> None:
-        asyncio.get_running_loop().create_task(self.app.crash(error))
+        # kept, or it may be collected before it has run
+        self._crashing = asyncio.get_running_loop().create_task(self.app.crash(error))
 
     def run(self, loglevel: str = "info") -> int:
         """Run until stopped by a signal or an error; Faust always ends with SystemExit.

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_jars import ROOT, KafkaUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+_ON_A_BROKER = frozenset({"functional", "integration", "replay", "timebucket"})
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,27 @@ def _unavailable(error: KafkaUnavailableError) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs real Kafka, so that ``-m "not kafka"`` leaves exactly that out.
-
-    `make test` runs two processes: one has the drills, another what else needs a broker, and
-    whichever is idle the rest.
-    """
+    """Mark what needs real Kafka, so that ``-m "not kafka"`` leaves exactly that out."""
     for item in items:
         if {"kafka", "new_kafka"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("kafka")
-        if item.get_closest_marker("kafka") or item.get_closest_marker("slow"):
-            is_drill = "chaos" in item.path.parts
-            item.add_marker(pytest.mark.xdist_group("drills" if is_drill else "broker"))
+
+
+class ByRoom(LoadScopeScheduling):  # type: ignore[misc]  # it comes without types
+    """Of the two processes of `make test` one has the drills, the other what else needs a broker.
+
+    Each starts one broker and makes what modules share once; who is idle takes files of the rest.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        room = Path(file).parts[1]
+        return "broker" if room in _ON_A_BROKER else room if room == "chaos" else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByRoom:
+    """How tests are shared between processes (``-n``)."""
+    return ByRoom(config, log)
 
 
 @pytest.fixture(scope="session")

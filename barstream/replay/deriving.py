@@ -274,7 +274,7 @@ class _Run:
             uppers: dict[str, tuple[int, int]] = {}
             for period in rollups.periods:
                 latest_us = rollups.latest_bucket_us(series, period)
-                first_us = self.firsts.get(name, {}).get(period, NEVER_US)
+                first_us = self.firsts.get(name, {}).get(period, start_us)
                 end_us = NEVER_US if latest_us is None else latest_us
                 over = rollups.is_latest_final(series, period)
                 uppers[str(period)] = first_us, end_us + over

@@ -8,7 +8,7 @@ from barstream.core.bars import Bar
 from barstream.core.close import Closed
 from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import Series
-from barstream.core.state import NEVER_US, SeriesState
+from barstream.core.state import SeriesState
 from barstream.engine.partition import PartitionEngine
 from barstream.replay.starts import Start
 from barstream.replay.store import ReplayBook
@@ -73,7 +73,8 @@ def _first_buckets(engine: PartitionEngine, series: SeriesState) -> dict[Period,
     for period in rollups.periods:
         latest_us = rollups.latest_bucket_us(series, period)
         if latest_us is None:
-            firsts[period] = NEVER_US
+            # nothing of it is left from before the start
+            firsts[period] = int(engine.state.closed_until_us[series.slot])
             continue
         is_made = rollups.is_latest_final(series, period) or rollups.is_lost(
             series, period, latest_us

@@ -118,6 +118,8 @@ def test_a_partition_without_a_bar_in_the_range_has_nothing_to_replay(lived: Pip
     said = replay(lived, "--suffix", "after", "--from", after)
     assert (said.code, said.differences) == (0, []), said.text
     assert not newest(lived, shadows(lived, "after")[lived.names.final_1m])
+    # and nothing of before counts as open where it ended
+    assert {tally["open"] for tally in said.summary["timeframes"].values()} == {0}
 
 
 def test_one_series_alone(lived: Pipeline) -> None:
