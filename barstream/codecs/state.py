@@ -16,6 +16,7 @@ from barstream.core.state import PartitionState, SeriesState
 
 #: Sorts before every series: a broker is never empty.
 POSITION_KEY: Final = b"\0position"
+_LONG_AGO: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,10 @@ def decode_series(value: bytes) -> dict[str, Any]:
             row = decode("series_state", value, _before_filled_date())
         except ValueError:
             raise error from None
-    del row["fill_from"]
-    # no later than this, and of a series without open bars exactly this
-    return row | {"filled_date": row["last_trading_date"]}
+    woken = row.pop("fill_from") > row["closed_until"]
+    # woken, it was not to be filled before the tick that woke it; else no later than the date of
+    # the last tick, and of a series without open bars that is it
+    return row | {"filled_date": _LONG_AGO if woken else row["last_trading_date"]}
 
 
 @cache

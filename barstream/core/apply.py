@@ -104,7 +104,7 @@ def _apply_sorted(
     """Apply ticks sorted by series.
 
     Returns the ticks not applied: where late ticks are taken, those of a series from the first
-    tick that closes a bar after a late one, because it closes with what the late one leaves.
+    tick after a late one that closes a bar or wakes it, because it needs what the late one leaves.
     """
     runs = Segments.of(ticks.slot)
     inside = judge_sessions(partition, ticks.time_us, runs)
@@ -127,7 +127,7 @@ def _apply_sorted(
     held: Flags | None = None
     if takes_late is not None and not accepted.all():
         closes = _closes(partition, ticks, _closed_by(watermark, partition), before)
-        held = _after_late(accepted, closes, runs)
+        held = _after_late(partition, ticks.time_us, accepted, closes, runs)
     rest = ticks.take(_NOTHING) if held is None else ticks.take(held)
     is_late = ~accepted if held is None else ~accepted & ~held
     late: Ticks | None = None
@@ -166,16 +166,21 @@ def _closes(partition: PartitionState, ticks: Ticks, until: Ints, before: Ints) 
     return closes
 
 
-def _after_late(accepted: Flags, closes: Flags, runs: Segments) -> Flags:
+def _after_late(
+    partition: PartitionState, time_us: Ints, accepted: Flags, closes: Flags, runs: Segments
+) -> Flags:
     """The ticks of each series from the first one after a late tick that needs what it leaves.
 
-    That is one that closes a minute; for the others a late tick changes nothing, nor they for it.
+    That is one that closes a minute or wakes its series, of which upper bars are final while it
+    is asleep; for the others a late tick changes nothing, nor they for it.
     """
     length = len(accepted)
     counts = np.diff(runs.stop, prepend=0)
     place = np.arange(length)
     first_late = np.minimum.reduceat(np.where(accepted, length, place), runs.start)
-    needs = accepted & closes & (place > np.repeat(first_late, counts))
+    asleep_us = np.array([partition.series[slot].asleep_us for slot in runs.value.tolist()])
+    wakes = time_us >= np.repeat(asleep_us, counts)
+    needs = accepted & (closes | wakes) & (place > np.repeat(first_late, counts))
     first = np.minimum.reduceat(np.where(needs, place, length), runs.start)
     held: Flags = place >= np.repeat(first, counts)
     return held

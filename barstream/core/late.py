@@ -170,9 +170,7 @@ class _Minute:
         else:
             self._series.previous_close = new.close
             self._out.touched.add(self._series.slot)
-            if made_on is not None and self._series.filled_date is None:
-                # the first price; otherwise a late tick wakes nothing
-                self._partition.saw_final(self._series, made_on)
+            self._partition.saw_final(self._series, new.trading_date)
         if made_on is not None:
             until_us = self._closed_us if gap_until_us is None else gap_until_us
             asleep_us = self._partition.asleep_from(self._series, made_on)

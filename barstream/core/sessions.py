@@ -37,17 +37,12 @@ OFF_SESSION = -1
 
 
 class Session(NamedTuple):
-    """One session of a series, as bars are judged by it.
-
-    ``trading_date`` counts days since 1970-01-01; ``date_ordinal`` counts the distinct
-    trading dates of the series from 0.
-    """
+    """One session of a series, as bars are judged by it; ``trading_date`` in days since 1970."""
 
     open_us: int
     close_us: int
     trading_date: int
     number: int
-    date_ordinal: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +99,6 @@ class SeriesSchedule(Protocol):
 
     def sessions_between(self, start_us: int, end_us: int) -> Iterator[Session]:
         """Sessions with an in-session minute ``start_us <= m < end_us``, ascending, lazily."""
-        ...
-
-    def ordinal_of(self, trading_date: int) -> int:
-        """Ordinal of the last trading date at or before ``trading_date``; -1 before the first."""
         ...
 
     def asleep_from(self, last_trading_date: int, inactive_after: int) -> int | None:
@@ -186,7 +177,6 @@ class RowsSchedule:
         "_numbers",
         "_opens",
         "_opens_np",
-        "_ordinals",
         "_trading_dates",
         "fingerprint",
     )
@@ -202,7 +192,6 @@ class RowsSchedule:
         self._dates = array("q", [row.trading_date for row in ordered])
         self._numbers = array("q", [row.session for row in ordered])
         self._trading_dates = array("q", sorted(set(self._dates)))
-        self._ordinals = array("q", [bisect_left(self._trading_dates, d) for d in self._dates])
         self._first_opens = array(
             "q", [self._opens[bisect_left(self._dates, d)] for d in self._trading_dates]
         )
@@ -230,7 +219,6 @@ class RowsSchedule:
             self._closes[session_id],
             self._dates[session_id],
             self._numbers[session_id],
-            self._ordinals[session_id],
         )
 
     def sessions_between(self, start_us: int, end_us: int) -> Iterator[Session]:
@@ -243,11 +231,8 @@ class RowsSchedule:
                 return
             yield self.session(session_id)
 
-    def ordinal_of(self, trading_date: int) -> int:
-        return bisect_right(self._trading_dates, trading_date) - 1
-
     def asleep_from(self, last_trading_date: int, inactive_after: int) -> int | None:
-        ordinal = self.ordinal_of(last_trading_date) + inactive_after + 1
+        ordinal = bisect_right(self._trading_dates, last_trading_date) + inactive_after
         return self._first_opens[ordinal] if ordinal < len(self._first_opens) else None
 
     def start_of_dates(self, first_date: int, end_date: int) -> int | None:
@@ -279,7 +264,7 @@ class UtcCalendar:
         if session_id < 0:
             raise IndexError(f"a session id is 0 or more, found {session_id}: off session")
         open_us = session_id * DAY_US
-        return Session(open_us, open_us + DAY_US, session_id, 0, session_id)
+        return Session(open_us, open_us + DAY_US, session_id, 0)
 
     def sessions_between(self, start_us: int, end_us: int) -> Iterator[Session]:
         first_us, until_us = max(ceil_minute(start_us), 0), ceil_minute(end_us)
@@ -287,11 +272,8 @@ class UtcCalendar:
             for day in range(first_us // DAY_US, -(-until_us // DAY_US)):
                 yield self.session(day)
 
-    def ordinal_of(self, trading_date: int) -> int:
-        return max(trading_date, -1)
-
     def asleep_from(self, last_trading_date: int, inactive_after: int) -> int | None:
-        return (self.ordinal_of(last_trading_date) + inactive_after + 1) * DAY_US
+        return (max(last_trading_date, -1) + inactive_after + 1) * DAY_US
 
     def start_of_dates(self, first_date: int, end_date: int) -> int | None:
         return max(first_date, 0) * DAY_US if first_date < end_date else None

@@ -32,6 +32,7 @@ class Mend:
         bars: that are changed or added, by period; their revisions are raised.
         withdrawn: series and bucket of bars that are taken back, by period.
         closes: close of the last final of each series that changes; None: it has none left.
+        filled_dates: trading date of the last one of these with ticks; None: none is left.
         left: differences in bars that production has still to make itself, that have ticks the
             replay has not seen, or that cannot be folded because retention took a part: they stay.
         stale: a synthetic bar after the range would keep a price that is no longer the close
@@ -41,6 +42,7 @@ class Mend:
     bars: dict[Period, list[Bar]] = field(default_factory=dict)
     withdrawn: dict[Period, list[tuple[Series, int]]] = field(default_factory=dict)
     closes: dict[Series, float | None] = field(default_factory=dict)
+    filled_dates: dict[Series, int | None] = field(default_factory=dict)
     left: int = 0
     stale: list[tuple[Series, int]] = field(default_factory=list)
 
@@ -191,6 +193,14 @@ class Mending:
                 continue
             if (*name, after.bucket_start_us) not in done and after.open != before.close:
                 self._mend.stale.append((name, after.bucket_start_us))
+        for name in self._mend.closes:
+            self._mend.filled_dates[name] = self._filled_date(name)
+
+    def _filled_date(self, name: Series) -> int | None:
+        last = self._finals.before(MINUTE, *name, FOREVER_US)
+        while last is not None and last.synthetic:
+            last = self._finals.before(MINUTE, *name, last.bucket_start_us)
+        return None if last is None else last.trading_date
 
 
 def _is_mended(published: Bar, bar: Bar) -> bool:

@@ -195,18 +195,26 @@ async def plan_of(job: Compare, index: ScheduleIndex) -> Plan:
         )
     flush = rows_of(names, job.partition, mend)
     for name, close in sorted(mend.closes.items()):
-        _add_series(flush, names, job.partition, rows[name], close)
+        date = mend.filled_dates[name]
+        if date is None and close is not None:
+            date = rows[name].state["filled_date"]  # only flat bars are kept
+        _add_series(flush, names, job.partition, rows[name], close, date)
     written = sum(map(len, mend.bars.values()))
     added = await _add_rejected(flush, job, names)
     return Plan(Switched(job.partition, written, len(mend) - written, added, mend.left), flush)
 
 
 def _add_series(
-    flush: Flush, names: TopicNames, partition: int, row: SeriesNow, close: float | None
+    flush: Flush,
+    names: TopicNames,
+    partition: int,
+    row: SeriesNow,
+    close: float | None,
+    filled_date: int | None,
 ) -> None:
-    """The state of a series, if that changes: later minutes are filled with its last close."""
+    """The state of a series, if that changes: with what, and how far, later minutes are filled."""
     key = series_key(row.state["broker"], row.state["symbol"])
-    state = {**row.state, "previous_close": close}
+    state = {**row.state, "previous_close": close, "filled_date": filled_date}
     if row.is_new or state != row.before:
         flush.add(names.series, partition, [Row(key, encode("series_state", state))])
     if row.is_new and state["last_trading_date"] is not None:

@@ -128,12 +128,9 @@ class _Series:
         asleep = self._asleep(hours, minutes, at, self._real)
         self._check_asleep(asleep, present)
         if self._all.revises:
-            # a late tick wakes nothing, whether it makes a flat bar a real one or a bar where
-            # there was none: minutes after it may be asleep as they were before it came
-            made_by_ticks = longs(self._bars, "first_synthetic", absent=1) == 0
-            ends = longs(self._bars, "first_last", absent=-2) + 1
-            made_late = ends == longs(self._bars, "first_close", absent=-2)
-            first_hand = self._real & made_by_ticks & ~made_late
+            # a late tick that makes a flat bar a real one fills nothing: minutes after it may be
+            # asleep as they were before it came
+            first_hand = self._real & (longs(self._bars, "first_synthetic", absent=1) == 0)
             before = self._asleep(hours, minutes, at, first_hand, unknown=True)
             asleep |= before & (present < 0)
         due = minutes.start_us < self._bounds.until_us

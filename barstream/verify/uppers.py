@@ -185,7 +185,8 @@ class Uppers:
         if not awake.any():
             return "may"
         # it was final when the series fell asleep inside it, and is revised by what came after
-        woken = (stand.woken_us > first_us) & (stand.woken_us < end_us)
+        _, over_us = self._extent(period, bucket_us, hours)
+        woken = (stand.woken_us > first_us) & (stand.woken_us < over_us)
         return "may" if woken.any() else "not_yet"
 
     @staticmethod

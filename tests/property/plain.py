@@ -190,8 +190,7 @@ class PlainSeries:
                 if in_session is not None and (asleep is None or minute < asleep):
                     self.bars[minute] = self.flat(minute, in_session, close, offset + 1)
 
-        # filling goes on from the last bar, and a late tick wakes nothing
+        # filling goes on from the last bar with ticks
         if following == later:
             self.last_close = close
-            if there is None and self.filled_date is None:
-                self.filled_date = row.trading_date
+            self.filled_date = date

@@ -78,7 +78,6 @@ def test_a_time_is_in_the_one_session_that_covers_it(rows: list[SessionRow]) -> 
         found, (row,) = schedule.session(session_id), expected
         assert (found.open_us, found.close_us) == (row.open_us, row.close_us)
         assert (found.trading_date, found.number) == (row.trading_date, row.session)
-        assert found.date_ordinal == sorted({r.trading_date for r in rows}).index(row.trading_date)
 
 
 @given(rows=valid_rows(), start=st.integers(-4, 80), length=st.integers(-4, 80))

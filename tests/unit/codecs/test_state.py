@@ -22,12 +22,13 @@ def test_a_row_from_before_there_was_a_filled_date_is_read() -> None:
         "previous_close": 1.5, "fill_from": NEVER_US, "first_tick": 60,
         "last_trading_date": 19_675, "since_timely": 3, "open_bars": [],
     }  # fmt: skip
-    for woken_us in (NEVER_US, 1_700_000_040_000_000):
+    # woken after what is closed: nothing is to be filled before the tick that did it
+    for woken_us, filled_date in ((NEVER_US, 19_675), (60, 19_675), (180, 0)):
         written = io.BytesIO()
         fastavro.schemaless_writer(
             written, {**schema, "fields": before}, row | {"fill_from": woken_us}
         )
         expected = {name: row[name] for name in names if name in row}
-        assert decode_series(written.getvalue()) == expected | {"filled_date": 19_675}
+        assert decode_series(written.getvalue()) == expected | {"filled_date": filled_date}
     with pytest.raises(ValueError, match="no body of series_state"):
         decode_series(written.getvalue()[:-2])

@@ -275,7 +275,7 @@ def test_a_tick_that_wakes_its_series_waits_for_a_late_one_before_it() -> None:
             market.batch(*some)
         market.tick(at(30, day=3), 9.0)
         pictures.append(market.picture(3))
-    assert pictures[0] == pictures[1] == ".r-...r-----"
+    assert pictures[0] == pictures[1] == ".r----r-----"
 
 
 def test_a_late_tick_moves_neither_watermark_nor_liveness_nor_sleep(market: Market) -> None:

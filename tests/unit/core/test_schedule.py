@@ -85,7 +85,7 @@ def test_days_that_touch_stay_two_sessions() -> None:
     assert schedule.session(after).trading_date == days_from_iso_date("2024-01-03")
 
 
-def test_sessions_of_one_day_keep_their_numbers_and_share_the_ordinal() -> None:
+def test_sessions_of_one_day_keep_their_numbers() -> None:
     # 01:30 ─ 0 ─ 04:00   lunch   05:00 ─ 1 ─ 08:00
     schedule = RowsSchedule(
         [
@@ -96,7 +96,8 @@ def test_sessions_of_one_day_keep_their_numbers_and_share_the_ordinal() -> None:
     )
     sessions = list(schedule.sessions_between(0, us_from_iso("2030-01-01")))
 
-    assert [(s.number, s.date_ordinal) for s in sessions] == [(0, 0), (1, 0), (0, 1)]
+    days = [days_from_iso_date(day) for day in ("2024-01-02", "2024-01-02", "2024-01-03")]
+    assert [(s.number, s.trading_date) for s in sessions] == list(zip((0, 1, 0), days, strict=True))
 
 
 def test_partial_minutes_at_both_ends_are_minutes_of_the_session() -> None:
@@ -228,7 +229,7 @@ def test_without_a_schedule_join_every_series_is_open_on_utc_days() -> None:
     schedule = provider.index.for_series("ANYONE", "BTCUSD")
     assert isinstance(schedule, UtcCalendar)
     (day,) = schedule.locate(np.array([sunday_us], dtype=np.int64)).tolist()
-    assert schedule.session(day) == (day * DAY_US, (day + 1) * DAY_US, day, 0, day)
+    assert schedule.session(day) == (day * DAY_US, (day + 1) * DAY_US, day, 0)
 
 
 def test_sessions_between_is_lazy() -> None:

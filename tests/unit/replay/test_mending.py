@@ -115,13 +115,14 @@ def test_an_upper_bar_that_was_wrong_by_itself_is_folded_anew() -> None:
 
 
 def test_what_the_replay_does_not_have_is_withdrawn_with_parents_that_are_left_empty() -> None:
-    lone = minute(20)
+    lone = replace(minute(20), trading_date=TEN[9].trading_date + 1)
     published = {MINUTE: [*TEN, lone], FIVE: [*PUBLISHED[FIVE], upper(20, [lone])]}
     found = mend(published, [difference(lone, None)])
     assert found.withdrawn == {
         MINUTE: [(NAME, lone.bucket_start_us)], FIVE: [(NAME, lone.bucket_start_us)],
     }  # fmt: skip
     assert found.closes == {NAME: 1.5}
+    assert found.filled_dates == {NAME: TEN[9].trading_date}
     assert len(found) == 2
 
 
