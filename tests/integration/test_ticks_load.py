@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from barstream.codecs import series_seen
+from barstream.core.keys import series_key
 from barstream.core.time import MINUTE_US, SECOND_US, floor_minute, us_from_iso
 from barstream.core.universe import SeriesSeen
 from barstream.feeds.files import FileLayout, read_ticks
@@ -173,7 +174,9 @@ def test_a_series_stays_in_the_partition_it_was_seen_in(
         rows = [SeriesSeen("SIM", f"S{i}", 2, 0, 0, False, -1) for i in range(3)]
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
             for row in rows:
-                await producer.send_and_wait(names.series_seen, series_seen.encode(row), b"k")
+                await producer.send_and_wait(
+                    names.series_seen, series_seen.encode(row), series_key(row.broker, row.symbol)
+                )
         await (await load_of(settings, path, MANY)).run()
         assert {tick["partition"] for tick in await read_ticks_back(settings)} == {2}
         assert {record.partition for record, _ in await read_beats(settings)} == {2}
