@@ -177,6 +177,7 @@ filter.addEventListener("keydown", (event) => {
 });
 
 await repeat(refreshStatus, STATUS_MS);
-await choose();
+// the first list has chosen already, unless there is none yet
+if (!page.loaded) await choose();
 repeat(refreshBars, BARS_MS);
 repeat(refreshSeries, SERIES_MS);
