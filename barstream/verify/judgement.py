@@ -210,9 +210,9 @@ class Judgement:
     def _stands(self, minutes: pl.DataFrame) -> list[SeriesStand]:
         snapshot = self._snapshot
         evidence = snapshot.beats.latest_append_us()
-        real = minutes.filter(~pl.col("synthetic")).group_by("series")
-        seen_on = dict(real.agg(pl.col("trading_date").max()).iter_rows())
-        woken = self._woken()
+        real = self._in_time() if self._by.revises else minutes.filter(~pl.col("synthetic"))
+        seen_on = dict(real.group_by("series").agg(pl.col("trading_date").max()).iter_rows())
+        woken = self._woken(real)
         found: list[SeriesStand] = []
         for number, name in enumerate(self.series.names):
             closed = [
@@ -229,12 +229,13 @@ class Judgement:
             )  # fmt: skip
         return found
 
-    def _woken(self) -> dict[int, NDArray[np.int64]]:
-        """By series the bars with ticks that came when it was asleep; late ones wake nothing."""
-        real = self._snapshot.published.bars.filter(~pl.col("synthetic"))
-        if self._by.revises:
-            made_late = pl.col("first_last") + 1 == pl.col("first_close")
-            real = real.filter(~pl.col("first_synthetic") & ~made_late)
+    def _in_time(self) -> pl.DataFrame:
+        """Minutes with a tick that was not late: late ones wake nothing."""
+        made_late = pl.col("first_last") + 1 == pl.col("first_close")
+        return self._snapshot.published.bars.filter(~pl.col("first_synthetic") & ~made_late)
+
+    def _woken(self, real: pl.DataFrame) -> dict[int, NDArray[np.int64]]:
+        """By series the bars with ticks that came when it was asleep."""
         found = {}
         for (number,), mine in real.sort("series", "bucket_us").group_by(["series"]):
             hours = self._snapshot.judge.hours(int(str(number)))
