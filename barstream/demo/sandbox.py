@@ -1,0 +1,170 @@
+"""A service of one's own in one directory: embedded broker, topics and a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Final, Self
+
+from barstream.broker import EmbeddedBroker
+from barstream.config import Settings, load_settings
+from barstream.demo.children import Child, Children
+from barstream.errors import BarstreamError
+from barstream.topics import create
+
+HOST: Final = "127.0.0.1"
+READY_WITHIN_S: Final = 60.0
+POLL_S: Final = 0.3
+
+
+class SandboxError(BarstreamError):
+    """A part did not come up: the message says which, and names its log."""
+
+
+class Sandbox:
+    """Broker, settings and programs that live in ``directory``; leaving the context ends them.
+
+    The user's own settings are not used: they must not send it to a real Kafka.
+
+    Args:
+        directory: for broker, tables, logs and the settings.
+        name: the app_id; the settings are in ``NAME.toml``.
+        web_port: of the worker; None takes a free one.
+        extra: more settings, as the text of TOML tables other than ``[web]``.
+
+    Attributes:
+        settings: what is in force, once the context is entered.
+        toml: the file of the settings, for other commands (``BARSTREAM_CONFIG``).
+    """
+
+    settings: Settings
+    _children: Children
+
+    def __init__(
+        self, directory: Path, name: str, web_port: int | None = None, extra: str = ""
+    ) -> None:
+        self.directory = directory
+        self.logs = directory / "logs"
+        self.toml = directory / f"{name}.toml"
+        self._name = name
+        self._extra = extra
+        self._port = web_port or free_port()
+        self._broker = EmbeddedBroker(directory / "broker")
+        self._stop = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        """Where the page of the worker is."""
+        return f"http://{HOST}:{self._port}/"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """End what waits here; leaving the context takes everything down."""
+        self._stop.set()
+
+    async def __aenter__(self) -> Self:
+        """Start the broker and write the settings.
+
+        Raises:
+            EmbeddedBrokerError: there is no broker for this platform, or it did not start.
+            ConfigError: ``extra`` is not usable.
+        """
+        self.logs.mkdir(parents=True, exist_ok=True)
+        # In this thread: the broker ends when the thread that started it does.
+        self._broker.start()
+        try:
+            self.toml.write_text(
+                f'app_id = "{self._name}"\n'
+                f'bootstrap = "{self._broker.bootstrap}"\n'
+                f"data_dir = '{self.directory / 'worker'}'\n"
+                f'[web]\nhost = "{HOST}"\nport = {self._port}\n{self._extra}'
+            )
+            self.settings = load_settings(self.toml, env={})
+        except BaseException:
+            self._broker.stop()
+            raise
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("BARSTREAM_")}
+        environment = {**kept, "BARSTREAM_CONFIG": str(self.toml), "PYTHONUNBUFFERED": "1"}
+        self._children = Children(self.logs, environment)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await asyncio.to_thread(self._children.stop)
+        finally:
+            await asyncio.to_thread(self._broker.stop)
+
+    async def create_topics(self) -> None:
+        """Every topic of the settings.
+
+        Raises:
+            BarstreamError: a topic cannot be made, or is there in another shape.
+        """
+        await create(self.settings)
+
+    def start(self, name: str, *arguments: str) -> Child:
+        """Run ``barstream ARGUMENTS`` with its output in ``logs/NAME.log``."""
+        return self._children.start(name, arguments)
+
+    async def worker_ready(self) -> None:
+        """Wait until the worker answers reads, or `stop` is called.
+
+        Raises:
+            SandboxError: it does not within a minute.
+            ChildFailedError: it has ended.
+        """
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not self.stopped:
+            self.check()
+            if await asyncio.to_thread(_ok, f"{self.url}health/ready"):
+                return
+            if time.monotonic() > deadline:
+                raise SandboxError(
+                    f"the worker must be ready within {READY_WITHIN_S:.0f} s, it is not; its log "
+                    f"is {self.logs / 'worker.log'}"
+                )
+            await self.sleep(POLL_S)
+
+    def check(self) -> None:
+        """Raise when a part has ended by itself.
+
+        Raises:
+            ChildFailedError: names it, with the end of its log.
+            EmbeddedBrokerError: it was the broker.
+        """
+        self._children.check()
+        self._broker.check()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long, or until `stop` is called."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as trial:
+        trial.bind((HOST, 0))
+        return int(trial.getsockname()[1])
+
+
+def _ok(url: str) -> bool:
+    # a worker is near; a proxy for the wide world does not know it
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
