@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-_ON_A_BROKER = frozenset({"functional", "integration", "replay", "timebucket"})
+#: Folders that stay in one process; of the others each file goes where there is room.
+_PROCESSES = dict.fromkeys(("functional", "integration", "replay", "timebucket"), "broker") | {
+    "chaos": "drills"
+}
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,7 @@ class ByRoom(LoadScopeScheduling):  # type: ignore[misc]  # it comes without typ
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        room = Path(file).parts[1]
-        return "broker" if room in _ON_A_BROKER else room if room == "chaos" else file
+        return _PROCESSES.get(Path(file).parts[1], file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByRoom:

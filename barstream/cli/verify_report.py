@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from barstream.verify.session_reports import SessionReport
     from barstream.verify.task import Outcome
 
-#: Blocks printed of a kind; ``--json`` has them all.
+#: Blocks printed of a kind; ``--json`` has as many as are kept.
 _SHOWN: Final = 50
 _HEADINGS: Final[dict[Kind, str]] = {
     "difference": "Differences",

@@ -16,6 +16,7 @@ from barstream.core.state import PartitionState, SeriesState
 
 #: Sorts before every series: a broker is never empty.
 POSITION_KEY: Final = b"\0position"
+#: A series that had its last tick on this date is asleep.
 _LONG_AGO: Final = 0
 
 

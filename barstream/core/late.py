@@ -132,7 +132,7 @@ class _Minute:
         # the tick that makes a bar does not revise it
         new.revision = len(offsets) - 1 if old is None else old.revision + len(offsets)
         self._put(old, new, offsets[0])
-        self._follow(new, len(offsets), offsets[0], made_on=date if old is None else None)
+        self._follow(new, len(offsets), offsets[0], is_new=old is None)
 
     def _is_before_kept(self, old: Bar | None) -> bool:
         """Whether there may have been a bar that is deleted."""
@@ -147,14 +147,14 @@ class _Minute:
             and self._finals.before(MINUTE, *self._name, self._minute_us) is None
         )
 
-    def _follow(self, new: Bar, count: int, offset: int, made_on: int | None) -> None:
+    def _follow(self, new: Bar, count: int, offset: int, *, is_new: bool) -> None:
         """The flat minutes after ``new`` take its close; after one just made, a gap is filled.
 
         Args:
             new: the bar as it is now.
             count: late ticks that were merged.
             offset: that of the first of them.
-            made_on: the trading date when there was no bar before.
+            is_new: whether there was no bar before.
         """
         gap_until_us: int | None = None
         for bar in self._later():
@@ -171,9 +171,9 @@ class _Minute:
             self._series.previous_close = new.close
             self._out.touched.add(self._series.slot)
             self._partition.saw_final(self._series, new.trading_date)
-        if made_on is not None:
+        if is_new:
             until_us = self._closed_us if gap_until_us is None else gap_until_us
-            asleep_us = self._partition.asleep_from(self._series, made_on)
+            asleep_us = self._partition.asleep_from(self._series, new.trading_date)
             self._fill_gap(new, min(until_us, asleep_us), offset)
 
     def _fill_gap(self, new: Bar, until_us: int, offset: int) -> None:

@@ -185,22 +185,19 @@ class Mending:
         done: set[tuple[str, str, int]] = {split_bar_key(key) for key in keys}
         for broker, symbol, bucket_us in sorted(done):
             name = broker, symbol
-            last = self._finals.before(MINUTE, *name, FOREVER_US)
-            self._mend.closes[name] = None if last is None else last.close
             before = self._finals.before(MINUTE, *name, bucket_us + 1)
             after = self._finals.after(MINUTE, *name, bucket_us)
             if before is None or after is None or not after.synthetic:
                 continue
             if (*name, after.bucket_start_us) not in done and after.open != before.close:
                 self._mend.stale.append((name, after.bucket_start_us))
-        for name in self._mend.closes:
-            self._mend.filled_dates[name] = self._filled_date(name)
-
-    def _filled_date(self, name: Series) -> int | None:
-        last = self._finals.before(MINUTE, *name, FOREVER_US)
-        while last is not None and last.synthetic:
-            last = self._finals.before(MINUTE, *name, last.bucket_start_us)
-        return None if last is None else last.trading_date
+        for broker, symbol in {place[:2] for place in done}:
+            name = broker, symbol
+            last = self._finals.before(MINUTE, *name, FOREVER_US)
+            self._mend.closes[name] = None if last is None else last.close
+            while last is not None and last.synthetic:
+                last = self._finals.before(MINUTE, *name, last.bucket_start_us)
+            self._mend.filled_dates[name] = None if last is None else last.trading_date
 
 
 def _is_mended(published: Bar, bar: Bar) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 from barstream.codecs.session import decode_session, split_session_key
 from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.history.schedule import ScheduleRecord
+from barstream.verify.findings import Kind
 from barstream.verify.names import Name
 
 #: A row changes what is said of its trading date; sessions reach into the days beside it.
@@ -72,6 +73,10 @@ class ScheduleChanges:
             or changed.get(date, _NEVER_US) > read_us - self._open_us
             for date in _around(bucket_us // DAY_US)
         )
+
+    def kind_of(self, name: Name, bucket_us: int, appended_us: int | None) -> Kind:
+        """What it is that is wrong with what was written at ``appended_us``, see `explain`."""
+        return "schedule" if self.explain(name, bucket_us, appended_us) else "difference"
 
 
 def _around(date: int) -> range:

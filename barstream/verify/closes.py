@@ -135,7 +135,7 @@ class Closes:
             return self._close_offset
         first = longs(self._published.bars, "first_close")
         keys = offset_key(self._who, np.maximum(first, 0))
-        made_late = longs(self._published.bars, "first_last", absent=-2) + 1 == first
+        made_late = self._published.bars["made_late"].fill_null(value=False).to_numpy()
         return np.where(np.isin(keys, keys[made_late]), -1, first)
 
     def _was_open(self, number: int, minute_us: int, offset: int) -> bool:
@@ -174,11 +174,11 @@ class Closes:
         self.wrong.add(bar)
         name, bucket_us = self._series.names[int(self._who[bar])], int(self._bucket[bar])
         appended_us = self._published.bars["appended_us"][bar]
-        explained = self._changes.explain(name, bucket_us, appended_us)
+        kind = self._changes.kind_of(name, bucket_us, appended_us)
         self._findings.add(
             Finding(
-                "schedule" if explained else "difference", "close", self._partition, detail,
-                *name, "1m", bucket_us, None, "close_offset", None, int(self._close_offset[bar]),
+                kind, "close", self._partition, detail, *name, "1m", bucket_us,
+                None, "close_offset", None, int(self._close_offset[bar]),
             )
         )  # fmt: skip
 

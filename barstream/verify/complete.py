@@ -338,8 +338,11 @@ class _Series:
         unproven: bool = False,
     ) -> bool:
         """Note a finding; returns whether it is a difference."""
-        explained = self._all.changes.explain(self._name, bucket_us, appended_us)
-        kind: Kind = "unproven" if unproven else "schedule" if explained else "difference"
+        kind: Kind = (
+            "unproven"
+            if unproven
+            else self._all.changes.kind_of(self._name, bucket_us, appended_us)
+        )
         self._all.findings.add(
             Finding(
                 kind, rule, self._all.partition, detail, *self._name, "1m", bucket_us, None, name,

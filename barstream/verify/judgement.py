@@ -26,8 +26,8 @@ from barstream.verify.judging import Judge
 from barstream.verify.names import SeriesNumbers
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published import Published, longs
+from barstream.verify.reach import Reach
 from barstream.verify.refusals import Refusals
-from barstream.verify.rejections import Reach
 from barstream.verify.scan import Recomputed, Scan
 from barstream.verify.task import Outcome
 from barstream.verify.uppers import SeriesStand, Uppers, true_minutes
@@ -231,8 +231,8 @@ class Judgement:
 
     def _in_time(self) -> pl.DataFrame:
         """Minutes with a tick that was not late: late ones wake nothing."""
-        made_late = pl.col("first_last") + 1 == pl.col("first_close")
-        return self._snapshot.published.bars.filter(~pl.col("first_synthetic") & ~made_late)
+        in_time = ~pl.col("first_synthetic") & ~pl.col("made_late")
+        return self._snapshot.published.bars.filter(in_time)
 
     def _woken(self, real: pl.DataFrame) -> dict[int, NDArray[np.int64]]:
         """By series the bars with ticks that came when it was asleep."""

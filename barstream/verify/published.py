@@ -26,8 +26,9 @@ class Published:
     Attributes:
         bars: a row a bar, ascending by ``series`` and ``bucket_us`` (both as the key says them);
             ``first_close`` is the close offset of its version of revision 0, null where that
-            is gone, ``first_synthetic`` says whether it had ticks,
-            ``first_last`` is its last offset, ``first_appended_us`` when it was written.
+            is gone, ``first_synthetic`` says whether it had ticks, ``made_late`` whether a late
+            one made it: it closed right after its last one; ``first_appended_us`` is when it was
+            written.
         before: of each series the last bar before the range, and the last one with ticks.
         unreadable: keys (series, bucket) whose newest record is no bar.
         begin: first offset the topic still has; above 0 something may have been deleted.
@@ -116,7 +117,7 @@ class Reading:
                 "key",
                 first_close="close_offset",
                 first_synthetic="synthetic",
-                first_last="last_offset",
+                made_late=pl.col("last_offset") + 1 == pl.col("close_offset"),
                 first_appended_us="appended_us",
             )
         )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from barstream.history.selection import Selection
 from barstream.verify.changes import ScheduleChanges
@@ -14,24 +12,8 @@ from barstream.verify.findings import Finding, Findings, Kind, ShownTick
 from barstream.verify.judging import OFF_SESSION, Block
 from barstream.verify.names import SeriesNumbers, find, minute_key
 from barstream.verify.published import Published
+from barstream.verify.reach import Reach
 from barstream.verify.refusals import Refusals
-
-Longs = NDArray[np.int64]
-
-
-@dataclass(slots=True)
-class Reach:
-    """How far the partition had come when it was looked at.
-
-    Attributes:
-        begin: first tick offset there is; above 0 ticks may be gone.
-        position: ticks below it were applied.
-        closed_until_us: by series number; every minute before it is closed.
-    """
-
-    begin: int
-    position: int
-    closed_until_us: Longs
 
 
 class Rejections:
@@ -115,18 +97,21 @@ class Rejections:
 
     def _written_us(self, block: Block, offset: int) -> int | None:
         """When the bar of a tick's minute was written, which may have it by other sessions."""
-        at = int(np.searchsorted(block.offset, offset))
-        if at == len(block) or block.offset[at] != offset:
-            return None
-        one = block.take(slice(at, at + 1))
-        bar = int(find(self._keys, minute_key(one.series, one.bucket_us))[0])
+        at = _place(block, offset)
+        bar = -1 if at is None else self._bar(block, at)
         return None if bar < 0 else int(self._published.bars["appended_us"][bar])
+
+    def _bar(self, block: Block, at: int) -> int:
+        """The bar of a tick's minute, -1 where there is none."""
+        one = slice(at, at + 1)
+        return int(find(self._keys, minute_key(block.series[one], block.bucket_us[one]))[0])
 
     def _was_withdrawn(self, block: Block, offset: int, reason: str) -> bool:
         """Whether the series may have had sessions when the tick came: a withdrawn row is gone."""
-        at = int(np.searchsorted(block.offset, offset))
-        name = self._series.names[int(block.series[at])] if reason == "unscheduled" else None
-        return name is not None and self._changes.has_withdrawn(name)
+        at = _place(block, offset)
+        if at is None or reason != "unscheduled":
+            return False
+        return self._changes.has_withdrawn(self._series.names[int(block.series[at])])
 
     def _once(self, block: Block, offset: int, rows: list[int]) -> None:
         if len(rows) > 1:
@@ -136,8 +121,8 @@ class Rejections:
         """A row of a tick for which none was to be written."""
         said = self._refusals.reason(row)
         appended_us = self._refusals.appended_us(row)
-        at = int(np.searchsorted(block.offset, offset))
-        if at == len(block) or block.offset[at] != offset:
+        at = _place(block, offset)
+        if at is None:
             if self._wanted.is_all_series:
                 self._refusal(block, offset, None, said, "is rejected, but there is no such record")
             return
@@ -147,16 +132,16 @@ class Rejections:
             return
         if not self._wanted.has_time(int(block.bucket_us[at])):
             return
-        bar = find(self._keys, minute_key(block.series[at : at + 1], block.bucket_us[at : at + 1]))
-        if bar[0] < 0 and said == "late" and self._is_closed(block, at):
+        bar = self._bar(block, at)
+        if bar < 0 and said == "late" and self._is_closed(block, at):
             return  # closed without a bar; whether it was is asked later
         if offset >= self._reach.position and said == "late":
             return
-        if bar[0] >= 0 and said == "late" and self._taken_later(int(bar[0]), offset, appended_us):
+        if bar >= 0 and said == "late" and self._taken_later(bar, offset, appended_us):
             detail = "was rejected as late, and its bar, written later, took it in"
             self._refusal(block, offset, None, said, detail, appended_us, superseded=True)
             return
-        where = "in a bar" if bar[0] >= 0 else "of a minute that is open"
+        where = "in a bar" if bar >= 0 else "of a minute that is open"
         self._refusal(block, offset, None, said, f"is rejected, but is {where}", appended_us)
 
     def _taken_later(self, bar: int, offset: int, rejected_us: int) -> bool:
@@ -200,14 +185,13 @@ class Rejections:
         name: tuple[str | None, str | None] = (None, None)
         bucket_us: int | None = None
         ticks: tuple[ShownTick, ...] = ()
-        explained = False
-        at = int(np.searchsorted(block.offset, offset))
-        if at < len(block) and block.offset[at] == offset:
+        kind: Kind = "difference"
+        at = _place(block, offset)
+        if at is not None:
             known = self._series.names[int(block.series[at])]
             name, bucket_us = known, int(block.bucket_us[at])
             ticks = (_shown(block, at),)
-            explained = self._changes.explain(known, bucket_us, appended_us)
-        kind: Kind = "schedule" if explained else "difference"
+            kind = self._changes.kind_of(known, bucket_us, appended_us)
         self._findings.add(
             Finding(
                 "superseded" if superseded else kind, "rejected", self._partition,
@@ -215,6 +199,12 @@ class Rejections:
                 published, ticks, len(ticks),
             )
         )  # fmt: skip
+
+
+def _place(block: Block, offset: int) -> int | None:
+    """Where a tick stands in a block; None: it is no tick of it."""
+    at = int(np.searchsorted(block.offset, offset))
+    return at if at < len(block) and block.offset[at] == offset else None
 
 
 def _shown(block: Block, at: int) -> ShownTick:

@@ -29,8 +29,9 @@ from barstream.verify.judging import (
 )
 from barstream.verify.names import SeriesNumbers, find, minute_key
 from barstream.verify.published import Published, float_bits, longs
+from barstream.verify.reach import Reach
 from barstream.verify.refusals import Refusals
-from barstream.verify.rejections import Reach, Rejections
+from barstream.verify.rejections import Rejections
 from barstream.verify.watermarks import Watermarks
 
 Longs = NDArray[np.int64]

@@ -85,8 +85,10 @@ def test_late_ticks_reach_every_bar_they_belong_to_also_over_a_kill(
         worker = made.worker()
         first = in_time()
         offsets = send_ticks(kafka.bootstrap, made.names.ticks, first)
-        until(lambda: len(made.finals()) > 2100, 60, "closed by the watermark")
-        closed_us = max(newest(made, made.names.final_1m)) + MINUTE_US
+        passed_us = first[-1].time_us - made.settings.bars.grace_us
+        closed_us = passed_us - passed_us % MINUTE_US
+        last_us = closed_us - MINUTE_US
+        until(lambda: last_us in newest(made, made.names.final_1m), 60, "closed by the watermark")
         after = late(400, closed_us)
         offsets += send_ticks(kafka.bootstrap, made.names.ticks, after[:200])
         worker.kill()

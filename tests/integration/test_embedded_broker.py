@@ -16,7 +16,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from barstream.broker import EmbeddedBroker, EmbeddedBrokerError, PortTakenError
-from tests.pipeline import pipeline
+from tests.pipeline import free_port, pipeline
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the Linux kernel")
 
@@ -35,12 +35,6 @@ def runs(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
-
-
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 async def _send(bootstrap: str, values: list[bytes]) -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from barstream.core.bars import Bar
 from barstream.core.fold import fold
 from barstream.core.period import MINUTE, Period
+from barstream.core.schedule import SessionRow
 from barstream.core.state import Rules
+from barstream.core.time import DAY_US
 from barstream.engine.partition import PartitionEngine
 from tests.property.engine_cases import Beat, Case, Tick, cuts, deliver, feed
 from tests.property.test_batching import NAMES, schedules
@@ -79,6 +81,20 @@ def test_bars_and_upper_bars_do_not_depend_on_the_chunks_late_ticks_came_in(
     # a replay in other batches must give the same bytes, revision numbers included
     _, one_by_one = run(case, [(at, at + 1) for at in range(case.end)])
     _, batched = run(case, cuts(data.draw, 0, case.end))
+    assert batched == one_by_one
+
+
+def test_a_day_that_a_late_tick_began_while_asleep_does_not_wait_for_the_one_that_wakes() -> None:
+    # date   100     101       102
+    #        tick    filled    asleep, closed to :46 | late at :42 | tick at :50 closes nothing
+    dates = ((100, 0, 10), (101, 20, 30), (102, 40, 60))
+    rows = [SessionRow("B", "ALPHA", date, 0, start * M, end * M) for date, start, end in dates]
+    ticks = [Tick(at, "ALPHA", minute * M, 1.0, 1.0) for at, minute in enumerate((5, 42, 50))]
+    beats = [Beat(0, "ALPHA", 45 * M, 1, 56 * M)]
+    case = Case({"ALPHA": rows}, Rules(10 * M, 1), ticks, beats, 3)
+    _, one_by_one = run(case, [(at, at + 1) for at in range(3)])
+    _, batched = run(case, [(0, 1), (1, 3)])
+    assert (Period.parse("1d"), "ALPHA", 102 * DAY_US) in one_by_one
     assert batched == one_by_one
 
 

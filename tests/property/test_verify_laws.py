@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from barstream.codecs.avro import decode, encode
 from barstream.core.period import Period
+from barstream.core.schedule import SessionRow
 from barstream.core.state import Rules
+from barstream.core.time import MINUTE_US
 from barstream.engine.partition import PartitionEngine
 from barstream.verify.uppers import in_order
-from tests.property.engine_cases import Case, Store, cases, cuts, deliver, feed
+from tests.property.engine_cases import Beat, Case, Store, Tick, cases, cuts, deliver, feed
 from tests.property.market_cases import Market, markets
 from tests.property.rollup_cases import PERIODS
 from tests.property.test_revised_rollups import PERIODS as REVISED
@@ -144,6 +146,41 @@ def test_upper_bars_of_real_trading_hours_are_right(data: st.DataObject, market:
 def test_upper_bars_that_late_ticks_revised_are_right(data: st.DataObject, case: Case) -> None:
     case = replace(case, rules=replace(case.rules, late_policy="revise"))
     written = lived(case, REVISED, cuts(data.draw, 0, case.end))
+    assert written.verdict(case, [(0, case.end)]).findings.kept == []
+
+
+#: A session of ten minutes on each date; of the third a series is asleep, if it had its last
+#: tick on the first.  Buckets of 15 minutes reach from the second into the third.
+DATES = [
+    SessionRow("B", "ALPHA", date, 0, start * MINUTE_US, end * MINUTE_US)
+    for date, start, end in ((100, 0, 10), (101, 12, 22), (102, 24, 45))
+]
+
+
+def test_a_bar_final_since_its_series_fell_asleep_inside_it_may_stand_when_that_wakes() -> None:
+    # closed by a heartbeat into what is slept through; the tick at :24 wakes, the next closes it
+    times = (5.0, 24.5, 25.5)
+    ticks = [Tick(at, "ALPHA", int(t * MINUTE_US), 1.0) for at, t in enumerate(times)]
+    beats = [Beat(0, "ALPHA", 23 * MINUTE_US, 1, 24 * MINUTE_US)]
+    case = Case({"ALPHA": DATES}, Rules(0, 1), ticks, beats, len(ticks))
+    written = lived(case, PERIODS, [(0, 1), (1, 2), (2, 3)])
+    quarter = [decode("bar", row.value) for row in written.rows["15m"]]
+    assert 15 * MINUTE_US in {bar["bucket_start"] for bar in quarter}, "it is what is asked about"
+    assert written.verdict(case, [(0, case.end)]).findings.kept == []
+
+
+def test_a_day_final_since_late_ticks_came_asleep_may_stand_while_the_waking_bar_is_open() -> None:
+    # closed to :31 while asleep; a late tick makes bars there, and the tick at :40 wakes
+    times = (5.0, 26.5, 40.5)
+    # offset 1 is a marker: else the first bar could be one that a late tick made
+    ticks = [
+        Tick(at, "ALPHA", int(t * MINUTE_US), 1.0) for at, t in zip((0, 2, 3), times, strict=True)
+    ]
+    beats = [Beat(0, "ALPHA", 30 * MINUTE_US, 2, 41 * MINUTE_US)]
+    case = Case({"ALPHA": DATES}, Rules(10 * MINUTE_US, 1, {}, "revise"), ticks, beats, 4)
+    written = lived(case, REVISED, [(0, 2), (2, 3), (3, 4)])
+    days = [decode("bar", row.value) for row in written.rows["1d"]]
+    assert 102 in {bar["trading_date"] for bar in days}, "it is what is asked about"
     assert written.verdict(case, [(0, case.end)]).findings.kept == []
 
 

@@ -20,10 +20,11 @@ from barstream.cli.bar_lines import BarLines
 from barstream.core.time import MINUTE_US
 from barstream.web.reading import bar_json
 from barstream.web.reads import Readiness
+from tests.pipeline import free_port
 
 from .conftest import TEN_US, an_hour
 from .memory_reads import MemoryReads, make_bar
-from .web_worker import WebWorker, free_port, web_worker
+from .web_worker import WebWorker, web_worker
 
 
 def run(*arguments: str) -> Result:

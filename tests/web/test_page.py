@@ -11,11 +11,12 @@ import pytest
 
 from barstream.core.time import MINUTE_US
 from barstream.web.reads import Readiness, Stats
+from tests.pipeline import free_port
 
 from .chromium import Browser, chromium, find_chromium
 from .conftest import TEN_US, an_hour
 from .memory_reads import FIVE, MemoryReads, make_bar
-from .web_worker import WebWorker, free_port, web_worker
+from .web_worker import WebWorker, web_worker
 
 pytestmark = pytest.mark.browser
 

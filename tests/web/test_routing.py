@@ -25,10 +25,11 @@ from barstream.reads import (
 )
 from barstream.web import peers
 from barstream.web.reads import NotHereError, Owner, Readiness
+from tests.pipeline import free_port
 
 from .conftest import TEN_US
 from .memory_reads import FIVE, MemoryReads, Series, make_bar
-from .web_worker import WebWorker, free_port, web_worker
+from .web_worker import WebWorker, web_worker
 
 #: Symbols that sort across the workers, so that a merge has to take from each in turn.
 SYMBOLS = ("A", "B", "C", "D", "E", "F", "S", "S2")

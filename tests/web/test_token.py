@@ -17,11 +17,12 @@ from barstream.client import WorkerClient, WorkerRefusedError
 from barstream.config import load_settings
 from barstream.errors import BarstreamError, ConfigError
 from barstream.web.serve import VIEWS, is_loopback
+from tests.pipeline import free_port
 
 from .chromium import chromium, find_chromium
 from .conftest import an_hour
 from .memory_reads import MemoryReads, make_bar
-from .web_worker import WebWorker, free_port, web_worker
+from .web_worker import WebWorker, web_worker
 
 TOKEN = "Tq7.example-token/0123456789=="
 SHOWN = {"Authorization": f"Bearer {TOKEN}"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import threading
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from barstream.metrics import Metrics
 from barstream.reads import BarPage, BarRequest
 from barstream.web.serve import app_options, register
 from barstream.web.source import RoutedBars
+from tests.pipeline import free_port
 
 from .memory_reads import MemoryReads
 
@@ -63,13 +63,6 @@ class WebWorker:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.headers, error.read()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -362,6 +362,20 @@ def test_what_was_open_yet_when_a_series_woke_is_filled_all_the_same() -> None:
     assert starts(made) == wanted + [3 * 1440 + minute for minute in range(10, 60)]
 
 
+def test_how_far_a_quiet_series_is_filled_follows_a_schedule_that_changes() -> None:
+    # its last bar is of day 0; day 2, to be filled, is withdrawn, and so day 3 is filled instead
+    made = engine(inactive_after=2)
+    feed(made, [58 * MINUTE])
+    beat(made, 59 * MINUTE)
+    starts(made)
+    rows = [
+        SessionRow("B", "X", day, 0, day * DAY, day * DAY + 60 * MINUTE) for day in (0, 1, 3, 4)
+    ]
+    made._provider.swap(ScheduleIndex.build(rows))
+    beat(made, 4 * DAY + 30 * MINUTE)
+    assert starts(made) == [day * 1440 + minute for day in (1, 3) for minute in range(60)]
+
+
 def test_a_heartbeat_of_a_series_without_a_price_makes_no_bar_and_is_counted() -> None:
     made = engine()
     feed(made, [])

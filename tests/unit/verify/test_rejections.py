@@ -1,0 +1,82 @@
+"""A tick that is rejected and in a bar: counted twice, or taken in when that was written anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from barstream.core.bars import Bar
+from barstream.core.time import MINUTE_US
+from barstream.engine.rows import bar_rows
+from barstream.history import rejected as rejected_history
+from barstream.history.finals import frame_of
+from barstream.history.reading import Span
+from barstream.history.selection import Selection
+from barstream.transport.chunk import RecordChunk
+from barstream.verify.changes import ScheduleChanges
+from barstream.verify.findings import Findings
+from barstream.verify.judging import IN_SESSION, Block
+from barstream.verify.names import SeriesNumbers
+from barstream.verify.published import Reading
+from barstream.verify.reach import Reach
+from barstream.verify.refusals import Refusals
+from barstream.verify.rejections import Rejections
+
+AT = 60 * MINUTE_US
+REJECTED_US = 100
+#: The tick at offset 5 came when the minute was closed below offset 5.
+FIRST = Bar("X", "A", AT, 0, 0, 1.0, 1.0, 1.0, 1.0, 1.0, 1, AT, AT, False, 0, 4, 4, 5)
+WITH_IT = replace(FIRST, tick_count=2, last_offset=5, close_offset=9, revision=1)
+AFTER = replace(FIRST, bucket_start_us=AT + MINUTE_US)
+
+
+def kinds(*written: tuple[Bar, int]) -> list[tuple[str, str]]:
+    """Kind and rule of what is found of the tick at 5, by bars and when they were appended."""
+    rows = bar_rows([bar for bar, _ in written])
+    stamps = np.array([appended_us for _, appended_us in written])
+    chunk = RecordChunk(
+        "finals", 0, 0, len(rows), [row.key for row in rows], [row.value for row in rows],
+        np.arange(len(rows)), stamps, True,
+    )  # fmt: skip
+    series, findings, reading = SeriesNumbers(), Findings(), Reading(Selection())
+    reading.add(frame_of(chunk, list(range(len(rows)))))
+    published = reading.published(Span(0, len(rows)), 0, series, findings, "1m")
+    said = pl.DataFrame(
+        [(0, 0, REJECTED_US, 0, 5, "late", "")], schema=rejected_history.SCHEMA, orient="row"
+    )
+    one = np.ones(1)
+    block = Block(
+        np.zeros(1, np.int64), np.array([AT + 1]), np.array([5]), one, one,
+        np.full(1, IN_SESSION, np.int8),
+    )  # fmt: skip
+    rejections = Rejections(
+        0, series, published, Refusals(said, 0, 0), Reach(0, 9, np.array([AT + 2 * MINUTE_US])),
+        Selection(), ScheduleChanges([], 0), findings,
+    )  # fmt: skip
+    rejections.compare(block, {}, 0, 9)
+    return [(each.kind, each.rule) for each in findings.kept]
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        # late for the first version, and written anew after it was rejected
+        (((FIRST, 90), (WITH_IT, 200)), "superseded"),
+        # it was in the first version already
+        (((replace(WITH_IT, revision=0), 90), (WITH_IT, 200)), "difference"),
+        # rejected and taken in by one and the same flush
+        (((FIRST, 90), (WITH_IT, REJECTED_US)), "difference"),
+        # a bar that was open when the tick was rejected, and comes in its order
+        (((replace(WITH_IT, revision=0), 200), (AFTER, 300)), "difference"),
+        # a bar that was put in behind another one
+        (((AFTER, 90), (replace(WITH_IT, revision=0), 200)), "superseded"),
+    ],
+    ids=["revised", "was in", "at once", "in order", "behind"],
+)
+def test_only_what_was_written_anew_after_the_rejection_supersedes_it(
+    written: tuple[tuple[Bar, int], ...], kind: str
+) -> None:
+    assert kinds(*written) == [(kind, "rejected")]
