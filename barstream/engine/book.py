@@ -38,9 +38,13 @@ class FinalsBook:
         self.stores = stores
         #: Final in memory, not committed: by period, series and bucket.
         self._new: dict[Period, Overlay] = {}
+        self._revisions: dict[tuple[str, str], int] = {}
 
     def put(self, period: Period, bar: Bar) -> None:
         """A new final, or a revision of one."""
+        if bar.revision:
+            name = bar.broker, bar.symbol
+            self._revisions[name] = self._revisions.get(name, 0) + 1
         series = self._new.setdefault(period, {}).setdefault((bar.broker, bar.symbol), {})
         series[bar.bucket_start_us] = bar
 
@@ -56,6 +60,13 @@ class FinalsBook:
                 del series[bar.bucket_start_us]
                 if not series:
                     del overlay[name]
+
+    def revisions(self, broker: str, symbol: str) -> int:
+        """How often finals of a series were revised since the worker has it.
+
+        What was read of them before holds as long as this stays.
+        """
+        return self._revisions.get((broker, symbol), 0)
 
     def get(self, period: Period, broker: str, symbol: str, bucket_us: int) -> Bar | None:
         """The newest version of a final; None when there is none."""

@@ -67,6 +67,22 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """What the newest price of a series is compared to.
+
+    Attributes:
+        kind: ``close`` of the trading date before the one of the newest tick; ``open`` of the
+            date of that tick where the series has no earlier one.
+        price: that price.
+        trading_date: the date it is of, in days since 1970.
+    """
+
+    kind: Literal["close", "open"]
+    price: float
+    trading_date: int
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesInfo:
     """One row of the series list; what this worker does not know is None.
 
@@ -75,6 +91,11 @@ class SeriesInfo:
             ``asleep`` had no tick for too many trading dates and is not filled,
             ``unscheduled`` is live but no longer in the market schedule.
         closed_until_us: every minute before it is closed.
+        previous_close: close of its last final minute.
+        last_price: close of its newest bar, open or final.
+        price_decimals: how many decimals its prices need; it never falls while the worker has
+            the series.
+        reference: what ``last_price`` is compared to.
         here: whether this worker holds it; if not, ``url`` is who does, when known.
     """
 
@@ -86,6 +107,9 @@ class SeriesInfo:
     watermark_us: int | None = None
     closed_until_us: int | None = None
     previous_close: float | None = None
+    last_price: float | None = None
+    price_decimals: int | None = None
+    reference: Reference | None = None
     here: bool = True
     url: str | None = None
 
@@ -189,7 +213,11 @@ class Reads(Protocol):
         ...
 
     def series(self) -> Iterable[SeriesInfo]:
-        """Every series that is known, on this worker and on others."""
+        """Every series that is known, on this worker and on others, lazily.
+
+        Raises:
+            NotHereError: while it was gone through a partition went away.
+        """
         ...
 
     def owner(self, broker: str, symbol: str) -> Owner:

@@ -9,13 +9,14 @@ from barstream.core.bars import Bar
 from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.sessions import Session
-from barstream.core.state import NEVER_US, PartitionState, SeriesState
+from barstream.core.state import NEVER_US, SeriesState
 from barstream.core.time import MINUTE_US, floor_minute
 from barstream.core.universe import Universe
 from barstream.engine.book import span
 from barstream.engine.owned import OwnedPartition
 from barstream.engine.partitions import Partitions
 from barstream.web.kinds import Kinds
+from barstream.web.prices import Prices
 from barstream.web.reads import NotHereError, Owner, Placement, Readiness, SeriesInfo, Stats
 from barstream.web.reporting import Reporting
 
@@ -35,6 +36,7 @@ class WorkerReads:
         self._universe = universe
         self._reporting = reporting
         self._kinds = Kinds(provider, partitions.settings.rules.inactive_after)
+        self._prices = Prices(self.periods)
 
     @property
     def periods(self) -> Sequence[Period]:
@@ -99,11 +101,13 @@ class WorkerReads:
     def series(self) -> Iterable[SeriesInfo]:
         here: set[tuple[str, str]] = set()
         for owned in self._reporting.held.values():
-            state = owned.engine.state
-            for series in state:
+            for series in owned.engine.state:
+                # its stores are closed when it goes, and who takes the rows may let others work
+                if not self._holds(owned):
+                    raise NotHereError(f"partition {owned.partition} is not on this worker")
                 if series.first_tick_us != NEVER_US:
                     here.add((series.broker, series.symbol))
-                    yield self._info(owned.partition, state, series)
+                    yield self._info(owned, series)
         holders = self._reporting.placement().holders
         for row in self._universe.rows():
             if row.name not in here:
@@ -157,18 +161,25 @@ class WorkerReads:
                 return owned
         return None
 
-    def _info(self, partition: int, state: PartitionState, series: SeriesState) -> SeriesInfo:
+    def _holds(self, owned: OwnedPartition) -> bool:
+        return self._partitions.owned.get(owned.partition) is owned and not owned.fenced
+
+    def _info(self, owned: OwnedPartition, series: SeriesState) -> SeriesInfo:
+        engine, state = owned.engine, owned.engine.state
         closed = int(state.closed_until_us[series.slot])
         watermark = int(state.watermark_us[series.slot])
         return SeriesInfo(
             series.broker,
             series.symbol,
-            partition,
-            self._kinds.of_state(partition, state, series),
+            owned.partition,
+            self._kinds.of_state(owned.partition, state, series),
             last_tick_us=watermark,
             watermark_us=watermark,
             closed_until_us=None if closed == NEVER_US else closed,
             previous_close=series.previous_close,
+            last_price=self._prices.newest(series),
+            price_decimals=self._prices.decimals(engine, series),
+            reference=self._prices.reference(engine, series),
         )
 
 

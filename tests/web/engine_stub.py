@@ -166,16 +166,24 @@ def stub_reporting(
     )
 
 
-def feed(engine: PartitionEngine, symbol: str, times_us: list[int], *, late_us: int = 0) -> None:
-    """Ticks of broker ``B`` at price 1, 2, 3..., appended ``late_us`` after their event time."""
+def feed(
+    engine: PartitionEngine,
+    symbol: str,
+    times_us: list[int],
+    *,
+    late_us: int = 0,
+    price: float = 1.0,
+) -> None:
+    """Ticks of broker ``B``, each at 1 more than the last, appended ``late_us`` after they were."""
     begin, n = engine.position or 0, len(times_us)
     offsets = np.arange(begin, begin + n, dtype=np.int64)
     times = np.array(times_us, np.int64)
+    prices = np.arange(price, price + n, dtype=np.float64)
     nothing: list[Any] = [None] * n
     engine.apply_ticks(
         RecordChunk("ticks", 0, begin, begin + n, nothing, nothing, offsets, times + late_us, True),
         TickColumns(
-            np.zeros(n, np.int32), [("B", symbol)], times, np.arange(1.0, n + 1), np.ones(n), None,
+            np.zeros(n, np.int32), [("B", symbol)], times, prices, np.ones(n), None,
             [],
         ),
         0,

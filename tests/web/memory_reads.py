@@ -9,7 +9,16 @@ from barstream.core.bars import Bar
 from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import ScheduleIndex, Session
 from barstream.core.time import MINUTE_US
-from barstream.web.reads import NotHereError, Owner, Placement, Readiness, SeriesInfo, Stats
+from barstream.web.prices import decimals_of
+from barstream.web.reads import (
+    NotHereError,
+    Owner,
+    Placement,
+    Readiness,
+    Reference,
+    SeriesInfo,
+    Stats,
+)
 
 Series = tuple[str, str]
 FIVE, HOUR = Period.minutes(5), Period.hours(1)
@@ -103,7 +112,9 @@ class MemoryReads:
                 yield SeriesInfo(broker, symbol, partition, "live", here=False, url=url)
                 continue
             finals = self.finals.get((broker, symbol), {})
-            last = max([*finals, *self.open_bars.get((broker, symbol), {})], default=None)
+            minutes = {**self.open_bars.get((broker, symbol), {}), **finals}
+            last = max(minutes, default=None)
+            prices = {each for bar in minutes.values() for each in (bar.open, bar.high, bar.close)}
             yield SeriesInfo(
                 broker,
                 symbol,
@@ -113,6 +124,9 @@ class MemoryReads:
                 watermark_us=last,
                 closed_until_us=max(finals) + MINUTE_US if finals else None,
                 previous_close=finals[max(finals)].close if finals else None,
+                last_price=None if last is None else minutes[last].close,
+                price_decimals=max(map(decimals_of, prices), default=0),
+                reference=_reference([bar for _, bar in sorted(minutes.items())]),
             )
 
     def owner(self, broker: str, symbol: str) -> Owner:
@@ -132,6 +146,16 @@ class MemoryReads:
 
     def stats(self) -> Stats:
         return self.numbers
+
+
+def _reference(bars: Sequence[Bar]) -> Reference | None:
+    if not bars:
+        return None
+    today = bars[-1].trading_date
+    before = [bar for bar in bars if bar.trading_date < today]
+    if before:
+        return Reference("close", before[-1].close, before[-1].trading_date)
+    return Reference("open", bars[0].open, today)
 
 
 def make_bar(
