@@ -68,9 +68,26 @@ class Browser:
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
         await self.call("Page.navigate", url=url)
 
+    async def before(self, script: str) -> None:
+        """Run ``script`` in every page opened from now on, before its own scripts."""
+        await self.call("Page.enable")
+        await self.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+
+    async def press(self, key: str) -> None:
+        """Press a key: ``Tab``, ``Enter``."""
+        codes = {"Tab": 9, "Enter": 13}
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            await self.call(
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key,
+                windowsVirtualKeyCode=codes[key], **(text if kind == "keyDown" else {}),
+            )  # fmt: skip
+
     async def value(self, script: str) -> Any:
-        """What ``script`` evaluates to."""
-        result = await self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        """What ``script`` evaluates to, when it is settled."""
+        result = await self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 

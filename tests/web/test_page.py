@@ -161,7 +161,7 @@ def test_older_bars_are_loaded_when_the_left_end_is_reached() -> None:
             Stats("b", leader=True, rejected={"unscheduled": 9}, unscheduled=(("FX", "<b>X"),)),
             "FX <b>X",
         ),
-        (Stats("b", leader=True, rejected={"undecodable": 9}), "undecodable: 9"),
+        (Stats("b", leader=True, rejected={"undecodable": 9}), "9 ticks that could not be decoded"),
     ],
 )
 def test_an_empty_page_says_why_and_what_to_run(numbers: Stats, said: str) -> None:

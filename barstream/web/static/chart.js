@@ -1,30 +1,42 @@
-// The candles: bars go in, the chart library draws them.
+// The chart: bars go in, the chart library lays them out, `candles.js` draws them.
 
-import {
-  CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, createChart, createSeriesMarkers,
-} from "./vendor/lightweight-charts.mjs";
+import { ColorType, CrosshairMode, TickMarkType, createChart } from "./vendor/lightweight-charts.mjs";
+import { candles, volumes } from "./candles.js";
+import { dayText } from "./text.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 /** Days and longer have a date and no time of day. */
 export const isLong = (timeframe) => !/[0-9][mh]$/.test(timeframe);
 export const seconds = (bar) => Date.parse(bar.bucket_start) / 1000;
 
+/** So wide is a bar, in CSS pixels, when there are enough of them. */
+const SPACING = 8, LEAST = 30;
+
 export class BarChart {
-  /** `onHover(bar or null)`; `onOlder()` when the left end of what is loaded comes into view. */
+  /** `onHover()` when another bar is looked at; `onOlder()` when the left end of what is loaded comes into view. */
   constructor(element, { onHover, onOlder }) {
     this.bars = new Map();
+    this.hasVolume = true;
     this.chart = createChart(element, { autoSize: true });
-    this.candles = this.chart.addSeries(CandlestickSeries, {});
-    this.volumes = this.chart.addSeries(HistogramSeries, {
+    this.candles = this.chart.addCustomSeries(candles(), {});
+    this.volumes = this.chart.addCustomSeries(volumes(), {
       priceScaleId: "", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false,
     });
-    this.marks = createSeriesMarkers(this.candles, []);
-    this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.24 } });
     this.volumes.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
-    this.chart.subscribeCrosshairMove((move) => onHover(this.bars.get(move.time) ?? null));
+    this.chart.subscribeCrosshairMove(({ time }) => {
+      if (time === this.under) return;
+      this.under = time;
+      onHover();
+    });
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (range && range.from < 20 && this.bars.size) onOlder();
     });
+    // whoever has moved or zoomed keeps the view; until then it is ours to fit
+    this.moved = false;
+    for (const event of ["wheel", "pointerdown"]) {
+      element.addEventListener(event, () => { this.moved = true; }, { capture: true, passive: true });
+    }
+    this.chart.timeScale().subscribeSizeChange(() => this.fit());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
     this.paint();
   }
@@ -34,17 +46,39 @@ export class BarChart {
     this.timeframe = timeframe;
     this.chart.applyOptions({ timeScale: { timeVisible: !isLong(timeframe) } });
     this.bars = new Map(bars.map((bar) => [seconds(bar), bar]));
-    const decimals = decimalsOf(bars);
+    const items = bars.map((bar) => this.item(bar));
+    this.candles.setData(items);
+    this.volumes.setData(items);
+    this.showVolume();
+    if (recent) this.moved = false;
+    this.fit();
+  }
+
+  /** Few bars fill the width; of many the recent ones are shown. */
+  fit() {
+    if (this.moved || !this.bars.size) return;
+    const scale = this.chart.timeScale(), size = this.bars.size;
+    const wanted = Math.max(LEAST, Math.round(scale.width() / SPACING));
+    scale.setVisibleLogicalRange(
+      size < wanted ? { from: -0.5, to: size - 0.5 } : { from: size - wanted, to: size + 3 },
+    );
+  }
+
+  /** The decimals of axis, crosshair and price line. */
+  setDecimals(decimals) {
+    if (decimals === this.decimals) return;
+    this.decimals = decimals;
     this.candles.applyOptions({
       priceFormat: { type: "price", precision: decimals, minMove: 10 ** -decimals },
     });
-    this.candles.setData(bars.map((bar) => this.candle(bar)));
-    this.volumes.setData(bars.map((bar) => this.volume(bar)));
-    this.mark();
-    if (recent && bars.length) {
-      const wanted = Math.max(30, Math.round(this.chart.timeScale().width() / 8));
-      this.chart.timeScale().setVisibleLogicalRange({ from: bars.length - wanted, to: bars.length + 3 });
-    }
+  }
+
+  /** A feed that has no sizes has no volume to show either. */
+  showVolume() {
+    const bars = [...this.bars.values()];
+    this.hasVolume = bars.some((bar) => bar.volume) || !bars.some((bar) => bar.tick_count);
+    this.volumes.applyOptions({ visible: this.hasVolume });
+    this.candles.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: this.hasVolume ? 0.24 : 0.08 } });
   }
 
   /** Show older `bars` (ascending) before those there are; what is in view stays in view. */
@@ -52,12 +86,13 @@ export class BarChart {
     const range = this.chart.timeScale().getVisibleLogicalRange();
     const before = this.bars.size;
     this.replace([...bars, ...this.bars.values()], false);
-    const moved = this.bars.size - before;
-    if (range) this.chart.timeScale().setVisibleLogicalRange({ from: range.from + moved, to: range.to + moved });
+    const added = this.bars.size - before;
+    if (range) this.chart.timeScale().setVisibleLogicalRange({ from: range.from + added, to: range.to + added });
   }
 
   /** Add or change bars; those that are as shown are left alone. */
   merge(bars) {
+    const size = this.bars.size;
     let last = this.last ? seconds(this.last) : -Infinity;
     for (const bar of bars) {
       const time = seconds(bar);
@@ -69,39 +104,26 @@ export class BarChart {
         this.replace(sorted, false);
         continue;
       }
-      this.candles.update(this.candle(bar), time < last);
-      this.volumes.update(this.volume(bar), time < last);
+      for (const series of [this.candles, this.volumes]) series.update(this.item(bar), time < last);
       last = Math.max(last, time);
     }
-    this.mark();
+    if (this.bars.size !== size) this.fit();
+    if (!this.hasVolume) this.showVolume();
   }
 
-  /** A dot above each bar that late ticks have changed. */
-  mark() {
-    const revised = [...this.bars.values()].filter((bar) => bar.revision);
-    this.marks.setMarkers(revised.map((bar) => (
-      { time: seconds(bar), position: "aboveBar", shape: "circle", size: 0.6, color: css("--accent") }
-    )));
-  }
-
+  /** The bar under the cursor, else the latest. */
+  get looked() { return this.bars.get(this.under) ?? this.last; }
   get last() { return [...this.bars.values()].at(-1); }
   get first() { return this.bars.values().next().value; }
 
-  candle(bar) {
-    const point = { time: seconds(bar), open: bar.open, high: bar.high, low: bar.low, close: bar.close };
-    const flat = css("--flat");
-    if (bar.synthetic) return { ...point, color: "transparent", borderColor: flat, wickColor: flat };
-    const colour = css(bar.close >= bar.open ? "--up" : "--down");
-    const body = bar.status === "live" ? `${colour}40` : colour;
-    return { ...point, color: body, borderColor: colour, wickColor: colour };
-  }
-
-  volume(bar) {
-    return { time: seconds(bar), value: bar.volume, color: `${css(bar.close >= bar.open ? "--up" : "--down")}59` };
+  item(bar) {
+    const { flat, up, down, mark } = this.palette;
+    return { time: seconds(bar), bar, mark, color: bar.synthetic ? flat : bar.close >= bar.open ? up : down };
   }
 
   paint() {
     const line = css("--line");
+    this.palette = { flat: css("--flat"), up: css("--up"), down: css("--down"), mark: css("--accent") };
     this.chart.applyOptions({
       layout: {
         background: { type: ColorType.Solid, color: css("--panel") }, textColor: css("--muted"),
@@ -110,20 +132,12 @@ export class BarChart {
       grid: { vertLines: { color: `${line}80` }, horzLines: { color: `${line}80` } },
       crosshair: { mode: CrosshairMode.Normal },
       rightPriceScale: { borderColor: line },
-      timeScale: { borderColor: line, secondsVisible: false, rightOffset: 3 },
+      timeScale: {
+        borderColor: line, secondsVisible: false,
+        // null: as the library writes it
+        tickMarkFormatter: (time, type) => (type === TickMarkType.DayOfMonth ? dayText(new Date(time * 1000)) : null),
+      },
     });
     if (this.bars.size) this.replace([...this.bars.values()], false);
   }
-}
-
-/** How many decimals the prices of the latest bars need: 2 to 8. */
-export function decimalsOf(bars) {
-  let decimals = 2;
-  for (const bar of bars.slice(-200)) {
-    for (const price of [bar.open, bar.high, bar.low, bar.close]) {
-      const text = String(Number(price.toFixed(8)));
-      decimals = Math.max(decimals, text.includes("e") ? 8 : (text.split(".")[1] ?? "").length);
-    }
-  }
-  return decimals;
 }

@@ -1,8 +1,7 @@
 // Why there is no chart, in words, with the command that mends it.
 
 import { namesOf } from "./panels.js";
-
-const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);
+import { rejectedWords } from "./text.js";
 
 export function unreachable() {
   return {
@@ -39,12 +38,11 @@ export function noSeries(status) {
       command: "barstream schedule load --calendar NAME\nbarstream ticks simulate",
     };
   }
-  const rejected = sum(status.rejected);
-  const reasons = Object.entries(status.rejected).map(([reason, count]) => `${reason}: ${count}`).join(", ");
-  if (rejected) {
+  const rejected = rejectedWords(status.rejected);
+  if (rejected.length) {
     return {
       title: "Ticks arrive, but every one is rejected",
-      text: `By reason: ${reasons}. The rejected ticks stand in the topic ticks_rejected, each with its reason.`,
+      text: `${rejected.join(", ")}. The rejected ticks stand in the topic ticks_rejected, each with its reason.`,
     };
   }
   return {

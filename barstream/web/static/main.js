@@ -1,13 +1,16 @@
 // The page: which series is chosen, and when the worker is asked what.
 
 import { ApiError, barsSince, dropToken, get, keepToken, latestBars } from "./api.js";
-import { BarChart, decimalsOf } from "./chart.js";
+import { BarChart } from "./chart.js";
 import * as empty from "./empty.js";
 import {
-  hashOf, hideAsk, showAsk, showBars, showEmpty, showMissing, showReadout, showSeries, showStale, showStatus, showTimeframes, showView,
+  hashOf, hideAsk, showAsk, showBars, showEmpty, showMissing, showReadout, showSeries, showStale, showStatus, showTimeframes,
+  showTitle, showView,
 } from "./panels.js";
+import { decimalsOf } from "./text.js";
 
-const BARS_MS = 1000, STATUS_MS = 2000, SERIES_MS = 5000, PAGE = 500;
+const BARS_MS = 1000, STATUS_MS = 2000, SERIES_MS = 2000, PAGE = 500;
+const LOOKED_AT = "barstream-looked-at";
 // A final may still be revised for a while: so many are asked for again each time.
 const OVERLAP = 5;
 
@@ -22,17 +25,39 @@ function fromHash() {
   return broker && symbol ? { broker, symbol, timeframe: timeframe || "1m" } : null;
 }
 
-const infoOf = (series) =>
-  (page.list ?? []).find((row) => row.broker === series.broker && row.symbol === series.symbol) ?? series;
+const isSame = (series) => (row) => row.broker === series.broker && row.symbol === series.symbol;
+const infoOf = (series) => (page.list ?? []).find(isSame(series)) ?? series;
+
+/** What was looked at last in this browser, as long as it is still there. */
+function lookedAt(list) {
+  try {
+    const last = JSON.parse(localStorage.getItem(LOOKED_AT));
+    if (!last || !list.some(isSame(last))) return null;
+    return { ...last, timeframe: page.status?.timeframes.includes(last.timeframe) ? last.timeframe : "1m" };
+  } catch {
+    return null; // storage may be forbidden, and what stands in it is not ours to trust
+  }
+}
+
+function remember(series, timeframe) {
+  const { broker, symbol } = series;
+  try {
+    localStorage.setItem(LOOKED_AT, JSON.stringify({ broker, symbol, timeframe }));
+  } catch { /* storage may be forbidden or full: then the newest tick decides */ }
+  history.replaceState(null, "", hashOf(series, timeframe));
+}
+
+/** Of the series that have ticks here, the one that had the latest. */
+const newestTick = (list) =>
+  list.reduce((newest, row) => (!newest || (row.last_tick ?? "") > (newest.last_tick ?? "") ? row : newest), null);
 
 function choose() {
   page.asking?.abort();
   page.asking = new AbortController();
   const list = page.list ?? [];
-  const first = list.find((row) => row.here && row.kind === "live") ?? list.find((row) => row.here) ?? list[0];
-  const hash = fromHash();
-  page.chosen = hash ?? (first ? { broker: first.broker, symbol: first.symbol } : null);
-  page.timeframe = hash?.timeframe ?? page.timeframe;
+  const wanted = fromHash() ?? lookedAt(list) ?? newestTick(list);
+  page.chosen = wanted && { broker: wanted.broker, symbol: wanted.symbol };
+  page.timeframe = wanted?.timeframe ?? page.timeframe;
   page.loaded = false;
   showStale(null);
   showTimeframes(page.status?.timeframes ?? [], page.timeframe, toTimeframe);
@@ -58,10 +83,22 @@ function explain() {
   return null;
 }
 
+/** The price of the newest bar is the last price, in the list too. */
 function redraw() {
-  const bars = [...chart.bars.values()];
-  showBars(infoOf(page.chosen), bars, page.timeframe);
-  showReadout(bars.at(-1), decimalsOf(bars), page.timeframe);
+  const series = infoOf(page.chosen), bars = [...chart.bars.values()];
+  series.last_price = chart.last.close;
+  page.decimals = decimalsOf(series, bars);
+  chart.setDecimals(page.decimals);
+  showBars(series, bars, page.timeframe, page.decimals, chart.hasVolume);
+  readOut();
+  showPrices();
+}
+
+const readOut = () => showReadout(chart.looked, page.decimals, page.timeframe, chart.hasVolume);
+
+function showPrices() {
+  if (page.chosen && page.loaded) showTitle(infoOf(page.chosen), page.decimals);
+  showSeries(page.list ?? [], page.chosen, filter.value, page.timeframe);
 }
 
 async function refreshBars() {
@@ -74,11 +111,12 @@ async function refreshBars() {
       if (signal.aborted) return;
       showView();
       chart ??= new BarChart(document.getElementById("chart"), {
-        onHover: (bar) => showReadout(bar ?? chart.last, decimalsOf([...chart.bars.values()]), page.timeframe),
+        onHover: () => page.loaded && readOut(),
         onOlder: loadOlder,
       });
       chart.replace(bars, true, timeframe);
       Object.assign(page, { loaded: true, older });
+      remember(chosen, timeframe);
     } else {
       const finals = [...chart.bars.values()].filter((bar) => bar.status === "final");
       const from = (finals.at(-OVERLAP) ?? chart.first).bucket_start;
@@ -147,15 +185,15 @@ async function refreshSeries() {
     if (error instanceof ApiError || error instanceof TypeError) return;
     throw error;
   }
-  showSeries(page.list ?? [], page.chosen, filter.value, page.timeframe);
+  showPrices();
   if (!page.chosen || (!page.loaded && !fromHash())) await choose();
 }
 
-/** Do it now, and again `ms` after it is done; not while nobody looks. */
+/** Do it now, and again `ms()` after it is done; not while nobody looks. */
 function repeat(work, ms) {
   const again = async () => {
     if (!document.hidden) await work().catch((error) => console.error(error));
-    setTimeout(again, ms);
+    setTimeout(again, ms());
   };
   return again();
 }
@@ -170,14 +208,15 @@ document.getElementById("ask").addEventListener("submit", async (event) => {
   await refreshStatus();
   if (!page.refused) await choose();
 });
-filter.addEventListener("input", () => showSeries(page.list ?? [], page.chosen, filter.value, page.timeframe));
+filter.addEventListener("input", showPrices);
 filter.addEventListener("keydown", (event) => {
   const first = document.querySelector("#series a");
   if (event.key === "Enter" && first) location.hash = first.hash;
 });
 
-await repeat(refreshStatus, STATUS_MS);
+await repeat(refreshStatus, () => STATUS_MS);
 // the first list has chosen already, unless there is none yet
 if (!page.loaded) await choose();
-repeat(refreshBars, BARS_MS);
-repeat(refreshSeries, SERIES_MS);
+repeat(refreshBars, () => BARS_MS);
+// a millisecond a series: ten thousand are asked for every ten seconds
+repeat(refreshSeries, () => Math.max(SERIES_MS, page.list?.length ?? 0));

@@ -1,6 +1,7 @@
 // Everything around the chart. Text from the worker only ever becomes text, never markup.
 
-import { decimalsOf, isLong } from "./chart.js";
+import { isLong } from "./chart.js";
+import { changeOf, count, rejectedWords, statusOf, volumeText } from "./text.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -16,30 +17,35 @@ export function namesOf(list, few = 5) {
   return list.length > few ? `${names} and ${list.length - few} more` : names;
 }
 
-const clock = (iso) => iso.slice(11, 19);
-const volumeText = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
 const startOf = (bar, timeframe) => bar.bucket_start.slice(0, isLong(timeframe) ? 10 : 16).replace("T", " ");
 export const hashOf = (series, timeframe) =>
   `#${encodeURIComponent(series.broker)}/${encodeURIComponent(series.symbol)}${timeframe === "1m" ? "" : `/${timeframe}`}`;
 
+/** Only what has changed is written: a reader's place, focus and voice stay where they are. */
+function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 export function showStatus(status) {
-  if (!status) {
-    at("status").replaceChildren(element("span", { className: "state lost" }, "worker not reachable, trying again"));
-    return;
+  const state = at("state");
+  say(state, !status ? "worker not reachable, trying again"
+    : status.ready ? "ready" : `not ready: ${status.reasons[0] ?? "starting"}`);
+  state.className = `state ${!status ? "lost" : status.ready ? "" : "waiting"}`;
+  state.title = status ? status.reasons.join("\n") : "";
+  for (const known of document.querySelectorAll("#status .known")) known.hidden = !status;
+  const rejected = rejectedWords(status?.rejected ?? {});
+  at("rejected").hidden = !rejected.length;
+  if (!status) return;
+  say(at("lag"), count(status.lag, "tick"));
+  const last = status.last_heartbeat ? `, last ${status.last_heartbeat.slice(11, 19)} UTC` : "";
+  say(at("heartbeats"), (status.leader ? "sent by this worker" : "sent by another worker") + last);
+  const total = Object.values(status.rejected).reduce((sum, number) => sum + number, 0);
+  say(document.querySelector("#rejected b"), count(total, "tick"));
+  at("rejected").title = rejected.join("\n");
+  const reasons = document.querySelector("#rejected ul");
+  if (reasons.innerText !== rejected.join("\n")) {
+    reasons.replaceChildren(...rejected.map((text) => element("li", {}, text)));
   }
-  const item = (name, value) => element("span", {}, `${name} `, element("b", {}, value));
-  const rejected = Object.values(status.rejected).reduce((sum, count) => sum + count, 0);
-  at("status").replaceChildren(
-    element(
-      "span",
-      { className: status.ready ? "state" : "state waiting", title: status.reasons.join("\n") },
-      status.ready ? "ready" : `not ready: ${status.reasons[0] ?? "starting"}`,
-    ),
-    item("lag", `${status.lag.toLocaleString("en")} ticks`),
-    item("heartbeats", status.leader ? "sent by this worker" : "sent by another worker"),
-    ...(status.last_heartbeat ? [item("last", clock(status.last_heartbeat))] : []),
-    ...(rejected ? [item("rejected", rejected.toLocaleString("en"))] : []),
-  );
   at("unscheduled").hidden = !status.unscheduled.length;
   at("unscheduled").textContent = `No schedule, so ticks are rejected: ${namesOf(status.unscheduled)}. Load one: barstream schedule load`;
 }
@@ -48,7 +54,7 @@ export function showStatus(status) {
 export function showMissing(missing) {
   at("missing").hidden = !missing.length;
   at("missing").textContent = missing.length
-    ? `No answer for partition ${missing.map((each) => each.partition).join(", ")}: ${missing[0].why}`
+    ? `No answer for partition${missing.length > 1 ? "s" : ""} ${missing.map((each) => each.partition).join(", ")}: ${missing[0].why}`
     : "";
 }
 
@@ -72,21 +78,61 @@ export function showTimeframes(timeframes, chosen, choose) {
   }
 }
 
+const rows = new Map();
+
+function seriesRow(series) {
+  const name = `${series.broker}\0${series.symbol}`;
+  let row = rows.get(name);
+  if (!row) {
+    const [symbol, price] = ["symbol", "price"].map((className) => element("span", { className }));
+    const [about, change] = ["about", "change"].map((className) => element("small", { className }));
+    const link = element("a", {}, symbol, price, about, change);
+    row = { item: element("li", {}, link), link, symbol, price, about, change };
+    rows.set(name, row);
+  }
+  return row;
+}
+
+/** The list; the broker stands where there are several, for symbols may repeat then. */
 export function showSeries(list, chosen, filter, timeframe) {
   const wanted = filter.trim().toUpperCase();
-  const rows = list.filter((series) => `${series.broker} ${series.symbol}`.includes(wanted));
-  at("series").replaceChildren(...rows.map((series) => {
-    const current = chosen && series.broker === chosen.broker && series.symbol === chosen.symbol;
-    const link = element(
-      "a", { href: hashOf(series, timeframe), title: series.here ? "" : `on ${series.url ?? "another worker"}` },
-      element("span", { className: "symbol" }, series.symbol),
-      element("span", { className: "close" }, series.previous_close === null ? "" : String(series.previous_close)),
-      element("small", {}, series.broker),
-      element("small", {}, series.kind),
-    );
-    if (current) link.setAttribute("aria-current", "true");
-    return element("li", {}, link);
-  }));
+  const found = list.filter((series) => `${series.broker} ${series.symbol}`.includes(wanted));
+  const several = list.some((series) => series.broker !== list[0].broker);
+  const newest = list.reduce((time, { last_tick: tick }) => (tick > time ? tick : time), "");
+  const items = found.map((series) => {
+    const row = seriesRow(series), hash = hashOf(series, timeframe), change = changeOf(series);
+    if (row.link.getAttribute("href") !== hash) row.link.href = hash;
+    say(row.symbol, series.symbol);
+    say(row.price, priceOf(series));
+    const about = [several && series.broker, series.kind === "live" ? tickTime(series, newest) : series.kind];
+    say(row.about, about.filter(Boolean).join(" · "));
+    say(row.change, change?.percent ?? "");
+    row.change.className = `change ${change?.tone ?? ""}`;
+    row.link.title = [
+      `${series.broker} ${series.symbol}, ${series.kind}`,
+      ...(series.last_tick ? [`last tick ${series.last_tick.slice(0, 19).replace("T", " ")} UTC`] : []),
+      ...(change ? [`${change.percent} ${change.since}`] : []),
+      ...(series.here ? [] : [`on ${series.url ?? "another worker"}`]),
+    ].join("\n");
+    if (chosen && series.broker === chosen.broker && series.symbol === chosen.symbol) {
+      row.link.setAttribute("aria-current", "true");
+    } else row.link.removeAttribute("aria-current");
+    return row.item;
+  });
+  const shown = at("series").children;
+  if (shown.length !== items.length || items.some((item, place) => shown[place] !== item)) {
+    at("series").replaceChildren(...items);
+  }
+  at("none").hidden = !wanted || items.length > 0;
+}
+
+const priceOf = ({ last_price: price, price_decimals: decimals }) =>
+  typeof price === "number" ? price.toFixed(decimals ?? undefined) : "";
+
+/** Of today the time of the last tick, else its date; today is where the list is. */
+function tickTime({ last_tick: tick }, newest) {
+  if (!tick) return "";
+  return tick.slice(0, 10) === newest.slice(0, 10) ? tick.slice(11, 19) : tick.slice(0, 10);
 }
 
 const KINDS = {
@@ -96,40 +142,42 @@ const KINDS = {
   unscheduled: "No longer in the market schedule: its ticks are rejected until sessions are loaded.",
 };
 
-/** The title, the price and the table of the bars of the chosen series (ascending). */
-export function showBars(series, bars, timeframe) {
-  const decimals = decimalsOf(bars);
+/** The title: the same price and change as in the list. */
+export function showTitle(series, decimals) {
   at("name").replaceChildren(series.symbol, element("small", {}, series.broker));
   at("kind").textContent = series.kind ?? "";
   at("kind").className = `badge ${series.kind ?? ""}`;
   at("kind").title = KINDS[series.kind] ?? "";
-  document.title = `${series.symbol} · barstream`;
-  const last = bars.at(-1);
-  at("price").textContent = last ? last.close.toFixed(decimals) : "";
-  const first = bars.at(-61) ?? bars[0];
-  const change = last && first ? (last.close / first.open - 1) * 100 : NaN;
-  const span = last && first ? Date.parse(last.bucket_start) - Date.parse(first.bucket_start) : 0;
-  const since = first && span < 86_400_000 ? first.bucket_start.slice(11, 16) : first?.bucket_start.slice(0, 10);
-  at("change").textContent = last ? `${change >= 0 ? "+" : ""}${change.toFixed(2)}% since ${since}` : "";
-  at("change").className = change >= 0 ? "rise" : "fall";
-  at("rows").replaceChildren(...bars.slice(-12).reverse().map((bar) => row(bar, decimals, timeframe)));
-  at("zone").textContent = `${timeframe} bars, ${isLong(timeframe) ? "by trading date" : "times in UTC"}`;
+  const price = typeof series.last_price === "number" ? series.last_price.toFixed(decimals) : "";
+  const change = changeOf(series);
+  say(at("price"), price);
+  say(at("change"), change ? `${change.percent} ${change.since}` : "");
+  at("change").className = change?.tone ?? "";
+  document.title = [series.symbol, price, change?.percent, "· barstream"].filter(Boolean).join(" ");
 }
 
-function row(bar, decimals, timeframe) {
-  const kind = bar.status === "live" ? "live" : bar.synthetic ? "synthetic" : "";
-  const words = bar.status === "live" ? "live" : bar.synthetic ? "final, no tick" : "final";
-  const revised = bar.revision ? `, revision ${bar.revision}` : "";
-  const cells = [
-    startOf(bar, timeframe),
-    ...[bar.open, bar.high, bar.low, bar.close].map((price) => price.toFixed(decimals)),
-    volumeText(bar.volume), String(bar.tick_count), words + revised,
-  ];
-  return element("tr", { className: kind }, ...cells.map((text) => element("td", {}, text)));
+/** The table of the latest `bars` (ascending). */
+export function showBars(series, bars, timeframe, decimals, hasVolume) {
+  say(at("start"), isLong(timeframe) ? "Trading date" : "Start (UTC)");
+  at("bars").classList.toggle("no-volume", !hasVolume);
+  at("rows").replaceChildren(...bars.slice(-12).reverse().map((bar) => barRow(bar, decimals, timeframe)));
+  at("zone").textContent = `${timeframe} bars, ${isLong(timeframe) ? "by trading date" : "times in UTC"}`;
+  at("chart").setAttribute("aria-label", `${timeframe} candles of ${series.broker} ${series.symbol}`);
+}
+
+function barRow(bar, decimals, timeframe) {
+  const cell = (text, className = "") => element("td", { className }, text);
+  return element(
+    "tr", { className: bar.status === "live" ? "live" : bar.synthetic ? "synthetic" : "" },
+    cell(startOf(bar, timeframe)),
+    ...[bar.open, bar.high, bar.low, bar.close].map((price) => cell(price.toFixed(decimals))),
+    cell(volumeText(bar.volume), "volume"),
+    cell(bar.tick_count.toLocaleString("en")), cell(statusOf(bar), "status"),
+  );
 }
 
 /** The values of `bar`, the one under the cursor or the latest. */
-export function showReadout(bar, decimals, timeframe) {
+export function showReadout(bar, decimals, timeframe, hasVolume) {
   if (!bar) return at("readout").replaceChildren();
   const tone = bar.close >= bar.open ? "rise" : "fall";
   const pair = (name, value, className = "") =>
@@ -138,9 +186,8 @@ export function showReadout(bar, decimals, timeframe) {
     pair("", startOf(bar, timeframe)),
     pair("O", bar.open.toFixed(decimals), tone), pair("H", bar.high.toFixed(decimals), tone),
     pair("L", bar.low.toFixed(decimals), tone), pair("C", bar.close.toFixed(decimals), tone),
-    pair("Vol", volumeText(bar.volume)), pair("Ticks", String(bar.tick_count)),
-    pair("", bar.synthetic ? "no tick" : bar.status),
-    ...(bar.revision ? [pair("revision", String(bar.revision))] : []),
+    ...(hasVolume ? [pair("Vol", volumeText(bar.volume))] : []),
+    pair("", count(bar.tick_count, "tick")), pair("", statusOf(bar)),
   );
 }
 
