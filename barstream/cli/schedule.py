@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from barstream.schedule_loading import ScheduleDifference
 
 EXAMPLES: Final = 8
-DAYS_BACK: Final = 400
-DAYS_AHEAD: Final = 370
 
 
 class Day(click.ParamType):
@@ -68,7 +66,11 @@ def command() -> None:
 @click.argument(
     "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option("--calendar", metavar="NAME", help="FX, 24x7, or an exchange such as XNYS, XHKG.")
+@click.option(
+    "--calendar",
+    metavar="NAME",
+    help="FX, 24x7, an exchange such as XNYS, XHKG, or CME_EQUITY and its kin.",
+)
 @click.option("--broker", help="Broker of the series (with --calendar).")
 @click.option("--symbol", "symbols", multiple=True, help="Symbol; may be repeated.")
 @click.option("--from", "first", type=Day(), help="First trading date to replace.")
@@ -98,7 +100,9 @@ def load(
     FILE has the columns broker, symbol, trading_date, open, close and optionally session.
     Sessions of its series that it does not contain are withdrawn: within --from and --to, else
     from the first to the last trading date that it has of the series. A calendar reaches from
-    400 days ago to 370 days ahead unless --from and --to say otherwise.
+    400 days ago to 370 days ahead, as far as its holidays are known, unless --from and --to say
+    otherwise. Futures of CME have their daily maintenance hour in CME_EQUITY, CME_RATES, CME_FX
+    and CME_ENERGY_METALS.
     """
     from rich.console import Console
 
@@ -107,9 +111,7 @@ def load(
     if calendar is not None:
         if broker is None or not symbols:
             raise click.UsageError("--calendar needs --broker and at least one --symbol")
-        today = datetime.now(UTC).date()
-        first = first or today - timedelta(days=DAYS_BACK)
-        last = last or today + timedelta(days=DAYS_AHEAD)
+        first, last = _dates_of_calendar(calendar, first, last)
         rows = _calendar_rows(calendar, broker, symbols, first, last)
     elif file is not None:
         if broker or symbols:
@@ -121,6 +123,17 @@ def load(
     asyncio.run(
         _load(settings(ctx), rows, first, last, console=console, ask=not yes, dry_run=dry_run)
     )
+
+
+def _dates_of_calendar(name: str, first: date | None, last: date | None) -> tuple[date, date]:
+    from barstream.calendars import dates_within, warning_of
+
+    if (warning := warning_of(name)) is not None:
+        click.echo(f"note: {warning}", err=True)
+    first, last, notes = dates_within(name, datetime.now(UTC).date(), first, last)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    return first, last
 
 
 def _calendar_rows(

@@ -7,7 +7,13 @@ from itertools import pairwise
 
 import pytest
 
-from barstream.calendars import CalendarError, calendar_rows
+from barstream.calendars import (
+    CalendarError,
+    calendar_rows,
+    dates_within,
+    reach_of,
+    warning_of,
+)
 from barstream.core.schedule import SessionRow, find_conflicts
 from barstream.core.time import DAY_US, iso_date_from_days, iso_from_us
 
@@ -125,3 +131,63 @@ def test_dates_without_a_session_are_refused() -> None:
 def test_dates_the_wrong_way_round_are_refused() -> None:
     with pytest.raises(CalendarError, match="must not be before"):
         one("FX", date(2024, 1, 7), date(2024, 1, 6))
+
+
+def test_the_default_dates_end_where_the_calendar_does_and_it_is_said() -> None:
+    first, last, notes = dates_within("XSHG", date(2026, 11, 29))
+
+    assert (first, last) == (date(2025, 10, 25), date(2026, 12, 31))
+    assert len(notes) == 1
+    assert "known until 2026-12-31" in notes[0]
+    assert calendar_rows("XSHG", "b", ["s"], first, last)
+
+
+def test_the_default_dates_begin_where_the_calendar_does() -> None:
+    assert dates_within("CME_FX", date(2022, 6, 1))[0] == date(2022, 1, 1)
+    assert "known from 2022-01-01" in dates_within("CME_FX", date(2022, 6, 1))[2][0]
+
+
+def test_dates_that_are_asked_for_are_not_cut_but_refused() -> None:
+    asked = date(1990, 1, 1), date(2027, 6, 30)
+
+    assert dates_within("XSHG", date(2026, 11, 29), *asked) == (*asked, [])
+    with pytest.raises(CalendarError, match="known from 1990-12-03 to 2026-12-31"):
+        one("XSHG", *asked)
+    with pytest.raises(CalendarError, match="known from 1990-12-03 to 2026-12-31"):
+        one("XSHG", date(2027, 6, 1), date(2026, 12, 31))
+
+
+@pytest.mark.parametrize("name", ["FX", "24x7", "XNYS", "24/7"])
+@pytest.mark.parametrize("day", [date(1, 1, 1), date(1970, 1, 1), date(9999, 12, 31)])
+def test_no_calendar_has_dates_that_no_bar_can_have(name: str, day: date) -> None:
+    with pytest.raises(CalendarError, match="is known from 1970-01-02 to 2100-12-31"):
+        one(name, day, day)
+
+
+def test_whatever_the_library_raises_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On pandas 3.1 ASEX raised NotImplementedError, and that was all the user saw."""
+    import exchange_calendars
+
+    def fails(*_args: object, **_options: object) -> None:
+        raise NotImplementedError("implemented by subclasses")
+
+    reach_of("ASEX")
+    monkeypatch.setattr(exchange_calendars, "get_calendar", fails)
+
+    with pytest.raises(CalendarError, match="calendar ASEX cannot be worked out") as found:
+        one("ASEX", date(2024, 1, 1), date(2024, 1, 31))
+    assert "subclasses" not in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("name", ["CME", "cmes", "NYMEX", "us_futures"])
+def test_a_calendar_without_the_maintenance_hour_names_those_that_have_it(name: str) -> None:
+    warning = warning_of(name)
+
+    assert warning is not None
+    assert "CME_EQUITY" in warning
+
+
+@pytest.mark.parametrize("name", ["CME_EQUITY", "FX", "24x7", "XNYS", "24/5"])
+def test_no_other_calendar_is_warned_about(name: str) -> None:
+    assert warning_of(name) is None
