@@ -18,6 +18,8 @@ from croniter import croniter
 from mode import Service
 
 from barstream.clock import system_clock_us
+from barstream.codecs.registry import RegistryError
+from barstream.codecs.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.core.schedule import AlwaysOpenIndex, MarketScheduleProvider, Series
 from barstream.core.time import SECOND_US, datetime_from_us, iso_from_us, us_from_datetime
@@ -33,6 +35,8 @@ RELOAD_AT: Final = "5 0 * * *"
 POLL_S: Final = 0.1
 LONGEST_WAIT_POLLS: Final = 5
 """Rows that keep arriving are applied after so many polls all the same."""
+REFUSED_LOGGED: Final = 8
+"""So many rows that are none are shown of one load; `/status` has them all."""
 SERIES_A_STEP: Final = 10
 """Series judged without a break; the event loop gets its turn in between."""
 
@@ -45,13 +49,18 @@ def next_reload_us(after_us: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleStatus:
-    """What a worker knows of its schedule; times in microseconds, None where not yet."""
+    """What a worker knows of its schedule; times in microseconds, None where not yet.
+
+    ``refused`` are records of the topic that are no row; ``problems`` say why, and which rows
+    contradict each other.
+    """
 
     ready: bool
     always_open: bool
     version: int
     rows: int
     series: int
+    refused: int
     problems: tuple[str, ...]
     last_change_us: int | None
     last_reload_us: int | None
@@ -93,6 +102,7 @@ class ScheduleService(Service):
         self._retry_us = round(retry_s * SECOND_US)
         self._reload_timeout_s = reload_timeout_s
         self._rows = ScheduleRows()
+        self._schemas_due_us = 0
         self._reader: TopicReader | None = None
         self._reload: asyncio.Task[tuple[TopicReader, ScheduleRows]] | None = None
         self._loaded = asyncio.Event()
@@ -117,6 +127,7 @@ class ScheduleService(Service):
             version=index.version,
             rows=self._row_count,
             series=len(index),
+            refused=len(self._rows.refused),
             problems=(*conflicts, *self._rows.refused.values()),
             last_change_us=self._last_change_us,
             last_reload_us=self._last_reload_us,
@@ -174,11 +185,13 @@ class ScheduleService(Service):
             await self._reload_when_due()
 
     async def _load(self) -> tuple[TopicReader, ScheduleRows]:
-        rows = ScheduleRows()
+        # a registry that lags behind a producer is asked again with every reload
+        rows = ScheduleRows(SessionSchemas.of(self._settings.ticks.registry_url))
         reader = TopicReader(self.topic, rows.apply, client_options=client_options(self._settings))
         await reader.start()
         try:
             await reader.caught_up()
+            await rows.fetch_schemas()
         except BaseException:
             await reader.stop()
             raise
@@ -192,7 +205,18 @@ class ScheduleService(Service):
         self._polls_waited += 1
         if not still_arriving or self._polls_waited >= LONGEST_WAIT_POLLS:
             self._polls_waited = 0
+            await self._fetch_schemas()
             await self._publish(self._rows.take_dirty())
+
+    async def _fetch_schemas(self) -> None:
+        now_us = self._clock()
+        if now_us < self._schemas_due_us:
+            return
+        try:
+            await self._rows.fetch_schemas()
+        except RegistryError as error:
+            self._fail(f"rows wait for the schema they name: {error}")
+            self._schemas_due_us = now_us + self._retry_us
 
     async def _reload_when_due(self) -> None:
         now_us = self._clock()
@@ -239,6 +263,7 @@ class ScheduleService(Service):
             index = index.updated({series: self._rows.rows_of(series) for series in step})
             await asyncio.sleep(0)
         self._row_count = len(self._rows)
+        self._log_refused()
         index = index.succeeding(current)
         if self.provider.ready and not index.changed and index.problems == current.problems:
             return
@@ -248,6 +273,13 @@ class ScheduleService(Service):
                     log.error("schedule rows refused, the series keeps what it had: %s", conflict)
         self._last_change_us = self._clock()
         self.provider.swap(index)
+
+    def _log_refused(self) -> None:
+        reasons = self._rows.take_refused()
+        for reason in reasons[:REFUSED_LOGGED]:
+            log.error("schedule row refused, it stands for nothing: %s", reason)
+        if len(reasons) > REFUSED_LOGGED:
+            log.error("%d schedule rows refused, the first are above", len(reasons))
 
     def _fail(self, text: str) -> None:
         self._last_error = text

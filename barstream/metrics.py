@@ -148,6 +148,9 @@ class Metrics:
         self.schedule_conflicts = self._gauge(
             "schedule_conflicts", "Series whose newer rows are refused, as they conflict."
         )
+        self.schedule_rows_refused = self._gauge(
+            "schedule_rows_refused", "Records of the schedule topic that are no session."
+        )
         self.schedule_reload_failures = self._counter(
             "schedule_reload_failures", "Reloads that failed; the rows before stay in force."
         )

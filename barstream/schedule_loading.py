@@ -16,7 +16,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
-from barstream.codecs.session import encode_session, session_key
+from barstream.codecs.session import (
+    encode_session,
+    identity_of,
+    session_key,
+    split_session_key,
+)
+from barstream.codecs.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.core.schedule import Series, SessionRow, find_conflicts
 from barstream.errors import BarstreamError
@@ -73,9 +79,10 @@ async def read_current(settings: Settings) -> CurrentSchedule:
     """Read the whole topic.
 
     Raises:
-        BarstreamError: no broker answers, or the topic does not exist.
+        BarstreamError: no broker answers, the topic does not exist, or a row names a schema and
+            the registry does not answer.
     """
-    rows = ScheduleRows()
+    rows = ScheduleRows(SessionSchemas.of(settings.ticks.registry_url))
     reader = TopicReader(
         schedule_topic(settings),
         rows.apply,
@@ -84,6 +91,7 @@ async def read_current(settings: Settings) -> CurrentSchedule:
     )
     async with reader:
         await reader.caught_up()
+        await rows.fetch_schemas()
         return CurrentSchedule(rows, len(reader.end_offsets))
 
 
@@ -227,20 +235,36 @@ def records_of_changes(
     records: dict[int, list[tuple[bytes, bytes | None]]] = {}
     partitions = list(range(current.partitions))
     choose = DefaultPartitioner()
-    for row in changes.added:
+
+    def write(row: SessionRow) -> None:
         key = session_key(row)
         partition = current.rows.partition_of(key, current.partitions)
         if partition is None:
             partition = choose(key, partitions, partitions)
         records.setdefault(partition, []).append((key, encode_session(row)))
+
+    for row in changes.added:
+        write(row)
     # Compaction works on key and partition: a session of another producer changes in its place.
     for old, new in changes.changed:
-        for partition, key in current.rows.records_of(old):
-            records.setdefault(partition, []).append((key, encode_session(new)))
+        places = current.rows.records_of(old)
+        for partition, key in places:
+            value = encode_session(new) if _names(key, new) else None
+            records.setdefault(partition, []).append((key, value))
+        if not any(_names(key, new) for _, key in places):
+            write(new)
     for row in changes.withdrawn:
         for partition, key in current.rows.records_of(row):
             records.setdefault(partition, []).append((key, None))
     return records
+
+
+def _names(key: bytes, row: SessionRow) -> bool:
+    """Whether ``row`` may stand under ``key``: a plain body is only believed under its own."""
+    try:
+        return split_session_key(key) == identity_of(row)
+    except ValueError:
+        return False
 
 
 async def _send(

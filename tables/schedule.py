@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from barstream.codecs.session import decode_session, split_session_key
+from barstream.codecs.session import NO_REGISTRY, read_session
+from barstream.codecs.session_schemas import SessionSchemas
 from barstream.core.schedule import Series, SessionRow
 
 Record = tuple[int, bytes]
@@ -39,17 +40,24 @@ class ScheduleRows:
     Producers that hash differently may put one session into two partitions, or spell its
     key in two ways: then the record produced last counts.
 
+    Args:
+        schemas: knows the schemas that rows name.
+
     Attributes:
         refused: records that hold no row, with the reason; they stand for nothing.
         records: how many records were applied.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, schemas: SessionSchemas = NO_REGISTRY) -> None:
         self.refused: dict[Record, str] = {}
         self.records = 0
+        self._schemas = schemas
+        #: Records whose schema is still to be fetched: value, offset and timestamp.
+        self._waiting: dict[Record, tuple[bytes, int, int]] = {}
         self._stored: dict[Series, dict[Record, StoredRow]] = {}
         self._series_of: dict[Record, Series] = {}
         self._dirty: set[Series] = set()
+        self._newly_refused: list[Record] = []
 
     def apply(
         self, key: bytes | None, value: bytes | None, partition: int, offset: int, timestamp_us: int
@@ -58,32 +66,47 @@ class ScheduleRows:
         self.records += 1
         record = partition, key or b""
         self._forget(record)
-        row: SessionRow | None = None
+        if value is not None and self._schemas.missing((value,)):
+            self._waiting[record] = value, offset, timestamp_us
+            return
+        self._enter(record, value, offset, timestamp_us)
+
+    async def fetch_schemas(self) -> None:
+        """Take the records that wait for their schema; to be awaited before rows are asked for.
+
+        Raises:
+            RegistryError: the registry does not answer; they go on waiting.
+        """
+        if not self._waiting:
+            return
+        await self._schemas.fetch(self._schemas.missing(row[0] for row in self._waiting.values()))
+        # what came meanwhile may name yet another schema
+        for record, (value, offset, timestamp_us) in list(self._waiting.items()):
+            if not self._schemas.missing((value,)):
+                del self._waiting[record]
+                self._enter(record, value, offset, timestamp_us)
+
+    def _enter(self, record: Record, value: bytes | None, offset: int, timestamp_us: int) -> None:
+        partition, key = record
         try:
-            if value is None:
-                broker, symbol, trading_date, session = split_session_key(record[1])
-            else:
-                row = decode_session(value)
-                broker, symbol, trading_date, session = (
-                    row.broker,
-                    row.symbol,
-                    row.trading_date,
-                    row.session,
-                )
+            identity, row = read_session(key, value, self._schemas)
         except ValueError as error:
             # A tombstone for a key we never understood has nothing more to withdraw.
             if value is not None:
                 self.refused[record] = f"partition={partition} offset={offset} key={key!r}: {error}"
+                self._newly_refused.append(record)
             return
+        broker, symbol, trading_date, session = identity
         series = broker, symbol
         self._series_of[record] = series
         self._stored.setdefault(series, {})[record] = StoredRow(
-            partition, record[1], offset, timestamp_us, trading_date, session, row
+            partition, key, offset, timestamp_us, trading_date, session, row
         )
         self._dirty.add(series)
 
     def _forget(self, record: Record) -> None:
         self.refused.pop(record, None)
+        self._waiting.pop(record, None)
         series = self._series_of.pop(record, None)
         if series is not None:
             del self._stored[series][record]
@@ -94,9 +117,14 @@ class ScheduleRows:
         dirty, self._dirty = self._dirty, set()
         return dirty
 
+    def take_refused(self) -> list[str]:
+        """Why records were refused since the last call, of those that still are."""
+        records, self._newly_refused = dict.fromkeys(self._newly_refused), []
+        return [self.refused[record] for record in records if record in self.refused]
+
     @property
     def is_dirty(self) -> bool:
-        return bool(self._dirty)
+        return bool(self._dirty or self._waiting or self._newly_refused)
 
     def series(self) -> Iterable[Series]:
         """Every series with a record, withdrawn ones included."""

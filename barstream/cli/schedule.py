@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from barstream.config import Settings
-    from barstream.core.schedule import SessionRow
+    from barstream.core.schedule import Series, SessionRow
+    from barstream.errors import BarstreamError
     from barstream.schedule_loading import ScheduleDifference
+    from tables.schedule import ScheduleRows
 
 EXAMPLES: Final = 8
+_NO_JOIN: Final = "bars.schedule is false, so no worker reads sessions"
 
 
 class Day(click.ParamType):
@@ -106,6 +110,8 @@ def load(
     """
     from rich.console import Console
 
+    from barstream.planner import plan_of
+
     if file is not None and calendar is not None:
         raise click.UsageError("FILE and --calendar exclude each other: give one of them")
     if calendar is not None:
@@ -120,9 +126,10 @@ def load(
     else:
         raise click.UsageError("either FILE or --calendar NAME is required")
     console = Console()
-    asyncio.run(
-        _load(settings(ctx), rows, first, last, console=console, ask=not yes, dry_run=dry_run)
-    )
+    config = plan_of(settings(ctx)).settings
+    if not config.bars.schedule:
+        click.echo(f"note: {_NO_JOIN}; these will be in force once it is true", err=True)
+    asyncio.run(_load(config, rows, first, last, console=console, ask=not yes, dry_run=dry_run))
 
 
 def _dates_of_calendar(name: str, first: date | None, last: date | None) -> tuple[date, date]:
@@ -185,6 +192,7 @@ async def _load(
 
     with console.status("reading the schedule in force"):
         current = await read_current(config)
+    _say_refused(current.rows)
     changes = difference(current.rows, rows, dates_of(rows, _days(first), _days(last)))
     _show(console, changes)
     if dry_run or not len(changes):
@@ -198,6 +206,15 @@ async def _load(
         task = progress.add_task("loading", total=len(changes))
         await publish(config, current, changes, lambda count: progress.advance(task, count))
     console.print(f"loaded: {_counts(changes)}")
+
+
+def _say_refused(rows: ScheduleRows) -> None:
+    """What other programs wrote to the topic and no worker takes."""
+    reasons = list(rows.refused.values())
+    for reason in reasons[:EXAMPLES]:
+        click.echo(f"refused by workers: {reason}", err=True)
+    if len(reasons) > EXAMPLES:
+        click.echo(f"refused by workers: {len(reasons) - EXAMPLES} more records", err=True)
 
 
 def _counts(changes: ScheduleDifference) -> str:
@@ -256,24 +273,32 @@ def show(
     last: date | None,
     as_json: bool,
 ) -> None:
-    """Show the sessions of a series, times in UTC."""
+    """Show the sessions of a series, times in UTC.
+
+    Exit code 2 where it has none; 0 where the pipeline needs none and trades around the clock.
+    """
     from barstream.codecs.session import session_to_json
     from barstream.core.keys import normalise
     from barstream.core.schedule import find_conflicts
-    from barstream.errors import BarstreamError
+    from barstream.planner import plan_of
     from barstream.schedule_loading import read_current
 
     try:
         series = normalise(broker), normalise(symbol)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    in_force = asyncio.run(read_current(settings(ctx))).rows.rows_of(series)
-    if not in_force:
-        raise BarstreamError(
-            f"{series[0]} {series[1]} has no schedule, its ticks are rejected as unscheduled: run "
-            f"`barstream schedule load --calendar FX --broker {series[0]} --symbol {series[1]}` "
-            "(or another calendar, or a file)"
+    config = plan_of(settings(ctx)).settings
+    if not config.bars.schedule:
+        click.echo(
+            f"{' '.join(series)} trades around the clock, each UTC day a session: {_NO_JOIN}",
+            err=as_json,
         )
+        return
+    rows = asyncio.run(read_current(config)).rows
+    _say_refused(rows)
+    in_force = rows.rows_of(series)
+    if not in_force:
+        raise _no_sessions(series, rows)
     for conflict in find_conflicts(in_force):
         click.echo(f"refused by workers: {conflict}", err=True)
     low, high = _days(first), _days(last)
@@ -283,6 +308,25 @@ def show(
         if (low is None or row.trading_date >= low) and (high is None or row.trading_date <= high)
     ]
     _print_rows(chosen, (lambda row: json.dumps(session_to_json(row))) if as_json else None)
+
+
+def _no_sessions(series: Series, rows: ScheduleRows) -> BarstreamError:
+    from barstream.errors import BarstreamError
+
+    known = {" ".join(each): each for each in rows.series() if rows.rows_of(each)}
+    near = get_close_matches(" ".join(series), known, n=3)
+    if not known:
+        hint = ", like those of every series."
+    elif near:
+        hint = f"; did you mean {' or '.join(near)}?"
+    else:
+        hint = "."
+    return BarstreamError(
+        f"{' '.join(series)} has no sessions, so its ticks are rejected as unscheduled{hint} To "
+        f"load them: `barstream schedule load --calendar FX --broker {series[0]} --symbol "
+        f"{series[1]}`, or another calendar, or a file; or set `schedule = false` in [bars] to run "
+        "24x7"
+    )
 
 
 def _print_rows(rows: list[SessionRow], line: Callable[[SessionRow], str] | None) -> None:

@@ -2,7 +2,9 @@
 
 The key is ``BROKER NUL SYMBOL NUL 2024-01-02 NUL 0``: it always has the session number, so
 that no session overwrites another in a compacted topic.  The value is a plain Avro body of
-``schemas/session.avsc``; JSON objects of other producers are understood as well.
+``schemas/session.avsc``.  Of other producers JSON objects are understood as well, and Avro behind
+a registry's header, by the schema it names.  A plain body says nothing of the schema it was written
+with, so it has to agree with its key: another order of fields would swap broker and symbol.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from barstream.codecs import avro
+from barstream.codecs.session_schemas import REQUIRED, SessionSchemas, is_framed, micros
 from barstream.core.keys import normalise, series_key
 from barstream.core.sessions import SessionRow
 from barstream.core.time import (
@@ -27,13 +30,14 @@ from barstream.core.time import (
     us_from_iso,
 )
 
-_FIELDS: Final = ("broker", "symbol", "trading_date", "session", "open", "close")
-_MAGIC: Final = b"\0"
-_HEADER_BYTES: Final = 5
-_EARLIEST_MICROS: Final = 100_000_000_000_000
-"""1973 in microseconds, and the year 5138 in milliseconds: tells one from the other."""
+Identity = tuple[str, str, int, int]
+"""Broker, symbol (normalised), trading date in days and session number."""
+
+NO_REGISTRY: Final = SessionSchemas()
 #: A series falls asleep by trading dates: one that lasts for ages would be filled for ages.
 LONGEST_SESSION_US: Final = 31 * DAY_US
+#: Trading dates lie close to their sessions: what does not is in another unit than it says.
+_FARTHEST_DATE_US: Final = 31 * DAY_US
 _END_OF_TIME_DAYS: Final = 2_932_897
 
 
@@ -43,7 +47,7 @@ def session_key(row: SessionRow) -> bytes:
     return series_key(row.broker, row.symbol) + f"\0{day}\0{row.session}".encode()
 
 
-def split_session_key(key: bytes) -> tuple[str, str, int, int]:
+def split_session_key(key: bytes) -> Identity:
     """Broker, symbol (normalised), trading date in days and session number of a key.
 
     Raises:
@@ -56,6 +60,11 @@ def split_session_key(key: bytes) -> tuple[str, str, int, int]:
         )
     broker, symbol, day, session = parts
     return normalise(broker), normalise(symbol), days_from_iso_date(day), int(session)
+
+
+def identity_of(row: SessionRow) -> Identity:
+    """What makes ``row`` the row of its session."""
+    return row.broker, row.symbol, row.trading_date, row.session
 
 
 def encode_session(row: SessionRow) -> bytes:
@@ -71,21 +80,57 @@ def encode_session(row: SessionRow) -> bytes:
     return avro.encode("session", record)
 
 
-def decode_session(value: bytes) -> SessionRow:
-    """The row in ``value``: an Avro body, plain or behind a registry's header, or JSON.
+def read_session(
+    key: bytes | None, value: bytes | None, schemas: SessionSchemas = NO_REGISTRY
+) -> tuple[Identity, SessionRow | None]:
+    """The session a record is about, and its row; None where a tombstone withdraws it.
+
+    Args:
+        key: of the record.
+        value: of the record.
+        schemas: knows the schemas that values name.
 
     Raises:
-        ValueError: the value is neither, lacks a field, or its close is not after its open.
+        ValueError: the record is no row, or a tombstone of a key that is none.
+    """
+    if value is None:
+        return split_session_key(key or b""), None
+    row = decode_session(value, schemas)
+    if not value.startswith(b"{") and not is_framed(value):
+        _check_key(key or b"", row)
+    return identity_of(row), row
+
+
+def decode_session(value: bytes, schemas: SessionSchemas = NO_REGISTRY) -> SessionRow:
+    """The row in ``value``: a plain Avro body of ours, one behind a registry's header, or JSON.
+
+    Raises:
+        ValueError: the value is none of these, lacks a field, or its close is not after its open.
     """
     # No Avro body of ours begins with "{": its first byte would be a negative text length.
     if value[:1] == b"{":
         return row_from_fields(_from_json(value))
-    body = value[_HEADER_BYTES:] if value[:1] == _MAGIC else value
+    if is_framed(value):
+        return row_from_fields(schemas.fields(value))
     try:
-        fields = avro.decode("session", body)
+        fields = avro.decode("session", value)
     except ValueError as error:
         raise ValueError(f"neither JSON nor Avro: {error}") from error
     return row_from_fields(fields)
+
+
+def _check_key(key: bytes, row: SessionRow) -> None:
+    try:
+        named = split_session_key(key)
+    except ValueError:
+        named = None
+    if named != identity_of(row):
+        raise ValueError(
+            "a plain Avro body must be of session.avsc and stand under the key BROKER NUL SYMBOL "
+            f"NUL trading_date NUL session of its row, found {row.broker} {row.symbol} "
+            f"{iso_date_from_days(row.trading_date)} {row.session}: write that key, JSON, or Avro "
+            "with the header of a schema registry"
+        )
 
 
 def row_from_fields(fields: dict[str, Any]) -> SessionRow:
@@ -99,9 +144,11 @@ def row_from_fields(fields: dict[str, Any]) -> SessionRow:
     Raises:
         ValueError: what is wrong with which field.
     """
-    missing = [name for name in _FIELDS if fields.get(name) is None]
+    missing = [name for name in REQUIRED if fields.get(name) is None]
     if missing:
-        raise ValueError(f"fields {', '.join(_FIELDS)} are required, missing: {', '.join(missing)}")
+        raise ValueError(
+            f"fields {', '.join(REQUIRED)} are required, missing: {', '.join(missing)}"
+        )
     open_us, close_us = _time_us("open", fields["open"]), _time_us("close", fields["close"])
     if close_us <= open_us:
         raise ValueError(
@@ -114,11 +161,19 @@ def row_from_fields(fields: dict[str, Any]) -> SessionRow:
             f"{iso_micros_from_us(open_us)} and close {iso_micros_from_us(close_us)}: a market "
             "that never closes has a session for each day"
         )
+    trading_date = _days(fields["trading_date"])
+    date_us = trading_date * DAY_US
+    if not open_us - _FARTHEST_DATE_US <= date_us <= close_us + _FARTHEST_DATE_US:
+        raise ValueError(
+            "trading_date must be within 31 days of the session, found "
+            f"{iso_date_from_days(trading_date)} and open {iso_micros_from_us(open_us)}: see the "
+            "unit of the times"
+        )
     return SessionRow(
         # Thousands of rows share a name: one text serves them all.
         broker=sys.intern(normalise(str(fields["broker"]))),
         symbol=sys.intern(normalise(str(fields["symbol"]))),
-        trading_date=_days(fields["trading_date"]),
+        trading_date=trading_date,
         session=_number(fields["session"]),
         open_us=open_us,
         close_us=close_us,
@@ -149,11 +204,8 @@ def _from_json(value: bytes) -> dict[str, Any]:
         raise ValueError(f"not a JSON object: {error}") from error
     for name in ("open", "close"):
         number = fields.get(name)
-        if isinstance(number, int) and abs(number) < _EARLIEST_MICROS:
-            raise ValueError(
-                f"{name} as a number is microseconds since 1970, found {number}, which looks like "
-                "milliseconds or seconds: write microseconds or ISO 8601 text"
-            )
+        if isinstance(number, int) and not isinstance(number, bool):
+            fields[name] = micros(name, number)
     return fields
 
 

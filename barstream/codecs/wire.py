@@ -89,7 +89,7 @@ def parse_wire(schema: Any, known: Mapping[str, Node] | None = None) -> Node:
     top = _Parser(dict(known or {})).node(schema, "")
     if top.kind != "record":
         raise SchemaError(
-            f"the schema of a tick must be an Avro record, found type {top.kind}: name the schema "
+            f"the schema of a value must be an Avro record, found type {top.kind}: name the schema "
             "of the record's value"
         )
     return top
@@ -138,7 +138,7 @@ class _Parser:
                 node = self.known[full]
                 if node is None:
                     raise SchemaError(
-                        f"a tick's schema must not contain itself, found {full} inside {full}"
+                        f"a schema must not contain itself, found {full} inside {full}"
                     )
                 return node
         raise SchemaError(f"an Avro type is required, found the unknown name {name!r}")

@@ -57,7 +57,9 @@ class Log:
             if not self.settings.bars.schedule:
                 self._schedule = AlwaysOpenIndex(), []
             else:
-                records = await schedule_records(self.options, self.names.market_schedule)
+                records = await schedule_records(
+                    self.options, self.names.market_schedule, self.settings.ticks.registry_url
+                )
                 self._schedule = schedule_index(records), records
         return self._schedule
 

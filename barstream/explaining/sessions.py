@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from barstream.codecs.session import decode_session, split_session_key
 from barstream.core.period import Period
 from barstream.core.schedule import ScheduleIndex, SeriesSchedule, Session
 from barstream.core.state import FOREVER_US
@@ -80,18 +79,12 @@ def written_at(
     since_us: int | None = None
     for record in records:
         try:
-            if record.value is None:
-                named = split_session_key(record.key)
-                hours = None
-            else:
-                row = decode_session(record.value)
-                named = row.broker, row.symbol, row.trading_date, row.session
-                hours = row.open_us, row.close_us
+            named, row = record.read()
         except ValueError:
             continue  # workers refuse it as well
         if named != (broker, symbol, session.trading_date, session.number):
             continue
-        if hours != (session.open_us, session.close_us):
+        if row is None or (row.open_us, row.close_us) != (session.open_us, session.close_us):
             since_us = None
         elif since_us is None:
             since_us = record.appended_us

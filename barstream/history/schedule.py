@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from barstream.codecs.session import NO_REGISTRY, Identity, read_session
+from barstream.codecs.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex, Series, SessionRow
 from barstream.history.reading import Options, chunks, held
@@ -20,23 +22,42 @@ class ScheduleRecord:
     appended_us: int
     key: bytes
     value: bytes | None
+    schemas: SessionSchemas = NO_REGISTRY
+
+    def read(self) -> tuple[Identity, SessionRow | None]:
+        """The session it is about, and its row; None where it is withdrawn.
+
+        Raises:
+            ValueError: it is no row; workers refuse it as well.
+        """
+        return read_session(self.key, self.value, self.schemas)
 
 
-async def schedule_records(options: Options, topic: str) -> list[ScheduleRecord]:
+async def schedule_records(
+    options: Options, topic: str, registry_url: str | None
+) -> list[ScheduleRecord]:
     """Every record the topic still holds, in the order they were appended.
+
+    Args:
+        options: of the client.
+        topic: its name.
+        registry_url: where the schemas are that rows name.
 
     Raises:
         TopicMissingError: there is no such topic.
+        RegistryError: a row names a schema and the registry does not answer.
     """
     found: list[ScheduleRecord] = []
+    schemas = SessionSchemas.of(registry_url)
     async for chunk in chunks(options, topic, await held(options, topic)):
         stamps, offsets = chunk.timestamps_us.tolist(), chunk.offsets.tolist()
         found += [
-            ScheduleRecord(chunk.partition, offset, stamp, key or b"", value)
+            ScheduleRecord(chunk.partition, offset, stamp, key or b"", value, schemas)
             for key, value, offset, stamp in zip(
                 chunk.keys, chunk.values, offsets, stamps, strict=True
             )
         ]
+    await schemas.fetch(schemas.missing(each.value for each in found))
     return sorted(found, key=lambda each: (each.appended_us, each.partition, each.offset))
 
 
@@ -52,17 +73,6 @@ def schedule_index(records: Iterable[ScheduleRecord], until_us: int | None = Non
     )
 
 
-def changed_us(records: Iterable[ScheduleRecord]) -> dict[Series, int]:
-    """By series when the newest of its rows was appended."""
-    newest: dict[Series, int] = {}
-    rows = ScheduleRows()
-    for record in records:
-        rows.apply(record.key, record.value, record.partition, record.offset, record.appended_us)
-        for series in rows.take_dirty():
-            newest[series] = record.appended_us
-    return newest
-
-
 async def current_index(settings: Settings, options: Options, topic: str) -> ScheduleIndex:
     """The schedule in force; without a schedule join that of a market that never closes.
 
@@ -71,16 +81,14 @@ async def current_index(settings: Settings, options: Options, topic: str) -> Sch
     """
     if not settings.bars.schedule:
         return AlwaysOpenIndex()
-    return schedule_index(await schedule_records(options, topic))
+    return schedule_index(await schedule_records(options, topic, settings.ticks.registry_url))
 
 
 def _rows_by_series(
     records: Iterable[ScheduleRecord], until_us: int | None
 ) -> dict[Series, list[SessionRow]]:
-    rows = ScheduleRows()
-    for record in records:
-        if until_us is None or record.appended_us < until_us:
-            rows.apply(
-                record.key, record.value, record.partition, record.offset, record.appended_us
-            )
+    chosen = [each for each in records if until_us is None or each.appended_us < until_us]
+    rows = ScheduleRows(chosen[0].schemas if chosen else NO_REGISTRY)
+    for each in chosen:
+        rows.apply(each.key, each.value, each.partition, each.offset, each.appended_us)
     return {series: rows.rows_of(series) for series in rows.series()}

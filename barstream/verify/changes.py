@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from barstream.codecs.session import decode_session, split_session_key
 from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.history.schedule import ScheduleRecord
 from barstream.verify.findings import Kind
@@ -37,11 +36,7 @@ class ScheduleChanges:
         self._withdrawn: set[Name] = set()
         for record in records:
             try:
-                if record.value is None:
-                    broker, symbol, date, _ = split_session_key(record.key)
-                else:
-                    row = decode_session(record.value)
-                    broker, symbol, date = row.broker, row.symbol, row.trading_date
+                (broker, symbol, date, _), _ = record.read()
             except ValueError:
                 continue
             self._note((broker, symbol), date, record)

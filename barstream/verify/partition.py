@@ -129,7 +129,9 @@ class Verification:
     async def _schedule(self) -> list[ScheduleRecord]:
         if not self._settings.bars.schedule:
             return []
-        return await schedule_records(self._options, self._names.market_schedule)
+        return await schedule_records(
+            self._options, self._names.market_schedule, self._settings.ticks.registry_url
+        )
 
     async def _refusals(self) -> Refusals:
         topic = self._names.ticks_rejected

@@ -167,6 +167,7 @@ class Reporting:
         self._add("refused", self._reading.refused, metrics.universe_rows_refused)
         status = self._schedule.status
         metrics.schedule_rows.set(status.rows)
+        metrics.schedule_rows_refused.set(status.refused)
         self._add("reloads", status.failures, metrics.schedule_reload_failures)
         metrics.schedule_series.set(status.series)
         metrics.schedule_conflicts.set(len(self._provider.index.problems))

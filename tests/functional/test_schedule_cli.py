@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from barstream.cli import cli
-from tests.functional.topics import new_topic
+from barstream.codecs.session import encode_session, session_key
+from barstream.core.schedule import SessionRow
+from barstream.core.time import DAY_US
+from tests.functional.topics import new_topic, put
 from tests.kafka_cluster import KafkaCluster
 
 Run = Callable[..., Result]
@@ -110,7 +115,7 @@ def test_a_bad_row_refuses_the_whole_file(run: Run) -> None:
     refused = run("load", write("bad.csv", [day(2), day(3, close="08:00")]), code=2)
 
     assert "line 3: close must be after open" in refused.output
-    assert "no schedule" in run("show", "oanda", "eurusd", code=2).output
+    assert "like those of every series" in run("show", "oanda", "eurusd", code=2).output
 
 
 @pytest.mark.parametrize(
@@ -137,3 +142,51 @@ def test_a_large_load_is_one_transaction_and_comes_back_whole(run: Run) -> None:
 
     assert " 0 changed, 0 withdrawn" in loaded.output
     assert len(shown(run, "HK", "S59")) > 900
+
+
+def test_a_misspelt_symbol_is_shown_those_that_are_near(run: Run) -> None:
+    run("load", write("first.csv", [day(2)]))
+
+    found = run("show", "oanda", "eursud", code=2).output
+
+    assert "OANDA EURSUD has no sessions" in found
+    assert "rejected as unscheduled; did you mean OANDA EURUSD?" in found
+    assert "did you mean" not in run("show", "oanda", "spx500", code=2).output
+
+
+def test_what_a_calendar_does_not_know_is_not_loaded_and_it_is_said(run: Run) -> None:
+    loaded = run("load", "--calendar", "XSHG", "--broker", "b", "--symbol", "s").output
+
+    assert "calendar XSHG is known until" in loaded
+    assert "0 changed, 0 withdrawn" in loaded
+    assert "no daily maintenance hour" in run(
+        "load", "--calendar", "cme", "--broker", "b", "--symbol", "es", "--dry-run"
+    ).output  # fmt: skip
+
+
+def test_records_of_others_that_no_worker_takes_are_named(run: Run, kafka: KafkaCluster) -> None:
+    """Avro with symbol before broker, and milliseconds: neither is read by position."""
+    run("load", write("first.csv", [day(2)]))
+    topic = os.environ["BARSTREAM_TOPICS__MARKET_SCHEDULE"]
+    theirs = SessionRow("EURUSD", "OANDA", 19_724, 0, 19_724 * DAY_US, 19_725 * DAY_US)
+    millis = replace(theirs, open_us=theirs.open_us // 1000, close_us=theirs.close_us // 1000)
+    keys = session_key(replace(theirs, broker="OANDA", symbol="EURUSD")), session_key(theirs)
+    values = encode_session(theirs), encode_session(millis)
+    asyncio.run(put(kafka.bootstrap, topic, zip(keys, values, strict=True)))
+
+    found = run("show", "oanda", "eurusd").output
+
+    assert "refused by workers: partition=0 offset=" in found
+    assert "a plain Avro body must be of session.avsc" in found
+    assert "trading_date must be within 31 days" in found
+    assert "2024-01-02T09:00:00Z" in found
+
+
+def test_without_a_schedule_a_series_trades_around_the_clock(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BARSTREAM_BARS__SCHEDULE", "false")
+
+    assert "B S trades around the clock" in run("show", "b", "s").output
+    assert "bars.schedule is false" in run("show", "b", "s", "--json").output
+    assert "no worker reads sessions" in run("load", write("first.csv", [day(2)])).output

@@ -6,22 +6,28 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 
+import fastavro
 import pytest
 
 from agents.schedule import ScheduleService, next_reload_us
+from barstream.codecs.avro import without_logical_types
+from barstream.codecs.framed import frame
 from barstream.codecs.session import encode_session, session_key
 from barstream.config import Settings
 from barstream.core.schedule import MarketScheduleProvider, SessionRow
-from barstream.core.time import SECOND_US, us_from_iso
+from barstream.core.time import SECOND_US, iso_date_from_days, us_from_iso
 from barstream.reader import TopicMissingError
 from barstream.schedule_loading import load_schedule
 from tests.functional.topics import eventually, new_topic, put
 from tests.kafka_cluster import KafkaCluster
+from tests.schema_registry import Registry, serving
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 SERIES = ("B", "S")
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 
 
 @dataclass
@@ -119,6 +125,61 @@ def test_refused_rows_leave_the_series_its_schedule_and_the_others_theirs(
 
             await put(kafka.bootstrap, topic, [(session_key(overlapping), None)])
             await eventually(lambda: len(service.status.problems) == 1)
+
+    asyncio.run(scenario())
+
+
+def test_rows_of_another_producer_are_read_by_the_schema_they_name(kafka: KafkaCluster) -> None:
+    """Symbol before broker, milliseconds; a registry that is away holds up these rows alone."""
+    fields = [("symbol", "string"), ("broker", "string"), ("trading_date", "string"),
+              ("session", "int"), ("open", MILLIS), ("close", MILLIS)]  # fmt: skip
+    schema = {
+        "type": "record", "name": "Hours",
+        "fields": [{"name": name, "type": kind} for name, kind in fields],
+    }  # fmt: skip
+
+    def theirs(number: int, day: int) -> tuple[bytes, bytes]:
+        each = row(day)
+        record = {
+            "symbol": "s", "broker": "b", "session": 0,
+            "trading_date": iso_date_from_days(day),
+            "open": each.open_us // 1000, "close": each.close_us // 1000,
+        }  # fmt: skip
+        out = BytesIO()
+        fastavro.schemaless_writer(out, without_logical_types(schema), record)
+        return session_key(each), frame(number, out.getvalue())
+
+    async def scenario() -> None:
+        server = Registry()
+        async with serving(server) as url:
+            settings = settings_for(kafka.bootstrap, await new_topic(kafka.bootstrap, 3))
+            ticks = settings.ticks.model_copy(update={"registry_url": url})
+            settings = settings.model_copy(update={"ticks": ticks})
+            number = server.add(schema)
+            await put(kafka.bootstrap, settings.topics.market_schedule, [theirs(number, 20_000)])
+            clock = FakeClock()
+            service = ScheduleService(settings, clock=clock, retry_s=60)
+            async with running(service):
+                provider = service.provider
+                assert in_session(provider, 20_000, 7)
+                assert service.status.refused == 0
+
+                server.failures = 1000
+                number = server.add({**schema, "name": "Newer"})
+                topic = settings.topics.market_schedule
+                ours = session_key(row(20_002)), encode_session(row(20_002))
+                await put(kafka.bootstrap, topic, [theirs(number, 20_001), ours])
+                await eventually(lambda: in_session(provider, 20_002, 7))
+                assert not in_session(provider, 20_001, 7)
+                assert "wait for the schema they name" in (service.status.last_error or "")
+
+                server.failures = 0
+                clock.now_us += 61 * SECOND_US
+                await eventually(lambda: in_session(provider, 20_001, 7))
+
+                await put(kafka.bootstrap, topic, [(b"x", frame(77, b"y"))])
+                await eventually(lambda: service.status.refused == 1)
+                assert "no schema 77" in service.status.problems[-1]
 
     asyncio.run(scenario())
 

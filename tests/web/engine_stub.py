@@ -151,7 +151,7 @@ def stub_reporting(
         consumer=consumer,
         membership=membership,
     )
-    status = SimpleNamespace(rows=0, series=0, failures=1)
+    status = SimpleNamespace(rows=0, series=0, refused=9, failures=1)
     report = report or HeartbeatReport()
     return Reporting(
         cast("BarstreamApp", app),

@@ -43,6 +43,7 @@ def test_everything_the_heartbeat_sender_knows_of_itself_can_be_scraped() -> Non
     assert scraped(metrics, "clock_unchecked") == 1
     assert scraped(metrics, "universe_rows_refused_total") == 8
     assert scraped(metrics, "schedule_reload_failures_total") == 1
+    assert scraped(metrics, "schedule_rows_refused") == 9
     assert {
         why: scraped(metrics, "heartbeats_skipped_series", why=why)
         for why in ("historical", "asleep", "unscheduled", "unseen")

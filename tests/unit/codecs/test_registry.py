@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import fastavro
 import numpy as np
-import orjson
 import pytest
-from aiohttp import web
 
 from barstream.codecs import registry
 from barstream.codecs.framed import FramedReader, frame
@@ -22,6 +19,7 @@ from barstream.codecs.ticks import TickColumns, TickDecoder
 from barstream.codecs.wire import SchemaError
 from barstream.config.sections import TickSettings
 from barstream.core.reasons import Reason
+from tests.schema_registry import Registry, serving
 
 NOW_US = 1_700_000_000_000_000
 
@@ -34,65 +32,6 @@ def record(*fields: tuple[str, Any]) -> dict[str, Any]:
 FIRST = record(("broker", "string"), ("symbol", "string"), ("time", "long"), ("price", "double"))
 SECOND = record(("price", "float"), *[(f["name"], f["type"]) for f in FIRST["fields"][:3]])
 FOREIGN = record(("temperature", "double"))
-
-
-class Registry:
-    """The endpoints of a Confluent-compatible registry that clients of ticks use."""
-
-    def __init__(self) -> None:
-        self.schemas: dict[int, dict[str, Any]] = {}
-        self.subjects: dict[str, list[int]] = {}
-        self.asked: list[str] = []
-        self.failures = 0
-        self.users: set[str | None] = set()
-
-    def add(self, schema: Any, subject: str = "ticks-value", **more: Any) -> int:
-        text = orjson.dumps(schema).decode()
-        number = len(self.schemas) + 1
-        self.schemas[number] = {"schema": text, **more}
-        self.subjects.setdefault(subject, []).append(number)
-        return number
-
-    async def answer(self, request: web.Request) -> web.Response:
-        self.asked.append(request.path)
-        self.users.add(request.headers.get("Authorization"))
-        if self.failures:
-            self.failures -= 1
-            return web.Response(status=503, text="starting")
-        found = await self._found(request)
-        if found is None:
-            return web.json_response({"error_code": 40403, "message": "none"}, status=404)
-        return web.json_response(found)
-
-    async def _found(self, request: web.Request) -> dict[str, Any] | None:
-        if "number" in request.match_info:
-            return self.schemas.get(int(request.match_info["number"]))
-        subject = request.match_info["subject"]
-        if request.method == "POST":
-            return {"id": self.add(orjson.loads((await request.json())["schema"]), subject)}
-        numbers = self.subjects.get(subject)
-        if numbers is None:
-            return None
-        version = request.match_info["version"]
-        number = numbers[-1] if version == "latest" else numbers[int(version) - 1]
-        return {"id": number, "version": len(numbers), **self.schemas[number]}
-
-
-@asynccontextmanager
-async def serving(served: Registry) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_get("/api/schemas/ids/{number}", served.answer)
-    app.router.add_get("/api/subjects/{subject}/versions/{version}", served.answer)
-    app.router.add_post("/api/subjects/{subject}/versions", served.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    try:
-        yield f"http://{host}:{port}/api"
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture(autouse=True)

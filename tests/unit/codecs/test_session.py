@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,12 +13,13 @@ from barstream.codecs.session import (
     LONGEST_SESSION_US,
     decode_session,
     encode_session,
+    read_session,
     session_key,
     session_to_json,
     split_session_key,
 )
 from barstream.core.schedule import SessionRow
-from barstream.core.time import days_from_iso_date, us_from_iso
+from barstream.core.time import DAY_US, days_from_iso_date, us_from_iso
 
 ROW = SessionRow(
     "OANDA",
@@ -39,26 +41,46 @@ end_of_time_us = us_from_iso("9999-12-31")
 @given(
     broker=names,
     symbol=names,
-    trading_date=st.integers(0, 2_900_000),
+    days_after=st.integers(-30, 30),
     session=st.integers(0, 2**31 - 1),
-    open_us=st.integers(0, end_of_time_us - LONGEST_SESSION_US),
+    open_us=st.integers(31 * DAY_US, end_of_time_us - 2 * LONGEST_SESSION_US),
     lasts_us=st.integers(1, LONGEST_SESSION_US),
 )
 def test_a_row_survives_the_way_through_kafka(
-    broker: str, symbol: str, trading_date: int, session: int, open_us: int, lasts_us: int
+    broker: str, symbol: str, days_after: int, session: int, open_us: int, lasts_us: int
 ) -> None:
+    trading_date = open_us // DAY_US + days_after
     row = SessionRow(broker, symbol, trading_date, session, open_us, open_us + lasts_us)
+    identity = broker, symbol, trading_date, session
 
-    assert decode_session(encode_session(row)) == row
-    assert split_session_key(session_key(row)) == (broker, symbol, trading_date, session)
+    assert read_session(session_key(row), encode_session(row)) == (identity, row)
+    assert read_session(session_key(row), None) == (identity, None)
 
 
 def test_the_key_names_the_session_so_that_none_overwrites_another() -> None:
     assert session_key(ROW) == b"OANDA\0EURUSD\x002024-01-02\x001"
 
 
-def test_a_registry_header_before_the_body_is_skipped() -> None:
-    assert decode_session(b"\0\0\0\0\x07" + encode_session(ROW)) == ROW
+def test_a_plain_body_is_believed_under_its_own_key_only() -> None:
+    """A schema of somebody else with symbol before broker would swap them, and look right."""
+    swapped = replace(ROW, broker=ROW.symbol, symbol=ROW.broker)
+
+    for key in (session_key(ROW), b"EURUSD", b"", None):
+        with pytest.raises(ValueError, match="plain Avro body must be of session"):
+            read_session(key, encode_session(swapped))
+    assert read_session(session_key(ROW).lower(), encode_session(ROW))[1] == ROW
+
+
+def test_a_plain_body_with_milliseconds_does_not_open_in_january_1970() -> None:
+    millis = replace(ROW, open_us=ROW.open_us // 1000, close_us=ROW.close_us // 1000)
+
+    with pytest.raises(ValueError, match="trading_date must be within 31 days of the session"):
+        decode_session(encode_session(millis))
+
+
+def test_a_row_that_names_a_schema_is_refused_where_no_registry_is_configured() -> None:
+    with pytest.raises(ValueError, match="names schema 7 of a registry, and none is configured"):
+        decode_session(b"\0\0\0\0\x07" + encode_session(ROW))
 
 
 def test_json_of_other_producers_is_normalised_and_naive_times_are_utc() -> None:
@@ -95,6 +117,7 @@ def test_json_shown_by_us_is_read_by_us() -> None:
         ({"trading_date": "02/01/2024"}, "02/01/2024"),
         ({"open": "soon"}, "soon"),
         ({"open": 1704146400000}, "milliseconds"),
+        ({"trading_date": "2014-01-02"}, "within 31 days"),
         ({"open": [1]}, "open must be a time"),
         ({"close": "9999-12-31T23:59:59-12:00"}, "between 1970 and 9999"),
         ({"open": "1969-12-31T23:59:59"}, "between 1970 and 9999"),
