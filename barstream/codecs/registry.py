@@ -28,7 +28,7 @@ _CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 
 
 class RegistryError(BarstreamError):
-    """The schema registry did not give what is needed to read ticks.
+    """The schema registry did not give what is needed to read ticks or sessions.
 
     No tick is rejected for it and none is lost: look at the registry and at
     ``ticks.registry_url``; the worker goes on where it stopped.

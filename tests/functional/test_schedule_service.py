@@ -18,8 +18,11 @@ from barstream.codecs.session import encode_session, session_key
 from barstream.config import Settings
 from barstream.core.schedule import MarketScheduleProvider, SessionRow
 from barstream.core.time import SECOND_US, iso_date_from_days, us_from_iso
+from barstream.history.schedule import schedule_index, schedule_records
+from barstream.kafka import client_options
 from barstream.reader import TopicMissingError
-from barstream.schedule_loading import load_schedule
+from barstream.schedule_loading import load_schedule, read_current
+from barstream.verify.changes import ScheduleChanges
 from tests.functional.topics import eventually, new_topic, put
 from tests.kafka_cluster import KafkaCluster
 from tests.schema_registry import Registry, serving
@@ -27,6 +30,7 @@ from tests.schema_registry import Registry, serving
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 SERIES = ("B", "S")
+DAYS = range(20_000, 20_003)
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 
 
@@ -108,6 +112,8 @@ def test_refused_rows_leave_the_series_its_schedule_and_the_others_theirs(
         settings = settings_for(kafka.bootstrap, topic)
         await load_schedule(settings, [row()])
         async with running(ScheduleService(settings, clock=FakeClock())) as service:
+            # a transaction that is acknowledged may become visible a moment later
+            await eventually(lambda: in_session(service.provider, 20_000, 7))
             overlapping = replace(row(session=1), open_us=row().open_us + HOUR_US)
             other = row(symbol="T")
             await put(
@@ -180,6 +186,17 @@ def test_rows_of_another_producer_are_read_by_the_schema_they_name(kafka: KafkaC
                 await put(kafka.bootstrap, topic, [(b"x", frame(77, b"y"))])
                 await eventually(lambda: service.status.refused == 1)
                 assert "no schema 77" in service.status.problems[-1]
+
+            # commands, verify and explain read what workers read
+            shown = (await read_current(settings)).rows
+            assert {each.trading_date for each in shown.rows_of(SERIES)} == set(DAYS)
+            assert len(shown.refused) == 1
+            records = await schedule_records(client_options(settings), topic, url)
+            schedule = schedule_index(records).for_series(*SERIES)
+            assert schedule is not None
+            assert all(schedule.reaches(day) for day in DAYS)
+            changes = ScheduleChanges(records, 0)
+            assert all(changes.explain(SERIES, day * DAY_US, 1) for day in DAYS)
 
     asyncio.run(scenario())
 
