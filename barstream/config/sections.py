@@ -163,7 +163,7 @@ class TickSettings(Section):
     schema_file: FilePath | None = None
     """Avro schema of the ticks when there is no registry; by default the packaged tick.avsc."""
     registry_url: Url | None = None
-    """Confluent-compatible schema registry, of ticks and of the sessions that other programs write; a
+    """Confluent-compatible schema registry, of ticks and of sessions that other programs write; a
     password inside is never printed."""
     broker: FieldName = "broker"
     """Field that holds the broker (the venue or feed)."""
