@@ -185,7 +185,6 @@ class ScheduleService(Service):
             await self._reload_when_due()
 
     async def _load(self) -> tuple[TopicReader, ScheduleRows]:
-        # a registry that lags behind a producer is asked again with every reload
         rows = ScheduleRows(SessionSchemas.of(self._settings.ticks.registry_url))
         reader = TopicReader(self.topic, rows.apply, client_options=client_options(self._settings))
         await reader.start()

@@ -52,7 +52,8 @@ class ScheduleRows:
         self.refused: dict[Record, str] = {}
         self.records = 0
         self._schemas = schemas
-        #: Records whose schema is still to be fetched: value, offset and timestamp.
+        #: Records whose schema is still to be fetched: value, offset and timestamp.  One the
+        #: registry does not have is in ``refused`` meanwhile.
         self._waiting: dict[Record, tuple[bytes, int, int]] = {}
         self._stored: dict[Series, dict[Record, StoredRow]] = {}
         self._series_of: dict[Record, Series] = {}
@@ -80,11 +81,15 @@ class ScheduleRows:
         if not self._waiting:
             return
         await self._schemas.fetch(self._schemas.missing(row[0] for row in self._waiting.values()))
-        # what came meanwhile may name yet another schema
         for record, (value, offset, timestamp_us) in list(self._waiting.items()):
-            if not self._schemas.missing((value,)):
+            if self._schemas.missing((value,)):
+                continue  # it came meanwhile, and names yet another schema
+            if not self._schemas.may_come(value):
                 del self._waiting[record]
-                self._enter(record, value, offset, timestamp_us)
+                self.refused.pop(record, None)
+            elif record in self.refused:
+                continue
+            self._enter(record, value, offset, timestamp_us)
 
     def _enter(self, record: Record, value: bytes | None, offset: int, timestamp_us: int) -> None:
         partition, key = record
@@ -124,7 +129,9 @@ class ScheduleRows:
 
     @property
     def is_dirty(self) -> bool:
-        return bool(self._dirty or self._waiting or self._newly_refused)
+        """Whether there is anything to judge again, to fetch or to report."""
+        waiting = (row[0] for row in self._waiting.values())
+        return bool(self._dirty or self._newly_refused or self._schemas.missing(waiting))
 
     def series(self) -> Iterable[Series]:
         """Every series with a record, withdrawn ones included."""

@@ -6,6 +6,7 @@ whether times are milliseconds, microseconds or text.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ _MICROS: Final = {
 _NANOS: Final = ("timestamp-nanos", "local-timestamp-nanos")
 _EARLIEST_MICROS: Final = 100_000_000_000_000
 """1973 in microseconds, and the year 5138 in milliseconds: tells one from the other."""
+
+_UNKNOWN_FOR_S: Final = 60.0
+_UNKNOWN_REMEMBERED: Final = 100_000
 
 Convert = Callable[[Any], Any]
 
@@ -52,13 +56,19 @@ class SessionSchemas:
 
     Args:
         registry: asked for schemas; None: rows with an id are refused.
+        clock: seconds, only ever more.
     """
 
-    def __init__(self, registry: SchemaRegistry | None = None) -> None:
+    def __init__(
+        self, registry: SchemaRegistry | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._registry = registry
+        self._clock = clock
         self._readers: dict[int, tuple[Reader, dict[str, Convert]]] = {}
         #: Ids whose rows are refused, and why.
         self._unusable: dict[int, str] = {}
+        #: Ids the registry does not have, and when it said so: it may lag behind a producer.
+        self._unknown: dict[int, float] = {}
 
     @classmethod
     def of(cls, registry_url: str | None) -> SessionSchemas:
@@ -66,11 +76,23 @@ class SessionSchemas:
         return cls(None if registry_url is None else SchemaRegistry(registry_url))
 
     def missing(self, values: Iterable[bytes | None]) -> set[int]:
-        """Ids in ``values`` that nothing is known of: `fetch` them before rows are decoded."""
+        """Ids in ``values`` that nothing is known of: `fetch` them before rows are decoded.
+
+        One the registry did not have is asked for again a minute later.
+        """
         if self._registry is None:
             return set()
         ids = {_schema_id(value) for value in values if value is not None and is_framed(value)}
-        return ids - self._readers.keys() - self._unusable.keys()
+        ids -= self._readers.keys() | self._unusable.keys()
+        stale_s = self._clock() - _UNKNOWN_FOR_S if ids else 0.0
+        return {each for each in ids if self._unknown.get(each, stale_s) <= stale_s}
+
+    def may_come(self, value: bytes) -> bool:
+        """Whether the schema of ``value`` may be known later: the registry did not have it yet."""
+        return self._registry is not None and is_framed(value) and self._lacks(_schema_id(value))
+
+    def _lacks(self, schema_id: int) -> bool:
+        return schema_id not in self._readers and schema_id not in self._unusable
 
     async def fetch(self, schema_ids: set[int]) -> None:
         """Get to know ``schema_ids``.
@@ -80,9 +102,11 @@ class SessionSchemas:
         """
         if not schema_ids or self._registry is None:
             return
+        if len(self._unknown) + len(schema_ids) > _UNKNOWN_REMEMBERED:
+            self._unknown.clear()
         for schema_id, schema in (await self._registry.schemas(schema_ids)).items():
             if schema is None:
-                self._unusable[schema_id] = f"the registry has no schema {schema_id}"
+                self._unknown[schema_id] = self._clock()
                 continue
             try:
                 self._readers[schema_id] = _reader(schema.parse())
@@ -104,7 +128,7 @@ class SessionSchemas:
         if schema_id in self._unusable:
             raise ValueError(self._unusable[schema_id])
         if schema_id not in self._readers:
-            raise ValueError(f"schema {schema_id} was not fetched from the registry yet")
+            raise ValueError(f"the registry has no schema {schema_id}")
         reader, converts = self._readers[schema_id]
         record = read_body(reader, value, HEADER_BYTES)
         return {

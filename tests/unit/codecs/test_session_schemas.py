@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from barstream.codecs import registry
 from barstream.codecs.framed import frame
-from barstream.codecs.registry import RegistryError
+from barstream.codecs.registry import RegistryError, SchemaRegistry
 from barstream.codecs.session import decode_session, read_session, session_key
 from barstream.codecs.session_schemas import SessionSchemas
 from barstream.core.schedule import SessionRow
@@ -207,5 +207,35 @@ def test_rows_wait_for_their_schema_and_what_came_meanwhile_counts(
         rows.apply(session_key(ROW), frame(number, value), 0, 4, 4)
         assert rows.rows_of(series) == [ROW]
         assert len(server.asked) == asked, "a schema is asked for once"
+
+    with_registry(scenario)
+
+
+def test_a_row_whose_schema_the_registry_gets_later_is_taken_then() -> None:
+    """A registry may lag behind a producer: to refuse the row until the night would lose a day."""
+    schema = schema_of([(name, kinds[0][0]) for name, kinds in KINDS.items()])
+    value = body_of(schema, {name: kinds[0][1] for name, kinds in KINDS.items()})
+    series = ROW.broker, ROW.symbol
+    now_s = [0.0]
+
+    async def scenario(server: Registry, url: str) -> None:
+        schemas = SessionSchemas(SchemaRegistry(url), lambda: now_s[0])
+        rows, framed = ScheduleRows(schemas), frame(1, value)
+        rows.apply(session_key(ROW), framed, 0, 0, 0)
+        await rows.fetch_schemas()
+        assert "no schema 1" in rows.take_refused()[0]
+        assert not schemas.missing((framed,)), "nothing is to be done for a minute"
+
+        assert server.add(schema) == 1
+        await rows.fetch_schemas()
+        assert len(server.asked) == 1
+        assert rows.refused
+
+        now_s[0] = 61.0
+        assert rows.is_dirty
+        await rows.fetch_schemas()
+        assert rows.rows_of(series) == [ROW]
+        assert not rows.refused
+        assert len(server.asked) == 2
 
     with_registry(scenario)
