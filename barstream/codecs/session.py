@@ -115,7 +115,10 @@ def decode_session(value: bytes, schemas: SessionSchemas = NO_REGISTRY) -> Sessi
     try:
         fields = avro.decode("session", value)
     except ValueError as error:
-        raise ValueError(f"neither JSON nor Avro: {error}") from error
+        raise ValueError(
+            f"the {len(value)} bytes are neither a JSON object, nor Avro with the header of a "
+            "schema registry, nor a plain Avro body of session.avsc"
+        ) from error
     return row_from_fields(fields)
 
 
