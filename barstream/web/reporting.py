@@ -134,7 +134,7 @@ class Reporting:
         lags: dict[int, int] = {}
         for partition, owned in self.held.items():
             # the later one: what was fetched may be newer than what was asked for, or far older
-            fetched = self._app.consumer.highwater(TP(topic, partition))
+            fetched = self._app.consumer.highwater(TP(topic, partition)) or 0
             end = max(fetched, self._partitions.ends.of(topic, partition) or 0)
             position = (
                 owned.engine.position
