@@ -20,52 +20,62 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep everything there; by default a temporary directory, removed at the end.",
 )
-@click.option("--web-port", type=click.IntRange(1, 65_535), help="By default a free one.")
-@click.option("--series", default=6, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option(
+    "--web-port",
+    type=click.IntRange(1, 65_535),
+    help="Of the page; by default 6066, or a free one when that is taken.",
+)
+@click.option(
+    "--series", default=6, show_default=True, type=click.IntRange(1, 10), help="How many."
+)
 @click.option(
     "--rate", default=40.0, show_default=True, type=click.FloatRange(0, min_open=True),
-    help="Ticks a second, over all series.",
+    help="Live ticks a second, over all series.",
 )  # fmt: skip
+@click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 @click.option("--for", "seconds", type=click.FloatRange(0), help="End after so many seconds.")
-@click.pass_context
 def command(
-    ctx: click.Context,
     data_dir: Path | None,
     web_port: int | None,
     series: int,
     rate: float,
+    open_page: bool,
     seconds: float | None,
 ) -> None:
-    """Watch gap-free bars appear; Ctrl-C ends all of it.
+    """Watch a market: days of its past at once, then live bars; Ctrl-C ends all of it.
 
-    Nothing needs to be installed or configured, and your own settings are not used.  Exit code
-    0 when final bars were seen, and after Ctrl-C.
+    The market is made up: busy and thin series, one that trades at weekends, a correction that
+    comes late, a tick that is rejected.  Nothing needs to be installed or configured, and your
+    own settings are not used.
     """
     from barstream.demo import Demo, DemoRules
     from barstream.demo.shown import DemoScreen
 
+    if data_dir is not None:
+        _refuse_used(data_dir)
     # What the clients log while the broker goes away is no news.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     screen = DemoScreen()
     with tempfile.TemporaryDirectory(prefix="barstream-demo-") as scratch:
         place = (data_dir or Path(scratch)).resolve()
-        demo = Demo(DemoRules(place, web_port, series, rate, seconds), screen)
-        stopped = asyncio.run(_run(demo))
-    screen.say(f"everything is stopped, {demo.finals} final bars were seen")
-    if not demo.finals and not stopped:
-        ctx.exit(1)
+        rules = DemoRules(place, web_port, series, rate, seconds, open_page, data_dir is not None)
+        demo = Demo(rules, screen)
+        asyncio.run(_run(demo))
+    screen.say(f"everything is stopped, {demo.finals} final bars came while it ran")
 
 
-async def _run(demo: Demo) -> bool:
+def _refuse_used(data_dir: Path) -> None:
+    """A past that is loaded twice would change the bars that are there."""
+    if (data_dir / "broker").exists():
+        raise click.BadParameter(
+            f"a directory without an earlier demo is required, {data_dir} has the data of one: "
+            "name another, or delete it",
+            param_hint="--data-dir",
+        )
+
+
+async def _run(demo: Demo) -> None:
     from barstream.cli.feeding import stopped_by_signals
 
-    stopped = False
-
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-        demo.stop()
-
-    with stopped_by_signals(stop):
+    with stopped_by_signals(demo.stop):
         await demo.run()
-    return stopped

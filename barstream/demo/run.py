@@ -1,29 +1,41 @@
-"""What ``make demo`` runs: broker, topics, schedule, feed, worker, and the bars they make."""
+"""What ``make demo`` runs: a market with a past, a feed that goes on with it, and a worker."""
 
 from __future__ import annotations
 
+import threading
 import time
+import webbrowser
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from barstream.calendars import ALWAYS_OPEN, calendar_rows
 from barstream.clock import system_clock_us
 from barstream.codecs.bar import decode_bar
-from barstream.core.time import MINUTE_US, SECOND_US, floor_minute
+from barstream.config.periods import periods_in_force
+from barstream.core.period import MINUTE
+from barstream.core.sessions import SessionRow
+from barstream.core.time import MINUTE_US, datetime_from_us, floor_minute
+from barstream.demo.feed import DemoFeed
 from barstream.demo.sandbox import POLL_S, Sandbox
-from barstream.demo.shown import DemoScreen, local_clock
-from barstream.feeds.simulate import Simulation, SimulationRules
+from barstream.demo.shown import DemoScreen, FinalBar, FinalsTable
+from barstream.demo.tape import record
+from barstream.demo.venue import BROKER, LISTINGS, PAST_DATES, Listing, sessions
 from barstream.kafka import client_options
 from barstream.schedule_loading import load_schedule
 from barstream.topics import TopicNames
 
-BROKER_NAME: Final = "SIM"
-_DAYS_AHEAD: Final = 30
+_SETTINGS: Final = """
+[topics]
+partitions = 2
+[bars]
+late_policy = "revise"
+timeframes = ["5m", "15m", "1h", "4h", "1d"]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +44,12 @@ class DemoRules:
 
     Attributes:
         directory: for broker, tables and logs.
-        web_port: of the worker; None takes a free one.
+        web_port: of the worker; None takes the usual one, or a free one when that is taken.
         series: how many, from busy to thin.
-        rate_per_s: ticks over all series.
+        rate_per_s: ticks of the live feed over all series, on average over a day.
         seconds: end by itself after so long; None: when stopped.
+        open_page: open the page in a browser.
+        kept: whether ``directory`` is still there afterwards.
     """
 
     directory: Path
@@ -43,6 +57,8 @@ class DemoRules:
     series: int = 6
     rate_per_s: float = 40.0
     seconds: float | None = None
+    open_page: bool = False
+    kept: bool = False
 
 
 class Demo:
@@ -51,7 +67,8 @@ class Demo:
     def __init__(self, rules: DemoRules, screen: DemoScreen) -> None:
         self._rules = rules
         self._screen = screen
-        self._sandbox = Sandbox(rules.directory, "demo", rules.web_port)
+        self._sandbox = Sandbox(rules.directory, "demo", rules.web_port, _SETTINGS)
+        self._listings = LISTINGS[: rules.series]
         self.finals = 0
 
     def stop(self) -> None:
@@ -66,48 +83,74 @@ class Demo:
             BarstreamError: a part could not be started.
         """
         began = time.monotonic()
-        async with self._sandbox:
-            await self._start_parts()
-            await self._follow(began)
+        async with AsyncExitStack() as stack:
+            with self._screen.step("broker") as told:
+                await stack.enter_async_context(self._sandbox)
+                told("embedded; what it keeps is in memory")
+            hours = await self._topics_and_schedule()
+            # It takes longest to start, and has nothing to do yet: the past is made meanwhile.
+            self._sandbox.start("worker", "worker", "--loglevel", "info")
+            feed = await stack.enter_async_context(DemoFeed(self._sandbox, self._rules.rate_per_s))
+            await self._start_market(feed, hours)
+            if not self._sandbox.stopped:
+                self._show_address()
+                await self._follow(feed, began)
             self._screen.say("stopping", "dim")
 
-    async def _start_parts(self) -> None:
-        rules, sandbox = self._rules, self._sandbox
-        with self._screen.step("topics"):
+    async def _topics_and_schedule(self) -> list[list[SessionRow]]:
+        sandbox, listings = self._sandbox, self._listings
+        with self._screen.step("topics") as told:
             await sandbox.create_topics()
-        symbols = Simulation(SimulationRules(series=rules.series)).market.symbols
-        today = datetime.now(UTC).date()
-        with self._screen.step(f"schedule: {len(symbols)} series, open day and night"):
-            await load_schedule(
-                sandbox.settings,
-                calendar_rows(
-                    ALWAYS_OPEN,
-                    BROKER_NAME,
-                    symbols,
-                    today - timedelta(days=1),
-                    today + timedelta(days=_DAYS_AHEAD),
-                ),
-            )
-        feed = ["ticks", "simulate", "--series", str(rules.series), "--broker", BROKER_NAME]
-        feed += ["--rate", f"{rules.rate_per_s:g}", "--seed", str(time.time_ns() % 1_000_000)]
-        feed += ["--out-of-order-share", "0.03", "--duplicate-share", "0.002"]
-        feed += ["--late-share", "0.002", "--bad-share", "0.003"]
-        with self._screen.step("worker"):
-            sandbox.start("worker", "worker", "--loglevel", "info")
-            await sandbox.worker_ready()
-        with self._screen.step(f"feed: {rules.rate_per_s:g} ticks/s, some late, some bad"):
-            sandbox.start("feed", *feed)
-        now_us = system_clock_us()
-        grace_us = sandbox.settings.bars.grace_us
-        first_us = floor_minute(now_us) + MINUTE_US + grace_us + SECOND_US
-        self._screen.say(f"Page: {sandbox.url}", "bold")
-        self._screen.say(f"Settings for other commands: export BARSTREAM_CONFIG={sandbox.toml}")
-        self._screen.say(f"First final bar expected at {local_clock(first_us, seconds=True)}")
+            told("ticks, sessions, bars of 1m " + " ".join(sandbox.settings.bars.timeframes))
+        with self._screen.step("schedule") as told:
+            now_us = system_clock_us()
+            hours = [sessions(listing, now_us) for listing in listings]
+            await load_schedule(sandbox.settings, [row for rows in hours for row in rows])
+            told(_hours_in_words(listings))
+        return hours
 
-    async def _follow(self, began: float) -> None:
-        """Show finals as they appear in their topic, committed ones only."""
+    async def _start_market(self, feed: DemoFeed, hours: Sequence[Sequence[SessionRow]]) -> None:
+        rules, sandbox = self._rules, self._sandbox
+        with self._screen.step("history") as told:
+            seed = time.time_ns() % 1_000_000
+            tape = record(self._listings, hours, system_clock_us(), rules.rate_per_s, seed)
+            await feed.start(tape, seed)
+            told(f"{len(tape.ticks):,} ticks of {PAST_DATES} trading dates, made up")
+        with self._screen.step("worker"):
+            await sandbox.worker_ready()
+        with self._screen.step("bars of history") as told:
+            feed.check()
+            await sandbox.caught_up(within=int(rules.rate_per_s))
+            told(f"and a live feed of {rules.rate_per_s:g} ticks/s goes on from there")
+
+    def _show_address(self) -> None:
+        sandbox, screen = self._sandbox, self._screen
+        symbol = self._listings[0].symbol
+        due_us = floor_minute(system_clock_us()) + MINUTE_US + sandbox.settings.bars.grace_us
+        kept = f"{sandbox.directory} stays" if self._rules.kept else "nothing of it stays"
+        screen.say("In another terminal, other commands work on this demo, for example")
+        screen.say(f"  export BARSTREAM_CONFIG={sandbox.toml}")
+        screen.say(f"  barstream bars {BROKER} {symbol} --timeframe 15m --limit 8")
+        screen.say("  barstream verify")
+        screen.say(
+            f"Final bars are printed here, the next at {datetime_from_us(due_us):%H:%M:%S} UTC; "
+            f"Ctrl-C ends all of it, {kept}. The page:"
+        )
+        if self._rules.open_page:
+            # A text browser would not return until it is left.
+            threading.Thread(target=webbrowser.open, args=(sandbox.url,), daemon=True).start()
+        screen.say(sandbox.url, "bold")
+
+    async def _follow(self, feed: DemoFeed, began: float) -> None:
+        """Show finals as they appear in their topics, committed ones only."""
         sandbox, settings = self._sandbox, self._sandbox.settings
-        topic = TopicNames.of(settings).final_1m
+        names = TopicNames.of(settings)
+        periods = (MINUTE, *periods_in_force(settings).upper)
+        period_of = {names.finals(period): period for period in periods}
+        table = FinalsTable(
+            self._screen, periods, {listing.symbol: listing.decimals for listing in self._listings}
+        )
+        table.begin(await self._rejected())
         consumer = AIOKafkaConsumer(
             **client_options(settings),
             group_id=None,
@@ -115,12 +158,17 @@ class Demo:
             enable_auto_commit=False,
         )
         async with consumer:
-            numbers = range(settings.topics.partitions)
-            assigned = [TopicPartition(topic, number) for number in numbers]
+            assigned = [
+                TopicPartition(topic, number)
+                for topic in period_of
+                for number in range(settings.topics.partitions)
+            ]
             consumer.assign(assigned)
             await consumer.seek_to_end(*assigned)
+            waiting: list[FinalBar] = []
             while not sandbox.stopped:
                 sandbox.check()
+                feed.check()
                 seconds = self._rules.seconds
                 if seconds is not None and time.monotonic() - began > seconds:
                     return
@@ -129,8 +177,28 @@ class Demo:
                 consumer.resume(*assigned)
                 polled = await consumer.getmany(timeout_ms=20)
                 consumer.pause(*assigned)
-                bars = [decode_bar(r.value) for rs in polled.values() for r in rs if r.value]
-                for bar in sorted(bars, key=lambda b: (b.bucket_start_us, b.symbol)):
-                    self._screen.bar(bar)
-                self.finals += len(bars)
+                new = [
+                    FinalBar(period_of[partition.topic], decode_bar(record.value))
+                    for partition, records in polled.items()
+                    for record in records
+                    if record.value
+                ]
+                waiting += new
+                self.finals += len(new)
+                # Those of one minute come within a moment, by partition; together they are read.
+                if waiting and not new:
+                    table.bars(waiting)
+                    table.rejected(await self._rejected())
+                    waiting = []
                 await sandbox.sleep(POLL_S)
+
+    async def _rejected(self) -> dict[str, int]:
+        """Rejected ticks by reason; empty while the worker is too busy to say."""
+        status = await self._sandbox.status() or {}
+        return dict(status.get("rejected", {}))
+
+
+def _hours_in_words(listings: Sequence[Listing]) -> str:
+    always = [listing.symbol for listing in listings if listing.around_the_clock]
+    words = f"{len(listings)} series, closed on past weekends"
+    return f"{words} but {', '.join(always)}" if always else words

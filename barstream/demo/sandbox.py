@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import time
-import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from barstream.broker import EmbeddedBroker
-from barstream.config import Settings, load_settings
+from barstream.config import Settings, WebSettings, load_settings
 from barstream.demo.children import Child, Children
 from barstream.errors import BarstreamError
 from barstream.topics import create
@@ -20,6 +21,7 @@ from barstream.topics import create
 HOST: Final = "127.0.0.1"
 READY_WITHIN_S: Final = 60.0
 POLL_S: Final = 0.3
+_ANSWER_WITHIN_S: Final = 2.0
 
 
 class SandboxError(BarstreamError):
@@ -34,7 +36,7 @@ class Sandbox:
     Args:
         directory: for broker, tables, logs and the settings.
         name: the app_id; the settings are in ``NAME.toml``.
-        web_port: of the worker; None takes a free one.
+        web_port: of the worker; None takes the usual one, or a free one when that is taken.
         extra: more settings, as the text of TOML tables other than ``[web]``.
 
     Attributes:
@@ -53,7 +55,7 @@ class Sandbox:
         self.toml = directory / f"{name}.toml"
         self._name = name
         self._extra = extra
-        self._port = web_port or free_port()
+        self._port = web_port or _usual_or_free_port()
         self._broker = EmbeddedBroker(directory / "broker")
         self._stop = asyncio.Event()
 
@@ -125,7 +127,7 @@ class Sandbox:
         deadline = time.monotonic() + READY_WITHIN_S
         while not self.stopped:
             self.check()
-            if await asyncio.to_thread(_ok, f"{self.url}health/ready"):
+            if await asyncio.to_thread(_answer, f"{self.url}health/ready") is not None:
                 return
             if time.monotonic() > deadline:
                 raise SandboxError(
@@ -133,6 +135,24 @@ class Sandbox:
                     f"is {self.logs / 'worker.log'}"
                 )
             await self.sleep(POLL_S)
+
+    async def caught_up(self, within: int = 0) -> None:
+        """Wait until the worker has applied all ticks but ``within``, or `stop` is called.
+
+        Raises:
+            ChildFailedError: it has ended.
+        """
+        while not self.stopped:
+            self.check()
+            status = await self.status()
+            if status is not None and status["ready"] and status["lag"] <= within:
+                return
+            await self.sleep(POLL_S)
+
+    async def status(self) -> Any | None:
+        """What the worker says of itself, ``GET /status``; None while it is too busy to answer."""
+        body = await asyncio.to_thread(_answer, f"{self.url}status")
+        return None if body is None else json.loads(body)
 
     def check(self) -> None:
         """Raise when a part has ended by itself.
@@ -160,11 +180,25 @@ def free_port() -> int:
         return int(trial.getsockname()[1])
 
 
-def _ok(url: str) -> bool:
+def _usual_or_free_port() -> int:
+    usual = WebSettings().port
+    with socket.socket() as trial:
+        # As the worker does: connections of an earlier run that linger are no obstacle.
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((HOST, usual))
+        except OSError:
+            return free_port()
+    return usual
+
+
+def _answer(url: str) -> bytes | None:
+    """The body of a good answer; None: there is none."""
     # a worker is near; a proxy for the wide world does not know it
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+        with opener.open(url, timeout=_ANSWER_WITHIN_S) as answer:
+            body: bytes = answer.read()
+    except (OSError, HTTPException):
+        return None
+    return body

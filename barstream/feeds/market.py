@@ -21,7 +21,8 @@ Int64s = NDArray[np.int64]
 
 THINNEST: Final = 2_000
 YEARLY_VOLATILITY: Final = 0.10
-_TRADED_SECONDS: Final = 252 * 86_400
+TRADED_SECONDS: Final = 252 * 86_400
+"""Of a year: what a yearly volatility is spread over."""
 
 _MAJORS: Final = (
     ("EURUSD", 1.0850),
@@ -51,6 +52,15 @@ class Market:
     """In prices."""
     volatility: Float64s
     """Deviation of the logarithm of the mid over one second."""
+    size: Float64s
+    """Of a usual tick."""
+
+    def quotes(self, series: Int64s, mid: Float64s) -> tuple[Float64s, Float64s, Float64s]:
+        """Bid, ask and price at each ``mid``, all multiples of the tick size; NaN stays NaN."""
+        half = self.half_spread[series]
+        decimals = -np.round(np.log10(self.tick_size[series])).astype(np.int64)
+        bid, ask, price = (rounded(x, decimals) for x in (mid - half, mid + half, mid))
+        return bid, ask, price
 
 
 def market(series: int, rng: np.random.Generator) -> Market:
@@ -76,9 +86,15 @@ def market(series: int, rng: np.random.Generator) -> Market:
         first_mid=first_mid,
         tick_size=tick_size,
         half_spread=tick_size * rng.integers(2, 8, series),
-        volatility=np.full(series, YEARLY_VOLATILITY / np.sqrt(_TRADED_SECONDS))
+        volatility=np.full(series, YEARLY_VOLATILITY / np.sqrt(TRADED_SECONDS))
         * rng.uniform(0.5, 2.0, series),
+        size=np.ones(series),
     )
+
+
+def usual_sizes(count: int, rng: np.random.Generator) -> Float64s:
+    """Sizes of ticks: many small, some large."""
+    return np.exp(rng.normal(0.5, 0.9, count))
 
 
 def activity(ts_us: int) -> float:
@@ -87,7 +103,22 @@ def activity(ts_us: int) -> float:
     Two humps, the European morning and the American one on top of the European afternoon,
     over a quiet night.
     """
-    return float(_shape(np.array([ts_us % DAY_US / (3600 * SECOND_US)]))[0] / _MEAN_SHAPE)
+    return float(busyness(np.array([ts_us]))[0])
+
+
+def busyness(ts_us: Int64s) -> Float64s:
+    """`activity` at each instant, same shape."""
+    busy: Float64s = _shape(ts_us % DAY_US / (3600 * SECOND_US)) / _MEAN_SHAPE
+    return busy
+
+
+def rounded(values: Float64s, decimals: Int64s) -> Float64s:
+    """Each value rounded to its own number of decimals (negative: to tens, hundreds, ...)."""
+    scale = 10.0 ** np.abs(decimals)
+    rounded: Float64s = np.where(
+        decimals >= 0, np.round(values * scale) / scale, np.round(values / scale) * scale
+    )
+    return rounded
 
 
 def _shape(hour: Float64s) -> Float64s:

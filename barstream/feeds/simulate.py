@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.core.time import MINUTE_US, SECOND_US
-from barstream.feeds.market import Float64s, Int64s, Market, activity, market
-from barstream.feeds.slots import Grouped, Kind, rounded
+from barstream.feeds.market import Float64s, Int64s, Market, activity, market, usual_sizes
+from barstream.feeds.slots import Grouped, Kind
 
 MAX_STEP_TICKS: Final = 65_536
 MIN_STEP_TICKS: Final = 1_024
@@ -95,16 +95,17 @@ class SimulatedTicks:
     def __len__(self) -> int:
         return len(self.series)
 
-    def head(self, count: int) -> SimulatedTicks:
-        """The first ``count`` ticks."""
+    def part(self, start: int, end: int) -> SimulatedTicks:
+        """The ticks ``[start, end)``."""
+        rows = slice(start, end)
         return SimulatedTicks(
-            self.series[:count],
-            self.time_us[:count],
-            self.bid[:count],
-            self.ask[:count],
-            self.price[:count],
-            self.size[:count],
-            self.kind[:count],
+            self.series[rows],
+            self.time_us[rows],
+            self.bid[rows],
+            self.ask[rows],
+            self.price[rows],
+            self.size[rows],
+            self.kind[rows],
         )
 
     def counts(self) -> dict[Kind, int]:
@@ -114,12 +115,17 @@ class SimulatedTicks:
 
 
 class Simulation:
-    """A market in motion: remembers where each price is, hands out the next stretch of ticks."""
+    """A market in motion: remembers where each price is, hands out the next stretch of ticks.
 
-    def __init__(self, rules: SimulationRules) -> None:
+    Args:
+        rules: what to make up.
+        given: the market, of ``rules.series`` series; None: one drawn by the seed.
+    """
+
+    def __init__(self, rules: SimulationRules, given: Market | None = None) -> None:
         self.rules = rules
         self._rng = np.random.default_rng(rules.seed)
-        self.market: Market = market(rules.series, self._rng)
+        self.market = market(rules.series, self._rng) if given is None else given
         self._borders = np.cumsum(self.market.weight)
         self._thresholds = np.array(rules.thresholds())
         self._log_mid = np.log(self.market.first_mid)
@@ -146,7 +152,8 @@ class Simulation:
         series = np.minimum(series, rules.series - 1).astype(np.int64)
         drawn = np.searchsorted(self._thresholds, rng.random(n), side="right") + 1
         kind = np.where(drawn > len(self._thresholds), Kind.ON_TIME, drawn).astype(np.int8)
-        size = np.round(np.exp(rng.normal(0.5, 0.9, n)) + 0.01, 2)
+        usual = self.market.size[series]
+        size = np.round(usual * usual_sizes(n, rng) + 0.01, 2)
 
         order = np.argsort(series, kind="stable")
         grouped = Grouped(series[order], at_us[order], kind[order])
@@ -174,6 +181,20 @@ class Simulation:
 
         self._remember(grouped, mid, grouped_size)
         return self._in_delivery_order(order, grouped, time_us, mid, grouped_size)
+
+    def snapshot(self, now_us: int) -> SimulatedTicks:
+        """One tick of each series at its price, as a feed sends when somebody connects."""
+        series = np.arange(len(self.market.symbols))
+        mid = np.exp(self._log_mid)
+        self._walked_us[:] = self._last_us[:] = now_us
+        self._last_mid, self._last_size = mid, self.market.size.copy()
+        return SimulatedTicks(
+            series,
+            np.full(len(series), now_us, np.int64),
+            *self.market.quotes(series, mid),
+            self._last_size,
+            np.full(len(series), Kind.ON_TIME, np.int8),
+        )
 
     def fast(self, start_us: int, now_us: int) -> Iterator[SimulatedTicks]:
         """Stretch after stretch from ``start_us``, without end, in steps worth their overhead."""
@@ -232,10 +253,7 @@ class Simulation:
     ) -> SimulatedTicks:
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
-        half = self.market.half_spread[grouped.series]
-        tick = self.market.tick_size[grouped.series]
-        decimals = -np.round(np.log10(tick)).astype(np.int64)
-        bid, ask, price = (rounded(x, decimals) for x in (mid - half, mid + half, mid))
+        bid, ask, price = self.market.quotes(grouped.series, mid)
         invalid = grouped.kind == Kind.INVALID
         for column in (bid, ask, price):
             column[invalid] = np.nan

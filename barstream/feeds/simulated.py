@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from barstream.core.time import SECOND_US
 from barstream.feeds.encoder import TickColumns, TickEncoder
 from barstream.feeds.producing import BulkSender, Routes, bulk_options
-from barstream.feeds.simulate import SimulatedTicks, Simulation
+from barstream.feeds.simulate import MAX_STEP_TICKS, SimulatedTicks, Simulation
 from barstream.feeds.slots import Kind
 from barstream.feeds.watching import Watcher
 
@@ -107,20 +107,52 @@ class SimulatedFeed:
         self._left = count
         self._watcher.begin(0, count)
         async with self._producer:
-            began_us = self._clock_us()
-            at_us = began_us if start_us is None else start_us
-            while not self._ended:
-                await self._sleep(STEP_S)
-                now_us = self._clock_us()
-                if seconds is not None and now_us - began_us > seconds * SECOND_US:
+            await self._by_clock(start_us, speed, seconds)
+
+    async def onward(
+        self, past: SimulatedTicks, until_us: int, on_sent: Callable[[], None]
+    ) -> None:
+        """``past`` as fast as Kafka takes it, then on by the wall clock until `stop`.
+
+        Between the two stands a tick of every series, so that each is live at once, also one
+        that is quiet then.
+
+        Args:
+            past: ticks that end at ``until_us``, in order of delivery.
+            until_us: from here on the simulation goes on: no stretch is left out.
+            on_sent: called when the past is acknowledged.
+
+        Raises:
+            KafkaError: ticks were not acknowledged.
+        """
+        self._watcher.begin(0, None)
+        async with self._producer:
+            for start in range(0, len(past), MAX_STEP_TICKS):
+                if self._ended:
                     return
-                if start_us is None:
-                    end_us, at_us = now_us, max(at_us, now_us - LONGEST_STEP_US)
-                else:
-                    end_us = start_us + int((now_us - began_us) * speed)
-                if end_us > at_us:
-                    await self._send(self._simulation.step(at_us, end_us, now_us))
-                    at_us = end_us
+                await self._send(past.part(start, start + MAX_STEP_TICKS), flush=False)
+            await self._flush()
+            on_sent()
+            now_us = self._clock_us()
+            await self._send(self._simulation.step(until_us, now_us, now_us))
+            await self._send(self._simulation.snapshot(now_us))
+            await self._by_clock(None, 1.0, None)
+
+    async def _by_clock(self, start_us: int | None, speed: float, seconds: float | None) -> None:
+        began_us = self._clock_us()
+        at_us = began_us if start_us is None else start_us
+        while not self._ended:
+            await self._sleep(STEP_S)
+            now_us = self._clock_us()
+            if seconds is not None and now_us - began_us > seconds * SECOND_US:
+                return
+            if start_us is None:
+                end_us, at_us = now_us, max(at_us, now_us - LONGEST_STEP_US)
+            else:
+                end_us = start_us + int((now_us - began_us) * speed)
+            if end_us > at_us:
+                await self._send(self._simulation.step(at_us, end_us, now_us))
+                at_us = end_us
 
     @property
     def _ended(self) -> bool:
@@ -135,7 +167,7 @@ class SimulatedFeed:
 
     async def _send(self, ticks: SimulatedTicks, *, flush: bool = True) -> None:
         if self._left is not None:
-            ticks = ticks.head(self._left)
+            ticks = ticks.part(0, self._left)
             self._left -= len(ticks)
         if not len(ticks):
             return

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.feeds.market import Float64s, Int64s
+from barstream.feeds.market import Int64s
 
 
 class Kind(IntEnum):
@@ -53,12 +53,3 @@ class Grouped:
         starts, _ = self.runs
         own = np.repeat(starts, np.diff(starts, append=n))
         return np.where(before >= own, before, -1)
-
-
-def rounded(values: Float64s, decimals: Int64s) -> Float64s:
-    """Each value rounded to its own number of decimals (negative: to tens, hundreds, ...)."""
-    scale = 10.0 ** np.abs(decimals)
-    rounded: Float64s = np.where(
-        decimals >= 0, np.round(values * scale) / scale, np.round(values / scale) * scale
-    )
-    return rounded

@@ -1,29 +1,41 @@
-"""``barstream demo``: bars appear, and afterwards nothing of it runs any more."""
+"""``barstream demo``: a market is there at once and goes on, and afterwards nothing of it runs."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from barstream.demo.sandbox import free_port
+from barstream.demo.venue import LISTINGS, PAST_DATES
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc"),
 ]
 
-START_WITHIN_S = 60.0
 STOP_WITHIN_S = 25.0
+MINUTE = timedelta(minutes=1)
+ADDRESS = re.compile(r"http://127\.0\.0\.1:[0-9]+/")
+
+Demo = subprocess.Popen[str]
 
 
-def left_over(place: Path) -> list[str]:
-    """Command lines of processes that work in ``place``."""
-    found = []
+def left_over(place: Path) -> dict[int, str]:
+    """Command lines of processes that work in ``place``, by process id."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -33,20 +45,23 @@ def left_over(place: Path) -> list[str]:
         except OSError:
             continue
         if command and str(place).encode() in command + environment:
-            found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+            found[int(entry.name)] = command.replace(b"\0", b" ").decode(errors="replace")
     return found
 
 
 @pytest.fixture
-def start_demo(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
+def start_demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+    started: list[Demo] = []
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        root = Path(__file__).parents[2]
+    def start(*arguments: str, **environment: str) -> Demo:
         process = subprocess.Popen(
-            [sys.executable, "-m", "barstream", "demo", "--data-dir", str(tmp_path), *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=root,
-            start_new_session=True,
+            [
+                sys.executable, "-m", "barstream", "demo", "--data-dir", str(tmp_path / "demo"),
+                "--web-port", str(free_port()), *arguments,
+            ],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            cwd=Path(__file__).parents[2], start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
         )  # fmt: skip
         started.append(process)
         return process
@@ -58,14 +73,15 @@ def start_demo(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
             process.wait()
 
 
-def read_until(process: subprocess.Popen[str], words: str) -> str:
-    assert process.stdout is not None
-    said = ""
-    for line in process.stdout:
-        said += line
-        if words in line:
+def read_until(demo: Demo, is_last: Callable[[str], object]) -> list[str]:
+    """The lines up to the first that ``is_last`` says yes to."""
+    assert demo.stdout is not None
+    said = []
+    for line in demo.stdout:
+        said.append(line.rstrip("\n"))
+        if is_last(said[-1]):
             return said
-    raise AssertionError(f"the demo ended before it said {words!r}:\n{said}")
+    raise AssertionError("the demo ended before it said so:\n" + "\n".join(said))
 
 
 def wait_until_gone(place: Path) -> None:
@@ -75,62 +91,145 @@ def wait_until_gone(place: Path) -> None:
         time.sleep(0.1)
 
 
-def test_the_demo_shows_final_bars_and_ends_by_itself(
-    start_demo: Callable[..., subprocess.Popen[str]], tmp_path: Path
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def bars_of(url: str, symbol: str, timeframe: str) -> list[dict[str, Any]]:
+    """All bars of a series, ascending."""
+    bars: list[dict[str, Any]] = []
+    path = f"{url}bars/SIM/{symbol}?timeframe={timeframe}&limit=10000"
+    following = ""
+    while True:
+        body = get(f"{path}{following}")
+        bars += body["bars"]
+        if body["next_from"] is None:
+            return bars
+        following = f"&from={body['next_from']}"
+
+
+def starts_of(bars: list[dict[str, Any]]) -> list[datetime]:
+    return [datetime.fromisoformat(bar["bucket_start"]) for bar in bars]
+
+
+def assert_a_market(url: str) -> None:
+    """What the page shows of it: days, a weekend, six series, a correction, a rejected tick."""
+    status = get(f"{url}status")
+    assert status["timeframes"] == ["1m", "5m", "15m", "1h", "4h", "1d"]
+    assert status["rejected"]["invalid"] >= 1
+    names = [listing.symbol for listing in LISTINGS[:6]]
+    series = get(f"{url}series")["series"]
+    assert sorted(row["symbol"] for row in series) == sorted(names)
+    assert {row["kind"] for row in series} == {"live"}
+    revised = 0
+    for listing in LISTINGS[:6]:
+        days = bars_of(url, listing.symbol, "1d")
+        assert len(days) >= PAST_DATES
+        assert [bar["trading_date"] for bar in days] == sorted({b["trading_date"] for b in days})
+        assert all(bar["high"] > bar["low"] for bar in days[:-1])
+        minutes = bars_of(url, listing.symbol, "1m")
+        gaps = [
+            later - earlier
+            for earlier, later in pairwise(starts_of(minutes))
+            if later - earlier != MINUTE
+        ]
+        if listing.around_the_clock:
+            assert not gaps
+        else:
+            assert 1 <= len(gaps) <= 2
+            assert all(gap > timedelta(hours=24) for gap in gaps)
+        revised += sum(bar["revision"] > 0 for bar in minutes if not bar["synthetic"])
+        for timeframe in status["timeframes"]:
+            assert bars_of(url, listing.symbol, timeframe)
+    assert revised >= 1
+
+
+def test_a_market_with_a_past_is_there_and_goes_on_without_a_hole(
+    start_demo: Callable[..., Demo], tmp_path: Path
 ) -> None:
-    demo = start_demo("--for", "100")
-    said, _ = demo.communicate(timeout=160)
-    assert demo.returncode == 0, said
-    assert "http://127.0.0.1:" in said
-    assert "First final bar expected at" in said
-    assert "EURUSD" in said
+    """
+    ::
+
+        made up before the start    | live
+        x x x x x x x x x x x x x x | x x x    one final a minute, across the start too
+    """
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {tmp_path / "opened"}\n')
+    browser.chmod(0o755)
+    demo = start_demo("--open", BROWSER=f"{browser} %s")
+    said = read_until(demo, lambda line: "http://" in line)
+    url = said[-1]
+    assert ADDRESS.fullmatch(url), said
+    assert f"  export BARSTREAM_CONFIG={tmp_path / 'demo' / 'demo.toml'}" in said
+    assert_a_market(url)
+    [before] = get(f"{url}live/SIM/EURUSD?timeframe=1m")["bars"]
+    deadline = time.monotonic() + 10
+    while get(f"{url}live/SIM/EURUSD?timeframe=1m")["bars"] == [before]:
+        assert time.monotonic() < deadline, "the live bar must move"
+        time.sleep(0.1)
+    assert (tmp_path / "opened").read_text() == url
+
+    header, *_ = read_until(demo, lambda line: line.startswith("UTC"))
+    assert header.split()[:3] == ["UTC", "bar", "series"]
+    read_until(demo, lambda line: " 1m   NZDUSD " in line)
+    assert_a_market(url)
+    demo.send_signal(signal.SIGINT)
+    rest, _ = demo.communicate(timeout=STOP_WITHIN_S)
+    assert demo.returncode == 0, rest
+    assert "everything is stopped" in rest
     assert not left_over(tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_demo_leaves_nothing_running(
-    start_demo: Callable[..., subprocess.Popen[str]], tmp_path: Path, number: signal.Signals
+def test_a_demo_ends_by_itself_and_its_directory_is_not_used_twice(
+    start_demo: Callable[..., Demo], tmp_path: Path
+) -> None:
+    """A second past in the same topics would come late and change every bar."""
+    demo = start_demo("--for", "1", "--series", "2")
+    said, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 0, said
+    assert "everything is stopped" in said
+    assert not left_over(tmp_path)
+    again = start_demo("--for", "1")
+    said, _ = again.communicate(timeout=30)
+    assert again.returncode == 2
+    assert "name another, or delete it" in said
+
+
+def test_a_demo_that_is_stopped_while_it_starts_leaves_nothing_running(
+    start_demo: Callable[..., Demo], tmp_path: Path
 ) -> None:
     demo = start_demo()
-    read_until(demo, "First final bar expected")
-    assert len(left_over(tmp_path)) >= 4  # demo, broker, worker, feed
-    demo.send_signal(number)
+    read_until(demo, lambda line: "history" in line)
+    assert len(left_over(tmp_path)) >= 3  # demo, broker, worker
+    demo.send_signal(signal.SIGTERM)
     said, _ = demo.communicate(timeout=STOP_WITHIN_S)
     assert demo.returncode == 0, said
+    assert "http://" not in said
     assert not left_over(tmp_path)
 
 
 def test_a_killed_demo_leaves_nothing_running(
-    start_demo: Callable[..., subprocess.Popen[str]], tmp_path: Path
+    start_demo: Callable[..., Demo], tmp_path: Path
 ) -> None:
-    demo = start_demo()
-    read_until(demo, "First final bar expected")
+    demo = start_demo("--series", "1")
+    read_until(demo, ADDRESS.fullmatch)
     demo.kill()
     demo.wait()
     wait_until_gone(tmp_path)
 
 
 def test_a_part_that_fails_is_shown_with_its_last_words(
-    start_demo: Callable[..., subprocess.Popen[str]], tmp_path: Path
+    start_demo: Callable[..., Demo], tmp_path: Path
 ) -> None:
-    demo = start_demo()
-    said = read_until(demo, "First final bar expected")
-    [feed] = [
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and _is_feed(entry, tmp_path)
-    ]
-    os.kill(feed, signal.SIGKILL)
+    demo = start_demo("--series", "1")
+    read_until(demo, ADDRESS.fullmatch)
+    workers = [number for number, line in left_over(tmp_path).items() if "barstream worker" in line]
+    assert workers
+    for number in workers:
+        os.kill(number, signal.SIGKILL)
     rest, _ = demo.communicate(timeout=STOP_WITHIN_S)
-    assert demo.returncode != 0, said + rest
-    assert "the feed must keep running" in rest
-    assert "feed.log" in rest
+    assert demo.returncode != 0, rest
+    assert "the worker must keep running" in rest
+    assert "worker.log" in rest
     assert not left_over(tmp_path)
-
-
-def _is_feed(entry: Path, place: Path) -> bool:
-    try:
-        command = (entry / "cmdline").read_bytes()
-        return b"simulate" in command and str(place).encode() in (entry / "environ").read_bytes()
-    except OSError:
-        return False
