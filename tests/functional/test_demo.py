@@ -104,7 +104,7 @@ def bars_of(url: str, symbol: str, timeframe: str) -> list[dict[str, Any]]:
     while True:
         body = get(f"{path}{following}")
         bars += body["bars"]
-        if body["next_from"] is None:
+        if "next_from" not in body:
             return bars
         following = f"&from={body['next_from']}"
 
