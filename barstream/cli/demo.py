@@ -61,7 +61,8 @@ def command(
         rules = DemoRules(place, web_port, series, rate, seconds, open_page, data_dir is not None)
         demo = Demo(rules, screen)
         asyncio.run(_run(demo))
-    screen.say(f"everything is stopped, {demo.finals} final bars came while it ran")
+    bars = "final bar" if demo.finals == 1 else "final bars"
+    screen.say(f"everything is stopped, {demo.finals:,} {bars} came while it ran")
 
 
 def _refuse_used(data_dir: Path) -> None:

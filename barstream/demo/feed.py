@@ -49,6 +49,7 @@ class DemoFeed:
 
         Raises:
             FeedFailedError: the broker did not take it.
+            BarstreamError: another part ended.
         """
         settings = self._sandbox.settings
         topic = TopicNames.of(settings).ticks
@@ -76,6 +77,7 @@ class DemoFeed:
         sent = asyncio.Event()
         self._task = asyncio.create_task(self._feed.onward(tape.ticks, tape.until_us, sent.set))
         while not sent.is_set() and not self._sandbox.stopped:
+            self._sandbox.check()
             self.check()
             await self._sandbox.sleep(_POLL_S)
 

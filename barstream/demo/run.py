@@ -86,7 +86,7 @@ class Demo:
         async with AsyncExitStack() as stack:
             with self._screen.step("broker") as told:
                 await stack.enter_async_context(self._sandbox)
-                told("embedded; what it keeps is in memory")
+                told("embedded")
             hours = await self._topics_and_schedule()
             # It takes longest to start, and has nothing to do yet: the past is made meanwhile.
             self._sandbox.start("worker", "worker", "--loglevel", "info")
@@ -116,8 +116,15 @@ class Demo:
             tape = record(self._listings, hours, system_clock_us(), rules.rate_per_s, seed)
             await feed.start(tape, seed)
             told(f"{len(tape.ticks):,} ticks of {PAST_DATES} trading dates, made up")
+        if not sandbox.stopped:
+            await self._bars_of_history(feed)
+
+    async def _bars_of_history(self, feed: DemoFeed) -> None:
+        rules, sandbox = self._rules, self._sandbox
         with self._screen.step("worker"):
             await sandbox.worker_ready()
+        if sandbox.stopped:
+            return
         with self._screen.step("bars of history") as told:
             feed.check()
             await sandbox.caught_up(within=int(rules.rate_per_s))

@@ -120,12 +120,18 @@ class Simulation:
     Args:
         rules: what to make up.
         given: the market, of ``rules.series`` series; None: one drawn by the seed.
+
+    Raises:
+        ValueError: the market has another number of series.
     """
 
     def __init__(self, rules: SimulationRules, given: Market | None = None) -> None:
         self.rules = rules
         self._rng = np.random.default_rng(rules.seed)
         self.market = market(rules.series, self._rng) if given is None else given
+        found = len(self.market.symbols)
+        if found != rules.series:
+            raise ValueError(f"the rules are for {rules.series} series, the market has {found}")
         self._borders = np.cumsum(self.market.weight)
         self._thresholds = np.array(rules.thresholds())
         self._log_mid = np.log(self.market.first_mid)

@@ -16,9 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from barstream.clock import system_clock_us
 from barstream.codecs.ticks import TickDecoder
 from barstream.core.keys import series_key
+from barstream.core.time import SECOND_US
+from barstream.feeds.encoding import tick_encoder
 from barstream.feeds.producing import default_partition
+from barstream.feeds.simulate import Simulation, SimulationRules
+from barstream.feeds.simulated import SimulatedFeed
+from barstream.feeds.watching import Silent
+from barstream.kafka import client_options
 from barstream.topics.names import TopicNames
 from tests.integration.feeding import PARTITIONS, create_topics, read_all, settings_for
 
@@ -89,3 +96,61 @@ def test_a_feed_by_the_clock_stamps_ticks_with_now_and_stops_in_good_order(
     delays = (stamps - found.time_us) / 1e6
     assert delays.min() > -0.5
     assert delays.max() < 2.5
+
+
+def test_a_feed_that_goes_on_with_a_past_leaves_no_stretch_out(kafka: Any, unique: str) -> None:
+    """
+    ::
+
+        the past           | made up at once  | by the clock
+        x x x x x x x x x x|x x x x x x x x x S x x x x     S: a tick of every series
+                           4 s ago           now
+    """
+    settings = settings_for(kafka.bootstrap, unique)
+    rules = SimulationRules(series=4, rate_per_s=300, intraday=False)
+    until_us = system_clock_us() - 4 * SECOND_US
+    past = Simulation(rules).step(until_us - 10 * SECOND_US, until_us, until_us)
+
+    class Reached(Silent):
+        """Sets an event when so many ticks are in Kafka."""
+
+        def __init__(self, ticks: int) -> None:
+            self.reached = asyncio.Event()
+            self._left = ticks
+
+        def advance(self, ticks: int) -> None:
+            self._left -= ticks
+            if self._left <= 0:
+                self.reached.set()
+
+    async def send() -> None:
+        watcher = Reached(len(past) + 4 * 300 + 100)
+        topic = TopicNames.of(settings).ticks
+        await create_topics(settings)
+        feed = SimulatedFeed(
+            Simulation(rules),
+            broker="SIM",
+            topic=topic,
+            partitions=PARTITIONS,
+            encoder=await tick_encoder(settings.ticks, topic),
+            options=client_options(settings),
+            clock_us=system_clock_us,
+            watcher=watcher,
+        )
+        sent = asyncio.Event()
+        task = asyncio.create_task(feed.onward(past, until_us, sent.set))
+        async with asyncio.timeout(20):
+            await sent.wait()
+            await watcher.reached.wait()
+            feed.stop()
+            await task
+
+    asyncio.run(send())
+    records = asyncio.run(read_all(kafka.bootstrap, TopicNames.of(settings).ticks))
+    stamps = np.array([record.appended_us for record in records])
+    found = TickDecoder(settings.ticks).decode([record.value for record in records], stamps)
+    times, counts = np.unique(found.time_us, return_counts=True)
+    [snapshot_us, *_] = times[counts >= 4]
+    between = times[(times >= until_us - SECOND_US) & (times <= snapshot_us)]
+    assert snapshot_us >= until_us + 4 * SECOND_US
+    assert np.diff(between).max() < SECOND_US / 2

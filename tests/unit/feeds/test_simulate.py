@@ -136,3 +136,20 @@ def test_prices_walk_in_small_steps_between_bid_and_ask() -> None:
 def test_impossible_rules_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"share|rate"):
         SimulationRules(**wrong)
+
+
+def test_a_market_that_is_given_goes_on_from_its_prices() -> None:
+    """A feed that takes over from another must not jump."""
+    rules = SimulationRules(series=3, rate_per_s=100, intraday=False)
+    given = Simulation(SimulationRules(series=3, seed=9)).market
+    simulation = Simulation(rules, given)
+    first = simulation.step(START_US, START_US + SECOND_US, NOW_US)
+    busiest = first.price[first.series == 0]
+    assert busiest[0] == pytest.approx(given.first_mid[0], abs=given.tick_size[0])
+    quotes = simulation.snapshot(START_US + SECOND_US)
+    assert quotes.series.tolist() == [0, 1, 2]
+    assert set(quotes.time_us) == {START_US + SECOND_US}
+    assert quotes.price[0] == pytest.approx(busiest[-1], abs=given.tick_size[0])
+    assert set(quotes.kind) == {Kind.ON_TIME}
+    with pytest.raises(ValueError, match="3 series, the market has 2"):
+        Simulation(rules, Simulation(SimulationRules(series=2)).market)
