@@ -18,6 +18,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("barstream", "tables", "agents")
+#: In the metadata of the wheel; the other belongs to what barstream/web/static/vendor holds.
+LEGAL = ("LICENSE", "NOTICE")
+VENDORED = "barstream/web/static/vendor/lightweight-charts.LICENSE"
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -34,13 +37,13 @@ def test_no_other_distribution_brings_a_package_of_that_name(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_wheel_carries_three_packages_and_their_data(tmp_path: Path) -> None:
+def test_the_wheel_carries_three_packages_their_data_and_the_licences(tmp_path: Path) -> None:
     """What runs from a checkout must run from an installed wheel: schemas and page included."""
     source = tmp_path / "source"
     source.mkdir()
     # built from a copy, because setuptools leaves its build directories beside the sources
     tracked = subprocess.run(
-        ["git", "ls-files", "-z", "pyproject.toml", "README.md", *PACKAGES],
+        ["git", "ls-files", "-z", "pyproject.toml", "README.md", *LEGAL, *PACKAGES],
         check=False, cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     if tracked.returncode:
@@ -68,6 +71,8 @@ def test_the_wheel_carries_three_packages_and_their_data(tmp_path: Path) -> None
     }
     assert expected <= names
     assert {name.split("/")[0] for name in names if "dist-info" not in name} == set(PACKAGES)
+    legal = {name.partition(".dist-info/licenses/")[2] for name in names} - {""}
+    assert legal == {*LEGAL, VENDORED}
 
 
 def test_what_leans_on_private_names_is_pinned_exactly() -> None:
