@@ -19,6 +19,8 @@ from barstream.broker.errors import EmbeddedBrokerError, PortTakenError
 HOST: Final = "127.0.0.1"
 _READY_WITHIN_S: Final = 20.0
 _STOP_WITHIN_S: Final = 30.0
+#: A connection in /proc/net/tcp that neither end has closed.
+_ESTABLISHED: Final = "01"
 #: ApiVersions v0 of the Kafka protocol: size, api 18, version 0, correlation id 1, client "b".
 _ASK_VERSIONS: Final = struct.pack(">ihhih1s", 11, 18, 0, 1, 1, b"b")
 
@@ -54,6 +56,18 @@ class EmbeddedBroker:
         """Its process id while it runs."""
         process = self._process
         return None if process is None or process.poll() is not None else process.pid
+
+    @property
+    def connections(self) -> int | None:
+        """How many clients are connected; None where the system does not tell."""
+        try:
+            rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        except OSError:
+            return None
+        # number, local and remote address (hexadecimal, host:port), state
+        sockets = [row.split()[1:4] for row in rows]
+        ours = f":{self.port:04X}"
+        return sum(local.endswith(ours) and state == _ESTABLISHED for local, _, state in sockets)
 
     @property
     def log_path(self) -> Path:

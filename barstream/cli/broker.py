@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from pathlib import Path
 
 import click
@@ -25,8 +26,17 @@ _LOCAL = ("127.0.0.1", "localhost")
     type=click.Path(path_type=Path, file_okay=False),
     help="Where it keeps its data; by default broker/ in the data_dir of the settings.",
 )
+@click.option(
+    "--drain",
+    "drain_s",
+    type=click.FloatRange(0, 3_600),
+    default=0,
+    metavar="SECONDS",
+    help="Once it is to stop, serve for at most so long while clients are connected: workers that "
+    "are stopped together with it then end in good order.",
+)
 @click.pass_context
-def command(ctx: click.Context, port: int | None, data_dir: Path | None) -> None:
+def command(ctx: click.Context, port: int | None, data_dir: Path | None, drain_s: float) -> None:
     """Run the embedded Kafka-compatible broker until Ctrl-C.
 
     It is for trying things out: stopped in good order it keeps its data, killed it may lose what
@@ -37,15 +47,22 @@ def command(ctx: click.Context, port: int | None, data_dir: Path | None) -> None
     settings = settings_of(ctx)
     place = data_dir or settings.data_dir / "broker"
     broker = EmbeddedBroker(place, port or _port_of(settings.bootstrap))
-    stop = threading.Event()
+    stop, at_once = threading.Event(), threading.Event()
+
+    def asked(*_: object) -> None:
+        (at_once if stop.is_set() else stop).set()
+
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: stop.set())
+            signal.signal(getattr(signal, name), asked)
     with broker:
         click.echo(f"broker ready at {broker.bootstrap}, data in {place} (Ctrl-C stops it)")
         if settings.bootstrap != broker.bootstrap:
             click.echo(f"for the other commands: export BARSTREAM_BOOTSTRAP={broker.bootstrap}")
         while not stop.wait(0.5):
+            broker.check()
+        deadline = time.monotonic() + drain_s
+        while broker.connections != 0 and time.monotonic() < deadline and not at_once.wait(0.1):
             broker.check()
     click.echo("broker stopped")
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from barstream.cli.context import settings as settings_of
 
 if TYPE_CHECKING:
-    from barstream.topics import Finding
+    from barstream.config import Settings
+    from barstream.topics import Creation, Finding
 
+_ASK_AGAIN_S: Final = 0.5
 _STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "refusal": "bold red"}
 
 
@@ -27,25 +30,39 @@ def command() -> None:
 @command.command("create")
 @click.option("--partitions", type=click.IntRange(1), help="Instead of topics.partitions.")
 @click.option("--replication", type=click.IntRange(1), help="Instead of topics.replication.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 3_600),
+    default=0,
+    metavar="SECONDS",
+    help="Wait so long for a broker that does not answer yet.",
+)
+@click.option("--quiet", is_flag=True, help="Print only what is not as planned.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_context
 def create_command(
     ctx: click.Context,
     partitions: int | None,
     replication: int | None,
+    wait_s: float,
+    quiet: bool,
     as_json: bool,
 ) -> None:
-    """Create the topics that are missing; run it as often as you like.
+    """Create the topics that are missing; run it as often as you like, also at the same time.
 
     Topics that exist are checked and never changed.  An existing tick topic decides the number
     of partitions.  Exit code 1: one of them keeps a worker from starting.
     """
-    from barstream.topics import create
-
     given = {"topics.partitions": partitions, "topics.replication": replication}
     overrides = {name: value for name, value in given.items() if value is not None}
-    creation = asyncio.run(create(settings_of(ctx, overrides)))
-    _report(ctx, creation.findings, set(creation.created), as_json=as_json)
+    creation = asyncio.run(_create(settings_of(ctx, overrides), wait_s))
+    findings = [
+        finding
+        for finding in creation.findings
+        if not quiet or finding.level.value in {"warning", "refusal"}
+    ]
+    _report(ctx, findings, set(creation.created), as_json=as_json)
 
 
 @command.command("check")
@@ -61,6 +78,27 @@ def check_command(ctx: click.Context, as_json: bool) -> None:
     _report(ctx, asyncio.run(check(settings_of(ctx))), set(), as_json=as_json)
 
 
+async def _create(settings: Settings, wait_s: float) -> Creation:
+    """Create the topics; wait for a broker that is still starting."""
+    from barstream.reader import BrokerUnreachableError
+    from barstream.topics import create
+
+    deadline = time.monotonic() + wait_s
+    said = False
+    while True:
+        try:
+            return await create(settings)
+        except BrokerUnreachableError:
+            if time.monotonic() >= deadline:
+                raise
+            if not said:
+                click.echo(
+                    f"waiting up to {wait_s:g} s for a broker at {settings.bootstrap}", err=True
+                )
+                said = True
+            await asyncio.sleep(_ASK_AGAIN_S)
+
+
 def _report(
     ctx: click.Context, findings: list[Finding], created: set[str], *, as_json: bool
 ) -> None:
@@ -74,7 +112,7 @@ def _report(
                 "created": finding.topic in created,
             }
             click.echo(json.dumps(row))
-    else:
+    elif findings:
         _print(findings, created)
     refused = any(finding.level.value == "refusal" for finding in findings)
     ctx.exit(1 if refused else 0)

@@ -104,9 +104,9 @@ def test_one_that_ends_by_itself_is_noticed(tmp_path: Path) -> None:
             broker.check()
 
 
-def start_command(data_dir: Path, port: int) -> tuple[subprocess.Popen[str], int]:
+def start_command(data_dir: Path, port: int, *more: str) -> tuple[subprocess.Popen[str], int]:
     """``barstream broker`` in a process of its own, ready; and the pid of its broker."""
-    place = ["--port", str(port), "--data-dir", str(data_dir)]
+    place = ["--port", str(port), "--data-dir", str(data_dir), *more]
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "barstream", "broker", *place],
         stdout=subprocess.PIPE,
@@ -126,6 +126,31 @@ def test_the_command_stops_its_broker_on_a_signal(number: signal.Signals, tmp_pa
     assert process.communicate(timeout=20)[0].endswith("broker stopped\n")
     assert process.returncode == 0
     assert not runs(broker)
+
+
+@linux
+def test_a_broker_that_drains_serves_as_long_as_a_client_is_connected(tmp_path: Path) -> None:
+    port = free_port()
+    process, broker = start_command(tmp_path, port, "--drain", "60")
+    with socket.create_connection(("127.0.0.1", port)):
+        process.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.5)
+        assert runs(broker)
+    assert process.communicate(timeout=20)[0].endswith("broker stopped\n")
+    assert process.returncode == 0
+
+
+@linux
+def test_a_second_signal_ends_the_draining(tmp_path: Path) -> None:
+    port = free_port()
+    process, _ = start_command(tmp_path, port, "--drain", "60")
+    with socket.create_connection(("127.0.0.1", port)):
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20)[0].endswith("broker stopped\n")
 
 
 @linux

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +24,7 @@ from barstream.cli import cli
 from barstream.config import Settings, load_settings
 from barstream.reader import BrokerUnreachableError
 from barstream.topics import (
+    Creation,
     Level,
     TopicCreationError,
     TopicNames,
@@ -29,6 +34,7 @@ from barstream.topics import (
     make_plan,
     require,
 )
+from tests.pipeline import free_port
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +236,59 @@ def test_the_commands_exit_with_one_as_long_as_a_worker_would_refuse(
     ticks = json.loads(shown.splitlines()[0])
     assert ticks["topic"] == f"{unique}_t"
     assert ticks["message"] == "2 partitions, replication 1"
+
+
+def test_topics_may_be_created_by_many_at_the_same_time(bootstrap: str, unique: str) -> None:
+    """As workers do that a Procfile starts together: every topic is made by one of them."""
+    settings = settings_of(bootstrap, unique)
+
+    async def scene() -> list[Creation]:
+        return await asyncio.gather(*(create(settings) for _ in range(4)))
+
+    creations = asyncio.run(scene())
+    created = sorted(name for creation in creations for name in creation.created)
+    assert created == sorted(TopicNames.of(settings).by_logical().values())
+    for creation in creations:
+        assert {finding.level for finding in creation.findings} == {Level.OK}
+
+
+def test_the_command_waits_for_a_broker_that_comes_later(tmp_path: Path) -> None:
+    port = free_port()
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("BARSTREAM_")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "barstream", "topics", "create", "--wait", "60", "--quiet"],
+        env=kept | {"BARSTREAM_BOOTSTRAP": f"127.0.0.1:{port}"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as command:  # fmt: skip
+        assert command.stderr is not None
+        said = command.stderr.readline()
+        with EmbeddedBroker(tmp_path, port):
+            printed, more = command.communicate(timeout=60)
+    assert said == f"waiting up to 60 s for a broker at 127.0.0.1:{port}\n"
+    assert (command.returncode, printed, more) == (0, "", "")
+
+
+def test_a_broker_that_does_not_come_in_time_is_an_error() -> None:
+    port = free_port()
+    began = time.monotonic()
+    result = CliRunner().invoke(
+        cli, ["topics", "create", "--wait", "1"], env={"BARSTREAM_BOOTSTRAP": f"127.0.0.1:{port}"}
+    )
+    assert 1 <= time.monotonic() - began < 10
+    assert result.exit_code == 2
+    assert f"a Kafka broker must answer at 127.0.0.1:{port}" in result.stderr
+
+
+def test_a_quiet_creation_says_what_keeps_a_worker_from_starting(
+    embedded: str, unique: str
+) -> None:
+    make(embedded, f"{unique}_ticks", 2)
+    make(embedded, f"{unique}_heartbeats", 3)
+    given = ("ticks", "heartbeats", "base")
+    names = {f"BARSTREAM_TOPICS__{name.upper()}": f"{unique}_{name}" for name in given}
+    env = {"BARSTREAM_BOOTSTRAP": embedded, "BARSTREAM_APP_ID": unique, **names}
+    result = CliRunner().invoke(cli, ["topics", "create", "--quiet"], env=env)
+    assert result.exit_code == 1
+    assert f"{unique}_heartbeats" in result.stdout
+    named = set(re.findall(rf"^{unique}_\w+", result.stdout, re.MULTILINE))
+    assert named == {f"{unique}_ticks", f"{unique}_heartbeats"}
