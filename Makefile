@@ -12,13 +12,23 @@ READY := $(VENV)/.ready
 PYTHONS := python3.11 python3.12 python3.13 python3
 IS_GOOD := import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11))
 
-.PHONY: help demo test chaos lint format check lock clean
+.PHONY: help install demo unit test chaos lint format check lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
+install: $(READY) ## The environment in .venv; every other target makes it as well
+	@echo "Ready.  Next:"
+	@echo "  make demo                     a market to look at, with all it needs"
+	@echo "  $(BIN)/honcho start        an embedded broker and a worker (Procfile)"
+	@echo "  $(BIN)/barstream --help    all commands"
+
 demo: $(READY) ## Broker, topics, schedule, feed and worker in one go; Ctrl-C ends all of it
 	@exec $(BIN)/barstream demo
+
+unit: $(READY) ## The quick tests, which need neither a broker nor a browser: two minutes
+	@$(BIN)/python -m pytest -q -n 2 -m "not kafka and not browser and not slow" \
+	  tests/unit tests/property $(ARGS)
 
 test: $(READY) ## The whole suite; says what was skipped and why
 	@for tool in java mvn; do command -v $$tool >/dev/null || \
@@ -62,10 +72,5 @@ $(READY): requirements.lock pyproject.toml
 	  echo "None of $(PYTHONS) is one; on Debian: apt-get install python3 python3-venv" >&2; \
 	  exit 1; \
 	fi; \
-	echo "Making the environment in $(VENV) with $$($$python --version) ..."; \
-	$$python -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-	  -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-	  --no-build-isolation --editable .
+	$$python tools/environment.py $(VENV)
 	@touch $@

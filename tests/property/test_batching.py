@@ -146,6 +146,7 @@ def run_plain(case: dict[str, Any], **policy: Any) -> dict[str, PlainSeries]:
     return series
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(cases())
 def test_any_batching_gives_the_bars_of_one_tick_at_a_time(case: dict[str, Any]) -> None:

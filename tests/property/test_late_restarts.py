@@ -26,6 +26,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
     databases.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), late_cases())
 def test_late_ticks_after_a_crash_find_the_bars_that_were_flushed(
@@ -43,6 +44,7 @@ def test_late_ticks_after_a_crash_find_the_bars_that_were_flushed(
         assert on_disk == list(found.values())
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), late_cases())
 def test_upper_bars_count_the_same_late_ticks_with_and_without_a_crash(

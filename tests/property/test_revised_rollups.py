@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,6 +74,7 @@ def run(case: Case, parts: Iterable[tuple[int, int]]) -> tuple[PartitionEngine, 
     return engine, newest(engine)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data(), late_cases())
 def test_bars_and_upper_bars_do_not_depend_on_the_chunks_late_ticks_came_in(
@@ -98,6 +100,7 @@ def test_a_day_that_a_late_tick_began_while_asleep_does_not_wait_for_the_one_tha
     assert batched == one_by_one
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.data(), late_cases())
 def test_every_parent_is_the_fold_of_its_revised_children(data: st.DataObject, case: Case) -> None:

@@ -79,6 +79,7 @@ def slow_cases(draw: st.DrawFn) -> Case:
     return replace(case, rules=rules, beats=beats)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), slow_cases())
 def test_upper_bars_are_those_of_one_tick_at_a_time_whatever_the_batches_and_crashes(
@@ -119,6 +120,7 @@ def lived(data: st.DataObject, market: Market, disk: Disk) -> Worker:
     return worker
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), markets())
 def test_in_real_trading_hours_every_upper_final_is_the_bar_polars_builds_from_the_ticks(
@@ -138,6 +140,7 @@ def test_in_real_trading_hours_every_upper_final_is_the_bar_polars_builds_from_t
             assert not any(bar.revision for bar in written)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), markets(exact=False))
 def test_volume_is_the_exactly_rounded_sum_of_the_children_and_live_bars_show_what_is_open(

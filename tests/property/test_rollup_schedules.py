@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -77,6 +78,7 @@ def changed(draw: st.DrawFn, sessions: list[Session], closed_us: int) -> list[Se
     return [row for row in found if row[2] < row[3]] or sessions
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), schedules(), st.integers(0, 3))
 def test_upper_bars_are_folds_of_their_minutes_and_complete_by_the_newest_schedule(
