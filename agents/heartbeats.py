@@ -192,7 +192,7 @@ class HeartbeatSender(Service):
         unseen = sum(name not in self.universe for name in index.series())
         self.report.planned_by(due, unseen=unseen)
         if due.remaining:
-            log.info("catching up planned=%d remaining=%d", len(due), due.remaining)
+            log.debug("catching up planned=%d remaining=%d", len(due), due.remaining)
             self._waker.again_in(CATCH_UP_S)
         return due
 
@@ -286,7 +286,7 @@ class HeartbeatSender(Service):
         self._emitted = Emitted(recovered.marks)
         self._resume.took_over(recovered.newest_us, time.monotonic())
         self.report.leader = True
-        log.info("leading the heartbeats series_recovered=%d", len(recovered.marks))
+        log.debug("leading the heartbeats series_recovered=%d", len(recovered.marks))
 
     async def _close(self) -> None:
         producer, self._producer = self._producer, None

@@ -103,7 +103,7 @@ class RetentionService(Service):
             if not self._is_held(owned):
                 return
         if series:
-            log.info(
+            log.debug(
                 "bars that Kafka has deleted are gone from disk too: partition=%s[%d] series=%d "
                 "topic_begins=%d seconds=%.1f",
                 topic, owned.partition, series, begin, (self._clock() - began_us) / SECOND_US,

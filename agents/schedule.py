@@ -247,7 +247,7 @@ class ScheduleService(Service):
         now_us = self._clock()
         self._last_reload_us, self._last_error = now_us, None
         self._next_reload_us = next_reload_us(now_us)
-        log.info(
+        log.debug(
             "schedule loaded rows=%d series=%d next_reload=%s",
             self._row_count,
             len(self.provider.index),

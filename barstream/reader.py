@@ -178,7 +178,9 @@ class TopicReader:
             raise
         except Exception as error:
             self.failure = error
-            log.exception("reader ended by a failure topic=%s", self.topic)
+            # before it has caught up, who waits for that is told
+            if self.is_caught_up or not isinstance(error, BarstreamError):
+                log.exception("reader ended by a failure topic=%s", self.topic)
             if self._on_failure is not None:
                 self._on_failure(error)
 
@@ -247,7 +249,7 @@ class TopicReader:
             for tp in partitions:
                 positions[tp] = await consumer.position(tp)
             if all(positions[tp] >= self._targets[tp] for tp in partitions):
-                log.info("reader caught up topic=%s end_offsets=%s", self.topic, self.end_offsets)
+                log.debug("reader caught up topic=%s end_offsets=%s", self.topic, self.end_offsets)
                 self._caught_up.set()
             elif positions != before:
                 moved_at = loop.time()

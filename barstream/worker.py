@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Awaitable
 from functools import cache, partial
+from signal import Signals
 from typing import Any, Final, cast
 
 import faust
@@ -30,20 +31,24 @@ from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
 from barstream.core.time import SECOND_US
 from barstream.core.universe import Universe
+from barstream.engine.directory_lock import DirectoryLock
 from barstream.engine.intake import Intake
 from barstream.engine.partitions import EngineSettings, Partitions
 from barstream.engine.rows import OutputTopics
 from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.kafka import client_options
+from barstream.lifecycle import Lifecycle, LifecycleService, say_start
 from barstream.metrics import Metrics
 from barstream.planner import plan_of
 from barstream.reader import TopicReader
 from barstream.timebucket import bind
-from barstream.topics import TopicNames
+from barstream.topics import TopicNames, require
 from barstream.transport.driver import Consumer
+from barstream.troubles import Troubles, span
 from barstream.web.reporting import Reporting
-from barstream.web.serve import app_options, is_loopback, register
+from barstream.web.serve import app_options, is_loopback, page_url, register, require_address
 from barstream.web.worker_reads import WorkerReads
+from barstream.worker_log import configure
 
 log = logging.getLogger(__name__)
 
@@ -107,10 +112,24 @@ class ConsumerReading:
         await cast("Consumer", self._app.consumer).resume_reading(TP(topic, partition), offset)
 
 
+class Process(faust.Worker):
+    """Faust's, without a spinner and without words and logging of its own."""
+
+    def __init__(self, app: BarstreamApp) -> None:
+        super().__init__(app, quiet=True, override_logging=False, redirect_stdouts=False)
+        self.spinner = None
+
+    def _schedule_shutdown(self, signal: Signals) -> None:
+        if not self._signal_stop_time:
+            log.info("stopping: %s", signal.name)
+        super()._schedule_shutdown(signal)
+
+
 class Worker:
     """The parts of a worker, wired; `run` starts it and returns its exit code."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, troubles: Troubles) -> None:
+        self.lifecycle = Lifecycle()
         self.plan = plan_of(settings)
         self.settings = settings = self.plan.settings
         self.names = TopicNames.of(settings)
@@ -137,7 +156,7 @@ class Worker:
         self.partitions.preparation = self.preparation
         self.partitions.settled = lambda: not self.app.rebalancing
         self.sender = self._sender(reader)
-        self._wire()
+        self._wire(troubles)
 
     def _engine(self) -> PreparedPartitions:
         settings, names = self.settings, self.names
@@ -197,17 +216,16 @@ class Worker:
             reclaim_s=settings.kafka.session_timeout_s + 9,
         )
 
-    def _wire(self) -> None:
+    def _wire(self, troubles: Troubles) -> None:
         app, names = self.app, self.names
         app.columnar_topics = frozenset({names.ticks, names.heartbeats})
         app.ticks_topic = names.ticks
         app.assignments = self.partitions
         app.on_disk = self.partitions.on_disk
-        app.before_stop = partial(_limit_shutdown, app)
+        app.before_stop = self._stopping
         app.before_revoke = self.flag.clear
         app.after_assign = self._assigned
         retention = RetentionService(self.partitions, self.options)
-        app.first_services = (self.schedule, self.preparation, self.sender, retention)
         intake = Intake(self.partitions, self.decoder, ConsumerReading(app), self.metrics)
         agents.bars.declare(app, intake, names.ticks, names.heartbeats)
         reporting = Reporting(
@@ -215,6 +233,11 @@ class Worker:
             self.metrics, names.ticks, names.heartbeats,
         )  # fmt: skip
         self.metrics.before_scrape.append(reporting.update)
+        lifecycle = LifecycleService(
+            self.lifecycle, troubles, reporting.seen, self.options,
+            lambda: cast("Consumer", app.consumer).brokers(),
+        )  # fmt: skip
+        app.first_services = (self.schedule, self.preparation, self.sender, retention, lifecycle)
         reads = WorkerReads(self.partitions, self.provider, self.universe, reporting)
         # what agents of the same process read bars with
         token = self.settings.web.token
@@ -227,27 +250,36 @@ class Worker:
             self.flag.set()
         return None
 
+    def _stopping(self) -> None:
+        self.lifecycle.end()
+        _limit_shutdown(self.app)
+
     def _failed(self, error: BaseException) -> None:
         # kept, or it may be collected before it has run
         self._crashing = asyncio.get_running_loop().create_task(self.app.crash(error))
 
-    def run(self, loglevel: str = "info") -> int:
+    def run(self) -> int:
         """Run until stopped by a signal or an error; Faust always ends with SystemExit.
 
         Returns:
             0 after a signal, 1 after an error (see ``app.failure``).
         """
+        say_start(self.plan, page_url(self.settings.web))
         self._warn_of_open_web()
         # A fetch makes tens of thousands of records at once, none of them in a cycle: by default
         # the collector looks at all of them again and again (0.55 instead of 0.13 us a record).
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
-        worker = faust.Worker(self.app, loglevel=loglevel, redirect_stdouts=False)
         try:
-            worker.execute_from_commandline()
+            Process(self.app).execute_from_commandline()
         except SystemExit as ended:
-            return 1 if self.app.failure is not None or ended.code else 0
+            code = 1 if self.app.failure is not None or ended.code else 0
+        if self.app.failure is not None:
+            log.error("worker stopped: %s", self.app.failure)
+        elif code == 0:
+            log.info("stopped after %s, nothing is lost", span(self.lifecycle.uptime_s))
+        return code
 
     def _warn_of_open_web(self) -> None:
         web = self.settings.web
@@ -258,6 +290,30 @@ class Worker:
                 web.host,
                 web.port,
             )
+
+
+def run(settings: Settings, loglevel: str = "info") -> int:
+    """Run a worker until it is stopped; what it needs is looked at before it joins its group.
+
+    Args:
+        settings: what is in force.
+        loglevel: see `barstream.worker_log.configure`.
+
+    Returns:
+        The exit code, see `Worker.run`.
+
+    Raises:
+        BarstreamError: it cannot start: the data directory, the port, the brokers or the topics.
+    """
+    troubles = configure(loglevel)
+    lock = DirectoryLock(settings.data_dir)
+    try:
+        require_address(settings.web)
+        asyncio.run(require(settings))
+        return Worker(settings, troubles).run()
+    finally:
+        troubles.close()
+        lock.release()
 
 
 @cache
@@ -271,6 +327,8 @@ def _limit_shutdown(app: BarstreamApp) -> None:
         log.error("not stopped within %.0f s, ended: nothing is lost", _STOP_WITHIN_S)
         if app.failure is not None:  # the last words, as in an orderly end
             log.error("worker stopped: %s", app.failure)
+        for handler in logging.getLogger().handlers:  # what was left out so far
+            handler.close()
         os._exit(1)
 
     timer = threading.Timer(_STOP_WITHIN_S, end)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -42,19 +41,12 @@ def command(
     Start as many as you like with the same app_id: they share the partitions.  On one machine
     give each its own --number, or its own --data-dir and --web-port.
     """
-    from barstream.topics import require
-    from barstream.worker import Worker
+    from barstream.worker import run
 
     overrides = _overrides_of(number, settings_of(ctx)) if number is not None else {}
     given = {"web.port": web_port, "data_dir": data_dir}
     overrides |= {name: value for name, value in given.items() if value is not None}
-    settings = settings_of(ctx, overrides)
-    asyncio.run(require(settings))
-    worker = Worker(settings)
-    code = worker.run(loglevel)
-    if worker.app.failure is not None:
-        click.echo(f"worker stopped: {worker.app.failure}", err=True)
-    ctx.exit(code)
+    ctx.exit(run(settings_of(ctx, overrides), loglevel))
 
 
 def _overrides_of(number: int, shared: Settings) -> dict[str, Any]:

@@ -86,6 +86,8 @@ class Partitions:
         self.generation = -1
         #: How far the restore under way has come; None when there is none.
         self.progress: RestoreProgress | None = None
+        #: Rows read back at the last assignment, and seconds it took.
+        self.read_back: tuple[int, float] = (0, 0.0)
         #: Whether the assignment under way is complete, recovery of Faust included.
         self.settled: Callable[[], bool] = lambda: True
         self.tally = Tally(metrics, settings.rules)
@@ -166,6 +168,7 @@ class Partitions:
         # first of all: from here on no one else can write to these partitions
         await asyncio.gather(*(producer.start() for producer in producers.values()))
         tables = await restored(settings.options, self._stores, partitions, progress, self._metrics)
+        self.read_back = (progress.rows, progress.seconds)
         await self.watch.identify()
         ticks = await extents(settings.options, settings.ticks_topic, partitions)
         beats = await extents(settings.options, settings.heartbeat_topic, partitions)

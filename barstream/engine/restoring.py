@@ -49,7 +49,7 @@ async def restored(
 
     await restore(options, places, progress, advanced)
     metrics.restore_seconds.set(progress.seconds)
-    log.info(
+    log.debug(
         "tables restored: partitions=%s rows=%d seconds=%.1f",
         sorted(partitions), progress.rows, progress.seconds,
     )  # fmt: skip

@@ -134,7 +134,7 @@ class Standbys:
                 partition: StandbyPartition(partition, self._stores.open(partition))
                 for partition in partitions
             }
-            log.info("following as standby: partitions=%s", partitions)
+            log.debug("following as standby: partitions=%s", partitions)
             while not _is_over(held):
                 error = await self._failure(held)
                 self.reopened += 1

@@ -79,6 +79,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         assignment = None if subscription is None else subscription.assignment
         return None if assignment is None else assignment.state_value(tp)
 
+    def brokers(self) -> dict[int, str]:
+        """Address of each broker, by its number; none before the first is known."""
+        if self._consumer is None:
+            return {}
+        known = self._consumer._client.cluster.brokers()
+        return {
+            broker.nodeId: f"{broker.host}:{broker.port}"
+            for broker in known
+            if isinstance(broker.nodeId, int)  # those of the settings have no number
+        }
+
     def highwater(self, tp: TP) -> int:
         """The end of a partition, as the last fetch told; 0 when it is not assigned."""
         state = self.fetch_state(tp)
@@ -149,6 +160,10 @@ class Consumer(driver.Consumer):
         for tp, offset in positions.items():
             self._read_offset[tp] = offset or None
             self._committed_offset[tp] = None
+
+    def brokers(self) -> dict[int, str]:
+        """Address of each broker, by its number; none before the first is known."""
+        return self._thread.brokers()
 
     def stop_reading(self, tp: TP) -> None:
         """Fetch no more of ``tp``; what was fetched already is dropped."""

@@ -72,14 +72,14 @@ class Status(ReadView):
                 "unscheduled": [
                     {"broker": broker, "symbol": symbol} for broker, symbol in stats.unscheduled
                 ],
-                "what_to_do": _mending(stats.unscheduled),
+                "what_to_do": mending(stats.unscheduled),
                 "scheduled_series": stats.scheduled_series,
                 "last_heartbeat": time_text(stats.last_heartbeat_us),
             }
         )
 
 
-def _mending(unscheduled: Sequence[tuple[str, str]]) -> str | None:
+def mending(unscheduled: Sequence[tuple[str, str]]) -> str | None:
     """The command after which the latest unscheduled series of a broker make bars; else None."""
     if not unscheduled:
         return None

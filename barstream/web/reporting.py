@@ -11,6 +11,7 @@ from faust.types import TP
 from barstream.codecs.series_seen import UniverseReading
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US
+from barstream.lifecycle import Held, Seen
 from barstream.metrics import Metrics
 from barstream.web.kinds import SERIES_KINDS, Kinds
 from barstream.web.reads import Placement, Readiness, Stats
@@ -94,13 +95,6 @@ class Reporting:
     def stats(self) -> Stats:
         """The status line."""
         index = self._provider.index
-        unscheduled = [
-            name
-            for owned in self.held.values()
-            for name in reversed(owned.engine.unscheduled)
-            # rows may have come since its last tick was refused
-            if index.for_series(*name) is None
-        ]
         return Stats(
             self._app.conf.id,
             self._sender.flag.on,
@@ -108,10 +102,49 @@ class Reporting:
             sum(self._lags(self._ticks_topic).values()),
             self._partitions.tally.accepted,
             dict(self._partitions.tally.rejected),
-            unscheduled,
+            self._unscheduled(),
             None if index.always_open else len(index),
             self._sender.report.last_sent_us,
             self._partitions.standbys.lag,
+        )
+
+    def _unscheduled(self) -> list[tuple[str, str]]:
+        index = self._provider.index
+        return [
+            name
+            for owned in self.held.values()
+            for name in reversed(owned.engine.unscheduled)
+            # rows may have come since its last tick was refused
+            if index.for_series(*name) is None
+        ]
+
+    def seen(self) -> Seen:
+        """What the log tells of when it changes."""
+        readiness, index = self.readiness(), self._provider.index
+        partitions = self._partitions
+        given_out = self._app.rebalancing or partitions.restoring or partitions.generation < 0
+        scheduled = self._provider.ready and not index.always_open
+        return Seen(
+            tuple(readiness.reasons),
+            None if partitions.progress is None else partitions.progress.percent,
+            None if given_out else self._given(),
+            self._schedule.status.rows if scheduled else None,
+            len(index) if scheduled else 0,
+            index.version,
+            tuple(self._unscheduled()),
+        )
+
+    def _given(self) -> Held:
+        partitions, given = self._partitions, self._distribution()
+        return Held(
+            frozenset(partitions.owned),
+            frozenset(partitions.standbys.held),
+            # who does not lead the group asks for the number of partitions later
+            self._count()
+            or sum(len(topics.get(self._ticks_topic, ())) for topics in given.values()),
+            max(1, len(given)),
+            self._sender.flag.on,
+            *partitions.read_back,
         )
 
     def placement(self) -> Placement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -11,6 +12,7 @@ from faust import App
 from faust.web.base import BlueprintManager
 
 from barstream.clock import system_clock_us
+from barstream.errors import BarstreamError
 from barstream.metrics import Metrics
 from barstream.web.access import token_required
 from barstream.web.health import STATIC, HealthLive, HealthReady, MetricsText, Page, Status
@@ -22,6 +24,15 @@ from barstream.web.sending import Sending
 from barstream.web.site import SENDING, SITE, Site, errors_as_json
 from barstream.web.source import RoutedBars
 from barstream.web.views import Bars, Live, Schedule, Where
+
+#: Wildcards: no address to be found at.
+_ANY: Final = ("", "0.0.0.0", "::")  # noqa: S104
+_PASSIVE: Final = socket.AI_PASSIVE
+
+
+class WebAddressError(BarstreamError):
+    """The web views cannot be served at ``web.host`` and ``web.port``: choose others."""
+
 
 VIEWS: Final = (
     Bars, Live, Where, Schedule, AllBars, BrokerBars, AllLive, BrokerLive, Series,
@@ -99,6 +110,42 @@ def app_options(settings: WebSettings) -> dict[str, Any]:
     }
 
 
+def require_address(settings: WebSettings) -> None:
+    """Look whether the web views can be served where the settings say.
+
+    Raises:
+        WebAddressError: something else listens there, or this machine has no such address.
+    """
+    host, port = settings.host, settings.port
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=_PASSIVE)
+        for family, kind, protocol, _, place in found:
+            with socket.socket(family, kind, protocol) as trial:
+                # as the server does: connections of an earlier worker that linger are no obstacle
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                trial.bind(place)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise WebAddressError(
+                f"port {port} of {host} must be free for the web views, but something listens "
+                "there, perhaps another worker: give this one another with --web-port or "
+                "BARSTREAM_WEB_PORT"
+            ) from error
+        raise WebAddressError(
+            f"the web views must be served at {host} port {port}, and cannot be "
+            f"({(error.strerror or str(error)).lower()}): web.host must be an address of this "
+            "machine, and a port below 1024 may need rights"
+        ) from error
+
+
+def page_url(settings: WebSettings) -> str:
+    """Where the page is, seen from this machine."""
+    host = "127.0.0.1" if settings.host in _ANY else settings.host
+    return f"{_url(host, settings.port)}/"
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address to bind is reached from this machine alone."""
     try:
@@ -108,6 +155,8 @@ def is_loopback(host: str) -> bool:
 
 
 def _base_url(host: str, port: int) -> str:
-    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - a wildcard is no address to be found at
-        host = socket.gethostname()
+    return _url(socket.gethostname() if host in _ANY else host, port)
+
+
+def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -67,7 +67,9 @@ def test_a_worker_frozen_while_it_takes_over_does_no_harm(
         feed.start()
         first = made.worker(directory="w0")
         for number in range(rounds):
-            comes = made.worker(directory=f"w{1 + number}", wait=False)
+            # that it joins is said by aiokafka, and heard of at this level alone
+            program = ("barstream", "worker", "--loglevel", "debug")
+            comes = made.worker(directory=f"w{1 + number}", wait=False, program=program)
             soon(lambda comes=comes: "Joined group" in comes.log.read_text(), "it joins")  # type: ignore[misc]
             time.sleep(random.uniform(0, 0.8))
             comes.signal(signal.SIGSTOP)

@@ -192,5 +192,5 @@ def follow(words: str, directory: Path) -> None:
 def last_words(worker: WorkerProcess) -> str:
     """Why a worker ended, as its log has it."""
     lines = [line for line in worker.log.read_text(errors="replace").splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith(_LAST_WORDS)]
+    said = [line[line.index(_LAST_WORDS) :] for line in lines if _LAST_WORDS in line]
     return said[-1] if said else (lines[-1] if lines else "nothing was said")

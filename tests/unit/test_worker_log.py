@@ -1,0 +1,162 @@
+"""The lines of a worker's log: what they look like, and whose they are."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from barstream.errors import BarstreamError
+from barstream.worker_log import LIBRARIES, OURS, LineFormatter, configure, wants_colour
+
+
+def line(
+    message: str,
+    *args: object,
+    level: int = logging.INFO,
+    name: str = "barstream.worker",
+    error: BaseException | None = None,
+    formatter: LineFormatter | None = None,
+) -> str:
+    raised = None if error is None else (type(error), error, error.__traceback__)
+    record = logging.LogRecord(name, level, __file__, 1, message, args, raised)
+    record.created = 1_796_667_606.789
+    return (formatter or LineFormatter()).format(record)
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except type(error) as caught:
+        return caught
+
+
+def test_a_line_is_time_in_utc_level_and_sentence() -> None:
+    assert line("ready after %s", "2.6 s") == "2026-12-07 18:20:06Z info    ready after 2.6 s"
+    assert line("wrong", level=logging.WARNING) == "2026-12-07 18:20:06Z warning wrong"
+
+
+def test_a_line_of_a_library_names_it() -> None:
+    assert line("odd", name="aiokafka.conn").endswith(" info    odd logger=aiokafka.conn")
+    assert not line("odd", name="agents.bars").endswith("agents.bars")
+    assert line("odd", formatter=LineFormatter(loggers=True)).endswith("logger=barstream.worker")
+
+
+def test_only_the_first_line_of_a_record_begins_with_a_time() -> None:
+    first, *rest = line("topics are wrong:\n  one\n2026-01-01 00:00:00Z info forged").splitlines()
+    assert first.endswith("topics are wrong:")
+    assert [each[:4] for each in rest] == ["    ", "    "]
+
+
+def test_what_a_service_of_mode_says_is_put_in_plain_words() -> None:
+    said = line("[^---Recovery]: %s", "Worker ready", name="faust.tables.recovery")
+    assert " Recovery: Worker ready " in said
+
+
+def test_an_error_that_nobody_expected_keeps_its_trace_once() -> None:
+    formatter, error = LineFormatter(), raised(ValueError("no such thing"))
+    shown = line("flush failed", error=error, formatter=formatter).splitlines()
+    assert shown[1] == "    Traceback (most recent call last):"
+    assert shown[-1] == "    ValueError: no such thing"
+    again = line("the worker crashed", error=error, formatter=formatter)
+    assert again.endswith("info    the worker crashed: no such thing")
+
+
+def test_an_error_that_says_what_to_do_needs_no_trace() -> None:
+    error = raised(BarstreamError("do this\nthen that"))
+    shown = line("rebalance failed", error=error)
+    assert shown.splitlines()[0].endswith("rebalance failed: do this")
+    assert shown.splitlines()[1:] == ["    then that"]
+    assert "Traceback" in line("x", error=error, formatter=LineFormatter(traces=True))
+
+
+def test_levels_are_coloured_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert not wants_colour(io.StringIO())
+    assert wants_colour(Terminal())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not wants_colour(Terminal())
+    coloured = line("x", formatter=LineFormatter(colour=True))
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == line("x") != coloured
+
+
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    root = logging.getLogger()
+    names = (*OURS, *LIBRARIES)
+    before = list(root.handlers), root.level, threading.excepthook
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    for handler in before[0]:
+        root.addHandler(handler)
+    root.setLevel(before[1])
+    threading.excepthook = before[2]
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+SAID = {
+    "debug": ["bars.debug", "bars.info", "bars.warning", "aiokafka.debug", "aiokafka.info",
+              "aiokafka.warning", "mode.info", "of Faust", "routine"],
+    "info": ["bars.info", "bars.warning", "aiokafka.warning"],
+    "warning": ["bars.warning", "aiokafka.warning"],
+    "error": [],
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("logging_restored")
+@pytest.mark.parametrize("loglevel", SAID)
+def test_a_level_shows_ours_and_the_warnings_of_libraries(loglevel: str) -> None:
+    out = io.StringIO()
+    configure(loglevel, out)
+    for name in ("bars", "aiokafka"):
+        log = logging.getLogger(f"barstream.{name}" if name == "bars" else f"{name}.conn")
+        log.debug("%s.debug", name)
+        log.info("%s.info", name)
+        log.warning("%s.warning", name)
+    logging.getLogger("mode.services").info("mode.info")
+    # services of Faust that are ours are told of under our names
+    logging.getLogger("agents.schedule").info("[^--ScheduleService]: of Faust")
+    logging.getLogger("aiokafka.consumer.group_coordinator").warning(
+        "Heartbeat failed for group %s because it is rebalancing", "routine"
+    )
+    shown = [part for each in out.getvalue().splitlines() for part in SAID["debug"] if part in each]
+    assert shown == SAID[loglevel]
+
+
+@pytest.mark.usefixtures("logging_restored")
+def test_an_error_of_ours_is_not_told_by_every_service_it_ends() -> None:
+    out = io.StringIO()
+    configure("info", out)
+    error = raised(BarstreamError("do this"))
+    log = logging.getLogger("barstream.app")
+    log.error("[^-BarstreamApp]: Crashed reason=%r", error)
+    log.error("[^-App]: Crashed reason=%r", ValueError("a defect"))
+    log.error("worker stopped: %s", error)
+    assert [each.split(maxsplit=3)[3] for each in out.getvalue().splitlines()] == [
+        "App: Crashed reason=ValueError('a defect')",
+        "worker stopped: do this",
+    ]
+
+
+@pytest.mark.usefixtures("logging_restored")
+def test_a_thread_that_fails_is_told_in_the_log() -> None:
+    out = io.StringIO()
+    configure("info", out)
+    thread = threading.Thread(target=lambda: int("none"), name="reading")
+    thread.start()
+    thread.join()
+    first, *rest = out.getvalue().splitlines()
+    assert "error   a thread ended by a failure: <Thread(reading" in first
+    assert rest[-1].startswith("    ValueError: ")
