@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -15,11 +18,14 @@ from aiokafka.errors import KafkaError, SaslAuthenticationFailed
 from barstream.config import KafkaSettings, Settings
 from barstream.errors import BarstreamError, ConfigError
 from barstream.reader import BrokerUnreachableError
+from barstream.troubles import brief
 
 if TYPE_CHECKING:
     from faust.types.auth import CredentialsT
 
 _CAUSE_WITHIN_S: Final = 5.0
+#: A connection that was lost on the way is asked for again after a second.
+_CONNECTED_WITHIN_S: Final = 1.3
 
 
 class AccessRefusedError(BarstreamError):
@@ -94,16 +100,20 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
         BrokerUnreachableError: no broker answers.
         AccessRefusedError: one does, and refuses.
     """
+    await reach(settings)
     timeout_s = settings.kafka.request_timeout_s
     admin = AIOKafkaAdminClient(
         **client_options(settings), request_timeout_ms=round(timeout_s * 1000)
     )
     try:
         try:
-            async with asyncio.timeout(timeout_s):
-                await admin.start()
+            with _unheard():
+                async with asyncio.timeout(timeout_s):
+                    await admin.start()
         except (KafkaError, OSError, TimeoutError) as error:
-            raise explained(await _cause(settings) or error, settings) from error
+            with _unheard():
+                cause = await _cause(settings)
+            raise explained(cause or error, settings) from error
         yield admin
     finally:
         await admin.close()
@@ -125,6 +135,95 @@ async def reaching(settings: Settings) -> AsyncIterator[None]:
         raise explained(error, settings) from error
 
 
+async def reach(settings: Settings) -> None:
+    """Look whether anything listens where the brokers should be; says so at once if not.
+
+    The clients would go on trying, each for as long as it likes.
+
+    Raises:
+        BrokerUnreachableError: nothing does, at none of the addresses.
+    """
+    trials = {asyncio.create_task(_connect(address)) for address in settings.bootstrap.split(",")}
+    error: Exception = TimeoutError()
+    try:
+        async with asyncio.timeout(_CONNECTED_WITHIN_S):
+            for trial in asyncio.as_completed(trials):
+                try:
+                    await trial
+                except OSError as failed:
+                    error = failed
+                else:
+                    return
+    except TimeoutError:
+        pass
+    finally:
+        for task in trials:
+            task.cancel()
+        await asyncio.gather(*trials, return_exceptions=True)
+    raise explained(error, settings) from error
+
+
+async def _connect(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    found = await _resolved(host.strip("[]"), int(port))
+    error: OSError = TimeoutError()
+    for family, kind, protocol, _, place in found:
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setblocking(False)
+            try:
+                await asyncio.get_running_loop().sock_connect(trial, place)
+            except OSError as failed:
+                error = failed
+            else:
+                return
+    raise error
+
+
+async def _resolved(host: str, port: int) -> list[Any]:
+    """What a name stands for.
+
+    Asked in a thread that nobody waits for, as asyncio does at the end for those of its own: a
+    resolver that is away takes half a minute to say so.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[Any]] = loop.create_future()
+
+    def tell(found: list[Any] | OSError) -> None:
+        if answer.done():
+            return
+        if isinstance(found, OSError):
+            answer.set_exception(found)
+        else:
+            answer.set_result(found)
+
+    def ask() -> None:
+        found: list[Any] | OSError
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            found = error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(tell, found)
+
+    threading.Thread(target=ask, daemon=True, name=f"address of {host}").start()
+    return await answer
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What the clients log inside is not shown: the error raised says it better."""
+    clients = logging.getLogger("aiokafka")
+    level = clients.level
+    if clients.isEnabledFor(logging.DEBUG):
+        yield
+        return
+    clients.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        clients.setLevel(level)
+
+
 def explained(error: Exception, settings: Settings) -> BarstreamError:
     """A failure to talk to the broker, as an error that says what to do."""
     where, protocol = settings.bootstrap, settings.kafka.security_protocol
@@ -135,9 +234,9 @@ def explained(error: Exception, settings: Settings) -> BarstreamError:
             f"(security_protocol {protocol}); refused: {error}"
         )
     return BrokerUnreachableError(
-        f"a Kafka broker must answer at {where} ({protocol}); none does ({error}): start one "
-        "(`barstream broker`), or set BARSTREAM_BOOTSTRAP to yours; a broker that wants TLS or a "
-        "password also looks like this without [kafka] security_protocol"
+        f"a Kafka broker must answer at {where} ({protocol}); none does ({brief(error)}): start "
+        "one (`barstream broker`), or set BARSTREAM_BOOTSTRAP to yours; a broker that wants TLS or "
+        "a password also looks like this without [kafka] security_protocol"
     )
 
 

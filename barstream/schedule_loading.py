@@ -26,7 +26,7 @@ from barstream.codecs.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.core.schedule import Series, SessionRow, find_conflicts
 from barstream.errors import BarstreamError
-from barstream.kafka import client_options
+from barstream.kafka import client_options, reaching
 from barstream.reader import TopicReader
 from tables.schedule import ScheduleRows
 
@@ -89,7 +89,7 @@ async def read_current(settings: Settings) -> CurrentSchedule:
         client_options=client_options(settings),
         connect_timeout_s=CONNECT_TIMEOUT_S,
     )
-    async with reader:
+    async with reaching(settings), reader:
         await reader.caught_up()
         await rows.fetch_schemas()
         return CurrentSchedule(rows, len(reader.end_offsets))

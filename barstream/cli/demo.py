@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,8 +52,6 @@ def command(
 
     if data_dir is not None:
         _refuse_used(data_dir)
-    # What the clients log while the broker goes away is no news.
-    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     screen = DemoScreen()
     with tempfile.TemporaryDirectory(prefix="barstream-demo-") as scratch:
         place = (data_dir or Path(scratch)).resolve()

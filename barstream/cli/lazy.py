@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Mapping
 from typing import IO, Any
@@ -55,6 +56,9 @@ class LazyGroup(click.Group):
             )
 
     def invoke(self, ctx: click.Context) -> Any:
+        # what the clients would say of a broker that is away, our own message says better; a
+        # worker says what is to be heard of them
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         try:
             return super().invoke(ctx)
         except BarstreamError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -23,8 +22,6 @@ _STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "refusal": "bold r
 @click.group("topics")
 def command() -> None:
     """Create or check the topics of the settings."""
-    # What the client would log of a broker that is away, our own message says better.
-    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
 
 
 @command.command("create")

@@ -9,7 +9,7 @@ from barstream.config import Settings
 from barstream.core.period import MINUTE, Period
 from barstream.history.reading import Options, chunks, held
 from barstream.history.selection import Selection
-from barstream.kafka import client_options
+from barstream.kafka import client_options, reaching
 from barstream.reader import TopicMissingError
 from barstream.replay.comparing import Difference, Tally, compare
 from barstream.replay.errors import ReplayIncomplete
@@ -44,12 +44,14 @@ async def replayed_partitions(settings: Settings, suffix: str) -> list[Compare]:
 
     Raises:
         ReplayIncomplete: there is no replay of that suffix, or one that was not ended.
+        BrokerUnreachableError, AccessRefusedError: the brokers cannot be asked.
     """
     shadows = ShadowTopics(TopicNames.of(settings), suffix)
     options = client_options(settings)
     try:
-        there = await held(options, shadows.scope)
-        begun = await held(options, shadows.finals[MINUTE])
+        async with reaching(settings):
+            there = await held(options, shadows.scope)
+            begun = await held(options, shadows.finals[MINUTE])
     except TopicMissingError as error:
         raise ReplayIncomplete(
             f"a replay must have been made with --suffix {suffix}, and there is none: make it with "
