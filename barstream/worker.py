@@ -130,6 +130,7 @@ class Worker:
 
     def __init__(self, settings: Settings, troubles: Troubles) -> None:
         self.lifecycle = Lifecycle()
+        self._troubles = troubles
         self.plan = plan_of(settings)
         self.settings = settings = self.plan.settings
         self.names = TopicNames.of(settings)
@@ -156,7 +157,7 @@ class Worker:
         self.partitions.preparation = self.preparation
         self.partitions.settled = lambda: not self.app.rebalancing
         self.sender = self._sender(reader)
-        self._wire(troubles)
+        self._wire()
 
     def _engine(self) -> PreparedPartitions:
         settings, names = self.settings, self.names
@@ -216,7 +217,7 @@ class Worker:
             reclaim_s=settings.kafka.session_timeout_s + 9,
         )
 
-    def _wire(self, troubles: Troubles) -> None:
+    def _wire(self) -> None:
         app, names = self.app, self.names
         app.columnar_topics = frozenset({names.ticks, names.heartbeats})
         app.ticks_topic = names.ticks
@@ -234,7 +235,7 @@ class Worker:
         )  # fmt: skip
         self.metrics.before_scrape.append(reporting.update)
         lifecycle = LifecycleService(
-            self.lifecycle, troubles, reporting.seen, self.options,
+            self.lifecycle, self._troubles, reporting.seen, self.options,
             lambda: cast("Consumer", app.consumer).brokers(),
         )  # fmt: skip
         app.first_services = (self.schedule, self.preparation, self.sender, retention, lifecycle)
@@ -275,6 +276,7 @@ class Worker:
             Process(self.app).execute_from_commandline()
         except SystemExit as ended:
             code = 1 if self.app.failure is not None or ended.code else 0
+        self._troubles.close()  # the last word is why it ended
         if self.app.failure is not None:
             log.error("worker stopped: %s", self.app.failure)
         elif code == 0:
@@ -324,11 +326,11 @@ def _limit_shutdown(app: BarstreamApp) -> None:
     """
 
     def end() -> None:
+        for handler in logging.getLogger().handlers:  # what was left out so far
+            handler.close()
         log.error("not stopped within %.0f s, ended: nothing is lost", _STOP_WITHIN_S)
         if app.failure is not None:  # the last words, as in an orderly end
             log.error("worker stopped: %s", app.failure)
-        for handler in logging.getLogger().handlers:  # what was left out so far
-            handler.close()
         os._exit(1)
 
     timer = threading.Timer(_STOP_WITHIN_S, end)

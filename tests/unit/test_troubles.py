@@ -149,7 +149,8 @@ def test_our_own_errors_are_shown_during_an_outage(log: Log) -> None:
     assert log.said[-1] == "rebalance failed"
 
 
-def test_a_trouble_of_a_broker_that_ended_long_ago_hides_nothing(log: Log) -> None:
+def test_a_broker_that_is_away_and_not_asked_any_more_hides_nothing(log: Log) -> None:
+    log.troubles.addresses = {1: "kafka1:9092"}
     clients_complain(log)  # of one that stays away, and that nobody needs any more
     log.now_s += 3_600
     log.say("barstream.reader", "broker trouble, trying on topic=%s error=%r", "t", AWAY)
