@@ -270,8 +270,7 @@ class LifecycleService(Service):
     @Service.task
     async def _asking(self) -> None:
         while not self.should_stop:
-            if brokers := self._brokers():
-                self._troubles.addresses = brokers
+            self._troubles.know(self._brokers())
             for node, address in self._troubles.silent().items():
                 if address is not None and await answers(address, self._options):
                     self._troubles.answers(node)

@@ -74,9 +74,6 @@ class Troubles(logging.Handler):
         quiet_s: a trouble that was not heard of for so long has ended.
         most: kinds remembered at a time; the one heard of longest ago is closed for another.
         news: loggers that say changes and nothing else: each of their records is passed on.
-
-    Attributes:
-        addresses: ``host:port`` of the brokers, as far as they are known.
     """
 
     def __init__(
@@ -90,7 +87,7 @@ class Troubles(logging.Handler):
         news: Collection[str] = (),
     ) -> None:
         super().__init__()
-        self.addresses: Mapping[int, str] = {}
+        self._addresses: Mapping[int, str] = {}
         self._to = to
         self._clock = clock
         self._show_all = show_all
@@ -119,6 +116,10 @@ class Troubles(logging.Handler):
         """Close what was not heard of for a while."""
         with self._held():
             self._close_quiet(self._clock())
+
+    def know(self, brokers: Mapping[int, str]) -> None:
+        """Learn ``host:port`` of brokers; one that is away is in no list, and is remembered."""
+        self._addresses = {**self._addresses, **brokers}
 
     def silent(self) -> dict[Node, str | None]:
         """Brokers that are away, and of which nothing was heard: the address to ask each at."""
@@ -179,7 +180,7 @@ class Troubles(logging.Handler):
             # ours: the work that waits for it.  Only what is tried again says no more than that
             waits = away or isinstance(error, KafkaError)
             return waits and record.levelno == logging.WARNING and self._counted(now_s)
-        node = _node_of(record, self.addresses) if away else None
+        node = _node_of(record, self._addresses) if away else None
         if node is None:
             follows = away or _is_passing(error) or str(record.msg).startswith(_FOLLOWS)
             if follows and self._counted(now_s):
@@ -205,7 +206,7 @@ class Troubles(logging.Handler):
         return False
 
     def _address(self, node: Node) -> str | None:
-        return node if isinstance(node, str) else self.addresses.get(node)
+        return node if isinstance(node, str) else self._addresses.get(node)
 
     def _named(self, node: Node) -> str:
         return self._address(node) or str(node)

@@ -90,7 +90,7 @@ def clients_complain(log: Log, node: int = 1) -> None:
 
 
 def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(log: Log) -> None:
-    log.troubles.addresses = {1: "kafka1:9092"}
+    log.troubles.know({1: "kafka1:9092"})
     for _ in range(200):
         clients_complain(log)
         log.now_s += 0.1
@@ -125,11 +125,20 @@ def test_each_broker_is_a_trouble_of_its_own(log: Log) -> None:
 
 
 def test_an_address_of_the_settings_is_the_broker_that_is_known_by_its_number(log: Log) -> None:
-    log.troubles.addresses = {7: "kafka1:9092"}
+    log.troubles.know({7: "kafka1:9092"})
     log.say(CLIENT, 'Unable connect to "%s:%s": %s', "kafka1", 9092, REFUSED)
     log.say(CLIENT, "Unable connect to node with id %s: %s", 7, REFUSED)
     log.say(CLIENT, 'Unable connect to "%s:%s": %s', "kafka2", 9092, REFUSED)
     assert [line.split()[2] for line in log.said] == ["kafka1:9092", "kafka2:9092"]
+
+
+def test_a_broker_that_is_away_is_asked_where_it_was(log: Log) -> None:
+    """The brokers that are left do not name it any more."""
+    log.troubles.know({1: "kafka1:9092", 2: "kafka2:9092"})
+    log.say(CLIENT, "Unable connect to node with id %s: %s", 2, REFUSED)
+    log.troubles.know({1: "kafka1:9092"})
+    log.now_s += 5
+    assert log.troubles.silent() == {2: "kafka2:9092"}
 
 
 def test_what_is_wrong_beside_an_outage_is_shown(log: Log) -> None:
@@ -150,7 +159,7 @@ def test_our_own_errors_are_shown_during_an_outage(log: Log) -> None:
 
 
 def test_a_broker_that_is_away_and_not_asked_any_more_hides_nothing(log: Log) -> None:
-    log.troubles.addresses = {1: "kafka1:9092"}
+    log.troubles.know({1: "kafka1:9092"})
     clients_complain(log)  # of one that stays away, and that nobody needs any more
     log.now_s += 3_600
     log.say("barstream.reader", "broker trouble, trying on topic=%s error=%r", "t", AWAY)
