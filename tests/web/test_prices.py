@@ -177,9 +177,9 @@ def test_decimals_are_those_of_the_prices_and_do_not_fall() -> None:
 
 
 def test_a_worker_that_takes_over_finds_the_decimals_in_the_bars() -> None:
-    """The newest price is even, the ones before are not."""
+    """The newest price is even, and so are the oldest; those between are not."""
     worker = Worker()
-    for minute, price in enumerate((1.12, 1.125, 1.25, 2.0, 2.0)):
+    for minute, price in enumerate([*[1.0] * 20, 1.125, 1.25, 2.0, 2.0]):
         worker.tick(MIDNIGHT_US + minute * MINUTE_US, price)
     finals = worker.engine.book.uncommitted(MINUTE, "B", "X")
     worker.partitions.owned[0].stored().put(*finals)
