@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, str]] = {
     "schedule": "barstream.cli.schedule:command",
     "ticks": "barstream.cli.ticks:command",
     "topics": "barstream.cli.topics:command",
+    "try": "barstream.cli.trial:command",
     "verify": "barstream.cli.verify:command",
     "worker": "barstream.cli.worker:command",
 }
@@ -46,6 +47,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "schedule": "Load or show market sessions.",
     "ticks": "Simulate a feed, or load ticks from a file.",
     "topics": "Create or check the topics.",
+    "try": "Your own file as bars, in one go.",
     "verify": "Check every bar against the ticks.",
     "worker": "Run a worker: ticks in, bars out.",
 }

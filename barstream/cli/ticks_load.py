@@ -1,26 +1,29 @@
-"""``barstream ticks load``: ticks from a file."""
+"""``barstream ticks load``: ticks from files."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from barstream.cli.context import settings
 from barstream.cli.feeding import stopped_by_signals
+from barstream.cli.file_options import file_options, options_of
 from barstream.clock import system_clock_us
 
 if TYPE_CHECKING:
     from barstream.cli.progress import TickProgress
     from barstream.config import Settings
-    from barstream.feeds.files import FileLayout
+    from barstream.feeds.admission import Admission
     from barstream.feeds.load import Loaded, LoadRules
+    from barstream.feeds.options import FoundLayout
+    from barstream.feeds.prepare import Batch
 
 INTERRUPTED = 130
+_DRY_ROWS = 5
 
 
 class Pace(click.ParamType):
@@ -49,138 +52,128 @@ class Pace(click.ParamType):
 
 
 @click.command("load")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--map",
-    "maps",
-    multiple=True,
-    required=True,
-    metavar="WHAT=COLUMN",
-    help="time, price, bid, ask, size, broker or symbol; Date+Time joins two columns.",
-)
-@click.option("--broker", help="The broker of every tick.")
-@click.option("--symbol", help="The symbol of every tick.")
-@click.option("--timezone", metavar="ZONE", help="Of times without one: -05:00, Europe/Paris.")
-@click.option("--time-format", metavar="FORMAT", help="strptime, or s, ms, us, ns since 1970.")
-@click.option("--no-header", is_flag=True, help="The first row is a tick; columns are 1, 2, 3.")
-@click.option("--columns", metavar="A,B,C", help="Names of the columns (with --no-header).")
-@click.option("--delimiter", default=",", help="Between columns; \\t for a tab.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@file_options
 @click.option("--pace", default="as-fast", type=Pace(), help="original, as-fast, or a factor.")
 @click.option("--no-heartbeats", is_flag=True, help="Do not close the bars of what is loaded.")
 @click.option("--again", is_flag=True, help="Load from the start, whatever was loaded before.")
 @click.option("--refuse-unsorted", is_flag=True, help="Refuse series out of order.")
-@click.option("--skip-bad", is_flag=True, help="Leave out rows that are no ticks.")
+@click.option("--dry-run", is_flag=True, help="Show the first rows as ticks, and send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.pass_context
 def load(
     ctx: click.Context,
-    *,
-    file: Path,
-    maps: tuple[str, ...],
-    broker: str | None,
-    symbol: str | None,
-    timezone: str | None,
-    time_format: str | None,
-    no_header: bool,
-    columns: str | None,
-    delimiter: str,
+    /,
+    files: tuple[str, ...],
     pace: float | None,
     no_heartbeats: bool,
     again: bool,
     refuse_unsorted: bool,
-    skip_bad: bool,
+    dry_run: bool,
     as_json: bool,
+    **said: Any,
 ) -> None:
-    """Load the ticks of FILE (CSV, also .gz, or Parquet) and close their bars.
+    """Load the ticks of files and close their bars.
 
-    Exactly once: after Ctrl-C or a crash the same command goes on where it ended.
+    CSV, JSON lines or Parquet, also gzip, bzip2, xz, zstd or zip; several files and patterns
+    are sent in time order, - is standard input.
+
+    Exactly once: after Ctrl-C or a crash the same command goes on where it ended.  Exit code 1
+    when rows were left out.
     """
-    from barstream.feeds.files import FileLayout
+    from barstream.cli.progress import TickProgress
+    from barstream.feeds.containers import sources_of
     from barstream.feeds.load import LoadRules
+    from barstream.feeds.prepare import layouts_of, read_in_order
 
-    if columns is not None and not no_header:
-        raise click.UsageError("--columns is for a file without header: add --no-header")
     chosen = settings(ctx)
-    mapping = dict(_pair(text) for text in maps)
-    if broker is None and "broker" not in mapping:
-        broker = chosen.ticks.broker_constant
-    layout = FileLayout(
-        mapping,
-        broker=broker,
-        symbol=symbol,
-        timezone=timezone,
-        time_format=time_format,
-        header=not no_header,
-        columns=tuple(name.strip() for name in columns.split(",")) if columns else (),
-        delimiter="\t" if delimiter == "\\t" else delimiter,
-        skip_bad=skip_bad,
-    )
+    options = options_of(said, broker_default=chosen.ticks.broker_constant, symbol_by_name=False)
     rules = LoadRules(
         grace_us=chosen.bars.grace_us, pace=pace, heartbeats=not no_heartbeats, again=again
     )
-    from barstream.cli.progress import TickProgress
-
-    with TickProgress(file.name) as progress:
-        loaded = asyncio.run(
-            _load(chosen, file, layout, rules, progress, sorted_only=refuse_unsorted)
+    sources = sources_of(files)
+    with TickProgress(sources[0].name) as progress:
+        found = layouts_of(sources, options, progress)
+        batch = read_in_order(
+            sources,
+            [each.layout for each in found],
+            progress,
+            sorted_only=refuse_unsorted,
+            latest_us=system_clock_us() + chosen.bars.max_future_skew_us,
         )
-    _print_loaded(file, loaded, as_json=as_json)
-    if not loaded.done:
-        ctx.exit(INTERRUPTED)
+        if dry_run:
+            _print_dry(batch, found, as_json=as_json)
+        else:
+            if not options.mapping:
+                progress.say(found[0].words(assumed_zone=batch.ticks.assumed_zone))
+            loaded, admission = asyncio.run(_load(chosen, batch, rules, progress))
+    if not dry_run:
+        _print_loaded(batch, loaded, admission, as_json=as_json)
+        if not loaded.done:
+            ctx.exit(INTERRUPTED)
+    if batch.ticks.counted.refused:
+        ctx.exit(1)
 
 
 async def _load(
-    chosen: Settings,
-    file: Path,
-    layout: FileLayout,
-    rules: LoadRules,
-    progress: TickProgress,
-    *,
-    sorted_only: bool,
-) -> Loaded:
+    chosen: Settings, batch: Batch, rules: LoadRules, progress: TickProgress
+) -> tuple[Loaded, Admission]:
     from barstream.feeds.encoding import tick_encoder
-    from barstream.feeds.prepare import prepare, read_in_order
+    from barstream.feeds.prepare import prepare
     from barstream.topics import TopicNames
 
-    ticks = read_in_order(file, layout, progress, sorted_only=sorted_only)
     encoder = await tick_encoder(chosen.ticks, TopicNames.of(chosen).ticks)
     loading = await prepare(
-        chosen, file, layout, ticks, rules,
-        encoder=encoder, clock_us=system_clock_us, watcher=progress,
-    )  # fmt: skip
+        chosen, batch, rules, encoder=encoder, clock_us=system_clock_us, watcher=progress
+    )
     with stopped_by_signals(loading.stop):
-        return await loading.run()
+        return await loading.run(), loading.admission
 
 
-def _print_loaded(file: Path, loaded: Loaded, *, as_json: bool) -> None:
+def _print_loaded(batch: Batch, loaded: Loaded, admission: Admission, *, as_json: bool) -> None:
+    from barstream.cli.load_report import load_facts, report_lines
+
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "file": file.name,
-                    "ticks": loaded.ticks,
-                    "resumed_at": loaded.resumed_at,
-                    "total": loaded.total,
-                    "heartbeats": loaded.heartbeats,
-                    "done": loaded.done,
-                }
-            )
-        )
-    elif loaded.done:
+        facts = {
+            "file": batch.name,
+            "ticks": loaded.ticks,
+            "resumed_at": loaded.resumed_at,
+            "total": loaded.total,
+            "heartbeats": loaded.heartbeats,
+            "done": loaded.done,
+            **load_facts(batch),
+            "no_bar": dict(admission.no_bar),
+        }
+        click.echo(json.dumps(facts))
+        return
+    if loaded.done:
         word = "heartbeat" if loaded.heartbeats == 1 else "heartbeats"
         click.echo(
-            f"{file.name}: {loaded.ticks:,} of {loaded.total:,} ticks sent by this run, "
+            f"{batch.name}: {loaded.ticks:,} of {loaded.total:,} ticks sent by this run, "
             f"{loaded.heartbeats:,} {word}, all loaded"
         )
     else:
         click.echo(
-            f"{file.name}: stopped at tick {loaded.resumed_at + loaded.ticks:,} of "
+            f"{batch.name}: stopped at tick {loaded.resumed_at + loaded.ticks:,} of "
             f"{loaded.total:,}; the same command goes on from there"
         )
+    for line in report_lines(batch, admission):
+        click.echo(f"  {line}")
 
 
-def _pair(text: str) -> tuple[str, str]:
-    what, separator, column = text.partition("=")
-    if not separator or not what.strip() or not column.strip():
-        raise click.BadParameter(f"time=COLUMN and the like are required, found {text!r}")
-    return what.strip(), column.strip()
+def _print_dry(batch: Batch, found: list[FoundLayout], *, as_json: bool) -> None:
+    from barstream.cli.load_report import first_ticks, load_facts, report_lines
+
+    if as_json:
+        for tick in first_ticks(batch, _DRY_ROWS):
+            click.echo(json.dumps(tick))
+        click.echo(json.dumps({"file": batch.name, "total": len(batch.ticks), **load_facts(batch)}))
+        return
+    click.echo(found[0].words(assumed_zone=batch.ticks.assumed_zone))
+    for tick in first_ticks(batch, _DRY_ROWS):
+        click.echo(
+            "  " + "  ".join(f"{name} {value}" for name, value in tick.items() if value is not None)
+        )
+    click.echo(f"{batch.name}: {len(batch.ticks):,} ticks, nothing was sent")
+    for line in report_lines(batch, None):
+        click.echo(f"  {line}")

@@ -31,7 +31,8 @@ class SeriesClocks:
     """Where each series of a load stands.
 
     Args:
-        last_us: event time of the last tick of each series in the whole file, shape (series,).
+        last_us: event time of the last tick of each series in the whole file that a bar will
+            take, shape (series,); `NEVER` where there is none.
         every_us: event time between two heartbeats of a series.
         grace_us: the grace of the bars.
     """
@@ -74,10 +75,11 @@ class SeriesClocks:
             (series, minute) of each, the newest legal minute where the last is not over yet,
             and the instant at which all of them are legal in full.
         """
-        final = self._last_us - self._last_us % MINUTE_US
+        last = np.flatnonzero(self._last_us != NEVER)
+        final = self._last_us[last] - self._last_us[last] % MINUTE_US
         legal = np.minimum(final, self.newest_legal(now_us))
         whole_from = int(final.max(initial=NEVER)) + MINUTE_US + self._grace_us
-        return list(enumerate(legal.tolist())), whole_from
+        return list(zip(last.tolist(), legal.tolist(), strict=True)), whole_from
 
     def newest_legal(self, now_us: int) -> int:
         """The newest minute for which a heartbeat appended at ``now_us`` counts."""

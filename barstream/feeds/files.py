@@ -1,72 +1,74 @@
-"""Files of ticks as columns: CSV (also compressed) and Parquet, with the user's own columns."""
+"""Files of ticks as columns: delimited text, JSON lines and Parquet, packed or not."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
+import orjson
 import polars as pl
 from numpy.typing import NDArray
 
 from barstream.core.keys import normalise
-from barstream.errors import BarstreamError
+from barstream.core.reasons import Reason
+from barstream.feeds.containers import TickSource
+from barstream.feeds.csv_text import RawTable, dialect_of, read_text
+from barstream.feeds.decimals import parse_numbers
+from barstream.feeds.layout import FileLayout, TickFileError
 from barstream.feeds.times import parse_times
 
-FIELDS: Final = ("time", "price", "bid", "ask", "size", "broker", "symbol")
+NO_PRICE: Final = "no price"
+DUPLICATE: Final = "duplicate"
 _SHOWN: Final = 3
+_NUMBERS: Final[tuple[str, ...]] = ("price", "bid", "ask", "size")
 
 Float64s = NDArray[np.float64]
 Int64s = NDArray[np.int64]
 
 
-class TickFileError(BarstreamError):
-    """The file cannot be loaded as it was described: mend the options the message names."""
+class RefusedRow(NamedTuple):
+    """A row that no worker would take."""
+
+    file: str
+    row: int
+    """In the file, from 1, the header counted."""
+    reason: Reason
+    what: str
+    """The columns and values, or what is wrong with the row."""
+
+    def __str__(self) -> str:
+        return f"row {self.row:,}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
-class FileLayout:
-    """How a file is to be read.
+class RowCount:
+    """What became of the rows of a file: ``rows`` = ticks + refused + set aside.
 
-    Raises:
-        TickFileError: the mapping lacks a time or a price, or names the same thing twice.
+    Attributes:
+        rows: in the file, empty lines and the header not counted.
+        refused: by reason, as the worker would give it.
+        shown: the first of those refused.
+        set_aside: rows that are no ticks by the layout's own word, by what it was.
     """
 
-    mapping: Mapping[str, str]
-    """What (time, price, bid, ask, size, broker, symbol) to column; ``A+B`` joins two."""
-    broker: str | None = None
-    symbol: str | None = None
-    """Constants, for files that do not carry them."""
-    timezone: str | None = None
-    time_format: str | None = None
-    header: bool = True
-    columns: tuple[str, ...] = field(default=())
-    """Names of the columns of a file without header; by default 1, 2, 3, ..."""
-    delimiter: str = ","
-    skip_bad: bool = False
+    rows: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    shown: tuple[RefusedRow, ...] = ()
+    set_aside: Counter[str] = field(default_factory=Counter)
 
-    def __post_init__(self) -> None:
-        unknown = sorted(set(self.mapping) - set(FIELDS))
-        if unknown:
-            raise TickFileError(f"--map takes {', '.join(FIELDS)}; found {', '.join(unknown)}")
-        if "time" not in self.mapping:
-            raise TickFileError("the event time is required: --map time=COLUMN")
-        quoted = "bid" in self.mapping and "ask" in self.mapping
-        if not quoted and "price" not in self.mapping:
-            raise TickFileError(
-                "a price is required: --map price=COLUMN, or --map bid=COLUMN --map ask=COLUMN"
-            )
-        for name, constant in (("broker", self.broker), ("symbol", self.symbol)):
-            if constant is None and name not in self.mapping:
-                raise TickFileError(
-                    f"the {name} is required: --{name} NAME, or --map {name}=COLUMN"
-                )
-            if constant is not None and name in self.mapping:
-                raise TickFileError(f"give either --{name} or --map {name}=..., not both")
+    def __add__(self, other: RowCount) -> RowCount:
+        return RowCount(
+            self.rows + other.rows,
+            self.refused + other.refused,
+            (self.shown + other.shown)[:_SHOWN],
+            self.set_aside + other.set_aside,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,9 @@ class FileTicks:
     ask: Float64s | None
     size: Float64s | None
     """None when not mapped; NaN where the file has none."""
-    skipped: int = 0
-    """Rows left out because they are no ticks."""
+    counted: RowCount = field(default_factory=RowCount)
+    assumed_zone: bool = False
+    """Whether times without a zone were taken to be in the layout's, or in UTC."""
 
     def __len__(self) -> int:
         return len(self.series)
@@ -100,108 +103,351 @@ class FileTicks:
             None if self.bid is None else self.bid[rows],
             None if self.ask is None else self.ask[rows],
             None if self.size is None else self.size[rows],
-            self.skipped,
+            self.counted,
+            self.assumed_zone,
         )
 
 
-def identity(path: Path, layout: FileLayout, topic: str) -> str:
-    """Names this content, read in this way into this topic: the same for a copy of the file."""
-    how = {"topic": topic, **asdict(layout)}
+def identity(sources: Sequence[TickSource], layouts: Sequence[FileLayout], topic: str) -> str:
+    """Names this content, read in this way into this topic: the same for a copy of the files."""
+    first, *others = [layout.told() for layout in layouts]
+    how = {"topic": topic, **first}
+    if any(other != first for other in others):
+        how["others"] = others
     digest = hashlib.sha256(json.dumps(how, sort_keys=True).encode())
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for source in sources:
+        if source.path is None:
+            digest.update(source.packed)
+            continue
+        with source.path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()[:32]
 
 
-def read_ticks(path: Path, layout: FileLayout) -> FileTicks:
+def read_ticks(
+    source: TickSource | Path, layout: FileLayout, *, latest_us: int | None = None
+) -> FileTicks:
     """All ticks of a file, in its order.
+
+    Args:
+        source: where they are.
+        layout: how they are written.
+        latest_us: a tick after this is one of the future, which no worker takes.
 
     Raises:
         TickFileError: not readable, a column is missing, or a row is no tick (unless
             ``skip_bad``).
         TimeFormatError: the event times are not understood.
     """
-    frame = _read(path, layout)
-    raw = {what: _column(frame, name, path) for what, name in layout.mapping.items()}
-    time_us = parse_times(raw["time"], layout.time_format, layout.timezone)
-    numbers = {
-        what: raw[what].cast(pl.Float64, strict=False)
-        for what in ("price", "bid", "ask", "size")
-        if what in raw
-    }
-    good = time_us.is_not_null()
-    for what in ("price", "bid", "ask"):
-        if what in numbers:
-            good &= numbers[what].is_finite().fill_null(value=False)
-    for what in ("broker", "symbol"):
-        if what in raw:
-            good &= raw[what].cast(pl.String).str.strip_chars().str.len_chars().fill_null(0) > 0
-    skipped = len(good) - int(good.sum() or 0)
-    if skipped and not layout.skip_bad:
-        raise TickFileError(_bad_rows(path, layout, raw, ~good, skipped))
+    if isinstance(source, Path):
+        source = TickSource(source.name, source)
+    table = read_table(source, layout)
+    table, set_aside = _kept(table, layout, source)
+    frame = table.frame
+    raw = {what: _column(frame, name, source) for what, name in layout.mapping.items()}
+    times = raw["time"]
+    if layout.date is not None:
+        times = (layout.date + " " + times.cast(pl.String).str.strip_chars()).alias(times.name)
+    parsed = parse_times(times, layout.time_format, layout.timezone)
+    numbers = {what: _numbers(raw[what], what, layout) for what in _NUMBERS if what in raw}
     series, names = _series(raw, layout, len(frame))
-    keep = good.to_numpy()
+    priced = [what for what in ("price", "bid", "ask") if what in numbers]
+    if layout.carry:
+        _carry(numbers, series)
+    verdict = _Verdicts(len(frame))
+    if layout.no_price or layout.carry:
+        none = np.zeros(len(frame), np.bool_)
+        for what in priced:
+            none |= numbers[what].is_null().to_numpy() & _empty(raw[what], layout).to_numpy()
+        verdict.set_aside(none, NO_PRICE)
+    _judge(verdict, raw, numbers, parsed.us, latest_us)
+    if layout.id_column is not None:
+        ids = _column(frame, layout.id_column, source)
+        verdict.set_aside(_repeated(ids, series), DUPLICATE)
+    counted = verdict.counted(table, raw, source.name)
+    counted += RowCount(set_aside.total(), set_aside=set_aside)
+    if counted.refused and not layout.skip_bad:
+        raise TickFileError(_refusal(source, layout, counted))
+    keep = verdict.good
     taken = {what: values.to_numpy().astype(np.float64)[keep] for what, values in numbers.items()}
     bid, ask = taken.get("bid"), taken.get("ask")
-    price = taken["price"] if bid is None or ask is None else (bid + ask) / 2
+    price = taken["price"] if "price" in taken else (taken["bid"] + taken["ask"]) / 2
     return FileTicks(
         names,
         series[keep],
-        time_us.fill_null(0).to_numpy().astype(np.int64)[keep],
+        parsed.us.fill_null(0).to_numpy().astype(np.int64)[keep],
         price,
         bid,
         ask,
         taken.get("size"),
-        skipped,
+        counted,
+        parsed.assumed,
     )
 
 
-def _read(path: Path, layout: FileLayout) -> pl.DataFrame:
-    try:
-        if ".parquet" in path.suffixes:
-            return pl.read_parquet(path)
-        frame = pl.read_csv(
-            path,
-            has_header=layout.header,
-            separator=layout.delimiter,
-            infer_schema=False,  # numbers are read by us, so that 1e5 and " 1.2" are numbers too
-        )
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise TickFileError(f"{path} cannot be read as {_kind(path)}: {error}") from error
+def joined(parts: Sequence[FileTicks]) -> FileTicks:
+    """The ticks of several files as those of one, in the order given."""
+    if len(parts) == 1:
+        return parts[0]
+    index: dict[tuple[str, str], int] = {}
+    series = []
+    for part in parts:
+        code = np.array([index.setdefault(name, len(index)) for name in part.names], np.int64)
+        series.append(code[part.series] if len(part) else part.series)
+
+    def column(name: str) -> Float64s | None:
+        columns = [getattr(part, name) for part in parts]
+        return None if any(each is None for each in columns) else np.concatenate(columns)
+
+    counted = RowCount()
+    for part in parts:
+        counted += part.counted
+    return FileTicks(
+        tuple(index),
+        np.concatenate(series),
+        np.concatenate([part.time_us for part in parts]),
+        np.concatenate([part.price for part in parts]),
+        column("bid"),
+        column("ask"),
+        column("size"),
+        counted,
+        any(part.assumed_zone for part in parts),
+    )
+
+
+def read_table(source: TickSource, layout: FileLayout) -> RawTable:
+    """The columns of a file as they stand in it, named as the layout names them.
+
+    Raises:
+        TickFileError: not readable, or of another number of columns.
+    """
+    if source.kind == "Parquet":
+        try:
+            return _of_frame(pl.read_parquet(source.text), 1)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise TickFileError(
+                f"{source.name} begins like Parquet and cannot be read as it ({error}): it is "
+                "damaged, or cut off"
+            ) from error
+    if source.kind == "JSON lines":
+        return _json_lines(source)
+    dialect = dialect_of(source, layout.delimiter)
+    table = read_text(source, dialect, header=layout.header)
     if layout.header:
-        return frame.rename({name: name.strip() for name in frame.columns})
+        return table
+    frame = table.frame
     names = layout.columns or tuple(str(i + 1) for i in range(frame.width))
     if len(names) != frame.width:
         raise TickFileError(
-            f"--columns names {len(names)} columns, {path.name} has {frame.width}; its first row "
-            f"is {layout.delimiter.join(str(x) for x in frame.row(0))}"
+            f"--columns names {len(names)} columns, {source.name} has {frame.width}; its first "
+            f"row is {dialect.lines[0]}"
         )
-    return frame.rename(dict(zip(frame.columns, names, strict=True)))
+    frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
+    return RawTable(frame, table.number, table.broken)
 
 
-def _kind(path: Path) -> str:
-    return "Parquet" if ".parquet" in path.suffixes else "CSV"
+def _of_frame(frame: pl.DataFrame, first: int) -> RawTable:
+    frame = frame.rename({name: name.strip() for name in frame.columns})
+    return RawTable(frame, np.arange(first, first + len(frame), dtype=np.int64))
 
 
-def _column(frame: pl.DataFrame, name: str, path: Path) -> pl.Series:
+def _json_lines(source: TickSource) -> RawTable:
+    try:
+        frame = pl.read_ndjson(source.text, infer_schema_length=None)
+        nested = any(frame.schema[name].is_nested() for name in frame.columns)
+        lines = sum(block.count(b"\n") for block in (source.unpacked(),))
+        if not nested and 0 <= lines - len(frame) + 1 <= 1:
+            return _of_frame(frame, 1)
+    except (OSError, pl.exceptions.PolarsError):
+        pass
+    # a line that is no object, or values of several types in one field: each line for itself
+    number, rows, broken = [], [], {}
+    for at, line in enumerate(source.unpacked().split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = orjson.loads(line)
+        except ValueError:
+            broken[at] = "it is no JSON object"
+            continue
+        if not isinstance(value, dict):
+            broken[at] = "it is no JSON object"
+            continue
+        number.append(at)
+        rows.append({name.strip(): _text(each) for name, each in value.items()})
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    frame = pl.DataFrame(
+        {name: [row.get(name) for row in rows] for name in names}, dict.fromkeys(names, pl.String)
+    )
+    return RawTable(frame, np.array(number, np.int64), broken)
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return repr(value) if isinstance(value, float) else orjson.dumps(value).decode()
+
+
+def _kept(table: RawTable, layout: FileLayout, source: TickSource) -> tuple[RawTable, Counter[str]]:
+    """The rows that are ticks by the word of ``layout.keep``, and how many others there are."""
+    set_aside: Counter[str] = Counter()
+    for name, values in layout.keep:
+        column = _column(table.frame, name, source).cast(pl.String)
+        keep = column.is_in(list(values)).fill_null(value=False)
+        if keep.all():
+            continue
+        found = column.filter(~keep).fill_null("empty").value_counts(sort=True)
+        for value, count in found.iter_rows():
+            set_aside[f"{name} {value}"] += count
+        table = RawTable(table.frame.filter(keep), table.number[keep.to_numpy()], table.broken)
+    return table, set_aside
+
+
+def _column(frame: pl.DataFrame, name: str, source: TickSource) -> pl.Series:
     if name in frame.columns:
         column = frame[name]
         return column.str.strip_chars() if column.dtype == pl.String else column
     parts = name.split("+")
     if len(parts) > 1 and all(part in frame.columns for part in parts):
-        joined = pl.concat_str([pl.col(p).cast(pl.String) for p in parts], separator=" ")
-        return frame.select(joined.alias(name)).to_series()
+        texts = [pl.col(part).cast(pl.String).str.strip_chars() for part in parts]
+        whole = pl.concat_str(texts, separator=" ", ignore_nulls=True)
+        some = pl.any_horizontal([text.is_not_null() for text in texts])
+        return frame.select(pl.when(some).then(whole).alias(name)).to_series()
     raise TickFileError(
-        f"{path.name} has no column {name!r}; it has {', '.join(frame.columns)} (a file whose "
+        f"{source.name} has no column {name!r}; it has {', '.join(frame.columns)} (a file whose "
         "first row is data needs --no-header)"
     )
+
+
+def _numbers(column: pl.Series, what: str, layout: FileLayout) -> pl.Series:
+    numbers = parse_numbers(
+        column,
+        decimal=layout.decimal,
+        thousands=layout.thousands,
+        scale=0 if what == "size" else layout.scale,
+    )
+    if layout.no_price and what != "size":
+        none = numbers.is_in(list(layout.no_price))
+        numbers = pl.select(pl.when(~none).then(numbers)).to_series().alias(what)
+    return numbers
+
+
+def _empty(column: pl.Series, layout: FileLayout) -> pl.Series:
+    """Where a file says that there is no price: nothing, or one of ``no_price``."""
+    empty = column.is_null()
+    if column.dtype == pl.String:
+        empty |= column == ""
+    if layout.no_price:
+        found = parse_numbers(
+            column, decimal=layout.decimal, thousands=layout.thousands, scale=layout.scale
+        )
+        empty |= found.is_in(list(layout.no_price)).fill_null(value=False)
+    return empty.fill_null(value=True)
+
+
+def _carry(numbers: dict[str, pl.Series], series: Int64s) -> None:
+    """Give a quote with one side the other side of the quote before it."""
+    if "bid" not in numbers or "ask" not in numbers:
+        return
+    frame = pl.DataFrame({"series": series, "bid": numbers["bid"], "ask": numbers["ask"]})
+    none = frame["bid"].is_null() & frame["ask"].is_null()
+    for side in ("bid", "ask"):
+        carried = frame.select(pl.col(side).forward_fill().over("series")).to_series()
+        numbers[side] = pl.select(pl.when(~none).then(carried)).to_series().alias(side)
+
+
+def _repeated(ids: pl.Series, series: Int64s) -> NDArray[np.bool_]:
+    """Rows whose id was there before in their series."""
+    frame = pl.DataFrame({"series": series, "id": ids.cast(pl.String)})
+    known = pl.col("id").is_not_null()
+    repeated = frame.select(known & ~pl.struct("series", "id").is_first_distinct()).to_series()
+    return np.asarray(repeated.to_numpy(), np.bool_)
+
+
+class _Verdicts:
+    """What becomes of each row: the first verdict on a row is the one that counts."""
+
+    def __init__(self, rows: int) -> None:
+        self.good = np.ones(rows, np.bool_)
+        self._refused: list[tuple[Reason, str, Int64s]] = []
+        self._aside: Counter[str] = Counter()
+
+    def refuse(self, bad: NDArray[np.bool_], reason: Reason, what: str) -> None:
+        """Refuse rows for the value of column ``what``."""
+        if len(at := np.flatnonzero(bad & self.good)):
+            self._refused.append((reason, what, at.astype(np.int64)))
+            self.good[at] = False
+
+    def set_aside(self, aside: NDArray[np.bool_], what: str) -> None:
+        """Leave rows out that are no ticks by the layout's own word."""
+        if count := int((aside & self.good).sum()):
+            self._aside[what] += count
+            self.good &= ~aside
+
+    def counted(self, table: RawTable, raw: Mapping[str, pl.Series], file: str) -> RowCount:
+        """How many rows there are, and what became of them."""
+        refused: Counter[str] = Counter()
+        shown = []
+        for reason, what, at in self._refused:
+            refused[reason] += len(at)
+            shown += [
+                RefusedRow(file, int(table.number[row]), reason, _shown(raw, what, row))
+                for row in at[:_SHOWN].tolist()
+            ]
+        if table.broken:
+            refused[Reason.UNDECODABLE] += len(table.broken)
+            first = list(table.broken.items())[:_SHOWN]
+            shown += [RefusedRow(file, row, Reason.UNDECODABLE, why) for row, why in first]
+        shown.sort(key=lambda each: each.row)
+        rows = len(self.good) + len(table.broken)
+        return RowCount(rows, refused, tuple(shown[:_SHOWN]), self._aside)
+
+
+def _shown(raw: Mapping[str, pl.Series], what: str, row: int) -> str:
+    column = raw[what]
+    value = column[row]
+    return f"{what} = {value!r}" if column.name == what else f"{what} ({column.name}) = {value!r}"
+
+
+def _judge(
+    verdict: _Verdicts,
+    raw: Mapping[str, pl.Series],
+    numbers: Mapping[str, pl.Series],
+    time_us: pl.Series,
+    latest_us: int | None,
+) -> None:
+    """Refuse what a worker would: its rules are those of ``barstream.codecs.ticks``."""
+    verdict.refuse(time_us.is_null().to_numpy(), Reason.UNDECODABLE, "time")
+    for what in ("broker", "symbol"):
+        if what in raw:
+            name = raw[what].cast(pl.String)
+            missing = name.str.len_bytes().fill_null(0) == 0
+            wrong = name.str.contains("[\0\ufffd]").fill_null(value=False)
+            verdict.refuse((missing | wrong).to_numpy(), Reason.INVALID, what)
+    for what, values in numbers.items():
+        absent = values.is_null()
+        if what == "size":  # a feed may have none
+            absent &= raw[what].is_not_null()
+            if raw[what].dtype == pl.String:
+                absent &= raw[what] != ""
+        verdict.refuse(absent.fill_null(value=False).to_numpy(), Reason.UNDECODABLE, what)
+        invalid = ~values.is_finite()
+        if what == "size":
+            invalid |= values < 0
+        verdict.refuse(invalid.fill_null(value=False).to_numpy(), Reason.INVALID, what)
+    if latest_us is not None:
+        future = (time_us > latest_us).fill_null(value=False)
+        verdict.refuse(future.to_numpy(), Reason.FUTURE, "time")
 
 
 def _series(
     raw: Mapping[str, pl.Series], layout: FileLayout, rows: int
 ) -> tuple[Int64s, tuple[tuple[str, str], ...]]:
     """The series of each row; series are numbered as they first appear."""
+    if "broker" not in raw and "symbol" not in raw:
+        name = (normalise(layout.broker or ""), normalise(layout.symbol or ""))
+        return np.zeros(rows, np.int64), (name,)
     parts = {}
     for what, constant in (("broker", layout.broker), ("symbol", layout.symbol)):
         if constant is not None:
@@ -217,16 +463,35 @@ def _series(
     return joined["series"].to_numpy().astype(np.int64), names
 
 
-def _bad_rows(
-    path: Path, layout: FileLayout, raw: Mapping[str, pl.Series], bad: pl.Series, count: int
-) -> str:
-    first = 2 if layout.header else 1
-    shown = []
-    for row in bad.arg_true().head(_SHOWN).to_list():
-        values = ", ".join(f"{what}={column[row]!r}" for what, column in raw.items())
-        shown.append(f"row {row + first}: {values}")
+def _refusal(source: TickSource, layout: FileLayout, counted: RowCount) -> str:
+    total = counted.refused.total()
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counted.refused.items()))
+    shown = "; ".join(map(str, counted.shown))
+    more = f"; and {total - len(counted.shown):,} more" if total > len(counted.shown) else ""
     return (
-        f"{count:,} of {len(bad):,} rows of {path.name} are no ticks (a time, a finite price and a "
-        f"name are required; an hour that the clock repeats or leaves out is no time): "
-        f"{'; '.join(shown)}. Mend the file or the options, or leave such rows out with --skip-bad"
+        f"{total:,} of {counted.rows:,} rows of {source.name} are no ticks a worker would take "
+        f"({reasons}): {shown}{more}.{_hint(layout, counted)} Mend the file or the options, or "
+        "leave such rows out with --skip-bad"
     )
+
+
+def _hint(layout: FileLayout, counted: RowCount) -> str:
+    """What the first refused values look like."""
+    for row in counted.shown:
+        what, _, value = row.what.partition(" = ")
+        if what.split(" ")[0] in _NUMBERS and "," in value:
+            if layout.decimal == "." and layout.thousands is None:
+                return (
+                    " A comma before decimals is said with --decimal ',', one between thousands "
+                    "with --thousands ','."
+                )
+        elif row.reason == Reason.FUTURE:
+            return " They are later than now."
+        elif what.split(" ")[0] == "time" and layout.time_format is None:
+            if layout.timezone is not None:
+                return " An hour that the clock repeats or leaves out is no time."
+            return (
+                " A form that is not known is described with --time-format; a year of two digits "
+                "is %y: '%y-%m-%d %H:%M:%S'."
+            )
+    return ""

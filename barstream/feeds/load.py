@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from barstream.codecs.load_position import LoadPosition
 from barstream.core.time import MINUTE_US, SECOND_US, iso_from_us
-from barstream.feeds.clocks import AS_FAST_EVERY_US, PACED_EVERY_US, SeriesClocks
+from barstream.feeds.admission import Admission
+from barstream.feeds.clocks import AS_FAST_EVERY_US, NEVER, PACED_EVERY_US, SeriesClocks
 from barstream.feeds.encoder import TickEncoder
 from barstream.feeds.files import FileTicks
 from barstream.feeds.positions import check_same_ticks, read_position
@@ -78,6 +79,7 @@ class Load:
 
     Args:
         ticks: in event-time order (see ``order.py``).
+        admission: which of them will be in bars; only those move the clocks.
         load_id: identity of the file and its layout.
         file: its name, for people.
         routes: key and partition of each series of ``ticks``.
@@ -91,6 +93,7 @@ class Load:
         self,
         ticks: FileTicks,
         *,
+        admission: Admission,
         load_id: str,
         file: str,
         app_id: str,
@@ -103,6 +106,7 @@ class Load:
         clock_us: Callable[[], int],
         watcher: Watcher,
     ) -> None:
+        self.admission = admission
         self._ticks = ticks
         self._closed_until = closed_until
         self._positions = topics.positions
@@ -111,8 +115,9 @@ class Load:
         self._clock_us = clock_us
         self._watcher = watcher
         self._stop = asyncio.Event()
-        self._last_us = np.full(len(ticks.names), np.iinfo(np.int64).min, np.int64)
-        np.maximum.at(self._last_us, ticks.series, ticks.time_us)
+        self._last_us = np.full(len(ticks.names), NEVER, np.int64)
+        accepted = admission.accepted
+        np.maximum.at(self._last_us, ticks.series[accepted], ticks.time_us[accepted])
         every_us = AS_FAST_EVERY_US if rules.pace is None else PACED_EVERY_US
         self._clocks = SeriesClocks(self._last_us, every_us, rules.grace_us + CLOCKS_DIFFER_US)
         self._writer = LoadWriter(
@@ -179,15 +184,15 @@ class Load:
                 "them rejected as late: load it with --again if that is wanted"
             )
         self._writer.position = found
-        passed = slice(0, found.rows)
-        self._clocks.passed(self._ticks.series[passed], self._ticks.time_us[passed])
+        self._pass(0, found.rows)
         if found.rows:
             self._watcher.say(f"going on at tick {found.rows:,} of {found.total:,}")
         return found.rows
 
     def _refuse_closed(self) -> None:
         first_us = np.full(len(self._ticks.names), np.iinfo(np.int64).max, np.int64)
-        np.minimum.at(first_us, self._ticks.series, self._ticks.time_us)
+        accepted = self.admission.accepted
+        np.minimum.at(first_us, self._ticks.series[accepted], self._ticks.time_us[accepted])
         closed = [
             f"{broker} {symbol} begins at {iso_from_us(int(first_us[i]))} and is closed until "
             f"{iso_from_us(self._closed_until[i])}"
@@ -239,8 +244,13 @@ class Load:
         except TimeoutError:
             return
 
+    def _pass(self, start: int, end: int) -> None:
+        accepted = self.admission.accepted[start:end]
+        series, time_us = self._ticks.series[start:end], self._ticks.time_us[start:end]
+        self._clocks.passed(series[accepted], time_us[accepted])
+
     async def _chunk(self, start: int, end: int) -> None:
-        self._clocks.passed(self._ticks.series[start:end], self._ticks.time_us[start:end])
+        self._pass(start, end)
         due = self._clocks.due(self._clock_us()) if self._rules.heartbeats else []
         if start == end and not due:
             return

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from barstream.config import Settings
 from barstream.core.names import shorten
+from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex
 from barstream.errors import BarstreamError
+from barstream.feeds.admission import admit, refuse_without_session
 from barstream.feeds.closed import closed_until, newest_minutes, read_universe
+from barstream.feeds.containers import TickSource
 from barstream.feeds.encoder import TickEncoder
-from barstream.feeds.files import FileLayout, FileTicks, TickFileError, identity, read_ticks
+from barstream.feeds.files import FileTicks, identity, joined, read_ticks
+from barstream.feeds.layout import FileLayout, TickFileError
 from barstream.feeds.load import Load, LoadRules
+from barstream.feeds.options import FileOptions, FoundLayout, layout_of
 from barstream.feeds.order import disorders, in_time_order, refuse_unsorted
 from barstream.feeds.positions import ensure_topic
 from barstream.feeds.producing import Routes
 from barstream.feeds.watching import Watcher
 from barstream.feeds.writing import LoadTopics
 from barstream.kafka import admin_client, client_options
+from barstream.schedule_loading import read_current
 from barstream.topics import TopicNames
 
 
@@ -45,20 +53,65 @@ async def partitions_of(settings: Settings, *topics: str) -> list[int]:
     return [counts[topic] for topic in topics]
 
 
-def read_in_order(
-    path: Path, layout: FileLayout, watcher: Watcher, *, sorted_only: bool
-) -> FileTicks:
-    """The ticks of a file in the order they are sent; says what is out of order.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a load reads: files, how each is written, and their ticks in the order of sending."""
+
+    sources: tuple[TickSource, ...]
+    layouts: tuple[FileLayout, ...]
+    ticks: FileTicks
+
+    @property
+    def name(self) -> str:
+        """For people: the file, or the first of several."""
+        more = f" and {len(self.sources) - 1} more" if len(self.sources) > 1 else ""
+        return self.sources[0].name + more
+
+
+def layouts_of(
+    sources: Sequence[TickSource], options: FileOptions, watcher: Watcher
+) -> list[FoundLayout]:
+    """How each of the files is written; says of what the user should know.
 
     Raises:
-        TickFileError: the file is not as described, or holds no tick.
+        TickFileError: it cannot be told.
+    """
+    found = [layout_of(source, options) for source in sources]
+    for caution in dict.fromkeys(each.caution for each in found if each.caution):
+        watcher.say(caution)
+    return found
+
+
+def read_in_order(
+    sources: Sequence[TickSource],
+    layouts: Sequence[FileLayout],
+    watcher: Watcher,
+    *,
+    sorted_only: bool,
+    latest_us: int | None = None,
+) -> Batch:
+    """The ticks of files in the order they are sent; says what is out of order.
+
+    Args:
+        sources: the files, in any order.
+        layouts: how each is written.
+        watcher: is told what the user should know.
+        sorted_only: refuse a series that is out of order.
+        latest_us: a tick after this is one of the future, which no worker takes.
+
+    Raises:
+        TickFileError: a file is not as described, or there is no tick.
         UnsortedError: with ``sorted_only``, a series is out of order.
     """
-    ticks = read_ticks(path, layout)
+    parts = [
+        (read_ticks(source, layout, latest_us=latest_us), source, layout)
+        for source, layout in zip(sources, layouts, strict=True)
+    ]
+    parts.sort(key=lambda part: int(part[0].time_us.min(initial=np.iinfo(np.int64).max)))
+    ticks = joined([part for part, _, _ in parts])
+    batch = Batch(tuple(s for _, s, _ in parts), tuple(each for _, _, each in parts), ticks)
     if not len(ticks):
-        raise TickFileError(f"{path} holds no ticks")
-    if ticks.skipped:
-        watcher.say(f"{ticks.skipped:,} rows are no ticks and are left out")
+        raise TickFileError(f"{batch.name} holds no ticks{_instead(ticks)}")
     found = disorders(ticks)
     if sorted_only:
         refuse_unsorted(found)
@@ -66,28 +119,50 @@ def read_in_order(
         watcher.say(f"{disorder}; they are sorted")
     if len(found) > 3:
         watcher.say(f"{len(found) - 3} more series are out of order and are sorted")
-    return in_time_order(ticks)
+    return Batch(batch.sources, batch.layouts, in_time_order(ticks))
+
+
+def _instead(ticks: FileTicks) -> str:
+    counted = ticks.counted
+    if not counted.rows:
+        return ", it has no row"
+    what = ", ".join(
+        f"{name} {count:,}" for name, count in (counted.refused + counted.set_aside).items()
+    )
+    return f": of its {counted.rows:,} rows {what} were left out"
+
+
+async def sessions_of(settings: Settings, ticks: FileTicks) -> ScheduleIndex:
+    """The sessions in force of the series of ``ticks``.
+
+    Raises:
+        BarstreamError: the schedule cannot be read.
+    """
+    if not settings.bars.schedule:
+        return AlwaysOpenIndex()
+    rows = (await read_current(settings)).rows
+    return ScheduleIndex().updated({name: rows.rows_of(name) for name in ticks.names})
 
 
 async def prepare(
     settings: Settings,
-    path: Path,
-    layout: FileLayout,
-    ticks: FileTicks,
+    batch: Batch,
     rules: LoadRules,
     *,
     encoder: TickEncoder,
     clock_us: Callable[[], int],
     watcher: Watcher,
 ) -> Load:
-    """The load of ``ticks``, read from ``path`` as ``layout`` says.
+    """The load of ``batch``.
 
     Raises:
         TickTopicError: topics are missing or differ in partitions.
+        NoSessionError: a series has no session at the time of its ticks.
         BarstreamError: what is known of the series cannot be read.
     """
     options = client_options(settings)
     names = TopicNames.of(settings)
+    ticks = batch.ticks
     # beside the topics of the plan: only loads read and write it
     positions = shorten(f"{settings.app_id}-load-positions")
     tick_partitions, beat_partitions, *_ = await partitions_of(
@@ -98,6 +173,8 @@ async def prepare(
             f"{names.heartbeats} must have as many partitions as {names.ticks}, found "
             f"{beat_partitions} and {tick_partitions}: see `barstream topics check`"
         )
+    schedule = await sessions_of(settings, ticks)
+    refuse_without_session(ticks, schedule)
     await ensure_topic(options, positions, settings.topics.replication)
     universe = await read_universe(options, names.series_seen)
     seen = {row.name: row.partition for row in universe.rows() if row.partition >= 0}
@@ -105,14 +182,22 @@ async def prepare(
     newest = await newest_minutes(
         options, (names.final_1m, names.heartbeats), routes.partition.tolist()
     )
-    closed = closed_until(universe, newest)
+    known = closed_until(universe, newest)
+    closed = {i: known[name] for i, name in enumerate(ticks.names) if name in known}
     return Load(
         ticks,
-        load_id=identity(path, layout, names.ticks),
-        file=path.name,
+        # what is closed is refused, unless it is loaded again
+        admission=admit(
+            ticks,
+            schedule,
+            closed if rules.again else {},
+            revise=settings.bars.late_policy == "revise",
+        ),
+        load_id=identity(batch.sources, batch.layouts, names.ticks),
+        file=batch.name,
         app_id=settings.app_id,
         routes=routes,
-        closed_until={i: closed[name] for i, name in enumerate(ticks.names) if name in closed},
+        closed_until=closed,
         topics=LoadTopics(names.ticks, names.heartbeats, positions),
         rules=rules,
         encoder=encoder,

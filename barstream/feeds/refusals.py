@@ -19,3 +19,7 @@ class UnsortedError(BarstreamError):
 
 class LoadInterruptedError(BarstreamError):
     """The load ended before its end: run the same command again, it goes on where it was."""
+
+
+class NoSessionError(BarstreamError):
+    """A series has no session when its ticks were: load the sessions first."""

@@ -1,116 +1,258 @@
-"""Event times as they stand in files: text, numbers or timestamps, in whatever zone."""
+"""Event times as they stand in files: text, numbers or timestamps, in whatever zone.
+
+Each value is read for itself: a file may hold milliseconds in its first half and microseconds
+in its second, or seconds with and without a fraction.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from barstream.core.time import MINUTE_US
+from barstream.codecs.numbers import NO_TIME, TimeUnit, times_of_floats, times_of_longs
+from barstream.core.time import END_OF_TIME_US, MINUTE_US
 from barstream.errors import BarstreamError
+from barstream.feeds.strptime import python_format
 
-EPOCH_UNITS: Final = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0}
-"""Microseconds of one unit; 0: a unit below one."""
+EPOCH_UNITS: Final[dict[str, TimeUnit]] = {"s": "s", "ms": "ms", "us": "us", "ns": "ns"}
 
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?", re.IGNORECASE)
+_AS_WRITTEN: Final = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%d %H:%M:%S%.f%:z")
+"""Tried first, and the second means UTC: most files need no more."""
+_SPELLED: Final = (
+    (r"^(\d{4})[./](\d{1,2})[./](\d{1,2})", "${1}-${2}-${3}"),
+    (r"^(\d{1,2})\.(\d{1,2})\.(\d{4})", "${3}-${2}-${1}"),
+    # a run of digits: 14 to the second, 17, 20 or 23 with the decimals behind
+    (
+        r"^((?:19|20)\d{6})(\d{2})(\d{2})(\d{2})((?:\d{3}){0,3})$",
+        "${1} ${2}:${3}:${4}.${5}",
+    ),
+    (r"^(\d{8})[ _Tt-](\d{2})(\d{2})(\d{2})[ .,]?(\d{0,9})$", "${1} ${2}:${3}:${4}.${5}"),
+    (r"^(\d{4})(\d{2})(\d{2})[ _Tt-]", "${1}-${2}-${3} "),
+    (r"^(\d+-\d+-\d+)[ _Tt]+", "${1} "),
+    (r"(:\d{2}),(\d+)", "${1}.${2}"),
+    (r"\.$", ""),
+    (r"\s?(?:Z|z|UTC|GMT)$", "+00:00"),
+    (r"\s?(?:UTC|GMT)?([+-]\d{2}):?(\d{2})$", "${1}:${2}"),
+    (r"(:\d{2}(?:\.\d+)?)\s?([+-]\d{2})$", "${1}${2}:00"),
+)
+"""Other ways to write a time, and how they become the first or the last of `_AS_WRITTEN`."""
 _TEXT_FORMATS: Final = (
     "%Y-%m-%d %H:%M:%S%.f%:z",
     "%Y-%m-%d %H:%M:%S%.f",
-    "%Y%m%d %H%M%S%3f",
-    "%Y%m%d %H%M%S",
-    "%Y%m%d %H:%M:%S%.f",
+    "%Y-%m-%d %H:%M%:z",
     "%Y-%m-%d %H:%M",
 )
-"""Tried in this order; a ``T`` counts as a space and a final ``Z`` as ``+00:00``."""
+_EPOCH: Final = r"^\d{9,13}(?:\.\d*)?$|^\d{15,16}(?:\.\d*)?$|^\d{18,19}$"
+"""Since 1970, the unit by the number of digits; 14 and 17 digits are dates written together."""
+_DECIMALS: Final = {"s": 6, "ms": 3, "us": 0, "ns": 0}
+_SAMPLE: Final = 100
 
 
 class TimeFormatError(BarstreamError):
     """The event times of a file cannot be understood: name ``--time-format`` or ``--timezone``."""
 
 
-def parse_times(column: pl.Series, time_format: str | None, timezone: str | None) -> pl.Series:
-    """Microseconds since the epoch, UTC; null where a value is no time.
+class Times(NamedTuple):
+    """Event times of a column.
+
+    Attributes:
+        us: microseconds since the epoch, UTC; null where a value is no time of 1970 or later.
+        assumed: whether some value carries no zone, so that one was assumed.
+    """
+
+    us: pl.Series
+    assumed: bool
+
+
+def parse_times(column: pl.Series, time_format: str | None, timezone: str | None) -> Times:
+    """The times of ``column``.
 
     Args:
         column: text, integers, floats, dates or datetimes, with or without zone.
-        time_format: a ``strptime`` format, or ``s``, ``ms``, ``us``, ``ns`` for numbers since
-            the epoch; None finds out.
+        time_format: as Python's or polars' ``strptime`` takes it, or ``s``, ``ms``, ``us``,
+            ``ns`` for numbers since the epoch; None finds out, value by value.
         timezone: the zone of times that do not carry one: an IANA name, or a fixed offset
             such as ``-05:00``; None is UTC.
 
     Raises:
         TimeFormatError: the zone is not known, or the format fits no value.
     """
-    if time_format in EPOCH_UNITS or (time_format is None and column.dtype.is_numeric()):
-        return _from_numbers(column, time_format)
+    if timezone is not None:
+        _check_zone(timezone)
     if column.dtype == pl.String:
-        stripped = column.str.strip_chars()
-        if time_format is None and stripped.drop_nulls().str.contains(r"^\d{9,19}$").all():
-            return _from_numbers(stripped.cast(pl.Int64, strict=False), None)
-        return _from_text(stripped, time_format, timezone)
-    if column.dtype in (pl.Datetime, pl.Date):
-        return _to_us(
-            column.cast(pl.Datetime("us", getattr(column.dtype, "time_zone", None))), timezone
-        )
-    raise TimeFormatError(
-        f"column {column.name!r} must hold text, numbers or timestamps, found {column.dtype}"
-    )
-
-
-def _from_numbers(column: pl.Series, unit: str | None) -> pl.Series:
-    if column.dtype == pl.String:
-        column = column.cast(pl.Int64, strict=False)
-    if unit is None:
-        newest = column.drop_nulls().abs().max()
-        size = float(newest) if isinstance(newest, int | float) else 0.0
-        # The same instant today has 10, 13, 16 or 19 digits.
-        unit = "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"
-    if column.dtype.is_float():
-        factor = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}[unit]
-        return (column * factor).round().cast(pl.Int64, strict=False)
-    whole = column.cast(pl.Int64, strict=False)
-    return whole // 1_000 if unit == "ns" else whole * EPOCH_UNITS[unit]
-
-
-def _from_text(column: pl.Series, time_format: str | None, timezone: str | None) -> pl.Series:
-    if time_format is not None:
-        found = _parsed(column, time_format, timezone)
-        if found.null_count() == len(found) and len(found):
-            raise TimeFormatError(
-                f"--time-format {time_format!r} fits no value of column {column.name!r}, whose "
-                f"first is {column[0]!r}: it takes %Y %m %d %H %M %S, %3f for bare milliseconds, "
-                "%.f for a point and decimals, %:z for +00:00"
-            )
-        return found
-    plain = column.str.replace(r"^(\d{4}-?\d{2}-?\d{2})[Tt_]", "${1} ").str.replace(
-        r"\s?(?:Z|z|UTC)$", "+00:00"
-    )
-    times = pl.Series(column.name, [None] * len(column), dtype=pl.Int64)
-    for candidate in _TEXT_FORMATS:
-        if not (missing := times.is_null()).any():
-            break
-        sample = plain.filter(missing).head(100)
-        if _parsed(sample, candidate, timezone).null_count() < len(sample):
-            found = _parsed(
-                pl.select(pl.when(missing).then(plain)).to_series(), candidate, timezone
-            )
-            times = times.fill_null(found)
-    if len(times) and times.null_count() == len(times):
+        found = _from_text(column.str.strip_chars(), time_format, timezone)
+    elif column.dtype.is_numeric():
+        found = _from_integers(column, EPOCH_UNITS.get(time_format or "", "auto"), timezone)
+    elif column.dtype in (pl.Datetime, pl.Date):
+        zone = getattr(column.dtype, "time_zone", None)
+        found = Times(_to_us(column.cast(pl.Datetime("us", zone)), timezone), zone is None)
+    elif column.dtype == pl.Null:
+        found = Times(column.cast(pl.Int64), False)
+    else:
         raise TimeFormatError(
-            f"the times of column {column.name!r} are in no known format, the first is "
-            f"{column[0]!r}: describe it with --time-format, for example '%d.%m.%Y %H:%M:%S%.f'"
+            f"column {column.name!r} must hold text, numbers or timestamps, found {column.dtype}"
         )
-    return times
+    us = found.us
+    possible = us.is_between(0, END_OF_TIME_US, closed="left")
+    if possible.all():
+        return found
+    return Times(pl.select(pl.when(possible).then(us)).to_series(), found.assumed)
+
+
+def _from_numbers(column: pl.Series, unit: TimeUnit) -> pl.Series:
+    """Microseconds of numbers since the epoch; null where one is none, or spells a date."""
+    absent = column.is_null()
+    if column.dtype.is_float():
+        us = times_of_floats(column.fill_null(np.nan).to_numpy().astype(np.float64), unit)
+    else:
+        values = column.cast(pl.Int64, strict=False).fill_null(NO_TIME).to_numpy()
+        us = times_of_longs(values, unit)
+        if unit == "auto":
+            us = np.where(_spell_dates(values), NO_TIME, us)
+    times = pl.Series(column.name, us)
+    absent |= times == NO_TIME
+    return pl.select(pl.when(~absent).then(times)).to_series() if absent.any() else times
+
+
+def _spell_dates(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whole numbers of 14 or 17 digits: 20240102170000 is no time since 1970 before 2286."""
+    spelled = (values >= 10**13) & (values < 10**14)
+    spelled |= (values >= 10**16) & (values < 10**17)
+    return spelled
+
+
+def _from_integers(column: pl.Series, unit: TimeUnit, timezone: str | None) -> Times:
+    us = _from_numbers(column, unit)
+    if unit != "auto" or not us.null_count() or column.dtype.is_float():
+        return Times(us, False)
+    spelled, assumed = _from_spelling(column.cast(pl.String), timezone)
+    return Times(us.fill_null(spelled), assumed)
+
+
+def _from_digits(column: pl.Series, unit: TimeUnit) -> pl.Series:
+    """Microseconds of numbers written in text, exactly; null where one is none."""
+    whole = column.cast(pl.Int64, strict=False)
+    us = _from_numbers(whole, unit)
+    fractions = whole.is_null() & column.str.contains(r"^\d{1,19}\.\d*$")
+    if not fractions.any():
+        return us
+    parts = column.filter(fractions)
+    seconds = parts.str.extract(r"^(\d+)").cast(pl.Int64, strict=False)
+    behind = parts.str.extract(r"\.(\d*)$")
+    found = _from_numbers(seconds, unit)
+    for name, decimals in _DECIMALS.items():
+        of_unit = _unit_of(seconds, name) if unit == "auto" else pl.repeat(
+            unit == name, len(seconds), eager=True
+        )  # fmt: skip
+        if decimals and of_unit.any():
+            more = behind.str.pad_end(decimals, "0").str.slice(0, decimals).cast(pl.Int64)
+            found = pl.select(pl.when(of_unit).then(found + more).otherwise(found)).to_series()
+    return us.scatter(fractions.arg_true(), found) if len(found) else us
+
+
+def _unit_of(values: pl.Series, unit: str) -> pl.Series:
+    lowest = {"s": 0, "ms": 10**11, "us": 10**14, "ns": 10**17}
+    above = {"s": 10**11, "ms": 10**14, "us": 10**17, "ns": 2**63 - 1}
+    return values.is_between(lowest[unit], above[unit], closed="left").fill_null(value=False)
+
+
+def _from_text(column: pl.Series, time_format: str | None, timezone: str | None) -> Times:
+    if time_format in EPOCH_UNITS:
+        return Times(_from_digits(column, EPOCH_UNITS[time_format]), False)
+    if time_format is not None:
+        return _by_format(column, time_format, timezone)
+    present = column.drop_nulls()
+    if len(present) and present.head(_SAMPLE).str.contains(_EPOCH).all():
+        numbers = _from_digits(column, "auto")
+        if numbers.null_count() == column.null_count():
+            return Times(numbers, False)
+    us, assumed = _in_formats(column, _AS_WRITTEN, timezone)
+    if missing := us.null_count() - column.null_count():
+        rest = us.is_null() & column.is_not_null()
+        others = column.filter(rest)
+        more, spelled_naive = _from_spelling(others, timezone)
+        digits = others.str.contains(_EPOCH)
+        if digits.any():
+            more = more.fill_null(
+                _from_digits(pl.select(pl.when(digits).then(others)).to_series(), "auto")
+            )
+        if more.null_count() == len(present) == missing:
+            raise TimeFormatError(
+                f"the times of column {column.name!r} are in no known format, the first is "
+                f"{present[0]!r}: describe it with --time-format, for example "
+                "'%d.%m.%Y %H:%M:%S.%f', or '%y-%m-%d %H:%M:%S' where the year has two digits"
+            )
+        us = us.scatter(rest.arg_true(), more)
+        assumed |= spelled_naive
+    leap = column.str.contains(":60", literal=True)
+    if leap.any():  # the sixty-first second is no instant of UTC as bars count it
+        us = pl.select(pl.when(~leap).then(us)).to_series()
+    return Times(us.alias(column.name), assumed)
+
+
+def _from_spelling(column: pl.Series, timezone: str | None) -> tuple[pl.Series, bool]:
+    """Times spelled in one of the other usual ways."""
+    plain = column
+    for pattern, instead in _SPELLED:
+        plain = plain.str.replace(pattern, instead)
+    return _in_formats(plain, _TEXT_FORMATS, timezone)
+
+
+def _in_formats(
+    column: pl.Series, formats: tuple[str, ...], timezone: str | None
+) -> tuple[pl.Series, bool]:
+    """Times in any of ``formats``, and whether some were without zone."""
+    us = pl.Series(column.name, [None], dtype=pl.Int64).new_from_index(0, len(column))
+    assumed = False
+    for candidate in formats:
+        missing = us.is_null() & column.is_not_null()
+        if not missing.any():
+            break
+        sample = column.filter(missing).head(_SAMPLE)
+        zoned = candidate.endswith(("z", "Z"))
+        zone = None if zoned else timezone
+        if _parsed(sample, candidate, zone).null_count() == len(sample):
+            continue
+        first = bool(missing.all())
+        texts = column if first else pl.select(pl.when(missing).then(column)).to_series()
+        found = _parsed(texts, candidate, zone)
+        assumed |= not zoned
+        us = found if first else us.fill_null(found)
+    return us, assumed
+
+
+def _by_format(column: pl.Series, time_format: str, timezone: str | None) -> Times:
+    try:
+        of_python = python_format(time_format)
+        if of_python is not None:
+            datetimes, zoned = of_python.parse(column), of_python.zoned
+            found = _to_us(datetimes, timezone)
+        else:
+            zoned = bool(re.search(r"%:?[zs+]", time_format))
+            found = _parsed(column, time_format, timezone)
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        raise TimeFormatError(
+            f"--time-format {time_format!r} cannot be used ({error}): it takes what Python's "
+            "strptime takes, such as '%d.%m.%Y %H:%M:%S.%f', or s, ms, us, ns for numbers since "
+            "1970"
+        ) from error
+    if len(column) and found.null_count() == len(found):
+        raise TimeFormatError(
+            f"--time-format {time_format!r} fits no value of column {column.name!r}, whose "
+            f"first is {column[0]!r}: it takes %Y %m %d %H %M %S, %f for decimals of a second, "
+            "%z for +00:00, and what else Python's strptime takes"
+        )
+    return Times(found, not zoned)
 
 
 def _parsed(column: pl.Series, time_format: str, timezone: str | None) -> pl.Series:
-    try:
-        found = column.str.to_datetime(time_format, time_unit="us", strict=False)
-    except pl.exceptions.PolarsError as error:
-        raise TimeFormatError(f"--time-format {time_format!r} cannot be used: {error}") from error
-    return _to_us(found, timezone)
+    return _to_us(column.str.to_datetime(time_format, time_unit="us", strict=False), timezone)
 
 
 def _to_us(column: pl.Series, timezone: str | None) -> pl.Series:
@@ -119,6 +261,14 @@ def _to_us(column: pl.Series, timezone: str | None) -> pl.Series:
         return column.dt.timestamp("us")
     if (offset_us := fixed_offset_us(timezone)) is not None:
         return column.dt.timestamp("us") - offset_us
+    # An hour that is there twice, or never, is not guessed: such times become null.
+    aware = column.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
+    return aware.dt.timestamp("us")
+
+
+def _check_zone(timezone: str) -> None:
+    if fixed_offset_us(timezone) is not None:
+        return
     try:
         ZoneInfo(timezone)
     except (KeyError, ValueError, OSError) as error:
@@ -126,9 +276,6 @@ def _to_us(column: pl.Series, timezone: str | None) -> pl.Series:
             f"time zone {timezone!r} is not known: give an IANA name such as Europe/Berlin, or a "
             "fixed offset such as -05:00"
         ) from error
-    # An hour that is there twice, or never, is not guessed: such times become null.
-    aware = column.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
-    return aware.dt.timestamp("us")
 
 
 def fixed_offset_us(timezone: str) -> int | None:

@@ -16,8 +16,9 @@ from barstream.codecs import avro
 from barstream.codecs.heartbeat import HeartbeatRecord, decode
 from barstream.config import Settings
 from barstream.core.time import SECOND_US
+from barstream.feeds.containers import TickSource
 from barstream.feeds.encoding import tick_encoder
-from barstream.feeds.files import FileLayout
+from barstream.feeds.layout import FileLayout
 from barstream.feeds.load import Load, LoadRules
 from barstream.feeds.prepare import prepare, read_in_order
 from barstream.topics.names import TopicNames
@@ -60,6 +61,7 @@ def settings_for(bootstrap: str, unique: str) -> Settings:
         bootstrap=bootstrap,
         app_id=unique,
         topics={**topics, "base": unique},  # type: ignore[arg-type]
+        bars={"schedule": False},  # type: ignore[arg-type]
     )
 
 
@@ -90,12 +92,10 @@ async def load_of(
     settings: Settings, path: Path, layout: FileLayout, watcher: Said | None = None, **rules: Any
 ) -> Load:
     said = watcher or Said()
-    ticks = read_in_order(path, layout, said, sorted_only=False)
+    source = TickSource(path.name, path)
     return await prepare(
         settings,
-        path,
-        layout,
-        ticks,
+        read_in_order([source], [layout], said, sorted_only=False),
         LoadRules(grace_us=GRACE_US, **rules),
         encoder=await tick_encoder(settings.ticks, TopicNames.of(settings).ticks),
         clock_us=now_us,

@@ -18,7 +18,8 @@ from barstream.codecs import series_seen
 from barstream.core.keys import series_key
 from barstream.core.time import MINUTE_US, SECOND_US, floor_minute, us_from_iso
 from barstream.core.universe import SeriesSeen
-from barstream.feeds.files import FileLayout, read_ticks
+from barstream.feeds.files import read_ticks
+from barstream.feeds.layout import FileLayout
 from barstream.feeds.refusals import AlreadyClosedError, AlreadyLoadedError
 from barstream.topics.names import TopicNames
 from tests.integration.feeding import (
@@ -221,7 +222,7 @@ def assert_once(ticks: list[dict[str, Any]], series: int, each: int) -> None:
 LOADER = """
 import asyncio, sys
 from pathlib import Path
-from barstream.feeds.files import FileLayout
+from barstream.feeds.layout import FileLayout
 from barstream.feeds.refusals import AlreadyLoadedError
 from tests.integration.feeding import load_of, settings_for
 async def go(bootstrap, unique, path):

@@ -12,7 +12,9 @@ import polars as pl
 import pytest
 
 from barstream.core.time import us_from_datetime, us_from_iso
-from barstream.feeds.files import FileLayout, TickFileError, identity, read_ticks
+from barstream.feeds.containers import TickSource
+from barstream.feeds.files import identity, read_ticks
+from barstream.feeds.layout import FileLayout, TickFileError
 from barstream.feeds.order import disorders, in_time_order, refuse_unsorted
 from barstream.feeds.refusals import UnsortedError
 from barstream.feeds.times import TimeFormatError, parse_times
@@ -86,25 +88,25 @@ def test_the_packed_file_is_read(data_dir_real: Path) -> None:
 )
 def test_the_usual_ways_to_write_a_time(text: str, timezone: str | None) -> None:
     found = parse_times(pl.Series("t", [text]), None, timezone)
-    assert found.to_list() == [us_from_iso("2024-01-02T15:04:05.123456Z")]
+    assert found.us.to_list() == [us_from_iso("2024-01-02T15:04:05.123456Z")]
 
 
 @pytest.mark.parametrize(("value", "unit"), [(1_704_207_845, "s"), (1_704_207_845_000, "ms")])
 def test_numbers_are_told_apart_by_their_size(value: int, unit: str) -> None:
     expected = [us_from_iso("2024-01-02T15:04:05Z")]
-    assert parse_times(pl.Series("t", [value]), None, None).to_list() == expected
-    assert parse_times(pl.Series("t", [value]), unit, None).to_list() == expected
+    assert parse_times(pl.Series("t", [value]), None, None).us.to_list() == expected
+    assert parse_times(pl.Series("t", [value]), unit, None).us.to_list() == expected
 
 
 def test_lines_of_one_file_may_differ_in_their_decimals() -> None:
     texts = ["2024-01-02 15:04:05", "2024-01-02 15:04:05.5", "2024-01-02 15:04"]
-    found = parse_times(pl.Series("t", texts), None, None).to_list()
+    found = parse_times(pl.Series("t", texts), None, None).us.to_list()
     assert found == [us_from_iso(text) for text in texts]
 
 
 def test_an_hour_the_clock_repeats_is_not_guessed() -> None:
     texts = ["2024-11-03 01:30:00", "2024-11-03 12:00:00"]
-    found = parse_times(pl.Series("t", texts), None, "America/New_York").to_list()
+    found = parse_times(pl.Series("t", texts), None, "America/New_York").us.to_list()
     assert found == [None, us_from_iso("2024-11-03T17:00:00Z")]
 
 
@@ -160,7 +162,7 @@ def test_rows_that_are_no_ticks_are_shown_or_left_out(tmp_path: Path) -> None:
         read_ticks(path, MANY)
     layout = FileLayout(MANY.mapping, broker="sim", skip_bad=True)
     ticks = read_ticks(path, layout)
-    assert (len(ticks), ticks.skipped) == (1, 2)
+    assert (len(ticks), ticks.counted.refused.total()) == (1, 2)
 
 
 def test_parquet_with_aware_times_is_read(tmp_path: Path) -> None:
@@ -200,12 +202,15 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_the_identity_follows_content_layout_and_topic(tmp_path: Path) -> None:
     path = written(tmp_path, "s,t,p\na,2024-01-02 00:00:05,1\n")
-    one = identity(path, MANY, "ticks")
+    one = identity([TickSource(path.name, path)], [MANY], "ticks")
     copy = tmp_path / "copy.csv"
     copy.write_bytes(path.read_bytes())
-    assert identity(copy, MANY, "ticks") == one
-    assert identity(path, MANY, "other") != one
-    assert identity(path, FileLayout(MANY.mapping, broker="other"), "ticks") != one
+    assert identity([TickSource(copy.name, copy)], [MANY], "ticks") == one
+    assert identity([TickSource(path.name, path)], [MANY], "other") != one
+    assert (
+        identity([TickSource(path.name, path)], [FileLayout(MANY.mapping, broker="other")], "ticks")
+        != one
+    )
     copy.write_text("s,t,p\na,2024-01-02 00:00:05,2\n")
-    assert identity(copy, MANY, "ticks") != one
+    assert identity([TickSource(copy.name, copy)], [MANY], "ticks") != one
     assert np.isfinite(read_ticks(copy, MANY).price).all()

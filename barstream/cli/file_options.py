@@ -1,0 +1,109 @@
+"""The options that say how a file of ticks is written; `ticks load` and `try` share them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from barstream.feeds.options import FileOptions
+
+#: `barstream.feeds.presets` holds them; here so that ``--help`` need not import polars.
+PRESETS: Final = (
+    "algoseek", "binance-vision", "databento", "dukascopy", "histdata", "kraken", "metatrader5",
+    "ninjatrader", "taq", "truefx",
+)  # fmt: skip
+
+_OPTIONS: Final = (
+    click.option(
+        "--map", "maps", multiple=True, metavar="WHAT=COLUMN",
+        help="time, price, bid, ask, size, broker or symbol; Date+Time joins two columns. What is "
+        "not said is found by the names of the columns.",
+    ),
+    click.option("--preset", type=click.Choice(PRESETS), help="The file is as this vendor writes."),
+    click.option("--broker", help="The broker of every tick."),
+    click.option("--symbol", help="The symbol of every tick."),
+    click.option("--timezone", metavar="ZONE", help="Of times without one: -05:00, Europe/Paris."),
+    click.option(
+        "--time-format", metavar="FORMAT", help="As in Python's strptime, or s, ms, us, ns."
+    ),
+    click.option("--date", metavar="YYYYMMDD", help="The day, where times are times of day."),
+    click.option("--header/--no-header", default=None, help="Whether the first row names columns."),
+    click.option("--columns", metavar="A,B,C", help="Names of the columns (with --no-header)."),
+    click.option("--delimiter", help="Between columns; \\t for a tab. It is found by itself."),
+    click.option("--decimal", help="Before the decimals, a point unless it is said."),
+    click.option("--thousands", help="Between groups of three digits."),
+    click.option(
+        "--no-price", multiple=True, type=float, metavar="VALUE",
+        help="A price that says there is none, such as 0 or 1.7976931348623157e308.",
+    ),
+    click.option("--carry", is_flag=True, help="Quotes with one side take the other from before."),
+    click.option(
+        "--only", multiple=True, metavar="COLUMN=VALUE",
+        help="Rows that are ticks; given again, any of the values.",
+    ),
+    click.option("--id", "id_column", metavar="COLUMN", help="What tells rows apart: each once."),
+    click.option("--skip-bad", is_flag=True, help="Leave out rows that no worker would take."),
+)  # fmt: skip
+
+
+def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give ``command`` the options; it takes them with ``**said`` and `options_of` reads them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def options_of(
+    said: dict[str, Any], *, broker_default: str | None, symbol_by_name: bool
+) -> FileOptions:
+    """What the user said of a file.
+
+    Raises:
+        click.UsageError: options that contradict each other, or are no options.
+    """
+    from barstream.feeds.options import FileOptions
+
+    columns, header = said["columns"], said["header"]
+    if columns is not None and header:
+        raise click.UsageError("--columns is for a file without header: add --no-header")
+    keep: dict[str, list[str]] = {}
+    for text in said["only"]:
+        name, value = _pair(text, "COLUMN=VALUE")
+        keep.setdefault(name, []).append(value)
+    date = said["date"]
+    if date is not None and not (len(date) == 8 and date.isdigit()):
+        raise click.BadParameter(f"--date must be YYYYMMDD, found {date!r}")
+    delimiter = said["delimiter"]
+    return FileOptions(
+        mapping=dict(_pair(text, "time=COLUMN and the like") for text in said["maps"]),
+        preset=said["preset"],
+        broker=said["broker"],
+        symbol=said["symbol"],
+        broker_default=broker_default,
+        symbol_by_name=symbol_by_name,
+        header=header,
+        columns=tuple(name.strip() for name in columns.split(",")) if columns else (),
+        delimiter="\t" if delimiter == "\\t" else delimiter,
+        settings={
+            "timezone": said["timezone"],
+            "time_format": said["time_format"],
+            "date": date,
+            "decimal": said["decimal"],
+            "thousands": said["thousands"],
+            "no_price": said["no_price"] or None,
+            "carry": said["carry"] or None,
+            "keep": tuple((name, tuple(values)) for name, values in keep.items()) or None,
+            "id_column": said["id_column"],
+            "skip_bad": said["skip_bad"] or None,
+        },
+    )
+
+
+def _pair(text: str, wanted: str) -> tuple[str, str]:
+    what, separator, column = text.partition("=")
+    if not separator or not what.strip() or not column.strip():
+        raise click.BadParameter(f"{wanted} is required, found {text!r}")
+    return what.strip(), column.strip()

@@ -1,0 +1,68 @@
+"""What a load did, in words and as JSON: sent, left out, and what will be in no bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from barstream.core.time import iso_micros_from_us
+
+if TYPE_CHECKING:
+    from barstream.feeds.admission import Admission
+    from barstream.feeds.prepare import Batch
+
+
+def load_facts(batch: Batch) -> dict[str, Any]:
+    """The fields of ``--json`` that are about the files."""
+    counted, time_us = batch.ticks.counted, batch.ticks.time_us
+    return {
+        "rows": counted.rows,
+        "refused": dict(counted.refused),
+        "set_aside": dict(counted.set_aside),
+        "first": iso_micros_from_us(int(time_us.min())),
+        "last": iso_micros_from_us(int(time_us.max())),
+        "zone": batch.layouts[0].timezone or "UTC",
+        "zone_assumed": batch.ticks.assumed_zone and batch.layouts[0].timezone is None,
+    }
+
+
+def report_lines(batch: Batch, admission: Admission | None) -> Iterator[str]:
+    """A line for each thing the user should know of what was sent and what was not."""
+    facts, counted = load_facts(batch), batch.ticks.counted
+    zone = f", times without a zone taken as {facts['zone']}" if batch.ticks.assumed_zone else ""
+    yield f"from {facts['first']} to {facts['last']}{zone}"
+    if admission is not None:
+        for reason, count in admission.no_bar.items():
+            verb = "makes" if count == 1 else "make"
+            yield f"{count:,} {verb} no bar: {reason} (the first is {admission.first[reason]})"
+    if counted.set_aside:
+        rows = _rows(counted.set_aside.total())
+        yield f"{rows} set aside, no ticks by the file's own word: {_by(counted.set_aside)}"
+    if counted.refused:
+        yield f"{_rows(counted.refused.total())} left out: {_by(counted.refused)}"
+        for row in counted.shown:
+            where = f"{row.file} " if len(batch.sources) > 1 else ""
+            yield f"  {where}{row}"
+
+
+def first_ticks(batch: Batch, count: int) -> Iterator[dict[str, Any]]:
+    """The first ticks, by field."""
+    ticks = batch.ticks
+    for at in range(min(count, len(ticks))):
+        broker, symbol = ticks.names[int(ticks.series[at])]
+        size = None if ticks.size is None else float(ticks.size[at])
+        yield {
+            "time": iso_micros_from_us(int(ticks.time_us[at])),
+            "broker": broker,
+            "symbol": symbol,
+            "price": float(ticks.price[at]),
+            "size": None if size is None or size != size else size,  # noqa: PLR0124 - NaN
+        }
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
+
+
+def _by(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{what} {count:,}" for what, count in counts.items())

@@ -1,0 +1,164 @@
+"""``barstream try``: one's own file as bars, with nothing installed or configured."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shlex
+import tempfile
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from barstream.cli.file_options import file_options, options_of
+from barstream.clock import system_clock_us
+
+if TYPE_CHECKING:
+    from barstream.cli.progress import TickProgress
+    from barstream.demo.shown import DemoScreen
+    from barstream.demo.trial import Trial, TrialResult, TrialRules
+    from barstream.feeds.prepare import Batch
+
+_BROKER = "FILE"
+_SECOND_US = 1_000_000
+
+
+@click.command("try")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@file_options
+@click.option(
+    "--calendar",
+    metavar="NAME",
+    help="Sessions: FX, 24x7, or an exchange such as XNYS; around the clock unless it is said.",
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep everything there, to go on from; else it is removed at the end.",
+)
+@click.option("--web-port", type=click.IntRange(1, 65_535), help="By default a free one.")
+@click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
+@click.option("--for", "seconds", type=click.FloatRange(0), help="End after so many seconds.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    files: tuple[str, ...],
+    calendar: str | None,
+    keep: Path | None,
+    web_port: int | None,
+    open_page: bool,
+    seconds: float | None,
+    **said: Any,
+) -> None:
+    """See the bars of your own ticks on a page; Ctrl-C ends all of it.
+
+    FILE is CSV, JSON lines or Parquet, packed or not.  A file whose header says what its columns
+    are needs no option; --preset knows how vendors write.  A broker of its own is started, your
+    settings are not used.  Exit code 1 when rows were left out, or no bar was made.
+    """
+    from barstream.cli.progress import TickProgress
+    from barstream.demo.shown import DemoScreen
+    from barstream.demo.trial import Trial, TrialRules
+    from barstream.feeds.containers import sources_of
+    from barstream.feeds.prepare import layouts_of, read_in_order
+
+    # What the clients log while the broker goes away is no news.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+    options = options_of(said, broker_default=_BROKER, symbol_by_name=True)
+    screen = DemoScreen()
+    sources = sources_of(files)
+    with TickProgress(sources[0].name) as progress:
+        found = layouts_of(sources, options, progress)
+        batch = read_in_order(
+            sources,
+            [each.layout for each in found],
+            progress,
+            sorted_only=False,
+            # the grace of the bars, which is what the worker allows
+            latest_us=system_clock_us() + 5 * _SECOND_US,
+        )
+        preset = found[0].preset
+        if preset is not None and options.preset is None:
+            screen.say(f"{batch.name} is written as with --preset {preset}")
+        screen.say(f"{batch.name}: {found[0].words(assumed_zone=batch.ticks.assumed_zone)}")
+        with tempfile.TemporaryDirectory(prefix="barstream-try-") as scratch:
+            rules = TrialRules((keep or Path(scratch)).resolve(), web_port, calendar)
+            trial = Trial(rules, batch, progress)
+            shown = _Shown(screen, progress, keep, open_page, seconds)
+            result = asyncio.run(_run(trial, batch, rules, shown))
+    if result is not None and (batch.ticks.counted.refused or not result.bars["1m"]):
+        ctx.exit(1)
+
+
+class _Shown:
+    """What is said after the bars are there."""
+
+    def __init__(
+        self,
+        screen: DemoScreen,
+        progress: TickProgress,
+        keep: Path | None,
+        open_page: bool,
+        seconds: float | None,
+    ) -> None:
+        self.screen = screen
+        self.progress = progress
+        self.seconds = seconds
+        self._keep = keep
+        self._open_page = open_page
+
+    def result(self, trial: Trial, batch: Batch, result: TrialResult) -> None:
+        """The summary, and the address of the page as the last line."""
+        from barstream.cli.load_report import report_lines
+
+        say = self.screen.say
+        loaded = result.loaded
+        sent = "0 ticks sent" if loaded is None else f"{loaded.ticks:,} ticks sent"
+        say(f"{batch.name}: {sent}, {result.seconds:.1f} s in all", "bold")
+        for line in report_lines(batch, result.admission):
+            say(f"  {line}")
+        bars = ", ".join(f"{timeframe} {count:,}" for timeframe, count in result.bars.items())
+        filled = f", {result.synthetic:,} of those of 1m filled" if result.synthetic else ""
+        say(f"  final bars: {bars}{filled}")
+        if result.rejected:
+            by = ", ".join(f"{reason} {count:,}" for reason, count in result.rejected.items())
+            say(f"  rejected by the worker: {by}")
+        if trial.rules.calendar is None:
+            say("  sessions: none, around the clock in UTC; --calendar FX, XNYS, ... gives them")
+        if self._keep is not None:
+            say("it is kept; after Ctrl-C go on with")
+            toml = trial.sandbox.toml
+            broker = trial.sandbox.directory / "broker"
+            say(f"  export BARSTREAM_CONFIG={shlex.quote(str(toml))}")
+            say(f"  barstream broker --data-dir {shlex.quote(str(broker))} &")
+            say("  barstream worker")
+        say("Ctrl-C ends it. The page:")
+        say(trial.page)
+        if self._open_page:
+            webbrowser.open(trial.page)
+
+
+async def _run(trial: Trial, batch: Batch, rules: TrialRules, shown: _Shown) -> TrialResult | None:
+    """None when it was stopped before all bars were there."""
+    from barstream.cli.feeding import stopped_by_signals
+
+    screen = shown.screen
+    async with trial.sandbox:
+        with stopped_by_signals(trial.stop):
+            hours = (
+                "around the clock" if rules.calendar is None else f"sessions of {rules.calendar}"
+            )
+            with screen.step(f"broker, topics, {hours}"):
+                await trial.start()
+            loaded, admission = await trial.load()
+            with screen.step("bars"):
+                result = await trial.finish(loaded, admission)
+            if trial.sandbox.stopped:
+                return None
+            shown.result(trial, batch, result)
+            await trial.wait(shown.seconds)
+    return result

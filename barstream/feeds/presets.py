@@ -1,0 +1,280 @@
+"""Files as vendors write them: the layout of each by its name, and how it is recognised.
+
+``docs/files.md`` says of each where it comes from and what it leaves open; the tests read a
+made-up file of every shape.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from barstream.feeds.header import plain
+
+_NEW_YORK: Final = "America/New_York"
+_EST: Final = "-05:00"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One form in which a vendor writes ticks.
+
+    Attributes:
+        mapping: what to column.
+        columns: of a file without header; () with one.
+        needs: the columns a header must have, besides those mapped.
+        row: what the first row of a file without header looks like, fields joined by a tab.
+        settings: more of the layout.
+        sure: whether a first row alone tells that it is this vendor's.
+        dated_by_name: whether times are times of day, and the date is in the file's name.
+    """
+
+    mapping: Mapping[str, str]
+    columns: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    row: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sure: bool = True
+    dated_by_name: bool = False
+
+    def fits(self, first: Sequence[str], *, header: bool) -> bool:
+        """Whether a file with this first row has the shape."""
+        if header != (not self.columns):
+            return False
+        if not header:
+            return re.fullmatch(self.row, "\t".join(each.strip() for each in first)) is not None
+        there = {plain(each) for each in first}
+        mapped = [part for column in self.mapping.values() for part in column.split("+")]
+        return all(plain(each) in there for each in (*mapped, *self.needs))
+
+    def named(self, first: Sequence[str]) -> dict[str, str]:
+        """The mapping in the spelling of the header ``first``."""
+        spelled = {plain(each): each.strip() for each in first}
+        return {
+            what: "+".join(spelled.get(plain(part), part) for part in column.split("+"))
+            for what, column in self.mapping.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """How a vendor writes ticks.
+
+    Attributes:
+        vendor: its name, for people.
+        shapes: the forms, the first that fits is taken.
+        broker: the default broker.
+        file_name: finds ``symbol`` (and ``date``) in the name of a file.
+        caution: what the file does not say and the user should.
+    """
+
+    vendor: str
+    shapes: tuple[Shape, ...]
+    broker: str
+    file_name: str = r"(?P<symbol>[^.]+)"
+    caution: str = ""
+
+
+_NUMBER: Final = r"-?\d+(?:\.\d+)?"
+
+PRESETS: Final[dict[str, Preset]] = {
+    "algoseek": Preset(
+        "Algoseek",
+        (
+            Shape(
+                {
+                    "time": "Date+Timestamp",
+                    "symbol": "Ticker",
+                    "price": "Price",
+                    "size": "Quantity",
+                },
+                needs=("EventType",),
+                settings={
+                    "timezone": _NEW_YORK,
+                    "keep": (("EventType", ("TRADE", "TRADE NB")),),
+                },
+            ),
+        ),
+        "ALGOSEEK",
+    ),
+    "binance-vision": Preset(
+        "Binance Vision",
+        (
+            Shape(
+                {"time": "transact_time", "price": "price", "size": "quantity"},
+                needs=("agg_trade_id",),
+                settings={"id_column": "agg_trade_id"},
+            ),
+            Shape(
+                {"time": "time", "price": "price", "size": "qty"},
+                needs=("id", "is_buyer_maker"),
+                settings={"id_column": "id"},
+            ),
+            Shape(
+                {"time": "transact_time", "price": "price", "size": "quantity"},
+                (
+                    "agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id",
+                    "transact_time", "is_buyer_maker", "is_best_match",
+                ),
+                row=rf"\d+\t{_NUMBER}\t{_NUMBER}\t\d+\t\d+\t\d{{13,16}}\t(?i:true|false)\t(?i:true|false)",
+                settings={"id_column": "agg_trade_id"},
+            ),
+            Shape(
+                {"time": "time", "price": "price", "size": "qty"},
+                ("id", "price", "qty", "quote_qty", "time", "is_buyer_maker", "is_best_match"),
+                row=rf"\d+\t{_NUMBER}\t{_NUMBER}\t{_NUMBER}\t\d{{13,16}}\t(?i:true|false)\t(?i:true|false)",
+                settings={"id_column": "id"},
+            ),
+        ),
+        "BINANCE",
+        r"(?P<symbol>[^-.]+)-(?:trades|aggTrades)-.*",
+    ),
+    "databento": Preset(
+        "Databento CSV",
+        (
+            Shape(
+                {"time": "ts_event", "price": "price", "size": "size", "symbol": "symbol"},
+                needs=("rtype", "publisher_id", "action"),
+                settings={
+                    "scale": 9,
+                    "keep": (("action", ("T",)),),
+                    "no_price": (float(2**63 - 1) / 1e9,),
+                },
+            ),
+            Shape(
+                {"time": "ts_event", "price": "price", "size": "size", "symbol": "instrument_id"},
+                needs=("rtype", "publisher_id", "action"),
+                settings={
+                    "scale": 9,
+                    "keep": (("action", ("T",)),),
+                    "no_price": (float(2**63 - 1) / 1e9,),
+                },
+            ),
+        ),
+        "DATABENTO",
+    ),
+    "dukascopy": Preset(
+        "Dukascopy",
+        (
+            Shape({"time": "Local time", "bid": "Bid", "ask": "Ask"}, needs=("AskVolume",)),
+            Shape({"time": "Gmt time", "bid": "Bid", "ask": "Ask"}, needs=("AskVolume",)),
+        ),
+        "DUKASCOPY",
+        r"(?P<symbol>[^_.]+).*",
+    ),
+    "histdata": Preset(
+        "HistData",
+        (
+            Shape(
+                {"time": "time", "bid": "bid", "ask": "ask"},
+                ("time", "bid", "ask", "volume"),
+                row=rf"\d{{8}} \d{{9}}\t{_NUMBER}\t{_NUMBER}\t{_NUMBER}",
+                settings={"timezone": _EST},
+            ),
+        ),
+        "HISTDATA",
+        r"DAT_ASCII_(?P<symbol>[^_]+)_T_.*",
+    ),
+    "kraken": Preset(
+        "Kraken",
+        (
+            Shape(
+                {"time": "time", "price": "price", "size": "volume"},
+                ("time", "price", "volume"),
+                row=rf"\d{{10}}(?:\.\d+)?\t{_NUMBER}\t{_NUMBER}",
+                sure=False,
+            ),
+        ),
+        "KRAKEN",
+    ),
+    "metatrader5": Preset(
+        "MetaTrader 5",
+        (
+            Shape(
+                {"time": "<DATE>+<TIME>", "bid": "<BID>", "ask": "<ASK>"},
+                needs=("<LAST>", "<FLAGS>"),
+                settings={"carry": True},
+            ),
+        ),
+        "MT5",
+        r"(?P<symbol>[^_.]+).*",
+        caution=(
+            "MetaTrader writes the time of the broker's server without its zone: give it, for "
+            "example --timezone Europe/Athens"
+        ),
+    ),
+    "ninjatrader": Preset(
+        "NinjaTrader",
+        (
+            Shape(
+                {"time": "time", "price": "last", "size": "volume"},
+                ("time", "last", "bid", "ask", "volume"),
+                row=rf"\d{{8}} \d{{6}} \d{{7}}\t{_NUMBER}\t{_NUMBER}\t{_NUMBER}\t{_NUMBER}",
+            ),
+            Shape(
+                {"time": "time", "price": "last", "size": "volume"},
+                ("time", "last", "volume"),
+                row=rf"\d{{8}} \d{{6}}(?: \d{{7}})?\t{_NUMBER}\t{_NUMBER}",
+            ),
+        ),
+        "NINJATRADER",
+    ),
+    "taq": Preset(
+        "NYSE TAQ trades",
+        (
+            Shape(
+                {
+                    "time": "Time",
+                    "symbol": "Symbol",
+                    "price": "Trade Price",
+                    "size": "Trade Volume",
+                },
+                needs=("Trade Correction Indicator",),
+                settings={
+                    "timezone": _NEW_YORK,
+                    "keep": (("Trade Correction Indicator", ("00", "0", "01", "1")),),
+                },
+                dated_by_name=True,
+            ),
+            Shape(
+                {
+                    "time": "DATE+TIME_M",
+                    "symbol": "SYM_ROOT+SYM_SUFFIX",
+                    "price": "PRICE",
+                    "size": "SIZE",
+                },
+                needs=("TR_CORR",),
+                settings={
+                    "timezone": _NEW_YORK,
+                    "keep": (("TR_CORR", ("00", "0", "01", "1")),),
+                },
+            ),
+        ),
+        "TAQ",
+        r".*?(?P<date>\d{8}).*",
+    ),
+    "truefx": Preset(
+        "TrueFX",
+        (
+            Shape(
+                {"time": "time", "symbol": "symbol", "bid": "bid", "ask": "ask"},
+                ("symbol", "time", "bid", "ask"),
+                row=rf"[A-Z]{{3}}/[A-Z]{{3}}\t\d{{8}} \d\d:\d\d:\d\d\.\d+\t{_NUMBER}\t{_NUMBER}",
+            ),
+            Shape({"time": "timestamp", "bid": "bid", "ask": "ask"}, sure=False),
+        ),
+        "TRUEFX",
+        r"(?:truefx-)?(?P<symbol>[^-.]+).*",
+    ),
+}  # fmt: skip
+
+
+def recognised(first: Sequence[str], *, header: bool) -> tuple[str, Shape] | None:
+    """The preset and shape of a file with this first row, where it is sure."""
+    for name, preset in PRESETS.items():
+        for shape in preset.shapes:
+            if shape.sure and shape.fits(first, header=header):
+                return name, shape
+    return None
