@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from barstream.feeds.prepare import Batch
 
 _BROKER = "FILE"
-_SECOND_US = 1_000_000
 
 
 @click.command("try")
@@ -61,6 +60,7 @@ def command(
     settings are not used.  Exit code 1 when rows were left out, or no bar was made.
     """
     from barstream.cli.progress import TickProgress
+    from barstream.config.sections import BarSettings
     from barstream.demo.shown import DemoScreen
     from barstream.demo.trial import Trial, TrialRules
     from barstream.feeds.containers import sources_of
@@ -78,8 +78,7 @@ def command(
             [each.layout for each in found],
             progress,
             sorted_only=False,
-            # the grace of the bars, which is what the worker allows
-            latest_us=system_clock_us() + 5 * _SECOND_US,
+            latest_us=system_clock_us() + BarSettings().max_future_skew_us,
         )
         preset = found[0].preset
         if preset is not None and options.preset is None:

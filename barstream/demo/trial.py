@@ -22,7 +22,7 @@ from barstream.clock import system_clock_us
 from barstream.codecs.bar import decode_bar
 from barstream.config import Settings
 from barstream.core.keys import split_bar_key
-from barstream.core.time import DAY_US, floor_minute, iso_date_from_days
+from barstream.core.time import DAY_US, floor_minute, iso_date_from_days, iso_from_us
 from barstream.demo.sandbox import POLL_S, Sandbox
 from barstream.errors import BarstreamError
 from barstream.feeds.admission import Admission
@@ -170,10 +170,12 @@ class Trial:
                 watcher=self._watcher,
             )
         except NoSessionError as error:
+            ticks = self._batch.ticks
             raise TrialError(
-                f"ticks must lie in sessions of calendar {self.rules.calendar}, and those of a "
-                f"series never do ({error}); try another --calendar or none, and look at "
-                "--timezone"
+                f"each series must have a session of calendar {self.rules.calendar} between its "
+                f"first and its last tick, found one that has none; the file reaches from "
+                f"{iso_from_us(int(ticks.time_us[0]))} to {iso_from_us(int(ticks.time_us[-1]))}: "
+                "try another --calendar or none, and look at --timezone"
             ) from error
         try:
             return await self._load.run(), self._load.admission

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,31 @@ class TickColumns:
     """None, or NaN: the feed has none."""
 
 
+class FieldDecimals(NamedTuple):
+    """Decimal places that the fields of a feed hold; None: whatever float64 does.
+
+    Attributes:
+        price: of the price field, where the feed has one.
+        quote: of bid and ask, where the feed has those.
+        size: of the size field.
+    """
+
+    price: int | None = None
+    quote: tuple[int | None, int | None] | None = None
+    size: int | None = None
+
+
 class TickEncoder(Protocol):
     """Makes record values of ticks."""
 
     @property
     def takes_nan(self) -> bool:
         """Whether a price that is no number can be written at all."""
+        ...
+
+    @property
+    def decimals(self) -> FieldDecimals:
+        """How many decimal places its fields hold."""
         ...
 
     def encode(self, ticks: TickColumns) -> list[bytes]:

@@ -17,6 +17,41 @@ from barstream.feeds.layout import FileLayout, TickFileError
 from barstream.feeds.presets import PRESETS, Preset, Shape, recognised
 
 _FROM_NAME: Final = "from the file's name"
+_CURRENCIES: Final = frozenset(
+    [
+        "AUD",
+        "BRL",
+        "CAD",
+        "CHF",
+        "CNH",
+        "CNY",
+        "CZK",
+        "DKK",
+        "EUR",
+        "GBP",
+        "HKD",
+        "HUF",
+        "ILS",
+        "INR",
+        "JPY",
+        "KRW",
+        "MXN",
+        "NOK",
+        "NZD",
+        "PLN",
+        "RON",
+        "RUB",
+        "SEK",
+        "SGD",
+        "THB",
+        "TRY",
+        "TWD",
+        "USD",
+        "XAG",
+        "XAU",
+        "ZAR",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +159,7 @@ def layout_of(source: TickSource, options: FileOptions) -> FoundLayout:
     taken = symbol is None and "symbol" not in mapping and (options.symbol_by_name or preset)
     if taken:
         symbol = from_name.get("symbol") or source.stem
+        symbol = currency_pair(symbol) or symbol
     layout = FileLayout(
         mapping,
         broker=broker,
@@ -135,6 +171,15 @@ def layout_of(source: TickSource, options: FileOptions) -> FoundLayout:
     )
     caution = preset.caution if preset and layout.timezone is None else ""
     return FoundLayout(layout, name, bool(taken), caution)
+
+
+def currency_pair(name: str) -> str | None:
+    """The pair of currencies that stands in a name such as ``histdata-eurusd-2020``."""
+    for word in re.split(r"[^A-Za-z]+", name):
+        upper = word.upper()
+        if len(upper) == 6 and {upper[:3], upper[3:]} <= _CURRENCIES:
+            return upper
+    return None
 
 
 def _said(options: FileOptions) -> dict[str, Any]:
@@ -204,9 +249,12 @@ def _mapping(
         found = shape.named(columns) if header else dict(shape.mapping)
         return {**found, **given}
     priced = "price" in given or ("bid" in given and "ask" in given)
-    if "time" in given and priced:
-        return given
     named = columns if header else options.columns
+    if "time" in given and priced:
+        nameless = options.symbol is None and not options.symbol_by_name
+        if nameless and (symbol := columns_by_name(named).get("symbol")):
+            given.setdefault("symbol", symbol)
+        return given
     if not named:
         raise TickFileError(_headless(source, columns, dialect))
     found = columns_by_name(named)

@@ -11,7 +11,7 @@ from barstream.config import Settings
 from barstream.core.names import shorten
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex
 from barstream.errors import BarstreamError
-from barstream.feeds.admission import admit, refuse_without_session
+from barstream.feeds.admission import admit, refuse_unfit, refuse_without_session
 from barstream.feeds.closed import closed_until, newest_minutes, read_universe
 from barstream.feeds.containers import TickSource
 from barstream.feeds.encoder import TickEncoder
@@ -158,11 +158,13 @@ async def prepare(
     Raises:
         TickTopicError: topics are missing or differ in partitions.
         NoSessionError: a series has no session at the time of its ticks.
+        TickEncodingError: a price or size does not fit the feed.
         BarstreamError: what is known of the series cannot be read.
     """
     options = client_options(settings)
     names = TopicNames.of(settings)
     ticks = batch.ticks
+    refuse_unfit(ticks, encoder.decimals)
     # beside the topics of the plan: only loads read and write it
     positions = shorten(f"{settings.app_id}-load-positions")
     tick_partitions, beat_partitions, *_ = await partitions_of(

@@ -22,7 +22,7 @@ from barstream.codecs.wire import Node
 from barstream.config import TickSettings
 from barstream.core.keys import normalise
 from barstream.core.time import iso_micros_from_us
-from barstream.feeds.encoder import Float64s, TickColumns, TickEncodingError
+from barstream.feeds.encoder import FieldDecimals, Float64s, TickColumns, TickEncodingError
 
 _NO_TICK: Final = b"\xff"
 """For a price that the format cannot hold: undecodable everywhere."""
@@ -36,6 +36,16 @@ class JsonRecords:
 
     def __init__(self, settings: TickSettings) -> None:
         self._settings = settings
+
+    @property
+    def decimals(self) -> FieldDecimals:
+        """Prices are whole numbers where they have a scale."""
+        scale = self._settings.price_scale or None
+        return (
+            FieldDecimals(scale)
+            if self._settings.bid is None
+            else FieldDecimals(None, (scale, scale))
+        )
 
     def encode(self, ticks: TickColumns) -> list[bytes]:
         """One object a tick, fields named by the mapping."""
@@ -86,6 +96,15 @@ class AvroRecords:
     def takes_nan(self) -> bool:
         """Only floating-point fields do."""
         return all(number.leaf.node.kind in ("float", "double") for number in self._mapping.price)
+
+    @property
+    def decimals(self) -> FieldDecimals:
+        """As the types of the mapped fields have them."""
+        prices = [_decimals(number) for number in self._mapping.price]
+        size = None if self._mapping.size is None else _decimals(self._mapping.size)
+        if len(prices) == 1:
+            return FieldDecimals(prices[0], None, size)
+        return FieldDecimals(None, (prices[0], prices[1]), size)
 
     def encode(self, ticks: TickColumns) -> list[bytes]:
         """One body a tick.
@@ -175,6 +194,12 @@ def _time(time_us: int, unit: str, *, text: bool) -> int | str:
     return time_us * 1_000 if unit == "ns" else time_us // _UNITS.get(unit, 1)
 
 
+def _decimals(number: Number) -> int | None:
+    kind = number.leaf.node.kind
+    floats = kind in ("float", "double") or (kind == "string" and not number.scale)
+    return None if floats else number.scale
+
+
 def _number(number: Number, value: float) -> Any:
     node = number.leaf.node
     if node.kind in ("float", "double"):
@@ -189,5 +214,8 @@ def _number(number: Number, value: float) -> Any:
 
 
 def _unscaled(value: float, scale: int) -> int:
-    """``86.655`` at scale 3 is ``86655``; digits beyond the scale are rounded."""
+    """``86.655`` at scale 3 is ``86655``.
+
+    Digits beyond the scale are rounded; a load refuses such numbers before (``admission.py``).
+    """
     return int(Decimal(repr(value)).scaleb(scale).to_integral_value())

@@ -62,7 +62,7 @@ def test_a_file_becomes_bars_and_what_is_kept_goes_on(tmp_path: Path) -> None:
         with urllib.request.urlopen(page.partition("#")[0] + "bars/FILE/EURUSD", timeout=5) as got:
             bars = json.load(got)["bars"]
         assert [bar["synthetic"] for bar in bars] == [False, False, True, False]
-        assert bars[0]["close"] == 1.2
+        assert bars[0]["close"] == (1.1 + 1.3) / 2
         trial.send_signal(signal.SIGINT)
         trial.communicate(timeout=60)
         assert trial.returncode == 0

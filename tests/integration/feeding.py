@@ -54,14 +54,14 @@ class Said:
         self.sentences.append(sentence)
 
 
-def settings_for(bootstrap: str, unique: str) -> Settings:
+def settings_for(bootstrap: str, unique: str, *, schedule: bool = False) -> Settings:
     names = ("ticks", "ticks_rejected", "market_schedule", "series_seen", "heartbeats")
     topics: dict[str, Any] = {name: f"{unique}-{name}" for name in names}
     return Settings(
         bootstrap=bootstrap,
         app_id=unique,
         topics={**topics, "base": unique},  # type: ignore[arg-type]
-        bars={"schedule": False},  # type: ignore[arg-type]
+        bars={"schedule": schedule},  # type: ignore[arg-type]
     )
 
 
@@ -69,7 +69,7 @@ async def create_topics(settings: Settings) -> TopicNames:
     names = TopicNames.of(settings)
     config = {"message.timestamp.type": "LogAppendTime"}
     wanted = {names.ticks: PARTITIONS, names.heartbeats: PARTITIONS, names.final_1m: PARTITIONS}
-    wanted[names.series_seen] = 1
+    wanted[names.series_seen] = wanted[names.market_schedule] = 1
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
     await admin.start()
     try:
@@ -89,13 +89,19 @@ def now_us() -> int:
 
 
 async def load_of(
-    settings: Settings, path: Path, layout: FileLayout, watcher: Said | None = None, **rules: Any
+    settings: Settings,
+    path: Path | list[Path],
+    layout: FileLayout,
+    watcher: Said | None = None,
+    **rules: Any,
 ) -> Load:
     said = watcher or Said()
-    source = TickSource(path.name, path)
+    sources = [TickSource(each.name, each) for each in ([path] if isinstance(path, Path) else path)]
     return await prepare(
         settings,
-        read_in_order([source], [layout], said, sorted_only=False),
+        read_in_order(
+            sources, [layout] * len(sources), said, sorted_only=False, latest_us=now_us()
+        ),
         LoadRules(grace_us=GRACE_US, **rules),
         encoder=await tick_encoder(settings.ticks, TopicNames.of(settings).ticks),
         clock_us=now_us,

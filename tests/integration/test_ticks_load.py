@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,19 @@ from aiokafka import AIOKafkaProducer
 
 from barstream.codecs import series_seen
 from barstream.core.keys import series_key
-from barstream.core.time import MINUTE_US, SECOND_US, floor_minute, us_from_iso
+from barstream.core.schedule import SessionRow
+from barstream.core.time import (
+    MINUTE_US,
+    SECOND_US,
+    days_from_iso_date,
+    floor_minute,
+    us_from_iso,
+)
 from barstream.core.universe import SeriesSeen
 from barstream.feeds.files import read_ticks
-from barstream.feeds.layout import FileLayout
-from barstream.feeds.refusals import AlreadyClosedError, AlreadyLoadedError
+from barstream.feeds.layout import FileLayout, TickFileError
+from barstream.feeds.refusals import AlreadyClosedError, AlreadyLoadedError, NoSessionError
+from barstream.schedule_loading import load_schedule
 from barstream.topics.names import TopicNames
 from tests.integration.feeding import (
     GRACE_US,
@@ -332,6 +341,74 @@ def test_ticks_that_vanished_with_their_topic_are_noticed(
         await create_topics(settings)
         with pytest.raises(PositionUnknownError, match="made again"):
             await (await load_of(settings, path, MANY)).run()
+
+    asyncio.run(go())
+
+
+def test_one_row_of_the_future_closes_nothing_and_the_next_day_can_be_loaded(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    # Tuesday 15:00, [2042], 15:01, 15:02 | Wednesday 15:00 ...
+    async def go() -> None:
+        settings = settings_for(kafka.bootstrap, unique)
+        await create_topics(settings)
+        typo, after = tmp_path / "typo.csv", tmp_path / "next.csv"
+        typo.write_text(
+            "t,p,s\n2024-01-02 15:00:00,1,a\n2042-01-02 15:00:30,2,a\n2024-01-02 15:01:00,3,a\n"
+            "2024-01-02 15:02:00,4,a\n"
+        )
+        after.write_text("t,p,s\n2024-01-03 15:00:00,5,a\n2024-01-03 15:01:00,6,a\n")
+        with pytest.raises(TickFileError, match="row 3: time"):
+            await load_of(settings, typo, MANY)
+        lenient = replace(MANY, skip_bad=True)
+        assert (await (await load_of(settings, typo, lenient)).run()).ticks == 3
+        beats = await read_beats(settings)
+        assert beats[-1][1].bucket_start_us == us_from_iso("2024-01-02T15:02:00Z")
+        assert (await (await load_of(settings, after, MANY)).run()).ticks == 2
+
+    asyncio.run(go())
+
+
+def test_only_ticks_in_session_are_followed_by_heartbeats(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    # session 10:00 to 11:00      | off | 10:05 | 10:10 | off ... 20:00        at first: none
+    async def go() -> None:
+        settings = settings_for(kafka.bootstrap, unique, schedule=True)
+        await create_topics(settings)
+        path = tmp_path / "ticks.csv"
+        path.write_text(
+            "t,p,s\n2024-01-02 09:59:00,1,a\n2024-01-02 10:05:00,1,a\n"
+            "2024-01-02 10:10:00,2,a\n2024-01-02 20:00:00,3,a\n"
+        )
+        with pytest.raises(NoSessionError, match="schedule load --calendar NAME --broker 'SIM'"):
+            await load_of(settings, path, MANY)
+        opens, closes = (us_from_iso(f"2024-01-02T{hour}:00:00Z") for hour in (10, 11))
+        row = SessionRow("SIM", "A", days_from_iso_date("2024-01-02"), 0, opens, closes)
+        await load_schedule(settings, [row])
+        load = await load_of(settings, path, MANY)
+        loaded = await load.run()
+        assert loaded.ticks == 4
+        assert load.admission.no_bar == {"off_session": 2}
+        assert [beat.bucket_start_us for _, beat in await read_beats(settings)] == [
+            us_from_iso("2024-01-02T10:10:00Z")
+        ]
+
+    asyncio.run(go())
+
+
+def test_several_files_are_one_load_in_time_order(kafka: Any, unique: str, tmp_path: Path) -> None:
+    async def go() -> None:
+        settings = settings_for(kafka.bootstrap, unique)
+        await create_topics(settings)
+        paths = [tmp_path / name for name in ("b.csv", "a.csv")]
+        paths[0].write_text("t,p,s\n2024-01-02 10:00:30,2,a\n2024-01-02 10:01:30,4,a\n")
+        paths[1].write_text("t,p,s\n2024-01-02 10:00:00,1,a\n2024-01-02 10:01:00,3,b\n")
+        assert (await (await load_of(settings, paths, MANY)).run()).ticks == 4
+        found = sorted(await read_ticks_back(settings), key=lambda tick: tick["time"])
+        assert [tick["price"] for tick in found] == [1, 2, 3, 4]
+        with pytest.raises(AlreadyLoadedError, match="and 1 more"):
+            await (await load_of(settings, paths[::-1], MANY)).run()
 
     asyncio.run(go())
 

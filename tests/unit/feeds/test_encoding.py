@@ -12,7 +12,7 @@ import pytest
 
 from barstream.codecs.ticks import TickDecoder
 from barstream.config import TickSettings
-from barstream.feeds.encoder import TickColumns, TickEncodingError
+from barstream.feeds.encoder import FieldDecimals, TickColumns, TickEncodingError
 from barstream.feeds.encoding import PackagedTicks, tick_encoder
 
 TICKS = TickColumns(
@@ -110,3 +110,16 @@ def test_ticks_of_another_broker_than_the_constant_are_refused() -> None:
     settings = TickSettings(format="json", broker_constant="other")
     with pytest.raises(TickEncodingError, match="broker_constant"):
         asyncio.run(tick_encoder(settings, "ticks")).encode(TICKS)
+
+
+def test_an_encoder_says_how_many_decimals_its_fields_hold(tmp_path: Path) -> None:
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 5}
+    path = schema_of(tmp_path, s="string", t="long", p=decimal, q="long")
+    settings = TickSettings(
+        schema_file=path, broker_constant="sim", symbol="s", time="t", price="p", size="q"
+    )
+    encoder = asyncio.run(tick_encoder(settings, "ticks"))
+    assert encoder.decimals == FieldDecimals(5, None, 0)
+    quotes = TickSettings(format="json", bid="b", ask="a", price_scale=3)
+    assert asyncio.run(tick_encoder(quotes, "ticks")).decimals == FieldDecimals(None, (3, 3))
+    assert asyncio.run(tick_encoder(TickSettings(), "ticks")).decimals == FieldDecimals()

@@ -275,3 +275,17 @@ def test_each_preset_has_a_line_in_the_docs() -> None:
     page = (Path(__file__).parents[3] / "docs" / "files.md").read_text()
     missing = [name for name in PRESETS if f"| `{name}` |" not in page]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [
+        ("histdata-eurusd-20200101-ticks.csv", "EURUSD"),
+        ("ticks_of_XAUUSD.csv", "XAUUSD"),
+        ("orders.csv", "ORDERS"),
+        ("sample-ticks.csv", "SAMPLE-TICKS"),
+    ],
+)
+def test_a_symbol_is_found_in_the_name_of_a_file(tmp_path: Path, name: str, symbol: str) -> None:
+    ticks = read(written(tmp_path, "time,price\n2024-01-02 15:00:00,1\n", name))
+    assert ticks.names == (("X", symbol),)
