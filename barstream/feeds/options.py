@@ -18,39 +18,11 @@ from barstream.feeds.presets import PRESETS, Preset, Shape, recognised
 
 _FROM_NAME: Final = "from the file's name"
 _CURRENCIES: Final = frozenset(
-    [
-        "AUD",
-        "BRL",
-        "CAD",
-        "CHF",
-        "CNH",
-        "CNY",
-        "CZK",
-        "DKK",
-        "EUR",
-        "GBP",
-        "HKD",
-        "HUF",
-        "ILS",
-        "INR",
-        "JPY",
-        "KRW",
-        "MXN",
-        "NOK",
-        "NZD",
-        "PLN",
-        "RON",
-        "RUB",
-        "SEK",
-        "SGD",
-        "THB",
-        "TRY",
-        "TWD",
-        "USD",
-        "XAG",
-        "XAU",
-        "ZAR",
-    ]
+    re.findall(
+        "[A-Z]{3}",
+        "AUD BRL CAD CHF CNH CNY CZK DKK EUR GBP HKD HUF ILS INR JPY KRW MXN NOK NZD PLN RON RUB "
+        "SEK SGD THB TRY TWD USD XAG XAU ZAR",
+    )
 )
 
 
