@@ -74,4 +74,6 @@ class TickProgress:
 
     def say(self, sentence: str) -> None:
         """Something the user should know."""
-        self._console.print(f"{self._what}: {sentence}", highlight=False, markup=False)
+        self._console.print(
+            f"{self._what}: {sentence}", highlight=False, markup=False, soft_wrap=True
+        )

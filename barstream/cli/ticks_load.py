@@ -58,6 +58,7 @@ class Pace(click.ParamType):
 @click.option("--no-heartbeats", is_flag=True, help="Do not close the bars of what is loaded.")
 @click.option("--again", is_flag=True, help="Load from the start, whatever was loaded before.")
 @click.option("--refuse-unsorted", is_flag=True, help="Refuse series out of order.")
+@click.option("--without-sessions", is_flag=True, help="Send series that have no session as well.")
 @click.option("--dry-run", is_flag=True, help="Show the first rows as ticks, and send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.pass_context
@@ -69,6 +70,7 @@ def load(
     no_heartbeats: bool,
     again: bool,
     refuse_unsorted: bool,
+    without_sessions: bool,
     dry_run: bool,
     as_json: bool,
     **said: Any,
@@ -89,7 +91,11 @@ def load(
     chosen = settings(ctx)
     options = options_of(said, broker_default=chosen.ticks.broker_constant, symbol_by_name=False)
     rules = LoadRules(
-        grace_us=chosen.bars.grace_us, pace=pace, heartbeats=not no_heartbeats, again=again
+        grace_us=chosen.bars.grace_us,
+        pace=pace,
+        heartbeats=not no_heartbeats,
+        again=again,
+        without_sessions=without_sessions,
     )
     sources = sources_of(files)
     with TickProgress(sources[0].name) as progress:

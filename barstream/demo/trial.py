@@ -17,11 +17,12 @@ from urllib.parse import quote
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from barstream.calendars import calendar_rows
+from barstream.calendars import calendar_rows, reach_of, warning_of
 from barstream.clock import system_clock_us
 from barstream.codecs.bar import decode_bar
 from barstream.config import Settings
 from barstream.core.keys import split_bar_key
+from barstream.core.sessions import SessionRow
 from barstream.core.time import DAY_US, floor_minute, iso_date_from_days, iso_from_us
 from barstream.demo.sandbox import POLL_S, Sandbox
 from barstream.errors import BarstreamError
@@ -83,7 +84,20 @@ class TrialResult:
 
 
 class Trial:
-    """A file tried: use as a context manager, which starts and stops broker and worker."""
+    """A file tried, in a sandbox.
+
+    Args:
+        rules: how.
+        batch: the file, read.
+        watcher: is told how the load goes on.
+
+    Attributes:
+        rules: how.
+        sandbox: where; its context starts and stops broker and worker.
+
+    Raises:
+        CalendarError: there is no such calendar, or it does not reach the file.
+    """
 
     def __init__(self, rules: TrialRules, batch: Batch, watcher: Watcher) -> None:
         self.rules = rules
@@ -91,6 +105,11 @@ class Trial:
         self._watcher = watcher
         self._began = time.monotonic()
         self._load: Load | None = None
+        self._sessions: list[SessionRow] = []
+        if rules.calendar is not None:
+            self._sessions = _sessions(rules.calendar, batch.ticks)
+            if warning := warning_of(rules.calendar):
+                watcher.say(warning)
         self.sandbox = Sandbox(
             rules.directory,
             NAME,
@@ -130,26 +149,9 @@ class Trial:
             BarstreamError: a part could not be started.
         """
         await self.sandbox.create_topics()
-        if self.rules.calendar is not None:
-            await load_schedule(self.sandbox.settings, self._sessions(self.rules.calendar))
+        if self._sessions:
+            await load_schedule(self.sandbox.settings, self._sessions)
         self.sandbox.start("worker", "worker", "--loglevel", "info")
-
-    def _sessions(self, calendar: str) -> list[Any]:
-        ticks = self._batch.ticks
-        first, last = (
-            date.fromisoformat(iso_date_from_days(int(us) // DAY_US))
-            for us in (ticks.time_us.min(), ticks.time_us.max())
-        )
-        symbols: dict[str, list[str]] = {}
-        for broker, symbol in ticks.names:
-            symbols.setdefault(broker, []).append(symbol)
-        return [
-            row
-            for broker, its in symbols.items()
-            for row in calendar_rows(
-                calendar, broker, its, first - timedelta(days=1), last + _NEXT_TRADING_DATE
-            )
-        ]
 
     async def load(self) -> tuple[Loaded | None, Admission]:
         """Send the file; None where it was loaded before.
@@ -268,6 +270,26 @@ class _Finals:
     def synthetic(self) -> int:
         """How many of those of 1m had no tick."""
         return sum(self._bars["1m"].values())
+
+
+def _sessions(calendar: str, ticks: FileTicks) -> list[SessionRow]:
+    """The sessions of every series over the dates of its ticks, as far as the calendar reaches."""
+    first, last = (
+        date.fromisoformat(iso_date_from_days(int(us) // DAY_US))
+        for us in (ticks.time_us.min(), ticks.time_us.max())
+    )
+    begin, end = reach_of(calendar)
+    around = first - timedelta(days=1), last + _NEXT_TRADING_DATE
+    symbols: dict[str, list[str]] = {}
+    for broker, symbol in ticks.names:
+        symbols.setdefault(broker, []).append(symbol)
+    return [
+        row
+        for broker, its in symbols.items()
+        for row in calendar_rows(
+            calendar, broker, its, max(around[0], min(first, begin)), min(around[1], max(last, end))
+        )
+    ]
 
 
 def _wanted(ticks: FileTicks, admission: Admission) -> dict[tuple[str, str], int]:

@@ -160,5 +160,6 @@ def refuse_without_session(ticks: FileTicks, schedule: ScheduleIndex) -> None:
         f"{iso_from_us(int(first_us[lacking[0]]))} to {iso_from_us(int(last_us[lacking[0]]))}, and "
         "has none, so no bar would be made: load them with `barstream schedule load --calendar "
         f"NAME --broker '{broker}' {symbols} --from {begin} --to {end}` (NAME is FX, 24x7 or an "
-        "exchange such as XNYS); without a schedule set bars.schedule = false"
+        "exchange such as XNYS); where bars follow no schedule set bars.schedule = false, and with "
+        "--without-sessions such ticks are sent all the same"
     )

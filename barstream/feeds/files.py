@@ -89,6 +89,8 @@ class FileTicks:
     counted: RowCount = field(default_factory=RowCount)
     assumed_zone: bool = False
     """Whether times without a zone were taken to be in the layout's, or in UTC."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the names."""
 
     def __len__(self) -> int:
         return len(self.series)
@@ -105,6 +107,7 @@ class FileTicks:
             None if self.size is None else self.size[rows],
             self.counted,
             self.assumed_zone,
+            self.notes,
         )
 
 
@@ -151,7 +154,7 @@ def read_ticks(
         times = (layout.date + " " + times.cast(pl.String).str.strip_chars()).alias(times.name)
     parsed = parse_times(times, layout.time_format, layout.timezone)
     numbers = {what: _numbers(raw[what], what, layout) for what in _NUMBERS if what in raw}
-    series, names = _series(raw, layout, len(frame))
+    series, names, notes = _series(raw, layout, len(frame))
     priced = [what for what in ("price", "bid", "ask") if what in numbers]
     if layout.carry:
         _carry(numbers, series)
@@ -183,6 +186,7 @@ def read_ticks(
         taken.get("size"),
         counted,
         parsed.assumed,
+        notes,
     )
 
 
@@ -213,6 +217,7 @@ def joined(parts: Sequence[FileTicks]) -> FileTicks:
         column("size"),
         counted,
         any(part.assumed_zone for part in parts),
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 
@@ -443,24 +448,39 @@ def _judge(
 
 def _series(
     raw: Mapping[str, pl.Series], layout: FileLayout, rows: int
-) -> tuple[Int64s, tuple[tuple[str, str], ...]]:
-    """The series of each row; series are numbered as they first appear."""
+) -> tuple[Int64s, tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """The series of each row, their names as they first appear, and what to say of them."""
     if "broker" not in raw and "symbol" not in raw:
         name = (normalise(layout.broker or ""), normalise(layout.symbol or ""))
-        return np.zeros(rows, np.int64), (name,)
+        return np.zeros(rows, np.int64), (name,), ()
     parts = {}
     for what, constant in (("broker", layout.broker), ("symbol", layout.symbol)):
         if constant is not None:
             parts[what] = pl.repeat(normalise(constant), rows, eager=True)
         else:
-            parts[what] = raw[what].cast(pl.String).str.strip_chars().str.to_uppercase()
+            parts[what] = raw[what].cast(pl.String).str.strip_chars()
     frame = pl.DataFrame(parts)
-    unique = frame.unique(maintain_order=True).with_row_index("series")
+    spelled = frame.unique(maintain_order=True)
+    index: dict[tuple[str, str], int] = {}
+    spellings: dict[tuple[str, str], list[str]] = {}
+    codes = []
+    for broker, symbol in spelled.iter_rows():
+        name = ((broker or "").upper(), (symbol or "").upper())
+        codes.append(index.setdefault(name, len(index)))
+        spellings.setdefault(name, []).append(f"{broker} {symbol}")
     joined = frame.join(
-        unique, on=["broker", "symbol"], how="left", nulls_equal=True, maintain_order="left"
+        spelled.with_columns(pl.Series("series", codes, pl.Int64)),
+        on=["broker", "symbol"],
+        how="left",
+        nulls_equal=True,
+        maintain_order="left",
     )
-    names = tuple((broker or "", symbol or "") for _, broker, symbol in unique.iter_rows())
-    return joined["series"].to_numpy().astype(np.int64), names
+    notes = tuple(
+        f"{' and '.join(each)} are one series, {' '.join(name)}: names are read in upper case"
+        for name, each in spellings.items()
+        if len(each) > 1
+    )
+    return joined["series"].to_numpy(), tuple(index), notes
 
 
 def _refusal(source: TickSource, layout: FileLayout, counted: RowCount) -> str:

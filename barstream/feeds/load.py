@@ -50,6 +50,7 @@ class LoadRules:
         pace: event time per wall time, 1 is the original pace; None is as fast as possible.
         heartbeats: whether to close the bars of what is loaded.
         again: load from the start, whatever was loaded or closed before.
+        without_sessions: send series that have no session, whose ticks make no bar.
         grace_us: the grace of the bars.
         chunk_rows: ticks a transaction.
     """
@@ -58,6 +59,7 @@ class LoadRules:
     pace: float | None = None
     heartbeats: bool = True
     again: bool = False
+    without_sessions: bool = False
     chunk_rows: int = CHUNK_ROWS
 
 

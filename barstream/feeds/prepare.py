@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from barstream.feeds.writing import LoadTopics
 from barstream.kafka import admin_client, client_options
 from barstream.schedule_loading import read_current
 from barstream.topics import TopicNames
+
+_SHOWN: Final = 3
 
 
 class TickTopicError(BarstreamError):
@@ -112,13 +115,17 @@ def read_in_order(
     batch = Batch(tuple(s for _, s, _ in parts), tuple(each for _, _, each in parts), ticks)
     if not len(ticks):
         raise TickFileError(f"{batch.name} holds no ticks{_instead(ticks)}")
+    for note in ticks.notes[:_SHOWN]:
+        watcher.say(note)
+    if len(ticks.notes) > _SHOWN:
+        watcher.say(f"{len(ticks.notes) - _SHOWN} more series are there in several spellings")
     found = disorders(ticks)
     if sorted_only:
         refuse_unsorted(found)
-    for disorder in found[:3]:
+    for disorder in found[:_SHOWN]:
         watcher.say(f"{disorder}; they are sorted")
-    if len(found) > 3:
-        watcher.say(f"{len(found) - 3} more series are out of order and are sorted")
+    if len(found) > _SHOWN:
+        watcher.say(f"{len(found) - _SHOWN} more series are out of order and are sorted")
     return Batch(batch.sources, batch.layouts, in_time_order(ticks))
 
 
@@ -176,7 +183,8 @@ async def prepare(
             f"{beat_partitions} and {tick_partitions}: see `barstream topics check`"
         )
     schedule = await sessions_of(settings, ticks)
-    refuse_without_session(ticks, schedule)
+    if not rules.without_sessions:
+        refuse_without_session(ticks, schedule)
     await ensure_topic(options, positions, settings.topics.replication)
     universe = await read_universe(options, names.series_seen)
     seen = {row.name: row.partition for row in universe.rows() if row.partition >= 0}

@@ -159,3 +159,12 @@ def test_a_row_that_is_cut_is_named(tmp_path: Path, row: str, why: str) -> None:
         read(source)
     ticks = read(source, skip_bad=True)
     assert (len(ticks), ticks.counted.refused.total(), ticks.counted.rows) == (2, 1, 3)
+
+
+def test_two_spellings_of_one_series_are_told(tmp_path: Path) -> None:
+    rows = [f"2024-01-02 15:00:0{i},{name},1" for i, name in enumerate(("BCPC", "BCpC", "IBM"))]
+    ticks = read(written(tmp_path, "\n".join(["time,symbol,price", *rows]) + "\n"))
+    assert ticks.names == (("X", "BCPC"), ("X", "IBM"))
+    assert ticks.series.tolist() == [0, 0, 1]
+    [note] = ticks.notes
+    assert note.startswith("X BCPC and X BCpC are one series, X BCPC")
