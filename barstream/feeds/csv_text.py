@@ -99,7 +99,7 @@ def _delimiter(lines: list[str]) -> str:
         if width < 2:
             return 0.0, 0
         # a decimal comma is not in the header
-        return often / len(lines) + (widths[0] >= width - 1) + (widths[0] > 1), width
+        return often / len(lines) + (widths[0] > 1), width
 
     best = max(DELIMITERS, key=evenness)
     return best if evenness(best)[1] else ","

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from barstream.feeds.layout import TickFileError
+from barstream.feeds.times import parse_times
 from tests.unit.feeds.reading import read, times, written
 
 
@@ -33,6 +35,16 @@ def test_a_date_and_time_written_together_is_no_epoch(
     ticks = read(source)
     assert ticks.time_us.tolist() == times(f"2024-01-02T17:00:00{micros}Z")
     assert ticks.assumed_zone
+
+
+def test_dates_written_together_among_other_numbers_are_dates(tmp_path: Path) -> None:
+    values = [1704207845000, 20240102170000, 20240102170000007]
+    wanted = times("2024-01-02T15:04:05Z", "2024-01-02T22:00:00Z", "2024-01-02T22:00:00.007Z")
+    text = "time,price\n" + "".join(f"{value},1\n" for value in values)
+    assert read(written(tmp_path, text), timezone="-05:00").time_us.tolist() == wanted
+    numbers = parse_times(pl.Series("t", values), None, "-05:00")
+    assert numbers.us.to_list() == wanted
+    assert numbers.assumed
 
 
 def test_fractional_epoch_seconds_are_exact_to_the_microsecond(tmp_path: Path) -> None:
