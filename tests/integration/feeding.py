@@ -93,6 +93,7 @@ async def load_of(
     path: Path | list[Path],
     layout: FileLayout,
     watcher: Said | None = None,
+    skew_us: int = 0,
     **rules: Any,
 ) -> Load:
     said = watcher or Said()
@@ -100,7 +101,7 @@ async def load_of(
     return await prepare(
         settings,
         read_in_order(
-            sources, [layout] * len(sources), said, sorted_only=False, latest_us=now_us()
+            sources, [layout] * len(sources), said, sorted_only=False, latest_us=now_us() + skew_us
         ),
         LoadRules(grace_us=GRACE_US, **rules),
         encoder=await tick_encoder(settings.ticks, TopicNames.of(settings).ticks),
