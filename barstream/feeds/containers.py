@@ -12,6 +12,7 @@ import io
 import lzma
 import sys
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,10 +74,13 @@ class TickSource:
                     return self.packed.decode(encoding, errors="replace").encode()
                 return self.packed if self.path is None else self.path
             return _unpacked(self.packed, self.packing, self.name)
-        except (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, ValueError) as error:
+        except (
+            OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error, ValueError,
+            NotImplementedError, RuntimeError,
+        ) as error:  # fmt: skip
             raise TickFileError(
-                f"{self.name} looks like {self.packing or 'a text'} and cannot be unpacked, so it "
-                f"is damaged or cut off ({error}): get it again"
+                f"{self.name} begins like {self.packing or 'a text'} and cannot be unpacked, so it "
+                "is damaged, cut off or locked by a password: get it again, or unpack it yourself"
             ) from error
 
     @property

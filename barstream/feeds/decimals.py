@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from barstream.codecs.numbers import floats_of_longs
+from barstream.feeds.layout import TickFileError
 
 
 def parse_numbers(
@@ -20,7 +21,14 @@ def parse_numbers(
         decimal: the mark before the decimals, in text.
         thousands: the mark between groups of three digits, where they are grouped.
         scale: whole numbers have so many decimal places: 3 makes 86655 the number 86.655.
+
+    Raises:
+        TickFileError: the column holds something else.
     """
+    if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Null)):
+        raise TickFileError(
+            f"column {column.name!r} must hold numbers, found {column.dtype}: map another one"
+        )
     if column.dtype.is_integer() and scale:
         return _scaled(column.cast(pl.Int64), scale)
     if column.dtype != pl.String:

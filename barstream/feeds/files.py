@@ -149,6 +149,11 @@ def read_ticks(
     table, set_aside = _kept(table, layout, source)
     frame = table.frame
     raw = {what: _column(frame, name, source) for what, name in layout.mapping.items()}
+    for what in ("broker", "symbol"):
+        if what in raw and (raw[what].dtype.is_nested() or raw[what].dtype == pl.Binary):
+            raise TickFileError(
+                f"column {raw[what].name!r} must hold names, found {raw[what].dtype}: map another"
+            )
     times = raw["time"]
     if layout.date is not None:
         times = (layout.date + " " + times.cast(pl.String).str.strip_chars()).alias(times.name)
@@ -232,8 +237,8 @@ def read_table(source: TickSource, layout: FileLayout) -> RawTable:
             return _of_frame(pl.read_parquet(source.text), 1)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise TickFileError(
-                f"{source.name} begins like Parquet and cannot be read as it ({error}): it is "
-                "damaged, or cut off"
+                f"{source.name} begins like Parquet and cannot be read to its end, so it is "
+                "damaged or cut off: get it again"
             ) from error
     if source.kind == "JSON lines":
         return _json_lines(source)

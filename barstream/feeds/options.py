@@ -173,8 +173,8 @@ def _typed_columns(source: TickSource) -> tuple[str, ...]:
             return tuple(pl.read_parquet_schema(source.text))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise TickFileError(
-                f"{source.name} begins like Parquet and cannot be read as it ({error}): it is "
-                "damaged, or cut off"
+                f"{source.name} begins like Parquet and cannot be read to its end, so it is "
+                "damaged or cut off: get it again"
             ) from error
     line = source.beginning(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
     try:

@@ -237,10 +237,10 @@ def _by_format(column: pl.Series, time_format: str, timezone: str | None) -> Tim
             zoned = bool(re.search(r"%:?[zs+]", time_format))
             found = _parsed(column, time_format, timezone)
     except (ValueError, pl.exceptions.PolarsError) as error:
+        why = f" ({error})" if isinstance(error, ValueError) else ""
         raise TimeFormatError(
-            f"--time-format {time_format!r} cannot be used ({error}): it takes what Python's "
-            "strptime takes, such as '%d.%m.%Y %H:%M:%S.%f', or s, ms, us, ns for numbers since "
-            "1970"
+            f"--time-format {time_format!r} cannot be used{why}: it takes what Python's strptime "
+            "takes, such as '%d.%m.%Y %H:%M:%S.%f', or s, ms, us, ns for numbers since 1970"
         ) from error
     if len(column) and found.null_count() == len(found):
         raise TimeFormatError(

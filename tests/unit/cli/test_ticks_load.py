@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
-import io
 import json
-import lzma
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
 from barstream.cli import cli
+from tests.unit.feeds.reading import PACKINGS
 
 TEXT = "timestamp,price,qty,ticker\n2024-01-02 15:00:00,1.5,2,abc\n2024-01-02 15:01:00,1.6,,abc\n"
 
@@ -26,46 +20,6 @@ def run(*arguments: str, given: bytes | None = None) -> Result:
     return CliRunner().invoke(
         cli, ["ticks", "load", "--dry-run", "--broker", "x", *arguments], input=given
     )
-
-
-def zipped(data: bytes) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("DAT.csv", data)
-        archive.writestr("DAT.txt", "a report on gaps")
-    return out.getvalue()
-
-
-def zstd(data: bytes) -> bytes:
-    out = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(out, "zstd") as stream:
-        stream.write(data)
-    return bytes(out.getvalue())
-
-
-def parquet(data: bytes) -> bytes:
-    out = io.BytesIO()
-    pl.read_csv(data, try_parse_dates=True).write_parquet(out)
-    return out.getvalue()
-
-
-def json_lines(data: bytes) -> bytes:
-    out = io.BytesIO()
-    pl.read_csv(data).write_ndjson(out)
-    return out.getvalue()
-
-
-PACKINGS: dict[str, Callable[[bytes], bytes]] = {
-    "plain": bytes,
-    "gzip": gzip.compress,
-    "bzip2": bz2.compress,
-    "xz": lzma.compress,
-    "zstd": zstd,
-    "zip": zipped,
-    "parquet": parquet,
-    "json lines": json_lines,
-    "json lines, gzip": lambda data: gzip.compress(json_lines(data)),
-}
 
 
 @pytest.mark.parametrize("packing", PACKINGS)

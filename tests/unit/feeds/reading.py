@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import polars as pl
+import pyarrow as pa
 
 from barstream.core.time import us_from_iso
 from barstream.feeds.containers import TickSource
@@ -32,3 +41,43 @@ def read(source: TickSource, **said: Any) -> FileTicks:
 
 def times(*texts: str) -> list[int]:
     return [us_from_iso(text) for text in texts]
+
+
+def zipped(data: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("DAT.csv", data)
+        archive.writestr("DAT.txt", "a report on gaps")
+    return out.getvalue()
+
+
+def zstd(data: bytes) -> bytes:
+    out = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(out, "zstd") as stream:
+        stream.write(data)
+    return bytes(out.getvalue())
+
+
+def parquet(data: bytes) -> bytes:
+    out = io.BytesIO()
+    pl.read_csv(data, try_parse_dates=True).write_parquet(out)
+    return out.getvalue()
+
+
+def json_lines(data: bytes) -> bytes:
+    out = io.BytesIO()
+    pl.read_csv(data).write_ndjson(out)
+    return out.getvalue()
+
+
+PACKINGS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstd,
+    "zip": zipped,
+    "parquet": parquet,
+    "json lines": json_lines,
+    "json lines, gzip": lambda data: gzip.compress(json_lines(data)),
+}

@@ -14,7 +14,8 @@ from typing import Final
 import pytest
 
 from barstream.errors import BarstreamError
-from tests.unit.feeds.reading import NOW_US, read, written
+from barstream.feeds.containers import TickSource
+from tests.unit.feeds.reading import NOW_US, PACKINGS, read, written
 
 #: A thousand take ten seconds; they were run, and are with ``BARSTREAM_TEST_MUTANTS=1000``.
 SEEDS: Final = int(os.environ.get("BARSTREAM_TEST_MUTANTS", "200"))
@@ -88,6 +89,28 @@ def changed_bytes(dice: random.Random, text: bytes) -> bytes:
         if damaged[at] not in b"\r\n":
             damaged[at] = dice.choice([i for i in range(256) if i not in (10, 13)])
     return bytes(damaged)
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_a_damaged_packed_file_is_read_or_refused(packing: str) -> None:
+    dice = random.Random(packing)
+    whole_file = PACKINGS[packing](("\n".join(whole(dice)) + "\n").encode())
+    read_some = 0
+    for _ in range(SEEDS // 4):
+        damaged = bytearray(whole_file)
+        if dice.random() < 0.5:
+            del damaged[dice.randrange(len(damaged)) :]
+        for _ in range(dice.randrange(3)):
+            if damaged:
+                damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+        try:
+            ticks = read(TickSource("x.dat", given=bytes(damaged)), skip_bad=True)
+        except BarstreamError:
+            continue
+        counted = ticks.counted
+        assert len(ticks) + counted.refused.total() == counted.rows
+        read_some += 1
+    assert read_some
 
 
 def rows_in(text: bytes) -> int:
