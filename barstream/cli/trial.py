@@ -38,7 +38,7 @@ _BROKER = "FILE"
     metavar="DIR",
     help="Keep everything there, to go on from; else it is removed at the end.",
 )
-@click.option("--web-port", type=click.IntRange(1, 65_535), help="By default a free one.")
+@click.option("--web-port", type=click.IntRange(1, 65_535), help="By default 6066, or a free one.")
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 @click.option("--for", "seconds", type=click.FloatRange(0), help="End after so many seconds.")
 @click.pass_context
@@ -116,7 +116,8 @@ class _Shown:
 
         say = self.screen.say
         loaded = result.loaded
-        sent = "0 ticks sent" if loaded is None else f"{loaded.ticks:,} ticks sent"
+        ticks = 0 if loaded is None else loaded.ticks
+        sent = f"{ticks:,} {'tick' if ticks == 1 else 'ticks'} sent"
         say(f"{batch.name}: {sent}, {result.seconds:.1f} s in all", "bold")
         for line in report_lines(batch, result.admission):
             say(f"  {line}")
@@ -151,11 +152,13 @@ async def _run(trial: Trial, batch: Batch, rules: TrialRules, shown: _Shown) -> 
             hours = (
                 "around the clock" if rules.calendar is None else f"sessions of {rules.calendar}"
             )
-            with screen.step(f"broker, topics, {hours}"):
+            with screen.step("topics") as told:
                 await trial.start()
+                told(hours)
             loaded, admission = await trial.load()
-            with screen.step("bars"):
+            with screen.step("bars") as told:
                 result = await trial.finish(loaded, admission)
+                told(f"{result.bars['1m']:,} of one minute")
             if trial.sandbox.stopped:
                 return None
             shown.result(trial, batch, result)

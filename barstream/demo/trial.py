@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
+import numpy as np
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
@@ -41,6 +38,7 @@ NAME: Final = "try"
 _NEXT_TRADING_DATE: Final = timedelta(days=4)
 """Evening ticks before a long weekend belong to the trading date after it."""
 _STILL_FOR_S: Final = 10.0
+_NEVER_US: Final = -1
 
 
 class TrialError(BarstreamError):
@@ -53,7 +51,7 @@ class TrialRules:
 
     Attributes:
         directory: for broker, tables, logs and settings.
-        web_port: of the worker; None takes a free one.
+        web_port: of the worker; None takes the usual one, or a free one when that is taken.
         calendar: the sessions of every series; None: around the clock, UTC.
     """
 
@@ -200,7 +198,7 @@ class Trial:
             last_work = time.monotonic()
             while not sandbox.stopped and not finals.reach(wanted):
                 sandbox.check()
-                status = await asyncio.to_thread(_asked, f"{sandbox.url}status")
+                status = await sandbox.status()
                 if await finals.read() or status is None or status["lag"]:
                     last_work = time.monotonic()
                 elif time.monotonic() - last_work > _STILL_FOR_S:
@@ -209,7 +207,7 @@ class Trial:
                     await sandbox.sleep(POLL_S)
             while await finals.read():
                 pass
-        status = await asyncio.to_thread(_asked, f"{sandbox.url}status")
+        status = await sandbox.status()
         rejected = {} if status is None else {k: n for k, n in status["rejected"].items() if n}
         seconds = time.monotonic() - self._began
         return TrialResult(
@@ -294,18 +292,11 @@ def _sessions(calendar: str, ticks: FileTicks) -> list[SessionRow]:
 
 def _wanted(ticks: FileTicks, admission: Admission) -> dict[tuple[str, str], int]:
     """The minute of the last tick of each series that is in a bar."""
-    wanted: dict[tuple[str, str], int] = {}
-    for i, name in enumerate(ticks.names):
-        own = ticks.time_us[admission.accepted & (ticks.series == i)]
-        if len(own):
-            wanted[name] = floor_minute(int(own.max()))
-    return wanted
-
-
-def _asked(url: str) -> Any:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=5) as answer:
-            return json.load(answer)
-    except (urllib.error.URLError, OSError, ValueError):
-        return None
+    last_us = np.full(len(ticks.names), _NEVER_US, np.int64)
+    accepted = admission.accepted
+    np.maximum.at(last_us, ticks.series[accepted], ticks.time_us[accepted])
+    return {
+        name: floor_minute(us)
+        for name, us in zip(ticks.names, last_us.tolist(), strict=True)
+        if us != _NEVER_US
+    }

@@ -266,8 +266,9 @@ def _json_lines(source: TickSource) -> RawTable:
     try:
         frame = pl.read_ndjson(source.text, infer_schema_length=None)
         nested = any(frame.schema[name].is_nested() for name in frame.columns)
-        lines = sum(block.count(b"\n") for block in (source.unpacked(),))
-        if not nested and 0 <= lines - len(frame) + 1 <= 1:
+        text = source.unpacked()
+        lines = text.count(b"\n") + (not text.endswith(b"\n"))
+        if not nested and lines == len(frame):
             return _of_frame(frame, 1)
     except (OSError, pl.exceptions.PolarsError):
         pass

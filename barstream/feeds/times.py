@@ -235,7 +235,8 @@ def _by_format(column: pl.Series, time_format: str, timezone: str | None) -> Tim
             found = _to_us(datetimes, timezone)
         else:
             zoned = bool(re.search(r"%:?[zs+]", time_format))
-            found = _parsed(column, time_format, timezone)
+            # seconds since the epoch are in no zone but UTC
+            found = _parsed(column, time_format, None if "%s" in time_format else timezone)
     except (ValueError, pl.exceptions.PolarsError) as error:
         why = f" ({error})" if isinstance(error, ValueError) else ""
         raise TimeFormatError(

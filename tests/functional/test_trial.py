@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from barstream.demo.sandbox import free_port
-from tests.functional.test_demo import left_over, read_until
+from tests.functional.test_demo import ADDRESS, left_over, read_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,6 +33,7 @@ TICKS = (
 
 def start(*arguments: str, log: Path | None = None) -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("BARSTREAM_")}
+    environment["PYTHONUNBUFFERED"] = "1"
     return subprocess.Popen(
         [sys.executable, "-m", "barstream", *arguments],
         cwd=ROOT,
@@ -51,13 +52,14 @@ def test_a_file_becomes_bars_and_what_is_kept_goes_on(tmp_path: Path) -> None:
         "try", str(file), "--calendar", "FX", "--keep", str(kept), "--web-port", str(free_port())
     )
     try:
-        said = read_until(trial, "http://127.0.0.1:")
+        lines = read_until(trial, ADDRESS.match)
+        said = "\n".join(lines)
         assert "time = timestamp (UTC assumed: no zone in the file)" in said
         assert "price = mid of bid and ask" in said
         assert "4 ticks sent" in said
         assert "final bars: 1m 4, 5m 0" in said
         assert "1 of those of 1m filled" in said
-        page = said.splitlines()[-1]
+        page = lines[-1]
         assert page.endswith("/#FILE/EURUSD/1m")
         with urllib.request.urlopen(page.partition("#")[0] + "bars/FILE/EURUSD", timeout=5) as got:
             bars = json.load(got)["bars"]
@@ -70,7 +72,7 @@ def test_a_file_becomes_bars_and_what_is_kept_goes_on(tmp_path: Path) -> None:
         trial.kill()
     assert not left_over(kept)
     # the commands that it printed
-    commands = [line.strip() for line in said.splitlines() if line.startswith("  ")]
+    commands = [line.strip() for line in lines if line.startswith("  ")]
     [config] = [each for each in commands if each.startswith("export BARSTREAM_CONFIG=")]
     [broker] = [each for each in commands if each.startswith("barstream broker")]
     assert "barstream worker" in commands
@@ -78,7 +80,7 @@ def test_a_file_becomes_bars_and_what_is_kept_goes_on(tmp_path: Path) -> None:
     going = []
     try:
         going.append(start("--config", toml, *broker.removesuffix(" &").split()[1:]))
-        read_until(going[0], "broker ready")
+        read_until(going[0], lambda line: line.startswith("broker ready"))
         going.append(start("--config", toml, "worker", log=tmp_path / "worker.log"))
         deadline = time.monotonic() + WITHIN_S
         while True:

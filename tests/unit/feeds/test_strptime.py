@@ -96,3 +96,11 @@ def test_a_format_that_cannot_be_one_is_explained(time_format: str) -> None:
 
 def test_a_format_of_polars_is_left_to_polars() -> None:
     assert python_format("%Y-%m-%d %H:%M:%S%.f") is None
+
+
+def test_seconds_since_the_epoch_are_in_no_other_zone() -> None:
+    column = pl.Series("t", ["1704207845"])
+    for time_format in ("%s", "s", None):
+        found = parse_times(column, time_format, "America/New_York")
+        assert found.us.to_list() == [1_704_207_845_000_000]
+        assert not found.assumed
