@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -89,7 +90,9 @@ def load(
     from barstream.feeds.prepare import layouts_of, read_in_order
 
     chosen = settings(ctx)
-    options = options_of(said, broker_default=chosen.ticks.broker_constant, symbol_by_name=False)
+    options = options_of(said, broker_default=None, symbol_by_name=False)
+    if options.broker is None and "broker" not in options.mapping:
+        options = replace(options, broker=chosen.ticks.broker_constant)
     rules = LoadRules(
         grace_us=chosen.bars.grace_us,
         pace=pace,

@@ -494,8 +494,9 @@ def _refusal(source: TickSource, layout: FileLayout, counted: RowCount) -> str:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counted.refused.items()))
     shown = "; ".join(map(str, counted.shown))
     more = f"; and {total - len(counted.shown):,} more" if total > len(counted.shown) else ""
+    are = "is no tick" if total == 1 else "are no ticks"
     return (
-        f"{total:,} of {counted.rows:,} rows of {source.name} are no ticks a worker would take "
+        f"{total:,} of {counted.rows:,} rows of {source.name} {are} that a worker would take "
         f"({reasons}): {shown}{more}.{_hint(layout, counted)} Mend the file or the options, or "
         "leave such rows out with --skip-bad"
     )
@@ -512,7 +513,7 @@ def _hint(layout: FileLayout, counted: RowCount) -> str:
                     "with --thousands ','."
                 )
         elif row.reason == Reason.FUTURE:
-            return " They are later than now."
+            return " A tick must not be later than now."
         elif what.split(" ")[0] == "time" and layout.time_format is None:
             if layout.timezone is not None:
                 return " An hour that the clock repeats or leaves out is no time."

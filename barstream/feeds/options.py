@@ -113,19 +113,11 @@ def layout_of(source: TickSource, options: FileOptions) -> FoundLayout:
     name, shape = _preset(source, options, columns, header=header)
     preset = PRESETS[name] if name else None
     mapping = _mapping(source, options, columns, shape, dialect, header=header)
-    settings = {**(shape.settings if shape else {}), **_said(options)}
+    for what, constant in (("broker", options.broker), ("symbol", options.symbol)):
+        if constant is not None and what not in options.mapping:
+            mapping.pop(what, None)  # what was said goes before what was found
     from_name = _from_name(source, preset)
-    if shape is not None and shape.dated_by_name and settings.get("date") is None:
-        if "date" not in from_name:
-            raise TickFileError(
-                f"{source.name} holds times of day, and its name no date: give --date YYYYMMDD"
-            )
-        settings["date"] = from_name["date"]
     broker, symbol = options.broker, options.symbol
-    if broker is not None or options.broker_default is not None:
-        mapping = _unless(mapping, options, "broker", broker)
-    if symbol is not None:
-        mapping = _unless(mapping, options, "symbol", symbol)
     if broker is None and "broker" not in mapping:
         broker = preset.broker if preset else options.broker_default
     taken = symbol is None and "symbol" not in mapping and (options.symbol_by_name or preset)
@@ -139,7 +131,7 @@ def layout_of(source: TickSource, options: FileOptions) -> FoundLayout:
         header=header,
         columns=options.columns or (shape.columns if shape else ()),
         delimiter=dialect.delimiter if dialect else ",",
-        **settings,
+        **_settings(source, options, shape, from_name),
     )
     caution = preset.caution if preset and layout.timezone is None else ""
     return FoundLayout(layout, name, bool(taken), caution)
@@ -154,17 +146,19 @@ def currency_pair(name: str) -> str | None:
     return None
 
 
-def _said(options: FileOptions) -> dict[str, Any]:
-    return {name: value for name, value in options.settings.items() if value is not None}
-
-
-def _unless(
-    mapping: dict[str, str], options: FileOptions, what: str, constant: str | None
-) -> dict[str, str]:
-    """``mapping`` without a column that was found where a constant was given."""
-    if constant is None or what in options.mapping:
-        return mapping
-    return {name: column for name, column in mapping.items() if name != what}
+def _settings(
+    source: TickSource, options: FileOptions, shape: Shape | None, from_name: Mapping[str, str]
+) -> dict[str, Any]:
+    """More of the layout: what was said, else what the preset says."""
+    said = {name: value for name, value in options.settings.items() if value is not None}
+    settings = {**(shape.settings if shape else {}), **said}
+    if shape is not None and shape.dated_by_name and "date" not in settings:
+        if "date" not in from_name:
+            raise TickFileError(
+                f"{source.name} holds times of day, and its name no date: give --date YYYYMMDD"
+            )
+        settings["date"] = from_name["date"]
+    return settings
 
 
 def _typed_columns(source: TickSource) -> tuple[str, ...]:

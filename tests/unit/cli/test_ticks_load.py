@@ -114,3 +114,15 @@ def test_a_file_that_is_not_there_is_named(name: str) -> None:
     said = run(name)
     assert said.exit_code == 2
     assert name in said.stderr
+
+
+def test_the_broker_of_the_settings_goes_before_a_column_that_was_found(tmp_path: Path) -> None:
+    path = tmp_path / "ticks.csv"
+    path.write_text("time,price,symbol,exchange\n2024-01-02 15:00:00,1.5,abc,NYSE\n")
+    arguments = ["ticks", "load", "--dry-run", "--json", str(path)]
+    for constant, broker in (("LMAX", "LMAX"), (None, "NYSE")):
+        said = CliRunner().invoke(
+            cli, arguments, env={"BARSTREAM_TICKS__BROKER_CONSTANT": constant}
+        )
+        assert said.exit_code == 0, said.output
+        assert json.loads(said.stdout.splitlines()[0])["broker"] == broker
