@@ -91,6 +91,8 @@ class FileTicks:
     """Whether times without a zone were taken to be in the layout's, or in UTC."""
     notes: tuple[str, ...] = ()
     """What the user should know of the names."""
+    ids: pl.Series | None = None
+    """What tells rows apart, where the layout has that."""
 
     def __len__(self) -> int:
         return len(self.series)
@@ -108,6 +110,7 @@ class FileTicks:
             self.counted,
             self.assumed_zone,
             self.notes,
+            None if self.ids is None else self.ids.gather(rows),
         )
 
 
@@ -170,8 +173,9 @@ def read_ticks(
             none |= numbers[what].is_null().to_numpy() & _empty(raw[what], layout).to_numpy()
         verdict.set_aside(none, NO_PRICE)
     _judge(verdict, raw, numbers, parsed.us, latest_us)
+    ids = None
     if layout.id_column is not None:
-        ids = _column(frame, layout.id_column, source)
+        ids = _column(frame, layout.id_column, source).cast(pl.String)
         verdict.set_aside(_repeated(ids, series), DUPLICATE)
     counted = verdict.counted(table, raw, source.name)
     counted += RowCount(set_aside.total(), set_aside=set_aside)
@@ -192,11 +196,12 @@ def read_ticks(
         counted,
         parsed.assumed,
         notes,
+        None if ids is None else ids.filter(pl.Series(keep)),
     )
 
 
 def joined(parts: Sequence[FileTicks]) -> FileTicks:
-    """The ticks of several files as those of one, in the order given."""
+    """The ticks of several files as those of one, in the order given; an id is taken once."""
     if len(parts) == 1:
         return parts[0]
     index: dict[tuple[str, str], int] = {}
@@ -212,7 +217,7 @@ def joined(parts: Sequence[FileTicks]) -> FileTicks:
     counted = RowCount()
     for part in parts:
         counted += part.counted
-    return FileTicks(
+    whole = FileTicks(
         tuple(index),
         np.concatenate(series),
         np.concatenate([part.time_us for part in parts]),
@@ -224,6 +229,14 @@ def joined(parts: Sequence[FileTicks]) -> FileTicks:
         any(part.assumed_zone for part in parts),
         tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
+    ids = [part.ids for part in parts if part.ids is not None]
+    if len(ids) < len(parts):
+        return whole
+    repeated = _repeated(pl.concat(ids), whole.series)
+    if not repeated.any():
+        return whole
+    counted.set_aside[DUPLICATE] += int(repeated.sum())
+    return whole.take(np.flatnonzero(~repeated).astype(np.int64))
 
 
 def read_table(source: TickSource, layout: FileLayout) -> RawTable:
@@ -370,7 +383,7 @@ def _carry(numbers: dict[str, pl.Series], series: Int64s) -> None:
 
 def _repeated(ids: pl.Series, series: Int64s) -> NDArray[np.bool_]:
     """Rows whose id was there before in their series."""
-    frame = pl.DataFrame({"series": series, "id": ids.cast(pl.String)})
+    frame = pl.DataFrame({"series": series, "id": ids})
     known = pl.col("id").is_not_null()
     repeated = frame.select(known & ~pl.struct("series", "id").is_first_distinct()).to_series()
     return np.asarray(repeated.to_numpy(), np.bool_)

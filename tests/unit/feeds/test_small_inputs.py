@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from barstream.feeds.files import joined
 from barstream.feeds.layout import TickFileError
 from barstream.feeds.times import parse_times
 from tests.unit.feeds.reading import read, times, written
@@ -180,3 +181,15 @@ def test_two_spellings_of_one_series_are_told(tmp_path: Path) -> None:
     assert ticks.series.tolist() == [0, 0, 1]
     [note] = ticks.notes
     assert note.startswith("X BCPC and X BCpC are one series, X BCPC")
+
+
+def test_a_row_that_two_files_hold_is_one_tick(tmp_path: Path) -> None:
+    head = "time,price,id\n"
+    rows = [f"2024-01-02 15:00:0{i},{i},{i}\n" for i in range(4)]
+    parts = [
+        read(written(tmp_path, head + "".join(some), name), id_column="id")
+        for some, name in ((rows[:3], "S.a.csv"), (rows[2:], "S.b.csv"))
+    ]
+    ticks = joined(parts)
+    assert ticks.price.tolist() == [0, 1, 2, 3]
+    assert (ticks.counted.rows, ticks.counted.set_aside) == (5, {"duplicate": 1})
