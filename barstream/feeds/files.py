@@ -431,7 +431,8 @@ class _Verdicts:
 def _shown(raw: Mapping[str, pl.Series], what: str, row: int) -> str:
     column = raw[what]
     value = column[row]
-    return f"{what} = {value!r}" if column.name == what else f"{what} ({column.name}) = {value!r}"
+    name = what if column.name == what else f"{what} ({column.name})"
+    return f"{name} is empty" if value is None else f"{name} = {value!r}"
 
 
 def _judge(
