@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barstream.core.time import us_from_datetime
@@ -46,6 +46,7 @@ def ours(texts: list[str], time_format: str) -> list[int | None]:
         return [None] * len(texts)
 
 
+@settings(deadline=None)
 @given(
     when=TIMES,
     date=st.sampled_from(DATES),
