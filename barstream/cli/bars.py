@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from barstream.cli.context import settings
+from barstream.cli.context import Name, settings
 from barstream.client import WorkerClient, WorkerRefusedError, WorkerUnreachableError
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ Bar = dict[str, Any]
 
 
 @click.command("bars")
-@click.argument("broker")
-@click.argument("symbol")
+@click.argument("broker", type=Name())
+@click.argument("symbol", type=Name())
 @click.option(
     "--timeframe", default="1m", show_default=True, help="1m, 5m, 1h, 1d: any the pipeline makes."
 )

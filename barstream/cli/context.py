@@ -20,6 +20,21 @@ class Invocation:
     config: Path | None
 
 
+class Name(click.ParamType):
+    """A broker or symbol that can be one, in the case it is given in."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name without the spaces around it; fails the command when it can be none."""
+        from barstream.core.keys import trimmed
+
+        try:
+            return trimmed(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 def settings(ctx: click.Context, overrides: Mapping[str, Any] | None = None) -> Settings:
     """The settings in force; ``overrides`` are options of the command, ``{"web.port": 7000}``.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from barstream.cli.context import Name
 from barstream.cli.context import settings as settings_of
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @click.command("explain")
-@click.argument("broker")
-@click.argument("symbol")
+@click.argument("broker", type=Name())
+@click.argument("symbol", type=Name())
 @click.argument("time")
 @click.option(
     "--timeframe", default="1m", show_default=True, help="1m, 5m, 1h, 1d: any the pipeline makes."

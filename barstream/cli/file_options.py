@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from barstream.cli.context import Name
+
 if TYPE_CHECKING:
     from barstream.feeds.options import FileOptions
 
@@ -23,8 +25,8 @@ _OPTIONS: Final = (
         "not said is found by the names of the columns.",
     ),
     click.option("--preset", type=click.Choice(PRESETS), help="The file is as this vendor writes."),
-    click.option("--broker", help="The broker of every tick."),
-    click.option("--symbol", help="The symbol of every tick."),
+    click.option("--broker", type=Name(), help="The broker of every tick."),
+    click.option("--symbol", type=Name(), help="The symbol of every tick."),
     click.option("--timezone", metavar="ZONE", help="Of times without one: -05:00, Europe/Paris."),
     click.option(
         "--time-format", metavar="FORMAT", help="As in Python's strptime, or s, ms, us, ns."

@@ -61,6 +61,10 @@ class LazyGroup(click.Group):
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            if error.ctx is not None and _takes_names(error.ctx.command):
+                error.message += " (a name that begins with - stands after --: FX -- -X)"
+            raise
         except BarstreamError as error:
             raise Failure(error) from error
         except Exception as error:
@@ -73,6 +77,12 @@ class LazyGroup(click.Group):
                     "them, then run this again"
                 )
             ) from error
+
+
+def _takes_names(command: click.Command) -> bool:
+    """Whether a series may be among the arguments of a command."""
+    arguments = [each for each in command.params if isinstance(each, click.Argument)]
+    return any(each.name == "symbol" for each in arguments)
 
 
 def _is_of_kafka(error: Exception) -> bool:

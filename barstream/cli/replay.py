@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from barstream.cli.context import Name
 from barstream.cli.context import settings as settings_of
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def command() -> None:
 
 
 @command.command("run")
-@click.argument("broker", required=False)
-@click.argument("symbol", required=False)
+@click.argument("broker", required=False, type=Name())
+@click.argument("symbol", required=False, type=Name())
 @suffix_option
 @click.option("--from", "from_us", type=Time(), help="First bar; a whole minute or the next one.")
 @click.option("--to", "to_us", type=Time(), help="Bars that start before it.")

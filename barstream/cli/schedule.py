@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from barstream.cli.context import settings
+from barstream.cli.context import Name, settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,8 +75,8 @@ def command() -> None:
     metavar="NAME",
     help="FX, 24x7, an exchange such as XNYS, XHKG, or CME_EQUITY and its kin.",
 )
-@click.option("--broker", help="Broker of the series (with --calendar).")
-@click.option("--symbol", "symbols", multiple=True, help="Symbol; may be repeated.")
+@click.option("--broker", type=Name(), help="Broker of the series (with --calendar).")
+@click.option("--symbol", "symbols", type=Name(), multiple=True, help="Symbol; may be repeated.")
 @click.option("--from", "first", type=Day(), help="First trading date to replace.")
 @click.option("--to", "last", type=Day(), help="Last trading date to replace, included.")
 @click.option(
@@ -258,8 +258,8 @@ def _short_cells(row: SessionRow) -> Iterator[str]:
 
 
 @command.command("show")
-@click.argument("broker")
-@click.argument("symbol")
+@click.argument("broker", type=Name())
+@click.argument("symbol", type=Name())
 @click.option("--from", "first", type=Day(), help="First trading date.")
 @click.option("--to", "last", type=Day(), help="Last trading date, included.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")

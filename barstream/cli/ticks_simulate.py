@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from barstream.cli.context import settings
+from barstream.cli.context import Name, settings
 from barstream.cli.feeding import stopped_by_signals
 from barstream.clock import system_clock_us
 
@@ -47,7 +47,9 @@ class Share(click.FloatRange):
 
 @click.command("simulate")
 @click.option("--series", default=10, show_default=True, type=click.IntRange(1), help="How many.")
-@click.option("--broker", default="SIM", show_default=True, help="The venue the ticks carry.")
+@click.option(
+    "--broker", default="SIM", type=Name(), show_default=True, help="The venue the ticks carry."
+)
 @click.option(
     "--rate",
     default=100.0,

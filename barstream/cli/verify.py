@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from barstream.cli.context import Name
 from barstream.cli.context import settings as settings_of
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @click.command("verify")
-@click.argument("broker", required=False)
-@click.argument("symbol", required=False)
+@click.argument("broker", required=False, type=Name())
+@click.argument("symbol", required=False, type=Name())
 @click.option("--from", "start", metavar="TIME", help="First bucket, ISO 8601, UTC.")
 @click.option("--to", "end", metavar="TIME", help="End, exclusive.")
 @click.option(

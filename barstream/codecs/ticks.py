@@ -4,8 +4,8 @@ Three verdicts are passed here; the first that holds is the one given:
 
 - *undecodable*: no value, no record of the schema (cut, left over, random), a mapped field that
   is missing or null or of another type, a text that is no UTF-8, an unknown schema id;
-- *invalid*: price not finite, size negative or not finite, broker or symbol empty or with NUL,
-  event time outside 1970 to 9999;
+- *invalid*: price not finite, size negative or not finite, broker or symbol that can be no name
+  (`barstream.core.keys.trimmed`), event time outside 1970 to 9999;
 - *future*: event time later than the record's own broker timestamp + ``max_future_skew_us``;
   exactly that much later is still accepted.  Records without a timestamp are not judged.
 

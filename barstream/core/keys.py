@@ -7,6 +7,7 @@ binary integer it contains no NUL.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -21,24 +22,47 @@ Floor = Callable[[int], int]
 
 #: Longer names are garbage, and would make keys no broker takes.
 MAX_NAME: Final = 200
+_STEPS: Final = (".", "..")
+#: What Python makes of an argument of the command line that is no UTF-8.
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def trimmed(name: str) -> str:
+    """A broker or symbol without the spaces around it, in the case it is written in.
+
+    Raises:
+        ValueError: nothing is left after trimming, the name is too long, contains NUL or half a
+            surrogate pair, or is one that no URL can carry.
+    """
+    spelled = name.strip()
+    if len(spelled) > MAX_NAME:
+        raise ValueError(
+            f"a broker or symbol must have at most {MAX_NAME} characters, found {len(spelled)}"
+        )
+    if not spelled:
+        raise ValueError(
+            f"a broker or symbol must have a character that is not a space, found {name!r}"
+        )
+    if "\0" in spelled:
+        raise ValueError(f"a broker or symbol must not contain NUL, found {name!r}")
+    if _SURROGATE.search(spelled):
+        raise ValueError(f"a broker or symbol must be text that UTF-8 can spell, found {name!r}")
+    if spelled in _STEPS:
+        raise ValueError(
+            f"a broker or symbol must not be {spelled!r}, a step in the path of a URL: browsers "
+            "and proxies take it out, so nobody could read the series"
+        )
+    return spelled
 
 
 def normalise(name: str) -> str:
     """The one spelling of a broker or symbol: trimmed, upper case.
 
     Raises:
-        ValueError: nothing is left after trimming, the name contains NUL or is too long.
+        ValueError: as `trimmed`.
     """
-    spelled = name.strip().upper()
-    if len(spelled) > MAX_NAME:
-        raise ValueError(
-            f"a broker or symbol must have at most {MAX_NAME} characters, found {len(spelled)}"
-        )
-    if not spelled:
-        raise ValueError("a broker or symbol needs at least one character that is not a space")
-    if "\0" in spelled:
-        raise ValueError(f"a broker or symbol must not contain NUL, found {name!r}")
-    return spelled
+    # upper case may be longer than what it is of: ß is SS
+    return trimmed(name.strip().upper())
 
 
 @dataclass(frozen=True, slots=True)

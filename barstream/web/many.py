@@ -12,7 +12,7 @@ from barstream.web.parameters import bars_request, live_request, series_request
 from barstream.web.reading import read_live, rendered, still_here
 from barstream.web.reads import NotHereError, Reads, Reference, SeriesInfo
 from barstream.web.routing import Gathered, Local
-from barstream.web.site import ReadView, target_of, time_text
+from barstream.web.site import BROKER, ReadView, target_of, time_text
 
 #: Rows of the list before the event loop gets its turn again: the first time a series is listed
 #: its prices are looked up, half a millisecond each; later 20 us.
@@ -82,7 +82,7 @@ class AllBars(GatheringView):
 class BrokerBars(AllBars):
     """``GET /bars/{broker}``: bars of every series of a broker."""
 
-    view_name, view_path = "broker_bars", "/bars/{broker}"
+    view_name, view_path = "broker_bars", f"/bars/{BROKER}"
 
     async def get(self, request: Any, broker: str) -> Any:  # type: ignore[override]
         return await self.bars(request, broker)
@@ -117,7 +117,7 @@ class AllLive(GatheringView):
 class BrokerLive(AllLive):
     """``GET /live/{broker}``: every open bar of a broker."""
 
-    view_name, view_path = "broker_live", "/live/{broker}"
+    view_name, view_path = "broker_live", f"/live/{BROKER}"
 
     async def get(self, request: Any, broker: str) -> Any:  # type: ignore[override]
         return await self.live(request, broker)

@@ -188,7 +188,8 @@ def _name(parameter: str, text: str) -> str:
     try:
         return normalise(text)
     except ValueError as error:
-        raise BadParameterError(parameter, str(error), repr(text)) from None
+        found = f"{text!r} ({error})"
+        raise BadParameterError(parameter, "a name that a series can have", found) from None
 
 
 def _time(given: dict[str, str], parameter: str, default_us: int) -> int:

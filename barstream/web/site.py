@@ -34,6 +34,9 @@ class Site:
     now_us: Callable[[], int]
 
 
+#: A name in a path is whatever stands between slashes; ``{broker}`` alone would leave braces out.
+BROKER: Final = "{broker:[^/]+}"
+SYMBOL: Final = "{symbol:[^/]+}"
 SITE: Final = web.AppKey("barstream_site", Site)
 SENDING: Final = web.AppKey("barstream_sending", Sending)
 

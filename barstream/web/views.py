@@ -17,13 +17,13 @@ from barstream.web.parameters import (
 from barstream.web.peers import Answer
 from barstream.web.reading import read_bars, read_live, rendered, still_here
 from barstream.web.reads import NotHereError
-from barstream.web.site import ReadView, time_text, unknown_series
+from barstream.web.site import BROKER, SYMBOL, ReadView, time_text, unknown_series
 
 
 class Bars(ReadView):
     """``GET /bars/{broker}/{symbol}?timeframe=&from=&to=&limit=&order=``: live and final."""
 
-    view_name, view_path = "bars", "/bars/{broker}/{symbol}"
+    view_name, view_path = "bars", f"/bars/{BROKER}/{SYMBOL}"
 
     async def get(self, request: Any, broker: str, symbol: str) -> Any:
         reads = self.site(request).reads
@@ -62,7 +62,7 @@ class Bars(ReadView):
 class Live(ReadView):
     """``GET /live/{broker}/{symbol}?timeframe=``: the bars that are open now."""
 
-    view_name, view_path = "live", "/live/{broker}/{symbol}"
+    view_name, view_path = "live", f"/live/{BROKER}/{SYMBOL}"
 
     async def get(self, request: Any, broker: str, symbol: str) -> Any:
         reads = self.site(request).reads
@@ -85,7 +85,7 @@ class Where(ReadView):
     Answered while recovering too, as far as this worker knows by then.
     """
 
-    view_name, view_path = "where", "/where/{broker}/{symbol}"
+    view_name, view_path = "where", f"/where/{BROKER}/{SYMBOL}"
 
     async def get(self, request: Any, broker: str, symbol: str) -> Any:
         no_parameters(request.query.items())
@@ -115,7 +115,7 @@ class Where(ReadView):
 class Schedule(ReadView):
     """``GET /schedule/{broker}/{symbol}?from=&to=&limit=``: the sessions a series is judged by."""
 
-    view_name, view_path = "schedule", "/schedule/{broker}/{symbol}"
+    view_name, view_path = "schedule", f"/schedule/{BROKER}/{SYMBOL}"
 
     async def get(self, request: Any, broker: str, symbol: str) -> Any:
         now_us = self.site(request).now_us()

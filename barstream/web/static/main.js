@@ -20,8 +20,17 @@ const page = {
 const filter = document.getElementById("filter");
 let chart = null;
 
+/** A part of the address; one that was typed by hand may have a % that begins no escape. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 function fromHash() {
-  const [broker, symbol, timeframe] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const [broker, symbol, timeframe] = location.hash.slice(1).split("/").map(decoded);
   return broker && symbol ? { broker, symbol, timeframe: timeframe || "1m" } : null;
 }
 
