@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from barstream.codecs.session import row_from_fields
 from barstream.core.schedule import Series, SessionRow, find_conflicts
+from barstream.core.time import datetime_from_iso
 from barstream.errors import BarstreamError
 
 REQUIRED: Final = ("broker", "symbol", "trading_date", "open", "close")
@@ -145,7 +146,7 @@ def _row(fields: Mapping[str, Any], zone: tzinfo) -> SessionRow:
 
 def _in_zone(value: Any, zone: tzinfo) -> Any:
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        value = datetime_from_iso(value)
     if not isinstance(value, datetime) or value.tzinfo is not None:
         return value
     local = value.replace(tzinfo=zone)

@@ -7,6 +7,7 @@ functions here are that edge.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -18,6 +19,8 @@ DAY_US: Final = 24 * 60 * MINUTE_US
 END_OF_TIME_US: Final = 253_402_300_800_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
+#: A time whose second is 60: date, hour and minute before it, fraction and zone behind.
+_SIXTY: Final = re.compile(r"([^T ]+[T ]\d\d:?\d\d:?)60((?:[.,]\d+)?(?:Z|[+-].*)?)", re.ASCII)
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
@@ -38,18 +41,45 @@ def datetime_from_us(ts_us: int) -> datetime:
 
 def us_from_datetime(when: datetime) -> int:
     """Microseconds since the epoch; a naive datetime is taken as UTC."""
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return (when - _EPOCH) // timedelta(microseconds=1)
+    # apart, as the difference to an aware datetime does not know the ends of the calendar
+    since = when.replace(tzinfo=None) - _NAIVE_EPOCH - (when.utcoffset() or timedelta())
+    return since // timedelta(microseconds=1)
 
 
 def us_from_iso(text: str) -> int:
     """Microseconds since the epoch of an ISO 8601 text; without a zone it is UTC.
 
+    A second of 60 is the first of the next minute: so POSIX counts a leap second, which is what
+    a time since the epoch says of the same instant, and so is meant what C prints of 59.9996
+    with three places.  Files of ticks are read alike.
+
     Raises:
         ValueError: the text is not an ISO 8601 date or time.
     """
-    return us_from_datetime(datetime.fromisoformat(text.strip()))
+    when, late = _iso(text)
+    return us_from_datetime(when) + late * SECOND_US
+
+
+def datetime_from_iso(text: str) -> datetime:
+    """The datetime of an ISO 8601 text, as `us_from_iso` reads it; naive without a zone.
+
+    Raises:
+        ValueError: the text is not an ISO 8601 date or time.
+        OverflowError: it is the leap second after the last datetime.
+    """
+    when, late = _iso(text)
+    return when + timedelta(seconds=late)
+
+
+def _iso(text: str) -> tuple[datetime, int]:
+    """A datetime, and the seconds it is too early."""
+    text = text.strip()
+    try:
+        return datetime.fromisoformat(text), 0
+    except ValueError:
+        if (sixty := _SIXTY.fullmatch(text)) is None:
+            raise
+        return datetime.fromisoformat(f"{sixty[1]}59{sixty[2]}"), 1
 
 
 def iso_from_us(ts_us: int) -> str:

@@ -39,7 +39,7 @@ class PackagedTicks:
             pa.array([symbol for _, symbol in ticks.names]).take(owner),
             ticks.time_us,
             ticks.price,
-            None if ticks.size is None else np.nan_to_num(ticks.size),
+            None if ticks.size is None else np.where(np.isnan(ticks.size), 0.0, ticks.size),
         )
         if self._schema_id is None:
             return bodies
