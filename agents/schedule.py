@@ -95,7 +95,7 @@ class ScheduleService(Service):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.provider = provider or MarketScheduleProvider()
+        self.provider = provider or MarketScheduleProvider(settings.ticks.name_rule)
         self.topic = schedule_topic(settings)
         self._settings = settings
         self._clock = clock
@@ -185,7 +185,8 @@ class ScheduleService(Service):
             await self._reload_when_due()
 
     async def _load(self) -> tuple[TopicReader, ScheduleRows]:
-        rows = ScheduleRows(SessionSchemas.of(self._settings.ticks.registry_url))
+        ticks = self._settings.ticks
+        rows = ScheduleRows(SessionSchemas.of(ticks.registry_url, ticks.name_rule))
         reader = TopicReader(self.topic, rows.apply, client_options=client_options(self._settings))
         await reader.start()
         try:

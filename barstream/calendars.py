@@ -15,7 +15,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from barstream.cme_calendars import FAMILIES, KNOWN_FROM, family_hours
-from barstream.core.keys import normalise
+from barstream.core.keys import FOLDED, NameRule
 from barstream.core.schedule import SessionRow
 from barstream.core.time import DAY_US, days_from_iso_date, us_from_datetime
 from barstream.errors import BarstreamError
@@ -47,17 +47,23 @@ class CalendarError(BarstreamError):
 
 
 def calendar_rows(
-    name: str, broker: str, symbols: Sequence[str], first: date, last: date
+    name: str,
+    broker: str,
+    symbols: Sequence[str],
+    first: date,
+    last: date,
+    name_rule: NameRule = FOLDED,
 ) -> list[SessionRow]:
     """Rows of every symbol for the trading dates ``first`` to ``last``, both included.
 
     Args:
         name: a code of ``exchange_calendars`` (``XNYS``, ``XHKG``), a family of
             `barstream.cme_calendars` (``CME_EQUITY``), ``FX`` or ``24x7``; case does not matter.
-        broker: in any spelling; rows carry the normalised one.
+        broker: as given; rows carry it as ``name_rule`` spells it.
         symbols: as for ``broker``.
         first: first trading date.
         last: last trading date.
+        name_rule: how names are spelled.
 
     Raises:
         CalendarError: unknown name, dates the calendar does not reach, or no trading date.
@@ -78,8 +84,8 @@ def calendar_rows(
         raise CalendarError(
             f"calendar {name} has no session from {first} to {last}: ask for other dates"
         )
-    owner = normalise(broker)
-    return [SessionRow(owner, symbol, *row) for symbol in map(normalise, symbols) for row in hours]
+    owner, spelled = name_rule.normalise(broker), map(name_rule.normalise, symbols)
+    return [SessionRow(owner, symbol, *row) for symbol in spelled for row in hours]
 
 
 def reach_of(name: str) -> tuple[date, date]:

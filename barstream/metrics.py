@@ -91,6 +91,9 @@ class Metrics:
             "unpriced_minutes", "In-session minutes without a bar: no price before them."
         )
         self.series = self._gauge("series", "Series this worker holds.", "kind")
+        self.series_respelled = self._counter(
+            "series_respelled", "Series whose ticks came in two spellings, folded into one."
+        )
         self.event_delay = self._gauge(
             "event_delay_seconds", "Append time less event time of recent ticks.", "broker"
         )

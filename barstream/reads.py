@@ -51,8 +51,8 @@ class BarRequest:
 
     Attributes:
         period: one of the pipeline.
-        broker: normalised; None: every broker, and then ``symbol`` is None too.
-        symbol: normalised; None: every symbol of the broker.
+        broker: None: every broker, and then ``symbol`` is None too.
+        symbol: None: every symbol of the broker.
         from_us: microseconds; a time inside a bucket means that bucket from its start.
         to_us: microseconds, exclusive.
         limit: at most so many bars in one page, 1 to `MAX_PAGE`.

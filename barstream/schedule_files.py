@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from barstream.codecs.session import row_from_fields
+from barstream.core.keys import FOLDED, NameRule
 from barstream.core.schedule import Series, SessionRow, find_conflicts
 from barstream.core.time import datetime_from_iso
 from barstream.errors import BarstreamError
@@ -39,7 +40,9 @@ class ScheduleFileError(BarstreamError):
         )
 
 
-def read_schedule_file(path: Path, zone: tzinfo = UTC) -> list[SessionRow]:
+def read_schedule_file(
+    path: Path, zone: tzinfo = UTC, name_rule: NameRule = FOLDED
+) -> list[SessionRow]:
     """The rows of a CSV file, or of a Parquet file when its name ends so.
 
     Columns ``broker, symbol, trading_date, open, close`` and optionally ``session``; sessions
@@ -48,6 +51,7 @@ def read_schedule_file(path: Path, zone: tzinfo = UTC) -> list[SessionRow]:
     Args:
         path: the file.
         zone: of times that name none.
+        name_rule: how names are spelled.
 
     Raises:
         ScheduleFileError: rows or the header are bad; it names every one of them.
@@ -58,7 +62,7 @@ def read_schedule_file(path: Path, zone: tzinfo = UTC) -> list[SessionRow]:
     problems: list[tuple[int, str]] = []
     for line, fields in _numbered_rows(path):
         try:
-            row = _row(fields, zone)
+            row = _row(fields, zone, name_rule)
         except (ValueError, OverflowError) as error:
             problems.append((line, str(error)))
             continue
@@ -131,7 +135,7 @@ def _checked_columns(path: Path, header: list[str]) -> list[str]:
     return columns
 
 
-def _row(fields: Mapping[str, Any], zone: tzinfo) -> SessionRow:
+def _row(fields: Mapping[str, Any], zone: tzinfo, name_rule: NameRule) -> SessionRow:
     if "" in fields and len(fields) == 1:
         raise ValueError(fields[""])
     given = {
@@ -141,7 +145,7 @@ def _row(fields: Mapping[str, Any], zone: tzinfo) -> SessionRow:
     }
     if given.get("session") is None:
         given["session"] = 0
-    return row_from_fields(given)
+    return row_from_fields(given, name_rule)
 
 
 def _in_zone(value: Any, zone: tzinfo) -> Any:

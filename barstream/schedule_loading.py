@@ -24,6 +24,7 @@ from barstream.codecs.session import (
 )
 from barstream.codecs.session_schemas import SessionSchemas
 from barstream.config import Settings
+from barstream.core.keys import NameRule
 from barstream.core.schedule import Series, SessionRow, find_conflicts
 from barstream.errors import BarstreamError
 from barstream.kafka import client_options, reaching
@@ -82,7 +83,7 @@ async def read_current(settings: Settings) -> CurrentSchedule:
         BarstreamError: no broker answers, the topic does not exist, or a row names a schema and
             the registry does not answer.
     """
-    rows = ScheduleRows(SessionSchemas.of(settings.ticks.registry_url))
+    rows = ScheduleRows(SessionSchemas.of(settings.ticks.registry_url, settings.ticks.name_rule))
     reader = TopicReader(
         schedule_topic(settings),
         rows.apply,
@@ -235,6 +236,7 @@ def records_of_changes(
     records: dict[int, list[tuple[bytes, bytes | None]]] = {}
     partitions = list(range(current.partitions))
     choose = DefaultPartitioner()
+    name_rule = current.rows.name_rule
 
     def write(row: SessionRow) -> None:
         key = session_key(row)
@@ -249,9 +251,9 @@ def records_of_changes(
     for old, new in changes.changed:
         places = current.rows.records_of(old)
         for partition, key in places:
-            value = encode_session(new) if _names(key, new) else None
+            value = encode_session(new) if _names(key, new, name_rule) else None
             records.setdefault(partition, []).append((key, value))
-        if not any(_names(key, new) for _, key in places):
+        if not any(_names(key, new, name_rule) for _, key in places):
             write(new)
     for row in changes.withdrawn:
         for partition, key in current.rows.records_of(row):
@@ -259,10 +261,10 @@ def records_of_changes(
     return records
 
 
-def _names(key: bytes, row: SessionRow) -> bool:
+def _names(key: bytes, row: SessionRow, name_rule: NameRule) -> bool:
     """Whether ``row`` may stand under ``key``: a plain body is only believed under its own."""
     try:
-        return split_session_key(key) == identity_of(row)
+        return split_session_key(key, name_rule) == identity_of(row)
     except ValueError:
         return False
 

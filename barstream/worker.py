@@ -27,6 +27,7 @@ from barstream.codecs.series_seen import UniverseReading
 from barstream.codecs.ticks import TickDecoder
 from barstream.config import Settings
 from barstream.core.heartbeats import HeartbeatRules
+from barstream.core.keys import NameRule
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
 from barstream.core.time import SECOND_US
@@ -35,6 +36,7 @@ from barstream.engine.directory_lock import DirectoryLock
 from barstream.engine.intake import Intake
 from barstream.engine.partitions import EngineSettings, Partitions
 from barstream.engine.rows import OutputTopics
+from barstream.engine.spellings import Spellings, refuse_unreachable
 from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.kafka import client_options
 from barstream.lifecycle import Lifecycle, LifecycleService, say_start
@@ -61,29 +63,38 @@ class Preparation(Service):
     """What must be known before the first tick is judged: schedule, universe, tick schemas."""
 
     def __init__(
-        self, schedule: ScheduleService, universe: TopicReader, decoder: TickDecoder
+        self,
+        schedule: ScheduleService,
+        reader: TopicReader,
+        universe: Universe,
+        decoder: TickDecoder,
+        name_rule: NameRule,
     ) -> None:
         super().__init__()
         self._schedule = schedule
+        self._reader = reader
         self._universe = universe
+        self._name_rule = name_rule
         self._decoder = decoder
 
     async def on_start(self) -> None:
         """Start reading; the schedule service was started before this one."""
-        await self._universe.start()
+        await self._reader.start()
         await self._decoder.start()
 
     async def on_stop(self) -> None:
         """Stop reading."""
-        await self._universe.stop()
+        await self._reader.stop()
 
     async def done(self) -> None:
         """Wait until everything that was there at the start has been read.
 
         Raises:
             BarstreamError: the schedule or the universe cannot be read.
+            NameRuleChanged: there are series that ticks would no longer reach.
         """
-        await asyncio.gather(self._schedule.loaded(), self._universe.caught_up())
+        await asyncio.gather(self._schedule.loaded(), self._reader.caught_up())
+        refuse_unreachable(self._universe, self._name_rule)
 
 
 class PreparedPartitions(Partitions):
@@ -137,7 +148,7 @@ class Worker:
         self.options = client_options(settings)
         self.metrics = Metrics()
         self.metrics.show_timeframes(*(period.timeframe for period in self.plan.periods))
-        self.provider = MarketScheduleProvider()
+        self.provider = MarketScheduleProvider(settings.ticks.name_rule)
         self.universe = Universe()
         self.flag = LeadershipFlag()
         self.app: BarstreamApp = make_app(settings, app_options(settings.web))
@@ -152,7 +163,9 @@ class Worker:
             client_options=self.options,
             on_failure=self._failed,
         )
-        self.preparation = Preparation(self.schedule, reader, self.decoder)
+        self.preparation = Preparation(
+            self.schedule, reader, self.universe, self.decoder, settings.ticks.name_rule
+        )
         self.partitions = self._engine()
         self.partitions.preparation = self.preparation
         self.partitions.settled = lambda: not self.app.rebalancing
@@ -227,7 +240,11 @@ class Worker:
         app.before_revoke = self.flag.clear
         app.after_assign = self._assigned
         retention = RetentionService(self.partitions, self.options)
-        intake = Intake(self.partitions, self.decoder, ConsumerReading(app), self.metrics)
+        rule = self.settings.ticks.name_rule
+        spellings = Spellings(rule, lambda: self.provider.index, self.metrics)
+        intake = Intake(
+            self.partitions, self.decoder, ConsumerReading(app), self.metrics, spellings
+        )
         agents.bars.declare(app, intake, names.ticks, names.heartbeats)
         reporting = Reporting(
             app, self.partitions, self.provider, self.reading, self.schedule, self.sender,
@@ -243,7 +260,7 @@ class Worker:
         # what agents of the same process read bars with
         token = self.settings.web.token
         shown = None if token is None else token.get_secret_value()
-        bind(register(app, reads, self.metrics, token=shown))
+        bind(register(app, reads, self.metrics, token=shown, name_rule=rule))
 
     def _assigned(self, assigned: set[TP]) -> Awaitable[None] | None:
         self.metrics.rebalances.inc()

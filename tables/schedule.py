@@ -41,17 +41,19 @@ class ScheduleRows:
     key in two ways: then the record produced last counts.
 
     Args:
-        schemas: knows the schemas that rows name.
+        schemas: knows the schemas that rows name, and how brokers and symbols are spelled.
 
     Attributes:
         refused: records that hold no row, with the reason; they stand for nothing.
         records: how many records were applied.
+        name_rule: how names are spelled.
     """
 
     def __init__(self, schemas: SessionSchemas = NO_REGISTRY) -> None:
         self.refused: dict[Record, str] = {}
         self.records = 0
         self._schemas = schemas
+        self.name_rule = schemas.name_rule
         #: Records whose schema is still to be fetched: value, offset and timestamp.  One the
         #: registry does not have is in ``refused`` meanwhile.
         self._waiting: dict[Record, tuple[bytes, int, int]] = {}

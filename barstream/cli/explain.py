@@ -48,13 +48,12 @@ def command(
     Kafka: no worker need run. Exit code 0: the bar is final; 1: it is not, and the reason is
     printed; 2: it could not be explained.
     """
-    from barstream.core.keys import normalise
     from barstream.core.time import us_from_iso
     from barstream.planner import plan_of
 
     settings = plan_of(settings_of(ctx)).settings
     try:
-        series = normalise(broker), normalise(symbol)
+        series = settings.ticks.name_rule.series(broker, symbol)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:

@@ -138,7 +138,7 @@ def run_command(
     from barstream.replay.request import checked_suffix
 
     try:
-        wanted = Selection.of(broker, symbol)
+        wanted = Selection.of(broker, symbol, name_rule=settings.ticks.name_rule)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     same = schedule is None and settings.bars == before.bars

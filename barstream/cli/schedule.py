@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from barstream.config import Settings
+    from barstream.core.keys import NameRule
     from barstream.core.schedule import Series, SessionRow
     from barstream.errors import BarstreamError
     from barstream.schedule_loading import ScheduleDifference
@@ -114,19 +115,20 @@ def load(
 
     if file is not None and calendar is not None:
         raise click.UsageError("FILE and --calendar exclude each other: give one of them")
+    config = plan_of(settings(ctx)).settings
+    name_rule = config.ticks.name_rule
     if calendar is not None:
         if broker is None or not symbols:
             raise click.UsageError("--calendar needs --broker and at least one --symbol")
         first, last = _dates_of_calendar(calendar, first, last)
-        rows = _calendar_rows(calendar, broker, symbols, first, last)
+        rows = _calendar_rows(calendar, broker, symbols, first, last, name_rule)
     elif file is not None:
         if broker or symbols:
             raise click.UsageError("--broker and --symbol go with --calendar: FILE has its own")
-        rows = _file_rows(file, zone, first, last)
+        rows = _file_rows(file, zone, first, last, name_rule)
     else:
         raise click.UsageError("either FILE or --calendar NAME is required")
     console = Console()
-    config = plan_of(settings(ctx)).settings
     if not config.bars.schedule:
         click.echo(f"note: {_NO_JOIN}; these will be in force once it is true", err=True)
     asyncio.run(_load(config, rows, first, last, console=console, ask=not yes, dry_run=dry_run))
@@ -144,25 +146,30 @@ def _dates_of_calendar(name: str, first: date | None, last: date | None) -> tupl
 
 
 def _calendar_rows(
-    name: str, broker: str, symbols: tuple[str, ...], first: date, last: date
+    name: str,
+    broker: str,
+    symbols: tuple[str, ...],
+    first: date,
+    last: date,
+    name_rule: NameRule,
 ) -> list[SessionRow]:
     from barstream.calendars import calendar_rows
 
     try:
-        return calendar_rows(name, broker, symbols, first, last)
+        return calendar_rows(name, broker, symbols, first, last, name_rule)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
 
 def _file_rows(
-    file: Path, zone: ZoneInfo, first: date | None, last: date | None
+    file: Path, zone: ZoneInfo, first: date | None, last: date | None, name_rule: NameRule
 ) -> list[SessionRow]:
     from barstream.schedule_files import read_schedule_file
 
     low, high = _days(first), _days(last)
     rows = [
         row
-        for row in read_schedule_file(file, zone)
+        for row in read_schedule_file(file, zone, name_rule)
         if (low is None or row.trading_date >= low) and (high is None or row.trading_date <= high)
     ]
     if not rows:
@@ -278,16 +285,15 @@ def show(
     Exit code 2 where it has none; 0 where the pipeline needs none and trades around the clock.
     """
     from barstream.codecs.session import session_to_json
-    from barstream.core.keys import normalise
     from barstream.core.schedule import find_conflicts
     from barstream.planner import plan_of
     from barstream.schedule_loading import read_current
 
+    config = plan_of(settings(ctx)).settings
     try:
-        series = normalise(broker), normalise(symbol)
+        series = config.ticks.name_rule.series(broker, symbol)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    config = plan_of(settings(ctx)).settings
     if not config.bars.schedule:
         click.echo(
             f"{' '.join(series)} trades around the clock, each UTC day a session: {_NO_JOIN}",

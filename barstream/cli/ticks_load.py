@@ -109,6 +109,7 @@ def load(
             progress,
             sorted_only=refuse_unsorted,
             latest_us=system_clock_us() + chosen.bars.max_future_skew_us,
+            name_rule=chosen.ticks.name_rule,
         )
         if dry_run:
             _print_dry(batch, found, as_json=as_json)

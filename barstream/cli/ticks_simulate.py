@@ -139,7 +139,6 @@ async def _simulate(
     from aiokafka.errors import KafkaError
 
     from barstream.cli.progress import TickProgress
-    from barstream.core.keys import normalise
     from barstream.core.time import MINUTE_US, SECOND_US
     from barstream.errors import BarstreamError
     from barstream.feeds.encoding import tick_encoder
@@ -153,7 +152,7 @@ async def _simulate(
     with TickProgress("simulated") as progress:
         feed = SimulatedFeed(
             simulation,
-            broker=normalise(broker),
+            broker=chosen.ticks.name_rule.normalise(broker),
             topic=topic,
             partitions=partitions,
             encoder=await tick_encoder(chosen.ticks, topic),

@@ -71,7 +71,7 @@ def command(
     from barstream.planner import plan_of
 
     chosen = plan_of(settings_of(ctx)).settings
-    wanted = _selection(broker, symbol, start, end)
+    wanted = _selection(chosen, broker, symbol, start, end)
     cores = processes or os.cpu_count() or 1
     outcome = _verify(chosen, wanted, timeframes, graces, partition, cores)
     if as_json:
@@ -85,12 +85,13 @@ def command(
 
 
 def _selection(
-    broker: str | None, symbol: str | None, start: str | None, end: str | None
+    chosen: Settings, broker: str | None, symbol: str | None, start: str | None, end: str | None
 ) -> Selection:
     from barstream.history.selection import Selection
 
     try:
-        return Selection.of(broker, symbol, _time(start, "--from"), _time(end, "--to"))
+        span = _time(start, "--from"), _time(end, "--to")
+        return Selection.of(broker, symbol, *span, name_rule=chosen.ticks.name_rule)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.codecs.verdicts import Verdicts
-from barstream.core.keys import normalise
+from barstream.core.keys import FOLDED, NameRule
 from barstream.core.reasons import Reason
 
 #: Together they bound the memory that names made up by a hostile producer can take.
@@ -24,11 +24,27 @@ class Words(NamedTuple):
     values: list[bytes]
 
 
-class SeriesNames:
-    """Normalises names, each spelling once; spellings of one series get one code."""
+class Respelled(NamedTuple):
+    """Two spellings, case alone between them, that the rule makes one series."""
 
-    def __init__(self) -> None:
+    series: tuple[str, str]
+    first: tuple[str, str]
+    other: tuple[str, str]
+
+
+class SeriesNames:
+    """Normalises names, each spelling once; spellings of one series get one code.
+
+    Args:
+        name_rule: how names are spelled.
+    """
+
+    def __init__(self, name_rule: NameRule = FOLDED) -> None:
+        self._name_rule = name_rule
         self._known: dict[tuple[bytes, bytes], tuple[str, str] | str] = {}
+        #: How each series was written first; None once a second way was told.
+        self._first: dict[tuple[str, str], tuple[str, str] | None] = {}
+        self._respelled: list[Respelled] = []
 
     def codes(
         self, broker: Words, symbol: Words, verdicts: Verdicts
@@ -61,19 +77,34 @@ class SeriesNames:
     def _name(self, broker: bytes, symbol: bytes) -> tuple[str, str] | str:
         known = self._known.get((broker, symbol))
         if known is None:
-            known = _normalise(broker, symbol)
+            known = self._normalised(broker, symbol)
             if len(broker) + len(symbol) <= _REMEMBERED_BYTES:
                 if len(self._known) >= _REMEMBERED:
                     self._known.clear()
                 self._known[broker, symbol] = known
+                if not isinstance(known, str):
+                    self._note(known, (broker.decode().strip(), symbol.decode().strip()))
         return known
 
+    def _note(self, series: tuple[str, str], written: tuple[str, str]) -> None:
+        """Compare a spelling that is new here with the first one of its series."""
+        if len(self._first) >= _REMEMBERED and series not in self._first:
+            return
+        first = self._first.setdefault(series, written)
+        if first is not None and first != written:
+            self._first[series] = None
+            self._respelled.append(Respelled(series, first, written))
 
-def _normalise(broker: bytes, symbol: bytes) -> tuple[str, str] | str:
-    try:
-        return normalise(broker.decode()), normalise(symbol.decode())
-    except ValueError as error:
-        return str(error)
+    def take_respelled(self) -> list[Respelled]:
+        """The series that since the last call were found in a second spelling, each once."""
+        taken, self._respelled = self._respelled, []
+        return taken
+
+    def _normalised(self, broker: bytes, symbol: bytes) -> tuple[str, str] | str:
+        try:
+            return self._name_rule.series(broker.decode(), symbol.decode())
+        except ValueError as error:
+            return str(error)
 
 
 def _distinct(

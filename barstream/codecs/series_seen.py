@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from barstream.codecs import avro
-from barstream.core.keys import normalise, series_key, split_series_key
+from barstream.core.keys import is_stored_name, series_key, split_series_key
 from barstream.core.time import DAY_US, END_OF_TIME_US
 from barstream.core.universe import SeriesSeen, Universe
 
@@ -70,8 +70,8 @@ def _check(row: SeriesSeen, key: bytes | None) -> None:
     """Refuse a row that no worker writes: a wrong home would turn every tick of a series away."""
     if key != series_key(row.broker, row.symbol):
         raise ValueError(f"the row is of {row.name}, the key says {key!r}")
-    if normalise(row.broker) != row.broker or normalise(row.symbol) != row.symbol:
-        raise ValueError(f"names are trimmed and in upper case here, found {row.name}")
+    if not (is_stored_name(row.broker) and is_stored_name(row.symbol)):
+        raise ValueError(f"names are trimmed here and have 1 to 200 characters, found {row.name}")
     if not 0 <= row.partition < _NO_PARTITION:
         raise ValueError(f"there is no partition {row.partition}")
     if not -1 <= row.last_trading_date <= END_OF_TIME_US // DAY_US:

@@ -17,7 +17,7 @@ import orjson
 
 from barstream.codecs import avro
 from barstream.codecs.session_schemas import REQUIRED, SessionSchemas, is_framed, micros
-from barstream.core.keys import normalise, series_key
+from barstream.core.keys import FOLDED, NameRule, series_key
 from barstream.core.sessions import SessionRow
 from barstream.core.time import (
     DAY_US,
@@ -47,7 +47,7 @@ def session_key(row: SessionRow) -> bytes:
     return series_key(row.broker, row.symbol) + f"\0{day}\0{row.session}".encode()
 
 
-def split_session_key(key: bytes) -> Identity:
+def split_session_key(key: bytes, name_rule: NameRule = FOLDED) -> Identity:
     """Broker, symbol (normalised), trading date in days and session number of a key.
 
     Raises:
@@ -59,7 +59,7 @@ def split_session_key(key: bytes) -> Identity:
             f"a key BROKER NUL SYMBOL NUL trading_date NUL session is required, found {key!r}"
         )
     broker, symbol, day, session = parts
-    return normalise(broker), normalise(symbol), days_from_iso_date(day), int(session)
+    return *name_rule.series(broker, symbol), days_from_iso_date(day), int(session)
 
 
 def identity_of(row: SessionRow) -> Identity:
@@ -88,16 +88,16 @@ def read_session(
     Args:
         key: of the record.
         value: of the record.
-        schemas: knows the schemas that values name.
+        schemas: knows the schemas that values name, and how names are spelled.
 
     Raises:
         ValueError: the record is no row, or a tombstone of a key that is none.
     """
     if value is None:
-        return split_session_key(key or b""), None
+        return split_session_key(key or b"", schemas.name_rule), None
     row = decode_session(value, schemas)
     if not value.startswith(b"{") and not is_framed(value):
-        _check_key(key or b"", row)
+        _check_key(key or b"", row, schemas.name_rule)
     return identity_of(row), row
 
 
@@ -109,9 +109,9 @@ def decode_session(value: bytes, schemas: SessionSchemas = NO_REGISTRY) -> Sessi
     """
     # No Avro body of ours begins with "{": its first byte would be a negative text length.
     if value[:1] == b"{":
-        return row_from_fields(_from_json(value))
+        return row_from_fields(_from_json(value), schemas.name_rule)
     if is_framed(value):
-        return row_from_fields(schemas.fields(value))
+        return row_from_fields(schemas.fields(value), schemas.name_rule)
     try:
         fields = avro.decode("session", value)
     except ValueError as error:
@@ -119,12 +119,12 @@ def decode_session(value: bytes, schemas: SessionSchemas = NO_REGISTRY) -> Sessi
             f"the {len(value)} bytes are neither a JSON object, nor Avro with the header of a "
             "schema registry, nor a plain Avro body of session.avsc"
         ) from error
-    return row_from_fields(fields)
+    return row_from_fields(fields, schemas.name_rule)
 
 
-def _check_key(key: bytes, row: SessionRow) -> None:
+def _check_key(key: bytes, row: SessionRow, name_rule: NameRule) -> None:
     try:
-        named = split_session_key(key)
+        named = split_session_key(key, name_rule)
     except ValueError:
         named = None
     if named != identity_of(row):
@@ -136,13 +136,14 @@ def _check_key(key: bytes, row: SessionRow) -> None:
         )
 
 
-def row_from_fields(fields: dict[str, Any]) -> SessionRow:
+def row_from_fields(fields: dict[str, Any], name_rule: NameRule = FOLDED) -> SessionRow:
     """A checked, normalised row.
 
     Args:
         fields: ``broker``, ``symbol``; ``trading_date`` as days, date or ISO text;
             ``session``; ``open`` and ``close`` as microseconds, datetime or ISO text, UTC
             when naive.
+        name_rule: how names are spelled.
 
     Raises:
         ValueError: what is wrong with which field.
@@ -172,10 +173,11 @@ def row_from_fields(fields: dict[str, Any]) -> SessionRow:
             f"{iso_date_from_days(trading_date)} and open {iso_micros_from_us(open_us)}: see the "
             "unit of the times"
         )
+    broker, symbol = name_rule.series(str(fields["broker"]), str(fields["symbol"]))
     return SessionRow(
         # Thousands of rows share a name: one text serves them all.
-        broker=sys.intern(normalise(str(fields["broker"]))),
-        symbol=sys.intern(normalise(str(fields["symbol"]))),
+        broker=sys.intern(broker),
+        symbol=sys.intern(symbol),
         trading_date=trading_date,
         session=_number(fields["session"]),
         open_us=open_us,

@@ -14,6 +14,7 @@ from barstream.codecs.registry import SchemaRegistry
 from barstream.codecs.schema_reader import HEADER_BYTES
 from barstream.codecs.walk import Reader, read_body, reader_of
 from barstream.codecs.wire import Node, SchemaError
+from barstream.core.keys import FOLDED, NameRule
 from barstream.core.time import DAY_US
 
 MAGIC: Final = b"\0"
@@ -57,11 +58,16 @@ class SessionSchemas:
     Args:
         registry: asked for schemas; None: rows with an id are refused.
         clock: seconds, only ever more.
+        name_rule: how the names in rows are spelled.
     """
 
     def __init__(
-        self, registry: SchemaRegistry | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        registry: SchemaRegistry | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        name_rule: NameRule = FOLDED,
     ) -> None:
+        self.name_rule = name_rule
         self._registry = registry
         self._clock = clock
         self._readers: dict[int, tuple[Reader, dict[str, Convert]]] = {}
@@ -71,9 +77,10 @@ class SessionSchemas:
         self._unknown: dict[int, float] = {}
 
     @classmethod
-    def of(cls, registry_url: str | None) -> SessionSchemas:
+    def of(cls, registry_url: str | None, name_rule: NameRule = FOLDED) -> SessionSchemas:
         """With the registry at ``registry_url``, if there is one."""
-        return cls(None if registry_url is None else SchemaRegistry(registry_url))
+        registry = None if registry_url is None else SchemaRegistry(registry_url)
+        return cls(registry, name_rule=name_rule)
 
     def missing(self, values: Iterable[bytes | None]) -> set[int]:
         """Ids in ``values`` that nothing is known of: `fetch` them before rows are decoded.

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from barstream.core import exact
-from barstream.core.keys import normalise, series_key
+from barstream.core.keys import is_stored_name, series_key
 from barstream.core.state import LIVENESS_TICKS, NEVER_US
 from barstream.core.time import DAY_US, END_OF_TIME_US, MINUTE_US
 
@@ -30,7 +30,7 @@ def check_series(key: bytes, row: Mapping[str, Any]) -> None:
     """
     broker, symbol = row["broker"], row["symbol"]
     _must(key == series_key(broker, symbol), f"the row is of {broker} {symbol}, the key is {key!r}")
-    _must((normalise(broker), normalise(symbol)) == (broker, symbol), "names are in upper case")
+    _must(is_stored_name(broker) and is_stored_name(symbol), "names are trimmed")
     for name in ("closed_until", "watermark", "first_tick"):
         _must(_is_time_or_never(row[name]), f"{name} {row[name]} is no time from 1970 to 9999")
     closed_us, price = row["closed_until"], row["previous_close"]

@@ -28,7 +28,7 @@ from barstream.codecs.json_ticks import JsonReader
 from barstream.codecs.parts import Part
 from barstream.codecs.registry import SchemaRegistry
 from barstream.codecs.schema_reader import SchemaReader
-from barstream.codecs.series_names import SeriesNames
+from barstream.codecs.series_names import Respelled, SeriesNames
 from barstream.codecs.verdicts import Rejected
 from barstream.codecs.wire import SchemaError, parse_wire
 from barstream.config.sections import TickSettings
@@ -100,7 +100,7 @@ class TickDecoder:
         self._subject = subject
         self._framed: FramedReader | None = None
         self._reader: SchemaReader | JsonReader | FramedReader
-        names = SeriesNames()
+        names = self._names = SeriesNames(settings.name_rule)
         if settings.format == "json":
             self._reader = JsonReader(settings, names)
         elif settings.registry_url is not None:
@@ -132,6 +132,10 @@ class TickDecoder:
         """
         if self._framed is not None:
             await self._framed.fetch(schema_ids)
+
+    def take_respelled(self) -> list[Respelled]:
+        """Series of two spellings since the last call, see `SeriesNames.take_respelled`."""
+        return self._names.take_respelled()
 
     def decode(
         self, values: Sequence[bytes | None], record_ts_us: NDArray[np.int64]

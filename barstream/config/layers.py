@@ -91,7 +91,7 @@ def from_environment(env: Mapping[str, str]) -> Iterator[Found]:
     for name in sorted(env):
         if not name.startswith(PREFIX) or name in _NOT_SETTINGS or name.startswith(_TESTS_PREFIX):
             continue
-        path = SHORT_FORMS.get(name) or tuple(name.removeprefix(PREFIX).lower().split("__", 2))
+        path = SHORT_FORMS.get(name) or _path_of(name)
         known = path in known_paths()
         if env[name] == "" and known and not may_be_none(owner_of(path), path[-1]):
             continue
@@ -99,6 +99,13 @@ def from_environment(env: Mapping[str, str]) -> Iterator[Found]:
         if known and is_mapping(path):
             raw = _json_object(raw)
         yield from _entries(path, raw, f"environment {name}")
+
+
+def _path_of(name: str) -> SettingPath:
+    *sections, last = name.removeprefix(PREFIX).split("__", 2)
+    path = tuple(part.lower() for part in sections)
+    # a broker may be spelled in any case, and another one is then another broker
+    return (*path, last if path == ("heartbeats", "feed_delay_s") else last.lower())
 
 
 def _entries(path: SettingPath, value: Any, source: str) -> Iterator[Found]:

@@ -25,10 +25,13 @@ from barstream.config.names import (
     known_paths,
     nearest,
     owner_of,
+    spelled_broker,
     variable,
 )
 from barstream.config.pipeline import completed, declared
+from barstream.config.sections import TickSettings
 from barstream.config.settings import Settings
+from barstream.core.keys import FOLDED, NameRule
 from barstream.errors import ConfigError
 from barstream.query.load import load_query
 
@@ -62,6 +65,8 @@ def load_settings(
 
     problems = [_unknown(value) for value in found if not is_known(value.path)]
     known = [value for value in found if is_known(value.path)]
+    name_rule = _name_rule(known)
+    known = [value._replace(path=spelled_broker(value.path, name_rule)) for value in known]
     problems += _twice(known)
     sources = {dotted(value.path): value.source for value in known}
     values = _nested(known)
@@ -80,6 +85,16 @@ def load_settings(
         sources = dict.fromkeys(declared(query), f"pipeline {settings.pipeline}") | sources
         _refuse([_unusable(detail, sources) for detail in error.errors()])
         raise
+
+
+def _name_rule(values: Iterable[Found]) -> NameRule:
+    """How brokers are spelled, so that a later layer overrides an earlier one."""
+    raw = [value.raw for value in values if value.path == ("ticks", "fold_case")]
+    try:
+        # what is no truth value is refused with the other problems
+        return TickSettings(fold_case=raw[-1]).name_rule if raw else FOLDED
+    except ValidationError:
+        return FOLDED
 
 
 def _refuse(problems: list[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Final, get_origin
 
 from barstream.config.fields import Section, timeframe_of
 from barstream.config.settings import Settings
-from barstream.core.keys import normalise
+from barstream.core.keys import NameRule, trimmed
 
 SettingPath = tuple[str, ...]
 """``("bootstrap",)``, ``("web", "port")``, in a mapping ``("topics", "overrides", "ticks")``."""
@@ -18,7 +18,8 @@ PREFIX: Final = "BARSTREAM_"
 SHORT_FORMS: Final = {"BARSTREAM_WEB_PORT": ("web", "port")}
 #: One spelling for the entries of mappings, so that a later layer overrides an earlier one.
 _ENTRY_SPELLING: Final[dict[SettingPath, Callable[[str], str]]] = {
-    ("heartbeats", "feed_delay_s"): normalise,
+    # in one case as well where that is how ticks are spelled: see `spelled_broker`
+    ("heartbeats", "feed_delay_s"): trimmed,
     ("topics", "overrides"): str.lower,
     ("topics", "timeframe_retention_days"): timeframe_of,
 }
@@ -67,6 +68,13 @@ def entry_path(path: SettingPath, entry: str) -> SettingPath:
         ValueError: the entry cannot be a name of its kind.
     """
     return (*path, _ENTRY_SPELLING[path](entry))
+
+
+def spelled_broker(path: SettingPath, name_rule: NameRule) -> SettingPath:
+    """``path``; where its entry is a broker, in the spelling of the ticks."""
+    if len(path) == 3 and path[:2] == ("heartbeats", "feed_delay_s"):
+        return (*path[:2], name_rule.normalise(path[2]))
+    return path
 
 
 def variable(path: SettingPath) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -25,7 +26,7 @@ from barstream.config.fields import (
     seconds_to_us,
     timeframe_of,
 )
-from barstream.core.keys import normalise
+from barstream.core.keys import NameRule, trimmed
 from barstream.core.period import MINUTE, Anchor
 from barstream.query.default import DEFAULT
 
@@ -183,8 +184,15 @@ class TickSettings(Section):
     """Field that holds the ask."""
     size: FieldName | None = "size"
     """Field that holds the traded or quoted size; empty text: the feed has none."""
+    fold_case: bool = True
+    """Whether brokers and symbols are upper-cased; false: `BCpC` and `BCPC` are two series."""
     price_scale: Annotated[int, Field(ge=0, le=18)] = 0
     """Decimal places of integer prices: 3 makes 86655 the price 86.655."""
+
+    @property
+    def name_rule(self) -> NameRule:
+        """How brokers and symbols are spelled, by every part of the service."""
+        return NameRule(self.fold_case)
 
     @model_validator(mode="after")
     def _one_meaning(self) -> Self:
@@ -272,15 +280,32 @@ class HeartbeatSettings(Section):
     @field_validator("feed_delay_s", mode="after")
     @classmethod
     def _broker_spelling(cls, delays: dict[str, float]) -> dict[str, float]:
-        spelled = {normalise(broker): delay for broker, delay in delays.items()}
-        if len(spelled) < len(delays):
-            raise ValueError(f"one broker in two spellings: {', '.join(sorted(delays))}")
-        return spelled
+        return _in_one_spelling(delays, trimmed)
+
+    def spelled(self, name_rule: NameRule) -> HeartbeatSettings:
+        """The same, with brokers as the ticks' rule spells them.
+
+        Raises:
+            ValueError: one broker is there in two spellings.
+        """
+        delays = _in_one_spelling(self.feed_delay_s, name_rule.normalise)
+        if delays == self.feed_delay_s:
+            return self
+        return self.model_copy(update={"feed_delay_s": delays})
 
     @property
     def feed_delay_us(self) -> dict[str, int]:
-        """Delays in microseconds by normalised broker; brokers that have none are absent."""
+        """Delays in microseconds by broker; brokers that have none are absent."""
         return {broker: seconds_to_us(delay) for broker, delay in self.feed_delay_s.items()}
+
+
+def _in_one_spelling(
+    delays: Mapping[str, float], spelling: Callable[[str], str]
+) -> dict[str, float]:
+    spelled = {spelling(broker): delay for broker, delay in delays.items()}
+    if len(spelled) < len(delays):
+        raise ValueError(f"one broker in two spellings: {', '.join(sorted(delays))}")
+    return spelled
 
 
 class RecoverySettings(Section):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from barstream.config.fields import AppId, Bootstrap, Section, Target
 from barstream.config.sections import (
@@ -44,6 +44,15 @@ class Settings(Section):
     bars: BarSettings = Field(default_factory=BarSettings)
     heartbeats: HeartbeatSettings = Field(default_factory=HeartbeatSettings)
     recovery: RecoverySettings = Field(default_factory=RecoverySettings)
+
+    @field_validator("heartbeats", mode="after")
+    @classmethod
+    def _brokers_as_in_ticks(
+        cls, heartbeats: HeartbeatSettings, info: ValidationInfo
+    ) -> HeartbeatSettings:
+        # absent where it is refused itself
+        ticks: TickSettings | None = info.data.get("ticks")
+        return heartbeats if ticks is None else heartbeats.spelled(ticks.name_rule)
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -55,14 +55,41 @@ def trimmed(name: str) -> str:
     return spelled
 
 
-def normalise(name: str) -> str:
-    """The one spelling of a broker or symbol: trimmed, upper case.
+def is_stored_name(name: str) -> bool:
+    """Whether a worker may have written ``name``, under whatever rule: trimmed, and of a length."""
+    return 0 < len(name) <= MAX_NAME and name == name.strip() and "\0" not in name
 
-    Raises:
-        ValueError: as `trimmed`.
+
+@dataclass(frozen=True, slots=True)
+class NameRule:
+    """How the names of a service are spelled: trimmed, and in upper case unless that is off.
+
+    Attributes:
+        fold_case: ``eurusd`` and ``EURUSD`` are one series; off, two.
     """
-    # upper case may be longer than what it is of: ß is SS
-    return trimmed(name.strip().upper())
+
+    fold_case: bool = True
+
+    def normalise(self, name: str) -> str:
+        """The one spelling of a broker or symbol.
+
+        Raises:
+            ValueError: as `trimmed`.
+        """
+        # upper case may be longer than what it is of: ß is SS
+        return trimmed(name.strip().upper() if self.fold_case else name)
+
+    def series(self, broker: str, symbol: str) -> tuple[str, str]:
+        """The name of a series.
+
+        Raises:
+            ValueError: as `trimmed`.
+        """
+        return self.normalise(broker), self.normalise(symbol)
+
+
+#: Of a service that says nothing else.
+FOLDED: Final = NameRule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +141,9 @@ class KeyLayout:
         return tuple(values)
 
     def read(self, values: Sequence[KeyValue], floor: Floor | None = None) -> tuple[str | int, ...]:
-        """The first parts of a key as a caller gives them: names normalised, times microseconds.
+        """The first parts of a key as a caller gives them: names trimmed, times microseconds.
+
+        Whoever is asked for them spells names by the rule of its service.
 
         Args:
             values: as many as wanted, in the order of the parts.  A naive datetime, and text
@@ -186,7 +215,7 @@ def _name(part: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{part} must be text, found {value!r}{_leave_out(value)}")
     try:
-        return normalise(value)
+        return trimmed(value)
     except ValueError as error:
         raise ValueError(f"{part}: {error}") from None
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from barstream.core.keys import normalise
+from barstream.core.keys import FOLDED, NameRule
 from barstream.core.sessions import (
     OFF_SESSION,
     Conflict,
@@ -145,9 +145,14 @@ class AlwaysOpenIndex(ScheduleIndex):
 
 
 class MarketScheduleProvider:
-    """Holds the current index and judges by it; reading and reloading are done elsewhere."""
+    """Holds the current index and judges by it; reading and reloading are done elsewhere.
 
-    def __init__(self) -> None:
+    Args:
+        name_rule: how names are spelled in the index.
+    """
+
+    def __init__(self, name_rule: NameRule = FOLDED) -> None:
+        self._name_rule = name_rule
         self._index = ScheduleIndex()
         self._ready = False
         self._listeners: list[Callable[[ScheduleIndex], None]] = []
@@ -185,7 +190,7 @@ class MarketScheduleProvider:
 
         Names may come in any spelling; a series without schedule is never in session.
         """
-        schedule = self._index.for_series(normalise(broker), normalise(symbol))
+        schedule = self._index.for_series(*self._name_rule.series(broker, symbol))
         if schedule is None:
             return False
         return bool(schedule.locate(np.array([ts_us], dtype=np.int64))[0] != OFF_SESSION)

@@ -43,3 +43,11 @@ class ReadingStalled(BarstreamError):
     The worker stops and its partitions go to the others; start it again.  If it comes back, look
     at the brokers: a partition without a leader, a network that drops packets.
     """
+
+
+class NameRuleChanged(BarstreamError):
+    """``ticks.fold_case`` was turned on over series whose names have lower case.
+
+    Their ticks would go to another series, and what is kept of them would stand still.  Turn it
+    off again, or start anew under another ``app_id`` and ``topics.base``.
+    """

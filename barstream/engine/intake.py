@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from barstream.engine.errors import LostChunk
 from barstream.engine.owned import OwnedPartition
 from barstream.engine.partitions import Partitions
+from barstream.engine.spellings import Spellings
 from barstream.engine.waiting import Waiting
 from barstream.metrics import Metrics
 from barstream.transport.chunk import RecordChunk
@@ -41,15 +42,22 @@ class Intake:
         decoder: ticks from bytes, started.
         reading: stops and resumes the reading of a partition.
         metrics: numbers of this worker.
+        spellings: told of names that differ in case alone.
     """
 
     def __init__(
-        self, partitions: Partitions, decoder: TickDecoder, reading: Reading, metrics: Metrics
+        self,
+        partitions: Partitions,
+        decoder: TickDecoder,
+        reading: Reading,
+        metrics: Metrics,
+        spellings: Spellings,
     ) -> None:
         self._partitions = partitions
         self._decoder = decoder
         self._reading = reading
         self._metrics = metrics
+        self._spellings = spellings
         self._resuming: set[asyncio.Task[None]] = set()
 
     async def on_ticks(self, event: Any) -> None:
@@ -60,6 +68,8 @@ class Intake:
         if missing := self._decoder.missing_schema_ids(chunk.values):
             await self._decoder.fetch_schemas(missing)
         columns = self._decoder.decode(chunk.values, chunk.timestamps_us)
+        if respelled := self._decoder.take_respelled():
+            self._spellings.folded(respelled)
         owned = self._partitions.owner(event)
         if owned is None:
             return
@@ -75,6 +85,8 @@ class Intake:
             await asyncio.sleep(0)
             if self._partitions.owner(event) is not owned:
                 return
+        if owned.engine.unscheduled:
+            self._spellings.unscheduled(owned.engine.unscheduled)
         self._show_delay(chunk, columns, owned)
         # up to 64 events a partition wait when nothing can be written, megabytes each
         chunk.drop_records()

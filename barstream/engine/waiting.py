@@ -8,7 +8,7 @@ from sys import intern
 from typing import Final, NamedTuple, Self
 
 from barstream.codecs.heartbeat import decode
-from barstream.core.keys import normalise
+from barstream.core.keys import is_stored_name
 from barstream.core.state import NEVER_US
 from barstream.core.time import END_OF_TIME_US, MINUTE_US
 
@@ -49,8 +49,10 @@ class Waiting(NamedTuple):
             raise ValueError(f"{beat.barrier} cannot be the end of a partition")
         if key != beat.key:
             raise ValueError(f"the value is of {beat.key!r}, the key says {key!r}")
+        if not (is_stored_name(beat.broker) and is_stored_name(beat.symbol)):
+            raise ValueError(f"no series is called {beat.broker!r} {beat.symbol!r}")
         # as many wait as `FULL` says, and all of a series share its names
-        broker, symbol = intern(normalise(beat.broker)), intern(normalise(beat.symbol))
+        broker, symbol = intern(beat.broker), intern(beat.symbol)
         seen_us = NEVER_US if appended_us is None else appended_us
         return cls(offset, broker, symbol, beat.bucket_start_us, beat.barrier, seen_us)
 

@@ -57,8 +57,9 @@ class Log:
             if not self.settings.bars.schedule:
                 self._schedule = AlwaysOpenIndex(), []
             else:
+                topic, ticks = self.names.market_schedule, self.settings.ticks
                 records = await schedule_records(
-                    self.options, self.names.market_schedule, self.settings.ticks.registry_url
+                    self.options, topic, ticks.registry_url, ticks.name_rule
                 )
                 self._schedule = schedule_index(records), records
         return self._schedule

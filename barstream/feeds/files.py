@@ -15,7 +15,7 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
-from barstream.core.keys import normalise
+from barstream.core.keys import FOLDED, NameRule
 from barstream.core.reasons import Reason
 from barstream.feeds.containers import TickSource
 from barstream.feeds.csv_text import RawTable, dialect_of, read_text
@@ -132,7 +132,11 @@ def identity(sources: Sequence[TickSource], layouts: Sequence[FileLayout], topic
 
 
 def read_ticks(
-    source: TickSource | Path, layout: FileLayout, *, latest_us: int | None = None
+    source: TickSource | Path,
+    layout: FileLayout,
+    *,
+    latest_us: int | None = None,
+    name_rule: NameRule = FOLDED,
 ) -> FileTicks:
     """All ticks of a file, in its order.
 
@@ -140,6 +144,7 @@ def read_ticks(
         source: where they are.
         layout: how they are written.
         latest_us: a tick after this is one of the future, which no worker takes.
+        name_rule: how names are spelled.
 
     Raises:
         TickFileError: not readable, a column is missing, or a row is no tick (unless
@@ -162,7 +167,7 @@ def read_ticks(
         times = (layout.date + " " + times.cast(pl.String).str.strip_chars()).alias(times.name)
     parsed = parse_times(times, layout.time_format, layout.timezone)
     numbers = {what: _numbers(raw[what], what, layout) for what in _NUMBERS if what in raw}
-    series, names, notes = _series(raw, layout, len(frame))
+    series, names, notes = _series(raw, layout, len(frame), name_rule)
     priced = [what for what in ("price", "bid", "ask") if what in numbers]
     if layout.carry:
         _carry(numbers, series)
@@ -172,7 +177,7 @@ def read_ticks(
         for what in priced:
             none |= numbers[what].is_null().to_numpy() & _empty(raw[what], layout).to_numpy()
         verdict.set_aside(none, NO_PRICE)
-    _judge(verdict, raw, numbers, parsed.us, latest_us)
+    _judge(verdict, raw, numbers, parsed.us, latest_us, name_rule)
     ids = None
     if layout.id_column is not None:
         ids = _column(frame, layout.id_column, source).cast(pl.String)
@@ -441,15 +446,17 @@ def _judge(
     numbers: Mapping[str, pl.Series],
     time_us: pl.Series,
     latest_us: int | None,
+    name_rule: NameRule,
 ) -> None:
     """Refuse what a worker would: its rules are those of ``barstream.codecs.ticks``."""
     verdict.refuse(time_us.is_null().to_numpy(), Reason.UNDECODABLE, "time")
     for what in ("broker", "symbol"):
         if what in raw:
             name = raw[what].cast(pl.String)
-            missing = name.str.len_bytes().fill_null(0) == 0
-            wrong = name.str.contains("[\0\ufffd]").fill_null(value=False)
-            verdict.refuse((missing | wrong).to_numpy(), Reason.INVALID, what)
+            wrong = [each for each in name.unique().to_list() if not _is_name(each, name_rule)]
+            if wrong:
+                refused = name.is_null() | name.is_in([each for each in wrong if each is not None])
+                verdict.refuse(refused.to_numpy(), Reason.INVALID, what)
     for what, values in numbers.items():
         absent = values.is_null()
         if what == "size":  # a feed may have none
@@ -466,17 +473,26 @@ def _judge(
         verdict.refuse(future.to_numpy(), Reason.FUTURE, "time")
 
 
+def _is_name(name: str | None, name_rule: NameRule) -> bool:
+    try:
+        name_rule.normalise(name or "")
+    except ValueError:
+        return False
+    # what was no UTF-8 in the file
+    return "\ufffd" not in (name or "")
+
+
 def _series(
-    raw: Mapping[str, pl.Series], layout: FileLayout, rows: int
+    raw: Mapping[str, pl.Series], layout: FileLayout, rows: int, name_rule: NameRule
 ) -> tuple[Int64s, tuple[tuple[str, str], ...], tuple[str, ...]]:
     """The series of each row, their names as they first appear, and what to say of them."""
     if "broker" not in raw and "symbol" not in raw:
-        name = (normalise(layout.broker or ""), normalise(layout.symbol or ""))
+        name = name_rule.series(layout.broker or "", layout.symbol or "")
         return np.zeros(rows, np.int64), (name,), ()
     parts = {}
     for what, constant in (("broker", layout.broker), ("symbol", layout.symbol)):
         if constant is not None:
-            parts[what] = pl.repeat(normalise(constant), rows, eager=True)
+            parts[what] = pl.repeat(name_rule.normalise(constant), rows, eager=True)
         else:
             parts[what] = raw[what].cast(pl.String).str.strip_chars()
     frame = pl.DataFrame(parts)
@@ -485,7 +501,10 @@ def _series(
     spellings: dict[tuple[str, str], list[str]] = {}
     codes = []
     for broker, symbol in spelled.iter_rows():
-        name = ((broker or "").upper(), (symbol or "").upper())
+        try:
+            name = name_rule.series(broker or "", symbol or "")
+        except ValueError:
+            name = (broker or "", symbol or "")  # its rows are refused
         codes.append(index.setdefault(name, len(index)))
         spellings.setdefault(name, []).append(f"{broker} {symbol}")
     joined = frame.join(

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from barstream.config import Settings
+from barstream.core.keys import FOLDED, NameRule
 from barstream.core.names import shorten
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex
 from barstream.errors import BarstreamError
@@ -92,6 +93,7 @@ def read_in_order(
     *,
     sorted_only: bool,
     latest_us: int | None = None,
+    name_rule: NameRule = FOLDED,
 ) -> Batch:
     """The ticks of files in the order they are sent; says what is out of order.
 
@@ -101,13 +103,14 @@ def read_in_order(
         watcher: is told what the user should know.
         sorted_only: refuse a series that is out of order.
         latest_us: a tick after this is one of the future, which no worker takes.
+        name_rule: how names are spelled.
 
     Raises:
         TickFileError: a file is not as described, or there is no tick.
         UnsortedError: with ``sorted_only``, a series is out of order.
     """
     parts = [
-        (read_ticks(source, layout, latest_us=latest_us), source, layout)
+        (read_ticks(source, layout, latest_us=latest_us, name_rule=name_rule), source, layout)
         for source, layout in zip(sources, layouts, strict=True)
     ]
     parts.sort(key=lambda part: int(part[0].time_us.min(initial=np.iinfo(np.int64).max)))

@@ -20,7 +20,6 @@ from barstream.codecs.framed import frame
 from barstream.codecs.mapping import Number, bind
 from barstream.codecs.wire import Node
 from barstream.config import TickSettings
-from barstream.core.keys import normalise
 from barstream.core.time import iso_micros_from_us
 from barstream.feeds.encoder import FieldDecimals, Float64s, TickColumns, TickEncodingError
 
@@ -172,7 +171,7 @@ def _check_broker(settings: TickSettings, ticks: TickColumns) -> None:
     constant = settings.broker_constant
     if constant is None:
         return
-    other = {broker for broker, _ in ticks.names} - {normalise(constant)}
+    other = {broker for broker, _ in ticks.names} - {settings.name_rule.normalise(constant)}
     if other:
         raise TickEncodingError(
             f"ticks carry no broker, every one is of ticks.broker_constant = {constant!r}; found "

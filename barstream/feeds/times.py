@@ -190,9 +190,6 @@ def _from_text(column: pl.Series, time_format: str | None, timezone: str | None)
             )
         us = us.scatter(rest.arg_true(), more)
         assumed |= spelled_naive
-    leap = column.str.contains(":60", literal=True)
-    if leap.any():  # the sixty-first second is no instant of UTC as bars count it
-        us = pl.select(pl.when(~leap).then(us)).to_series()
     return Times(us.alias(column.name), assumed)
 
 

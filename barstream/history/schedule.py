@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from barstream.codecs.session import NO_REGISTRY, Identity, read_session
 from barstream.codecs.session_schemas import SessionSchemas
 from barstream.config import Settings
+from barstream.core.keys import FOLDED, NameRule
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex, Series, SessionRow
 from barstream.history.reading import Options, chunks, held
 from tables.schedule import ScheduleRows
@@ -34,7 +35,7 @@ class ScheduleRecord:
 
 
 async def schedule_records(
-    options: Options, topic: str, registry_url: str | None
+    options: Options, topic: str, registry_url: str | None, name_rule: NameRule = FOLDED
 ) -> list[ScheduleRecord]:
     """Every record the topic still holds, in the order they were appended.
 
@@ -42,13 +43,14 @@ async def schedule_records(
         options: of the client.
         topic: its name.
         registry_url: where the schemas are that rows name.
+        name_rule: how brokers and symbols are spelled.
 
     Raises:
         TopicMissingError: there is no such topic.
         RegistryError: a row names a schema and the registry does not answer.
     """
     found: list[ScheduleRecord] = []
-    schemas = SessionSchemas.of(registry_url)
+    schemas = SessionSchemas.of(registry_url, name_rule)
     async for chunk in chunks(options, topic, await held(options, topic)):
         stamps, offsets = chunk.timestamps_us.tolist(), chunk.offsets.tolist()
         found += [
@@ -81,7 +83,10 @@ async def current_index(settings: Settings, options: Options, topic: str) -> Sch
     """
     if not settings.bars.schedule:
         return AlwaysOpenIndex()
-    return schedule_index(await schedule_records(options, topic, settings.ticks.registry_url))
+    ticks = settings.ticks
+    return schedule_index(
+        await schedule_records(options, topic, ticks.registry_url, ticks.name_rule)
+    )
 
 
 def _rows_by_series(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from barstream.core.keys import bar_key, normalise, series_key
+from barstream.core.keys import FOLDED, NameRule, bar_key, series_key
 from barstream.core.time import ceil_minute
 
 #: 9999-12-31T23:59, the last minute a key can name.
@@ -35,8 +35,10 @@ class Selection:
         symbol: str | None = None,
         from_us: int | None = None,
         to_us: int | None = None,
+        *,
+        name_rule: NameRule = FOLDED,
     ) -> Selection:
-        """A selection by names in any spelling.
+        """A selection by names as they are given; ``name_rule`` spells them.
 
         Raises:
             ValueError: a symbol without a broker, or a name that cannot be one.
@@ -44,8 +46,8 @@ class Selection:
         if broker is None and symbol is not None:
             raise ValueError("a symbol is one of a broker: name the broker as well")
         return cls(
-            None if broker is None else normalise(broker),
-            None if symbol is None else normalise(symbol),
+            None if broker is None else name_rule.normalise(broker),
+            None if symbol is None else name_rule.normalise(symbol),
             from_us,
             to_us,
         )

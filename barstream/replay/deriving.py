@@ -112,7 +112,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         request, names = self.job.request, self.names
-        provider = MarketScheduleProvider()
+        provider = MarketScheduleProvider(request.settings.ticks.name_rule)
         provider.swap(request.index)
         homes = request.homes
         self.engine = PartitionEngine(

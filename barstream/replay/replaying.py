@@ -95,7 +95,7 @@ async def _sessions(settings: Settings, file: Path | None) -> tuple[SessionRow, 
     series: set[Series] = set(current.series())
     rows = {name: list(current.rows_of(name)) for name in series}
     if file is not None:
-        wanted = read_schedule_file(file)
+        wanted = read_schedule_file(file, name_rule=settings.ticks.name_rule)
         dates = dates_of(wanted)
         difference(current, wanted, dates)  # refuses rows that do not hold together
         for name, (first, last) in dates.items():

@@ -129,9 +129,8 @@ class Verification:
     async def _schedule(self) -> list[ScheduleRecord]:
         if not self._settings.bars.schedule:
             return []
-        return await schedule_records(
-            self._options, self._names.market_schedule, self._settings.ticks.registry_url
-        )
+        topic, ticks = self._names.market_schedule, self._settings.ticks
+        return await schedule_records(self._options, topic, ticks.registry_url, ticks.name_rule)
 
     async def _refusals(self) -> Refusals:
         topic = self._names.ticks_rejected

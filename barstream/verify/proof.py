@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from barstream.core.keys import normalise
 from barstream.core.time import MINUTE_US, iso_from_us
 from barstream.verify.names import SeriesNumbers, offset_key
 
@@ -53,7 +52,7 @@ class Heartbeats:
             & (pl.col("bucket_start") % MINUTE_US == 0)
         )
         numbers = [
-            series.number((normalise(broker), normalise(symbol)))
+            series.number((broker, symbol))
             for broker, symbol in legal.select("broker", "symbol").iter_rows()
         ]
         ordered = (

@@ -60,7 +60,8 @@ class AllBars(GatheringView):
     async def bars(self, request: Any, broker: str | None) -> Any:
         """One page of the bars of every series of a broker, or of all."""
         reads = self.ready_reads(request)
-        asked, partial = bars_request(broker, None, request.query.items(), reads.periods)
+        query, rule = request.query.items(), self.site(request).name_rule
+        asked, partial = bars_request(broker, None, query, reads.periods, rule)
         own = await self.own(request, lambda partitions: bars_here(reads, asked, partitions))
         if own is not None:
             return own
@@ -99,7 +100,8 @@ class AllLive(GatheringView):
     async def live(self, request: Any, broker: str | None) -> Any:
         """The open bars of every series of a broker, or of all."""
         reads = self.ready_reads(request)
-        asked, partial = live_request(broker, None, request.query.items(), reads.periods)
+        query, rule = request.query.items(), self.site(request).name_rule
+        asked, partial = live_request(broker, None, query, reads.periods, rule)
 
         async def here(partitions: frozenset[int]) -> dict[str, Any]:
             return {"bars": await rendered(read_live(reads, asked, partitions))}

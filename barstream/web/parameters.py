@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from barstream.core.keys import normalise
+from barstream.core.keys import FOLDED, NameRule
 from barstream.core.period import Period
 from barstream.core.time import DAY_US, us_from_iso
 from barstream.reads import EARLIEST_US, LATEST_US, MAX_PAGE, BarRequest, after_key
@@ -48,17 +48,21 @@ class Span:
     limit: int
 
 
-def series_names(broker: str, symbol: str) -> tuple[str, str]:
+def series_names(broker: str, symbol: str, name_rule: NameRule = FOLDED) -> tuple[str, str]:
     """The normalised names of a series.
 
     Raises:
         BadParameterError: a name is empty or contains NUL.
     """
-    return _name("broker", broker), _name("symbol", symbol)
+    return _name("broker", broker, name_rule), _name("symbol", symbol, name_rule)
 
 
 def bars_request(
-    broker: str | None, symbol: str | None, query: Pairs, periods: Sequence[Period]
+    broker: str | None,
+    symbol: str | None,
+    query: Pairs,
+    periods: Sequence[Period],
+    name_rule: NameRule = FOLDED,
 ) -> tuple[BarRequest, bool]:
     """What ``GET /bars`` asks for, and whether an answer may be of some partitions only.
 
@@ -67,6 +71,7 @@ def bars_request(
         symbol: None: of all symbols.
         query: as it came; ``partial`` is known where there is no symbol.
         periods: of the bars there are.
+        name_rule: how names are spelled.
 
     Raises:
         BadParameterError: a parameter is unknown, given twice, malformed or out of range.
@@ -76,7 +81,7 @@ def bars_request(
     order = _choice(given, "order", ("asc", "desc"))
     partial = _choice(given, "partial", ("refuse", "allow"))
     from_us, to_us = _interval(given, EARLIEST_US, LATEST_US)
-    names = _prefix(broker, symbol)
+    names = _prefix(broker, symbol, name_rule)
     request = BarRequest(
         _period(given, periods), *names, from_us, to_us, _limit(given), order == "desc",
         _after(given, *names),
@@ -85,7 +90,11 @@ def bars_request(
 
 
 def live_request(
-    broker: str | None, symbol: str | None, query: Pairs, periods: Sequence[Period]
+    broker: str | None,
+    symbol: str | None,
+    query: Pairs,
+    periods: Sequence[Period],
+    name_rule: NameRule = FOLDED,
 ) -> tuple[BarRequest, bool]:
     """What ``GET /live`` asks for, as `bars_request`.
 
@@ -94,7 +103,8 @@ def live_request(
     """
     given = _once(query, ("timeframe",) if symbol is not None else ("timeframe", "partial"))
     partial = _choice(given, "partial", ("refuse", "allow"))
-    return BarRequest(_period(given, periods), *_prefix(broker, symbol)), partial == "allow"
+    names = _prefix(broker, symbol, name_rule)
+    return BarRequest(_period(given, periods), *names), partial == "allow"
 
 
 def series_request(query: Pairs) -> bool:
@@ -106,14 +116,16 @@ def series_request(query: Pairs) -> bool:
     return _choice(_once(query, ("partial",)), "partial", ("refuse", "allow")) == "allow"
 
 
-def schedule_span(broker: str, symbol: str, query: Pairs, now_us: int) -> Span:
+def schedule_span(
+    broker: str, symbol: str, query: Pairs, now_us: int, name_rule: NameRule = FOLDED
+) -> Span:
     """What ``GET /schedule`` asks for: by default from yesterday, or eight days from ``from``.
 
     Raises:
         BadParameterError: a parameter is unknown, given twice, malformed or out of range.
     """
     given = _once(query, ("from", "to", "limit"))
-    names = series_names(broker, symbol)
+    names = series_names(broker, symbol, name_rule)
     from_us = _time(given, "from", max(EARLIEST_US, now_us - now_us % DAY_US - DAY_US))
     from_us, to_us = _interval(given, from_us, min(from_us + 8 * DAY_US, LATEST_US))
     return Span(*names, from_us, to_us, _limit(given))
@@ -128,10 +140,12 @@ def no_parameters(query: Pairs) -> None:
     _once(query, ())
 
 
-def _prefix(broker: str | None, symbol: str | None) -> tuple[str | None, str | None]:
+def _prefix(
+    broker: str | None, symbol: str | None, name_rule: NameRule
+) -> tuple[str | None, str | None]:
     return (
-        None if broker is None else _name("broker", broker),
-        None if symbol is None else _name("symbol", symbol),
+        None if broker is None else _name("broker", broker, name_rule),
+        None if symbol is None else _name("symbol", symbol, name_rule),
     )
 
 
@@ -184,9 +198,9 @@ def _once(query: Pairs, known: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, value in given.items() if value}
 
 
-def _name(parameter: str, text: str) -> str:
+def _name(parameter: str, text: str, name_rule: NameRule) -> str:
     try:
-        return normalise(text)
+        return name_rule.normalise(text)
     except ValueError as error:
         found = f"{text!r} ({error})"
         raise BadParameterError(parameter, "a name that a series can have", found) from None

@@ -1,6 +1,6 @@
 """What the web views ask of the engine: the seam between HTTP and the partitions of a worker.
 
-All names are normalised (`barstream.core.keys.normalise`), all times microseconds UTC, all
+All names are normalised (`barstream.core.keys.NameRule`), all times microseconds UTC, all
 intervals half-open.  Every method is called on the worker's event loop and must not wait.
 """
 

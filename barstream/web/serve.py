@@ -12,6 +12,7 @@ from faust import App
 from faust.web.base import BlueprintManager
 
 from barstream.clock import system_clock_us
+from barstream.core.keys import FOLDED, NameRule
 from barstream.errors import BarstreamError
 from barstream.metrics import Metrics
 from barstream.web.access import token_required
@@ -47,6 +48,7 @@ def register(
     now_us: Callable[[], int] = system_clock_us,
     *,
     token: str | None = None,
+    name_rule: NameRule = FOLDED,
 ) -> RoutedBars:
     """Put the views on ``app``, in place of everything Faust would serve by itself.
 
@@ -58,6 +60,7 @@ def register(
         metrics: its numbers.
         now_us: the clock.
         token: what requests must show, and what other workers are shown; None: anyone may ask.
+        name_rule: how names are spelled.
 
     Returns:
         The same bars for code inside the worker; to be used on the event loop of the app.
@@ -67,7 +70,7 @@ def register(
     server.blueprints = BlueprintManager()
     peers = Peers(metrics, token)
     router = Router(reads, peers)
-    server.web_app[SITE] = Site(reads, router, metrics, now_us)
+    server.web_app[SITE] = Site(reads, router, metrics, now_us, name_rule)
     server.web_app[SENDING] = Sending(metrics)
     server.web_app.on_cleanup.append(peers.close)
     server.web_app.middlewares.append(errors_as_json)
@@ -78,7 +81,7 @@ def register(
     server.add_static("/static", STATIC)
     for resource in server.web_app.router.resources():
         metrics.show_path(resource.canonical)
-    return RoutedBars(reads, router)
+    return RoutedBars(reads, router, name_rule)
 
 
 class WebSettings(Protocol):

@@ -13,6 +13,7 @@ from aiohttp import web
 from faust.web.exceptions import NotFound, ServiceUnavailable, WebError
 from faust.web.views import View
 
+from barstream.core.keys import NameRule
 from barstream.core.time import iso_micros_from_us
 from barstream.metrics import Metrics
 from barstream.web.parameters import BadParameterError
@@ -32,6 +33,7 @@ class Site:
     router: Router
     metrics: Metrics
     now_us: Callable[[], int]
+    name_rule: NameRule
 
 
 #: A name in a path is whatever stands between slashes; ``{broker}`` alone would leave braces out.

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from barstream.codecs.bar_json import bar_from_json
+from barstream.core.keys import FOLDED, NameRule
 from barstream.core.time import us_from_iso
 from barstream.reads import (
     MAX_PAGE,
@@ -31,15 +32,23 @@ class RoutedBars:
     Args:
         reads: of this worker.
         router: finds the others.
+        name_rule: how names are spelled.
     """
 
-    def __init__(self, reads: Reads, router: Router) -> None:
+    def __init__(self, reads: Reads, router: Router, name_rule: NameRule = FOLDED) -> None:
         self._reads = reads
         self._router = router
+        self._name_rule = name_rule
 
     async def page(self, request: BarRequest) -> BarPage:
         """See `barstream.reads.BarSource.page`."""
-        request = replace(request, limit=min(request.limit, MAX_PAGE))
+        spelled = [
+            None if name is None else self._name_rule.normalise(name)
+            for name in (request.broker, request.symbol)
+        ]
+        request = replace(
+            request, limit=min(request.limit, MAX_PAGE), broker=spelled[0], symbol=spelled[1]
+        )
         if request.period not in self._reads.periods:
             made = ", ".join(map(str, self._reads.periods))
             raise UnknownPeriodError(

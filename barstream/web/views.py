@@ -27,7 +27,8 @@ class Bars(ReadView):
 
     async def get(self, request: Any, broker: str, symbol: str) -> Any:
         reads = self.site(request).reads
-        asked, _ = bars_request(broker, symbol, request.query.items(), reads.periods)
+        rule = self.site(request).name_rule
+        asked, _ = bars_request(broker, symbol, request.query.items(), reads.periods, rule)
         owner = await self.owner_or_answer(request, asked.broker or "", asked.symbol or "")
         if isinstance(owner, Answer):
             return self.passed_on(owner)
@@ -66,7 +67,8 @@ class Live(ReadView):
 
     async def get(self, request: Any, broker: str, symbol: str) -> Any:
         reads = self.site(request).reads
-        asked, _ = live_request(broker, symbol, request.query.items(), reads.periods)
+        rule = self.site(request).name_rule
+        asked, _ = live_request(broker, symbol, request.query.items(), reads.periods, rule)
         owner = await self.owner_or_answer(request, asked.broker or "", asked.symbol or "")
         if isinstance(owner, Answer):
             return self.passed_on(owner)
@@ -89,7 +91,7 @@ class Where(ReadView):
 
     async def get(self, request: Any, broker: str, symbol: str) -> Any:
         no_parameters(request.query.items())
-        broker, symbol = series_names(broker, symbol)
+        broker, symbol = series_names(broker, symbol, self.site(request).name_rule)
         reads = self.site(request).reads
         owner, readiness = reads.owner(broker, symbol), reads.ready()
         if owner.partition is None:
@@ -118,8 +120,9 @@ class Schedule(ReadView):
     view_name, view_path = "schedule", f"/schedule/{BROKER}/{SYMBOL}"
 
     async def get(self, request: Any, broker: str, symbol: str) -> Any:
-        now_us = self.site(request).now_us()
-        span = schedule_span(broker, symbol, request.query.items(), now_us)
+        site = self.site(request)
+        query = request.query.items()
+        span = schedule_span(broker, symbol, query, site.now_us(), site.name_rule)
         found = self.ready_reads(request).schedule(
             span.broker, span.symbol, span.from_us, span.to_us
         )

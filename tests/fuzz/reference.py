@@ -17,7 +17,7 @@ import orjson
 from barstream.codecs.mapping import Leaf, Number, TickMapping
 from barstream.codecs.walk import MalformedError, Reader, read_body
 from barstream.config.sections import TickSettings
-from barstream.core.keys import normalise
+from barstream.core.keys import FOLDED
 
 END_US: Final = 253_402_300_800_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -193,7 +193,7 @@ def _decided(fields: _Avro | _Json, stamp_us: int, skew_us: int) -> RefTick | st
     if not math.isfinite(price) or not math.isfinite(size) or size < 0 or time_us < 0:
         return INVALID
     try:
-        broker, symbol = normalise(broker), normalise(symbol)
+        broker, symbol = FOLDED.normalise(broker), FOLDED.normalise(symbol)
     except ValueError:
         return INVALID
     if stamp_us >= 0 and time_us > stamp_us + skew_us:

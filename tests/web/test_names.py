@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barstream.cli import cli
-from barstream.core.keys import MAX_NAME, normalise
+from barstream.core.keys import FOLDED, MAX_NAME
 from barstream.core.period import MINUTE
 from barstream.reads import BarRequest
 from barstream.timebucket.remote import HttpBars
@@ -86,7 +86,7 @@ def test_what_a_tick_may_be_called_is_read_by_that_name(
     pair: tuple[WebWorker, WebWorker], broker: str, symbol: str
 ) -> None:
     try:
-        spelled = normalise(broker), normalise(symbol)
+        spelled = FOLDED.series(broker, symbol)
     except ValueError:
         return
     put(pair, *spelled)
@@ -142,7 +142,7 @@ def test_a_name_that_browsers_and_proxies_take_out_of_a_path_is_refused(
 ) -> None:
     # a series of that name could be sent, and never be seen on the page
     with pytest.raises(ValueError, match="must not be"):
-        normalise(name)
+        FOLDED.normalise(name)
     status, body = pair[0].get(target_of("/bars/{broker}/{symbol}", "FX", name))
     assert status == 400
     assert "must not be" in body["error"]

@@ -96,7 +96,7 @@ function seriesRow(series) {
 /** The list; the broker stands where there are several, for symbols may repeat then. */
 export function showSeries(list, chosen, filter, timeframe) {
   const wanted = filter.trim().toUpperCase();
-  const found = list.filter((series) => `${series.broker} ${series.symbol}`.includes(wanted));
+  const found = list.filter((series) => `${series.broker} ${series.symbol}`.toUpperCase().includes(wanted));
   const several = list.some((series) => series.broker !== list[0].broker);
   const newest = list.reduce((time, { last_tick: tick }) => (tick > time ? tick : time), "");
   const items = found.map((series) => {

@@ -15,8 +15,9 @@ from barstream.core.keys import (
     SERIES_KEY,
     KeyLayout,
     KeyPart,
+    NameRule,
     bar_key,
-    normalise,
+    is_stored_name,
     series_key,
     split_bar_key,
     split_series_key,
@@ -49,7 +50,7 @@ def test_the_bytes_are_those_that_lie_in_kafka_and_on_disk() -> None:
 
 @given(NAMES, NAMES, TIMES)
 def test_a_key_splits_into_what_it_was_made_of(broker: str, symbol: str, when: datetime) -> None:
-    broker, symbol = normalise(broker), normalise(symbol)
+    broker, symbol = NameRule().series(broker, symbol)
     start_us = us_from_iso(when.isoformat())
     assert split_bar_key(bar_key(broker, symbol, start_us)) == (broker, symbol, start_us)
     assert split_series_key(series_key(broker, symbol)) == (broker, symbol)
@@ -104,15 +105,38 @@ def test_own_rows_of_a_store_are_not_in_the_range_of_all_keys() -> None:
 def test_a_time_is_a_datetime_or_text_and_floors_to_its_bucket(spelling: Any) -> None:
     # without a zone it is UTC, wherever the program runs
     key = BAR_KEY.key(["b", "s", spelling], Period.minutes(5).floor)
-    assert key == b"B\0S\x002013-01-01T22:05:00Z"
+    assert key == b"b\0s\x002013-01-01T22:05:00Z"
 
 
 def test_a_date_is_the_start_of_its_day() -> None:
     assert BAR_KEY.read(["b", "s", date(2013, 1, 2)])[2] == us_from_iso("2013-01-02")
 
 
-def test_names_are_normalised_as_those_of_ticks_are() -> None:
-    assert SERIES_KEY.key([" oanda", "eurusd "]) == series_key("OANDA", "EURUSD")
+def test_names_in_a_key_are_trimmed_and_their_case_is_for_whoever_is_asked() -> None:
+    # a client over HTTP does not know whether the service folds case
+    assert SERIES_KEY.key([" oanda", "BCpC "]) == series_key("oanda", "BCpC")
+
+
+def test_one_rule_spells_names_with_or_without_their_case() -> None:
+    assert NameRule().series(" oanda", "BCpC ") == ("OANDA", "BCPC")
+    assert NameRule(fold_case=False).series(" oanda", "BCpC ") == ("oanda", "BCpC")
+    # longer in upper case than as it is written: what is stored counts
+    with pytest.raises(ValueError, match="at most 200 characters, found 400"):
+        NameRule().normalise("ß" * 200)
+    assert NameRule(fold_case=False).normalise("ß" * 200)
+
+
+@given(st.text(max_size=300), st.booleans())
+def test_what_is_spelled_once_stays_so(name: str, fold_case: bool) -> None:
+    """A row is stored under one name, and asked for by it again and again."""
+    rule = NameRule(fold_case)
+    try:
+        spelled = rule.normalise(name)
+    except ValueError:
+        return
+    assert rule.normalise(spelled) == spelled
+    assert is_stored_name(spelled)
+    assert not is_stored_name(f"{spelled} ")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +178,7 @@ def test_a_layout_has_parts_and_each_name_once() -> None:
 def test_a_time_may_stand_in_the_middle_of_a_key() -> None:
     layout = KeyLayout((KeyPart("day", "time"), KeyPart("symbol", "text")))
     key = layout.key(["2013-01-02", "s"])
-    assert layout.split(key) == (us_from_iso("2013-01-02"), "S")
+    assert layout.split(key) == (us_from_iso("2013-01-02"), "s")
     first, end = layout.prefix([NAIVE("2013-01-02")])
     assert first <= key < end
     assert not first <= layout.key([NAIVE("2013-01-02") + timedelta(minutes=1), "s"]) < end

@@ -12,15 +12,18 @@ import pytest
 
 from barstream.codecs.heartbeat import HeartbeatRecord, encode
 from barstream.codecs.ticks import TickColumns
+from barstream.core.keys import FOLDED
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.core.state import Rules
 from barstream.engine.intake import Intake
 from barstream.engine.partition import PartitionEngine
+from barstream.engine.spellings import Spellings
 from barstream.engine.waiting import Waiting
 from barstream.metrics import Metrics
 from barstream.transport.chunk import RecordChunk
 
 MINUTE = 60_000_000
+SPELLINGS = Spellings(FOLDED, ScheduleIndex, Metrics())
 
 
 @dataclass
@@ -79,7 +82,7 @@ def test_reading_stops_when_too_many_wait_and_goes_on_from_the_first_not_kept(
         partitions = SimpleNamespace(
             owner=lambda _event: held, settings=SimpleNamespace(heartbeat_topic="hb_1m")
         )
-        intake = Intake(cast("Any", partitions), cast("Any", None), consumer, Metrics())
+        intake = Intake(cast("Any", partitions), cast("Any", None), consumer, Metrics(), SPELLINGS)
         intake.on_heartbeats(beats(0, 30))
         # the one for tick 0 is released at once, ten wait
         assert (consumer.stopped, len(engine.waiting), engine.waiting.next_offset) == (True, 10, 11)
@@ -123,7 +126,9 @@ def test_heartbeats_that_cannot_be_read_on_end_the_worker_that_still_holds_them(
             owner=lambda _event: held[0] if held else None, crash=crash,
             settings=SimpleNamespace(heartbeat_topic="hb_1m"),
         )  # fmt: skip
-        intake = Intake(cast("Any", partitions), cast("Any", None), LostConsumer(), Metrics())
+        intake = Intake(
+            cast("Any", partitions), cast("Any", None), LostConsumer(), Metrics(), SPELLINGS
+        )
         intake.on_heartbeats(beats(0, 30))
         engine.position = 30
         engine.release()
@@ -149,7 +154,7 @@ def test_heartbeats_that_need_not_wait_never_stop_the_reading(
     partitions = SimpleNamespace(
         owner=lambda _event: held, settings=SimpleNamespace(heartbeat_topic="hb_1m")
     )
-    intake = Intake(cast("Any", partitions), cast("Any", None), consumer, Metrics())
+    intake = Intake(cast("Any", partitions), cast("Any", None), consumer, Metrics(), SPELLINGS)
     intake.on_heartbeats(beats(0, 500))
     assert (consumer.stopped, len(engine.waiting), held.acked) == (False, 0, 1)
 
@@ -166,6 +171,9 @@ class Decoder:
             np.arange(count, dtype=np.int32), [(each.decode(), "X") for each in values],
             np.full(count, MINUTE), np.ones(count), np.ones(count), None, [],
         )  # fmt: skip
+
+    def take_respelled(self) -> list[Any]:
+        return []
 
 
 @dataclass
@@ -187,7 +195,7 @@ def test_a_delay_is_shown_of_brokers_with_series_and_not_of_every_name_there_is(
     held = Applying(engine)
     partitions = SimpleNamespace(owner=lambda _event: held)
     metrics = Metrics()
-    intake = Intake(cast("Any", partitions), cast("Any", Decoder()), Consumer(), metrics)
+    intake = Intake(cast("Any", partitions), cast("Any", Decoder()), Consumer(), metrics, SPELLINGS)
     for offset, broker in enumerate(["GARBAGE1", "GOOD", "GARBAGE2"]):
         chunk = RecordChunk(
             "ticks", 0, offset, offset + 1, [b"k"], [broker.encode()], np.array([offset]),
