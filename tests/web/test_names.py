@@ -15,10 +15,11 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barstream import Rate, TimeBucket
 from barstream.cli import cli
-from barstream.core.keys import FOLDED, MAX_NAME
+from barstream.core.keys import FOLDED, MAX_NAME, NameRule
 from barstream.core.period import MINUTE
-from barstream.reads import BarRequest
+from barstream.reads import BarRequest, UnknownSeriesError
 from barstream.timebucket.remote import HttpBars
 from barstream.web.serve import VIEWS
 
@@ -114,6 +115,31 @@ def test_python_reads_every_name_inside_a_worker_and_over_http(
         asyncio.run(over_http(worker.url))
         for name in ROUGH:
             assert len(worker.page(BarRequest(MINUTE, name, name)).bars) == 1
+
+
+def test_where_case_is_kept_a_name_in_another_case_is_another_series() -> None:
+    reads = MemoryReads()
+    for symbol in ("BCpC", "BCPC"):
+        reads.add(make_bar(TEN_US, 25.0 if symbol == "BCpC" else 150.0, symbol=symbol))
+
+    async def over_http(url: str, symbol: str) -> float:
+        async with TimeBucket.connect(url) as bars:
+            [bar] = await bars.get(Rate, MINUTE).to_list(["FX", symbol])
+            return bar.open
+
+    with web_worker(reads, name_rule=NameRule(fold_case=False)) as worker:
+        for symbol, price in (("BCpC", 25.0), (" BCPC ", 150.0)):
+            for path in NAMED:
+                status, body = worker.get(target_of(path, "FX", symbol))
+                assert (status, named(body)[1:]) in ((200, (symbol.strip(),)), (200, ()))
+            assert [bar.open for bar in worker.page(BarRequest(MINUTE, "FX", symbol)).bars] == [
+                price
+            ]
+            assert asyncio.run(over_http(worker.url, symbol)) == price
+        for broker, symbol in (("FX", "bcpc"), ("fx", "BCPC")):
+            assert worker.get(target_of("/bars/{broker}/{symbol}", broker, symbol))[0] == 404
+            with pytest.raises(UnknownSeriesError):
+                worker.page(BarRequest(MINUTE, broker, symbol))
 
 
 def run(*arguments: str) -> Result:

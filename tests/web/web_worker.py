@@ -14,6 +14,7 @@ from typing import Any
 
 import faust
 
+from barstream.core.keys import FOLDED, NameRule
 from barstream.metrics import Metrics
 from barstream.reads import BarPage, BarRequest
 from barstream.web.serve import app_options, register
@@ -67,14 +68,18 @@ class WebWorker:
 
 @contextmanager
 def web_worker(
-    reads: MemoryReads, port: int | None = None, *, token: str | None = None
+    reads: MemoryReads,
+    port: int | None = None,
+    *,
+    token: str | None = None,
+    name_rule: NameRule = FOLDED,
 ) -> Iterator[WebWorker]:
     """Serve ``reads`` until the block ends."""
     port = port or free_port()
     reads.url = f"http://127.0.0.1:{port}"
     metrics = Metrics()
     app = faust.App(f"web-{port}", broker="memory://", **app_options(Loopback(port)))
-    bars = register(app, reads, metrics, token=token)
+    bars = register(app, reads, metrics, token=token, name_rule=name_rule)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

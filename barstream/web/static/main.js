@@ -53,6 +53,9 @@ function remember(series, timeframe) {
   try {
     localStorage.setItem(LOOKED_AT, JSON.stringify({ broker, symbol, timeframe }));
   } catch { /* storage may be forbidden or full: then the newest tick decides */ }
+  const hash = fromHash();
+  // a click while the bars came has set another address already, and is heard of next
+  if (hash && !(isSame(series)(hash) && hash.timeframe === timeframe)) return;
   history.replaceState(null, "", hashOf(series, timeframe));
 }
 

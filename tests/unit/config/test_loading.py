@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from barstream.config import Settings, load_settings
+from barstream.config import HeartbeatSettings, Settings, TickSettings, load_settings
 from barstream.config.names import SHORT_FORMS, known_paths, variable
 from barstream.errors import ConfigError
 
@@ -100,6 +100,32 @@ def test_entries_of_a_mapping_are_overridden_one_by_one(tmp_path: Path) -> None:
     assert settings.heartbeats.feed_delay_us == {"OANDA": 1_500_000, "FXCM": 60_000_000}
     assert settings.topics.overrides == {"rate_1m_final": "bars"}
     assert settings.sources["heartbeats.feed_delay_s.FXCM"] == str(file)
+
+
+def test_where_case_is_kept_brokers_that_differ_in_it_are_two(tmp_path: Path) -> None:
+    """The layers are merged before the settings are checked: they have to know the rule too."""
+    file = written(
+        tmp_path, "[ticks]\nfold_case = false\n[heartbeats.feed_delay_s]\nFXcm = 60\n oanda = 9\n"
+    )
+    env = {
+        "BARSTREAM_HEARTBEATS__FEED_DELAY_S__FXCM": "1.5",
+        "BARSTREAM_HEARTBEATS__FEED_DELAY_S__oanda": "2",
+    }
+
+    delays = load_settings(file, env=env).heartbeats.feed_delay_us
+    assert delays == {"FXcm": 60_000_000, "FXCM": 1_500_000, "oanda": 2_000_000}
+
+    folded = load_settings(file, env=env | {"BARSTREAM_TICKS__FOLD_CASE": "true"})
+    assert folded.heartbeats.feed_delay_us == {"FXCM": 1_500_000, "OANDA": 2_000_000}
+
+
+def test_one_broker_in_two_spellings_of_one_layer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="one broker in two spellings: FXCM, FXcm"):
+        Settings(heartbeats=HeartbeatSettings(feed_delay_s={"FXCM": 1, "FXcm": 2}))
+    kept = TickSettings(fold_case=False)
+    Settings(ticks=kept, heartbeats=HeartbeatSettings(feed_delay_s={"FXCM": 1, "FXcm": 2}))
+    with pytest.raises(ValueError, match="one broker in two spellings"):
+        HeartbeatSettings(feed_delay_s={"FXCM": 1, " FXCM": 2})
 
 
 def test_empty_text_means_none_where_none_is_allowed(tmp_path: Path) -> None:
