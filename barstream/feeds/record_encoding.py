@@ -158,7 +158,11 @@ def _rows(
     if settings.bid is not None:
         sides = (ticks.bid, ticks.ask)
     prices = [(ticks.price if side is None else side).tolist() for side in sides]
-    size = np.zeros(len(ticks.series)) if ticks.size is None else np.where(np.isnan(ticks.size), 0.0, ticks.size)
+    size = (
+        np.zeros(len(ticks.series))
+        if ticks.size is None
+        else np.where(np.isnan(ticks.size), 0.0, ticks.size)
+    )
     owners = [ticks.names[i] for i in ticks.series.tolist()]
     columns = zip(
         owners, ticks.time_us.tolist(), zip(*prices, strict=True), size.tolist(), strict=True

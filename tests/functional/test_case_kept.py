@@ -77,7 +77,7 @@ def test_case_is_kept_by_every_part_of_the_service(kafka: Any, unique: str, tmp_
         assert [json.loads(bar)["symbol"] for bar in bars] == ["BCpC"]
         assert "2024-01-02" in made.run("schedule", "show", "x", "BCPC")
         explained = json.loads(made.run("explain", "x", "BCpC", MINUTE, "--json"))
-        assert (explained["status"], len(explained["ticks"])) == ("final", 1)
+        assert (explained["status"], len(explained["ticks"]["shown"])) == ("final", 1)
         for names in ([], ["x"], ["x", "BCpC"]):
             made.run("verify", *names)
         made.run("replay", "--suffix", "all", "x", "BCpC")

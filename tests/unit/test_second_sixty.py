@@ -22,7 +22,8 @@ from barstream.core.keys import BAR_KEY
 from barstream.core.period import MINUTE
 from barstream.core.time import datetime_from_iso, iso_micros_from_us, us_from_datetime, us_from_iso
 from barstream.errors import BarstreamError
-from barstream.feeds.files import FileLayout, read_ticks
+from barstream.feeds.files import read_ticks
+from barstream.feeds.layout import FileLayout
 from barstream.schedule_files import read_schedule_file
 from barstream.web.parameters import bars_request
 
