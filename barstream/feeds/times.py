@@ -184,13 +184,24 @@ def _from_text(column: pl.Series, time_format: str | None, timezone: str | None)
             )
         if more.null_count() == len(present) == missing:
             raise TimeFormatError(
-                f"the times of column {column.name!r} are in no known format, the first is "
-                f"{present[0]!r}: describe it with --time-format, for example "
-                "'%d.%m.%Y %H:%M:%S.%f', or '%y-%m-%d %H:%M:%S' where the year has two digits"
+                f"the times of column {column.name!r} must be in a form that is known, the first "
+                f"is {present[0]!r}: describe it with --time-format, {_example(present[0])}"
             )
         us = us.scatter(rest.arg_true(), more)
         assumed |= spelled_naive
     return Times(us.alias(column.name), assumed)
+
+
+def _example(text: str) -> str:
+    """A format for a time like ``text``."""
+    if re.match(r"\d{1,2}/\d{1,2}/\d{4}", text):
+        return (
+            "'%m/%d/%Y %H:%M:%S' where the month stands first, '%d/%m/%Y %H:%M:%S' where the day "
+            "does (with .%f for decimals)"
+        )
+    return (
+        "for example '%d.%m.%Y %H:%M:%S.%f', or '%y-%m-%d %H:%M:%S' where the year has two digits"
+    )
 
 
 def _from_spelling(column: pl.Series, timezone: str | None) -> tuple[pl.Series, bool]:

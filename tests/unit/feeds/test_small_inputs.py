@@ -9,7 +9,7 @@ import pytest
 
 from barstream.feeds.files import joined
 from barstream.feeds.layout import TickFileError
-from barstream.feeds.times import parse_times
+from barstream.feeds.times import TimeFormatError, parse_times
 from tests.unit.feeds.reading import read, times, written
 
 
@@ -99,6 +99,12 @@ def test_a_year_of_two_digits_is_not_the_first_century(tmp_path: Path) -> None:
         read(source)
     found = read(source, time_format="%y-%m-%d %H:%M:%S").time_us.tolist()
     assert found == times("2024-01-02T17:00:00Z")
+
+
+def test_a_date_that_could_be_two_is_not_guessed(tmp_path: Path) -> None:
+    source = written(tmp_path, "time,price\n01/02/2024 17:00:00,100\n")
+    with pytest.raises(TimeFormatError, match=r"'%m/%d/%Y %H:%M:%S' where the month stands first"):
+        read(source)
 
 
 def test_a_tick_later_than_now_is_refused_and_named(tmp_path: Path) -> None:
