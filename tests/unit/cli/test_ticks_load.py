@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -126,3 +128,23 @@ def test_the_broker_of_the_settings_goes_before_a_column_that_was_found(tmp_path
         )
         assert said.exit_code == 0, said.output
         assert json.loads(said.stdout.splitlines()[0])["broker"] == broker
+
+
+def options_of_command(*path: str) -> set[str]:
+    command: click.Command = cli
+    for name in path:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        command = found
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+def test_the_page_on_files_and_the_options_agree() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "files.md").read_text()
+    named = set(re.findall(r"--[a-z][a-z-]*", page))
+    loads, tries = options_of_command("ticks", "load"), options_of_command("try")
+    known = loads | tries | options_of_command("schedule", "load") | options_of_command("bars")
+    assert not named - known - {"--no-header"}
+    shared = {option for option in loads & tries if option.startswith("--")}
+    assert not shared - named - {"--help", "--header"}
