@@ -22,6 +22,7 @@ from pyarrow import ArrowInvalid
 from pyarrow import csv as arrow_csv
 
 from barstream.feeds.containers import TickSource
+from barstream.feeds.header import UNNAMED
 from barstream.feeds.layout import TickFileError
 
 DELIMITERS: Final = (",", ";", "\t", "|")
@@ -111,7 +112,7 @@ def read_text(source: TickSource, dialect: Dialect, *, header: bool) -> RawTable
     Raises:
         TickFileError: the file cannot be read.
     """
-    names = _names(dialect, header=header)
+    names = column_names(dialect, header=header)
     text = source.text
     try:
         frame = pl.read_csv(
@@ -135,7 +136,8 @@ def read_text(source: TickSource, dialect: Dialect, *, header: bool) -> RawTable
     return RawTable(_without_empty(frame, names, dialect, header=header), number)
 
 
-def _names(dialect: Dialect, *, header: bool) -> list[str]:
+def column_names(dialect: Dialect, *, header: bool) -> list[str]:
+    """What the columns are called: as the header says, each once, or 1, 2, 3, ..."""
     rows = dialect.rows[1:] if header else dialect.rows
     widths = Counter(len(row) for row in rows)
     width = widths.most_common(1)[0][0] if widths else 0
@@ -146,7 +148,7 @@ def _names(dialect: Dialect, *, header: bool) -> list[str]:
     seen: Counter[str] = Counter()
     out = []
     for at, name in enumerate(names):
-        plain = name or f"column {at + 1}"
+        plain = name or UNNAMED.format(at + 1)
         seen[plain] += 1
         out.append(plain if seen[plain] == 1 else f"{plain} ({seen[plain]})")
     return out

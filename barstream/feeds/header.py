@@ -31,15 +31,18 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "broker": ("broker", "exchange", "venue", "provider", "mic", "exch", "feed"),
 }  # fmt: skip
 """Spellings by preference, without case, spaces and signs."""
+UNNAMED: Final = "column {}"
+"""What a column without a name is called, by its number."""
 _BARS: Final = ("open", "high", "low", "close")
 
 
-def columns_by_name(columns: Sequence[str]) -> dict[str, str]:
+def columns_by_name(columns: tuple[str, ...]) -> dict[str, str]:
     """Which columns are what: a mapping as ``--map`` gives it, with what was found.
 
     A price column goes before bid and ask; a date and a time in two columns are joined.
     """
-    by_name: dict[str, str] = {}
+    # {"T": "t", "t": "2024-..."}: of two spellings the one without capitals is meant
+    by_name: dict[str, str] = {column: column for column in columns if column == plain(column)}
     for column in columns:
         by_name.setdefault(plain(column), column)
     found = {}
@@ -51,6 +54,8 @@ def columns_by_name(columns: Sequence[str]) -> dict[str, str]:
             found["time"] = f"{by_name['date']}+{found['time']}"
         else:
             found["time"] = by_name["date"]
+    if "time" not in found and columns[:1] == (UNNAMED.format(1),):
+        found["time"] = columns[0]  # pandas writes its index first, without a name
     if "price" in found and plain(found["price"]) in ("price", "tradeprice", "px", "p"):
         found.pop("bid", None)
         found.pop("ask", None)

@@ -11,7 +11,7 @@ import orjson
 import polars as pl
 
 from barstream.feeds.containers import TickSource
-from barstream.feeds.csv_text import Dialect, dialect_of
+from barstream.feeds.csv_text import Dialect, column_names, dialect_of
 from barstream.feeds.header import are_bars, columns_by_name, is_header
 from barstream.feeds.layout import FileLayout, TickFileError
 from barstream.feeds.presets import PRESETS, Preset, Shape, recognised
@@ -110,6 +110,8 @@ def layout_of(source: TickSource, options: FileOptions) -> FoundLayout:
         header = not options.columns and (
             dialect is None or bool(options.mapping) or is_header(columns)
         )
+    if dialect is not None and header:
+        columns = tuple(column_names(dialect, header=True)[: len(columns)])
     name, shape = _preset(source, options, columns, header=header)
     preset = PRESETS[name] if name else None
     mapping = _mapping(source, options, columns, shape, dialect, header=header)
@@ -204,7 +206,7 @@ def _preset(
 def _mapping(
     source: TickSource,
     options: FileOptions,
-    columns: Sequence[str],
+    columns: tuple[str, ...],
     shape: Shape | None,
     dialect: Dialect | None,
     *,

@@ -200,3 +200,11 @@ def test_a_row_that_two_files_hold_is_one_tick(tmp_path: Path) -> None:
     ticks = joined(parts)
     assert ticks.price.tolist() == [0, 1, 2, 3]
     assert (ticks.counted.rows, ticks.counted.set_aside) == (5, {"duplicate": 1})
+
+
+def test_columns_are_found_where_names_are_one_letter_or_none(tmp_path: Path) -> None:
+    wanted = times("2024-01-02T15:04:05Z")
+    trades = '{"T":"t","S":"AAPL","t":"2024-01-02T15:04:05Z","p":185.5,"s":100}\n'
+    assert read(written(tmp_path, trades)).time_us.tolist() == wanted
+    frame = ",bid,ask\n2024-01-02 15:04:05,1.0,1.5\n"
+    assert read(written(tmp_path, frame)).time_us.tolist() == wanted
