@@ -39,7 +39,7 @@ NEEDING: Final[dict[str, list[list[str]]]] = {
     "worker": [[]],
 }  # fmt: skip
 #: These talk to a worker, start a broker of their own, or to nobody.
-WITHOUT: Final = {"bars", "broker", "config", "demo", "plan"}
+WITHOUT: Final = {"bars", "broker", "config", "demo", "plan", "try"}
 WITHIN_S: Final = 2.0
 
 
