@@ -26,7 +26,7 @@ install: $(READY) ## The environment in .venv; every other target makes it as we
 demo: $(READY) ## Broker, topics, schedule, feed and worker in one go; Ctrl-C ends all of it
 	@exec $(BIN)/barstream demo
 
-unit: $(READY) ## The quick tests, which need neither a broker nor a browser: two minutes
+unit: $(READY) ## The quick tests, which need neither a broker nor a browser
 	@$(BIN)/python -m pytest -q -n 2 -m "not kafka and not browser and not slow" \
 	  tests/unit tests/property $(ARGS)
 

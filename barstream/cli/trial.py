@@ -130,12 +130,15 @@ class _Shown:
         if trial.rules.calendar is None:
             say("  sessions: none, around the clock in UTC; --calendar FX, XNYS, ... gives them")
         if self._keep is not None:
+            from barstream.demo.sandbox import program_name
+
             say("it is kept; after Ctrl-C go on with")
             toml = trial.sandbox.toml
             broker = trial.sandbox.directory / "broker"
             say(f"  export BARSTREAM_CONFIG={shlex.quote(str(toml))}")
-            say(f"  barstream broker --data-dir {shlex.quote(str(broker))} &")
-            say("  barstream worker")
+            program = program_name()
+            say(f"  {program} broker --data-dir {shlex.quote(str(broker))} &")
+            say(f"  {program} worker")
         say("Ctrl-C ends it. The page:")
         say(trial.page)
         if self._open_page:

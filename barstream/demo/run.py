@@ -21,7 +21,7 @@ from barstream.core.period import MINUTE
 from barstream.core.sessions import SessionRow
 from barstream.core.time import MINUTE_US, datetime_from_us, floor_minute
 from barstream.demo.feed import DemoFeed
-from barstream.demo.sandbox import POLL_S, Sandbox
+from barstream.demo.sandbox import POLL_S, Sandbox, program_name
 from barstream.demo.shown import DemoScreen, FinalBar, FinalsTable
 from barstream.demo.tape import record
 from barstream.demo.venue import BROKER, LISTINGS, PAST_DATES, Listing, sessions
@@ -55,7 +55,7 @@ class DemoRules:
     directory: Path
     web_port: int | None = None
     series: int = 6
-    rate_per_s: float = 40.0
+    rate_per_s: float = 15.0
     seconds: float | None = None
     open_page: bool = False
     kept: bool = False
@@ -133,20 +133,23 @@ class Demo:
     def _show_address(self) -> None:
         sandbox, screen = self._sandbox, self._screen
         symbol = self._listings[0].symbol
+        address = f"{sandbox.url}#{BROKER}/{symbol}/1m"
         due_us = floor_minute(system_clock_us()) + MINUTE_US + sandbox.settings.bars.grace_us
         kept = f"{sandbox.directory} stays" if self._rules.kept else "nothing of it stays"
-        screen.say("In another terminal, other commands work on this demo, for example")
+        program = program_name()
+        screen.say("In another terminal, from the same directory:")
         screen.say(f"  export BARSTREAM_CONFIG={sandbox.toml}")
-        screen.say(f"  barstream bars {BROKER} {symbol} --timeframe 15m --limit 8")
-        screen.say("  barstream verify")
-        screen.say(
-            f"Final bars are printed here, the next at {datetime_from_us(due_us):%H:%M:%S} UTC; "
-            f"Ctrl-C ends all of it, {kept}. The page:"
-        )
+        screen.say(f"  {program} bars {BROKER} {symbol} --timeframe 15m --limit 8")
+        closed = datetime_from_us(due_us - sandbox.settings.bars.grace_us - 3 * MINUTE_US)
+        screen.say(f"  {program} explain {BROKER} {symbol} {closed:%Y-%m-%dT%H:%M}")
+        screen.say(f"  {program} verify")
+        due = datetime_from_us(due_us)
+        screen.say(f"New final bars are printed here, the next at {due:%H:%M:%S} UTC.")
+        screen.say(f"Ctrl-C ends all of it, {kept}. The page:")
         if self._rules.open_page:
             # A text browser would not return until it is left.
-            threading.Thread(target=webbrowser.open, args=(sandbox.url,), daemon=True).start()
-        screen.say(sandbox.url, "bold")
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        screen.say(address, "bold")
 
     async def _follow(self, feed: DemoFeed, began: float) -> None:
         """Show finals as they appear in their topics, committed ones only."""
@@ -165,6 +168,8 @@ class Demo:
             enable_auto_commit=False,
         )
         async with consumer:
+            # what late ticks of the history change is no news
+            since_us = floor_minute(system_clock_us())
             assigned = [
                 TopicPartition(topic, number)
                 for topic in period_of
@@ -184,12 +189,13 @@ class Demo:
                 consumer.resume(*assigned)
                 polled = await consumer.getmany(timeout_ms=20)
                 consumer.pause(*assigned)
-                new = [
+                finals = [
                     FinalBar(period_of[partition.topic], decode_bar(record.value))
                     for partition, records in polled.items()
                     for record in records
                     if record.value
                 ]
+                new = [each for each in finals if each.end_us > since_us]
                 waiting += new
                 self.finals += len(new)
                 # Those of one minute come within a moment, by partition; together they are read.
@@ -207,5 +213,5 @@ class Demo:
 
 def _hours_in_words(listings: Sequence[Listing]) -> str:
     always = [listing.symbol for listing in listings if listing.around_the_clock]
-    words = f"{len(listings)} series, closed on past weekends"
-    return f"{words} but {', '.join(always)}" if always else words
+    words = f"{len(listings)} series; past weekends are closed, today is open"
+    return f"{words}; {', '.join(always)} never closes" if always else words

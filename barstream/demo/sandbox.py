@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
+import sys
 import time
 import urllib.request
 from http.client import HTTPException
@@ -171,6 +173,16 @@ class Sandbox:
                 await self._stop.wait()
         except TimeoutError:
             return
+
+
+def program_name() -> str:
+    """How ``barstream`` is called in a shell of the current directory."""
+    own = Path(sys.executable).with_name("barstream")
+    found = shutil.which("barstream")
+    if found is not None and Path(found).absolute() == own.absolute():
+        return "barstream"
+    here = Path.cwd()
+    return str(own.relative_to(here) if own.is_relative_to(here) else own)
 
 
 def free_port() -> int:

@@ -51,6 +51,11 @@ class FinalBar:
     period: Period
     bar: Bar
 
+    @property
+    def end_us(self) -> int:
+        """End of its bucket, exclusive."""
+        return self.period.advance(self.bar.bucket_start_us)
+
 
 class FinalsTable:
     """Final bars in columns whose widths never change.

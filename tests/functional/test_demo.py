@@ -28,7 +28,7 @@ pytestmark = [
 
 STOP_WITHIN_S = 25.0
 MINUTE = timedelta(minutes=1)
-ADDRESS = re.compile(r"http://127\.0\.0\.1:[0-9]+/")
+ADDRESS = re.compile(r"(http://127\.0\.0\.1:[0-9]+/)#SIM/EURUSD/1m")
 
 Demo = subprocess.Popen[str]
 
@@ -159,8 +159,9 @@ def test_a_market_with_a_past_is_there_and_goes_on_without_a_hole(
     browser.chmod(0o755)
     demo = start_demo("--open", BROWSER=f"{browser} %s")
     said = read_until(demo, lambda line: "http://" in line)
-    url = said[-1]
-    assert ADDRESS.fullmatch(url), said
+    address = ADDRESS.fullmatch(said[-1])
+    assert address, said
+    url = address[1]
     assert f"  export BARSTREAM_CONFIG={tmp_path / 'demo' / 'demo.toml'}" in said
     assert_a_market(url)
     [before] = get(f"{url}live/SIM/EURUSD?timeframe=1m")["bars"]
@@ -168,7 +169,7 @@ def test_a_market_with_a_past_is_there_and_goes_on_without_a_hole(
     while get(f"{url}live/SIM/EURUSD?timeframe=1m")["bars"] == [before]:
         assert time.monotonic() < deadline, "the live bar must move"
         time.sleep(0.1)
-    assert (tmp_path / "opened").read_text() == url
+    assert (tmp_path / "opened").read_text() == address[0]
 
     header, *_ = read_until(demo, lambda line: line.startswith("UTC"))
     assert header.split()[:3] == ["UTC", "bar", "series"]

@@ -128,8 +128,9 @@ def test_every_block_is_run_here() -> None:
 def test_the_demo_ends_with_its_address_and_shows_a_market_there(reader: Reader) -> None:
     with reader.runs(block("make demo")) as demo:
         address = reader.wait_for(demo, re.compile(ADDRESS.pattern + r"\n")).group().strip()
-        assert b"barstream" in get(address)
-        listed = json.loads(get(f"{address}series"))["series"]
+        page = address.partition("#")[0]
+        assert b"barstream" in get(page)
+        listed = json.loads(get(f"{page}series"))["series"]
         assert len(listed) == 6
     assert "everything is stopped" in reader.said
 
