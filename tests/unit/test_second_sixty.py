@@ -74,29 +74,25 @@ def of_file(text: str, folder: Path) -> int:
     return int(read_ticks(path, layout).time_us[0])
 
 
+def hours(text: str) -> dict[str, Any]:
+    """A session that opens then: it lasts days at most, and its date is near."""
+    close = min(day for day in ("2015-07-02", "2017-01-02", "2024-03-05") if day > text)
+    names = {"broker": "B", "symbol": "S", "session": 0}
+    return names | {"trading_date": close, "open": text, "close": close}
+
+
 def of_row(text: str, _: Path) -> int:
-    return row_from_fields(
-        {"broker": "B", "symbol": "S", "trading_date": "2017-01-01", "session": 0,
-         "open": text, "close": us_from_iso("2024-03-05")} | _close(text)
-    ).open_us  # fmt: skip
-
-
-def _close(text: str) -> dict[str, str]:
-    # a session lasts 31 days at most
-    return {"close": "2017-01-02" if text < "2017" else "2024-03-05"} | (
-        {"close": "2015-07-02"} if text < "2016" else {}
-    )
+    return row_from_fields(hours(text)).open_us
 
 
 def of_json_row(text: str, _: Path) -> int:
-    fields = {"broker": "B", "symbol": "S", "trading_date": "2017-01-01", "session": 0}
-    return decode_session(orjson.dumps(fields | {"open": text} | _close(text))).open_us
+    return decode_session(orjson.dumps(hours(text))).open_us
 
 
 def of_schedule_file(text: str, folder: Path) -> int:
     path = folder / "schedule.csv"
-    close = _close(text)["close"]
-    path.write_text(f"broker,symbol,trading_date,open,close\nB,S,2017-01-01,{text},{close}\n")
+    fields = hours(text)
+    path.write_text(f"{','.join(fields)}\n{','.join(map(str, fields.values()))}\n")
     return read_schedule_file(path, UTC)[0].open_us
 
 
