@@ -515,7 +515,8 @@ def _series(
         maintain_order="left",
     )
     notes = tuple(
-        f"{' and '.join(each)} are one series, {' '.join(name)}: names are read in upper case"
+        f"{' and '.join(each)} are one series, {' '.join(name)}: names are read in upper case "
+        "unless ticks.fold_case is off"
         for name, each in spellings.items()
         if len(each) > 1
     )

@@ -84,7 +84,7 @@ def test_case_is_kept_by_every_part_of_the_service(kafka: Any, unique: str, tmp_
         made.run("replay", "--suffix", "anew", "--anew", "--schedule", str(file))
 
         send_ticks(made.bootstrap, made.names.ticks, [Tick("X", "bcpc", THEN_US, 1.0)])
-        said = "'X' 'bcpc' are unscheduled, and 'x' 'BCP"
+        said = "'X' 'bcpc' are unscheduled, and 'x' 'BC"
         until(lambda: said in worker.log.read_text(), 15, "the name that was meant")
         assert worker.stop() == 0
 
