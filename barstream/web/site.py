@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +24,9 @@ from barstream.web.routing import AGAIN, Missing, Router, UnroutedError
 from barstream.web.sending import Sending
 
 log = logging.getLogger(__name__)
+
+#: Characters of a path that an answer repeats.
+_SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +237,13 @@ async def errors_as_json(
         response = _error(error.status, f"{request.method} {request.path}: {error.reason}")
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
-    except Exception:
-        log.exception("A request failed. path=%s", request.path)
-        response = _error(500, "an error of this worker, not of the request; see its log")
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            # below /static, a name that no file system could hold
+            response = _error(404, f"{request.method} {request.path[:_SHOWN]}...: Not Found")
+        else:
+            log.exception("A request failed. path=%s", request.path)
+            response = _error(500, "an error of this worker, not of the request; see its log")
     sending = request.app[SENDING]
     if not sending.has_room(response):
         response = _error(

@@ -114,6 +114,7 @@ def raw(target: str, extra: dict[str, str], method: str = "GET") -> bytes:
 @example("series", [], [], {"X-Barstream-Forwarded": "1", "X-Barstream-Partitions": "9" * 400})
 @example("schedule", ["FX", "EURUSD"], [("from", "9999-12-31T23:59:59Z"), ("limit", "1")], {})
 @example("metrics", [], [], {"Accept": "application/openmetrics-text; version=9.9.9; q=x"})
+@example("static", ["A" * 4_000], [], {})
 def test_no_request_makes_the_worker_fail_or_hang_or_talk_without_end(
     shared_worker: WebWorker,
     base: str,
