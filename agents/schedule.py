@@ -261,10 +261,15 @@ class ScheduleService(Service):
         while waiting:
             step, waiting = waiting[:SERIES_A_STEP], waiting[SERIES_A_STEP:]
             index = index.updated({series: self._rows.rows_of(series) for series in step})
-            await asyncio.sleep(0)
+            if waiting:
+                await asyncio.sleep(0)
+            else:
+                # what came meanwhile as well: an index is that of one place of the topic, which
+                # is what the log says of it
+                waiting = list(self._rows.take_dirty())
         self._row_count = len(self._rows)
         self._log_refused()
-        index = index.succeeding(current)
+        index = index.succeeding(current, self._rows.ends, self._row_count)
         if self.provider.ready and not index.changed and index.problems == current.problems:
             return
         for series, conflicts in index.problems.items():

@@ -86,6 +86,9 @@ class Metrics:
         self.invariant_failures = self._counter(
             "invariant_failures", "Those that were not that fold.", "timeframe"
         )
+        self.rules_changes = self._counter(
+            "rules_changes", "Partitions taken over that were judged by other settings before."
+        )
         self.bars_live = self._counter("bars_live", "Updates of open bars written.")
         self.unpriced_minutes = self._counter(
             "unpriced_minutes", "In-session minutes without a bar: no price before them."

@@ -23,6 +23,7 @@ from agents.heartbeats import HeartbeatSender
 from agents.retention import RetentionService
 from agents.schedule import ScheduleService
 from barstream.app import BarstreamApp, make_app
+from barstream.codecs.rules import RulesRow
 from barstream.codecs.series_seen import UniverseReading
 from barstream.codecs.ticks import TickDecoder
 from barstream.config import Settings
@@ -197,6 +198,7 @@ class Worker:
                 outputs,
                 self.options,
                 settings.recovery.settle_within_s,
+                RulesRow.of(settings),
             ),
             {topic: partial(self._store, table) for topic, table in declared.items()},
             self.provider,

@@ -47,6 +47,7 @@ class ScheduleRows:
         refused: records that hold no row, with the reason; they stand for nothing.
         records: how many records were applied.
         name_rule: how names are spelled.
+        ends: by partition, one past the last of them.
     """
 
     def __init__(self, schemas: SessionSchemas = NO_REGISTRY) -> None:
@@ -57,6 +58,7 @@ class ScheduleRows:
         #: Records whose schema is still to be fetched: value, offset and timestamp.  One the
         #: registry does not have is in ``refused`` meanwhile.
         self._waiting: dict[Record, tuple[bytes, int, int]] = {}
+        self.ends: dict[int, int] = {}
         self._stored: dict[Series, dict[Record, StoredRow]] = {}
         self._series_of: dict[Record, Series] = {}
         self._dirty: set[Series] = set()
@@ -67,6 +69,7 @@ class ScheduleRows:
     ) -> None:
         """Take one record of the topic; a ``RecordHandler`` of the topic reader."""
         self.records += 1
+        self.ends[partition] = max(self.ends.get(partition, 0), offset + 1)
         record = partition, key or b""
         self._forget(record)
         if value is not None and self._schemas.missing((value,)):

@@ -53,6 +53,9 @@ class ScheduleIndex:
         version: rises with every index that replaces another.
         changed: the series whose schedule differs from the index this one was made from.
         problems: row sets refused, by series; such a series keeps the schedule it had.
+        ends: by partition of the topic of the rows, up to where they were read.
+        rows: how many there were.
+        kept: of the series in ``problems``, the ends of the rows by which they go.
     """
 
     always_open: bool = False
@@ -64,11 +67,17 @@ class ScheduleIndex:
         *,
         changed: frozenset[Series] = frozenset(),
         problems: Mapping[Series, tuple[Conflict, ...]] | None = None,
+        ends: Mapping[int, int] | None = None,
+        rows: int = 0,
+        kept: Mapping[Series, Mapping[int, int]] | None = None,
     ) -> None:
         self._schedules = dict(schedules or {})
         self.version = version
         self.changed = changed
         self.problems: Mapping[Series, tuple[Conflict, ...]] = dict(problems or {})
+        self.ends: Mapping[int, int] = dict(ends or {})
+        self.rows = rows
+        self.kept: Mapping[Series, Mapping[int, int]] = dict(kept or {})
 
     @classmethod
     def build(cls, rows: Iterable[SessionRow], version: int = 1) -> ScheduleIndex:
@@ -110,8 +119,16 @@ class ScheduleIndex:
             problems=problems,
         )
 
-    def succeeding(self, current: ScheduleIndex) -> ScheduleIndex:
-        """This index as the one that replaces ``current``: next version, ``changed`` against it."""
+    def succeeding(
+        self, current: ScheduleIndex, ends: Mapping[int, int] | None = None, rows: int = 0
+    ) -> ScheduleIndex:
+        """This index as the one that replaces ``current``: next version, ``changed`` against it.
+
+        Args:
+            current: the one in force.
+            ends: see `ScheduleIndex`.
+            rows: likewise.
+        """
         return ScheduleIndex(
             self._schedules,
             current.version + 1,
@@ -121,6 +138,14 @@ class ScheduleIndex:
                 if self._schedules.get(series) is not current._schedules.get(series)
             ),
             problems=self.problems,
+            ends=ends,
+            rows=rows,
+            kept={
+                series: current.kept.get(series, current.ends)
+                if series in current.problems
+                else current.ends
+                for series in self.problems
+            },
         )
 
     def for_series(self, broker: str, symbol: str) -> SeriesSchedule | None:

@@ -151,6 +151,13 @@ class PartitionState:
             if index.for_series(state.broker, state.symbol) is not state.schedule:
                 self.rejoin_schedule(state)
 
+    def use_rules(self, rules: Rules) -> None:
+        """Go on by other rules, as a worker does that is started with them."""
+        self.rules = rules
+        for state in self.series:
+            self.timely_within_us[state.slot] = rules.timely_within_us(state.broker)
+            self.rejoin_schedule(state)
+
     def rejoin_schedule(self, state: SeriesState) -> None:
         """Look the series up in the schedule again."""
         index = self._index  # an index may be empty and yet open always, so no truth test

@@ -14,8 +14,9 @@ _ANSWER_WITHIN_S: Final = 10.0
 #: What mends it.
 START_OVER: Final = (
     "The bars up to there stand. To start over on the new topic, set another BARSTREAM_APP_ID, "
-    "BARSTREAM_DATA_DIR and BARSTREAM_TOPICS__HEARTBEATS (barriers are offsets of the old one), "
-    "run `barstream topics create`, then the workers"
+    "BARSTREAM_DATA_DIR, BARSTREAM_TOPICS__BASE, BARSTREAM_TOPICS__HEARTBEATS, "
+    "BARSTREAM_TOPICS__TICKS_REJECTED and BARSTREAM_TOPICS__SERIES_SEEN (what is in these names "
+    "offsets of the old one), run `barstream topics create`, then the workers"
 )
 
 

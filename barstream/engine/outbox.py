@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from barstream.codecs.rules import RulesRow
 from barstream.core.bars import Bar
 from barstream.core.period import Period
 from barstream.core.reasons import Reason
@@ -48,6 +49,8 @@ class Pending:
     seen: list[SeriesState] = field(default_factory=list)
     #: Periods of the upper bars that lack nothing.
     periods: tuple[str, ...] = ()
+    #: The rules that were changed to on the way.
+    rules: list[RulesRow] = field(default_factory=list)
 
 
 def _no_live_rollups(_: SeriesState) -> Iterable[tuple[Period, Bar]]:
@@ -73,6 +76,7 @@ class Outbox:
         self._rollups: list[tuple[Period, Bar]] = []
         self._shown_rollups: dict[tuple[int, Period, int], Bar] = {}
         self._rejected: list[RejectedTick] = []
+        self._rules: list[RulesRow] = []
         self._touched: set[int] = set()
         #: Series with open bars that changed since they were last given out as live.
         self._unshown: set[int] = set()
@@ -95,6 +99,11 @@ class Outbox:
     def add_rollups(self, rollups: Iterable[tuple[Period, Bar]]) -> None:
         """Bars of longer periods that became final or were revised, in that order."""
         self._rollups.extend(rollups)
+
+    def add_rules(self, row: RulesRow) -> None:
+        """What comes from here on was judged by these; written with the next position."""
+        self._rules.append(row)
+        self._moved = True
 
     def reject(self, tick: RejectedTick) -> None:
         """A record that made no bar."""
@@ -153,7 +162,9 @@ class Outbox:
             self._rejected,
             touched,
             [one for one in touched if self._standing_changed(one)],
+            rules=self._rules,
         )
+        self._rules = []
         self._finals, self._rollups, self._rejected, self._touched = [], [], [], set()
         self._moved = False
         if live:

@@ -8,11 +8,13 @@ takes that as one `Pending`, so that what is written belongs to one position.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from barstream.codecs.rules import RulesRow, changes_of
 from barstream.core.apply import Applied, apply_ticks
 from barstream.core.bars import Bar
 from barstream.core.close import Closed, close_series
@@ -55,6 +57,7 @@ class PartitionEngine:
         book: the finals there are; by default none.
         periods: of the upper bars.
         live_periods: those of them whose open bars are published.
+        judged_by: the rules as the log is to say them; None: they are not written.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class PartitionEngine:
         book: FinalsBook | None = None,
         periods: Sequence[Period] = (),
         live_periods: Iterable[Period] = (),
+        judged_by: RulesRow | None = None,
     ) -> None:
         self.partition = partition
         self.state = PartitionState(rules)
@@ -86,6 +90,11 @@ class PartitionEngine:
         self._provider = provider
         self._partition_of = partition_of
         self._publish_off_session = publish_off_session
+        self._judged_by = judged_by
+        #: What the log says, or will with the next flush.
+        self._told: RulesRow | None = None
+        #: Settings that are others than those by which the partition was judged until now.
+        self.rules_changed: list[str] = []
         #: Series refused for want of a schedule, the latest last, a few of them.
         self.unscheduled: dict[tuple[str, str], None] = {}
 
@@ -201,7 +210,60 @@ class PartitionEngine:
         if self.state.uses(index):
             return
         self.state.use_schedule(index)
+        self._tell_rules()
         self._closings.judge_all()
+
+    def _tell_rules(self) -> None:
+        """Have the log say by which rules everything from here on is judged."""
+        if self._judged_by is None:
+            return
+        index = self._provider.index
+        row = replace(
+            self._judged_by,
+            schedule=None if index.always_open else index.ends,
+            sessions=index.rows,
+            kept=index.kept,
+            from_offset=self.position or 0,
+            heartbeat_offset=self.waiting.resume_offset,
+        )
+        if self._told is None or not row.says_same(self._told):
+            self._told = row
+            self.outbox.add_rules(row)
+
+    def took_over(self, told: RulesRow | None) -> None:
+        """The partition goes on here, by the rules of this worker.
+
+        Args:
+            told: the last rules the log knows of it.
+        """
+        self._told = told
+        self._tell_rules()
+        if told is not None and self._told is not None:
+            self.rules_changed = changes_of(told, self._told)
+        self._close_passed()
+
+    def change_rules(self, rules: Rules, *, publish_off_session: bool) -> None:
+        """Go on as a worker does that takes the partition over with other rules."""
+        self._rules, self._publish_off_session = rules, publish_off_session
+        self.state.use_rules(rules)
+        self._use_schedule()
+        self._close_passed()
+
+    def _close_passed(self) -> None:
+        # a grace that is shorter than it was has passed minutes that are open
+        out = Closed()
+        for series in self.state:
+            reached_us = int(self.state.watermark_us[series.slot]) - self._rules.grace_us
+            until_us = reached_us - reached_us % MINUTE_US
+            done = len(out.finals)
+            if until_us > NEVER_US and close_series(
+                self.state, series, until_us, self.position or 0, out
+            ):
+                self.outbox.touch((series.slot,))
+                self._closings.became_final(series, out.finals[done:], out)
+                self._closings.judge(series, out)
+        self.counts.watermark_finals += len(out.finals)
+        self._closings.written(out)
 
     def judge_all(self) -> None:
         """Make upper bars final that are complete without another tick or heartbeat."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from barstream.codecs.rules import RulesRow
 from barstream.core.period import Period
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.core.state import NEVER_US, Rules
@@ -54,6 +55,7 @@ class EngineSettings:
     outputs: OutputTopics
     options: Mapping[str, Any]
     settle_within_s: float = 120.0
+    judged_by: RulesRow | None = None
 
     @property
     def periods(self) -> tuple[Period, ...]:
@@ -183,6 +185,7 @@ class Partitions:
                 book=(book := book_of(settings.outputs, tables[partition])),
                 periods=settings.periods,
                 live_periods=settings.outputs.live_rollups,
+                judged_by=settings.judged_by,
             )
             engine.state.use_schedule(self._provider.index)
             rows_of = tables[partition][settings.outputs.series]
@@ -190,6 +193,7 @@ class Partitions:
                 engine, rows_of, settings.ticks_topic, self.watch.identity, ticks[partition],
                 beats[partition],
             )  # fmt: skip
+            self._say_changes(engine)
             self._starts[settings.ticks_topic, partition] = start.ticks
             self._starts[settings.heartbeat_topic, partition] = start.heartbeats
             owned = OwnedPartition(
@@ -207,6 +211,16 @@ class Partitions:
             self._metrics.show_partition(partition)
             self._tasks[partition] = asyncio.create_task(self._run(owned))
         self._watching = asyncio.create_task(self._watched())
+
+    def _say_changes(self, engine: PartitionEngine) -> None:
+        """Rules that change with every rebalance are those of two workers that differ."""
+        if engine.rules_changed:
+            self._metrics.rules_changes.inc()
+            log.warning(
+                "rules change, workers of one app_id need the same settings: partition=%d "
+                "offset=%d changes=%s",
+                engine.partition, engine.position or 0, "; ".join(engine.rules_changed),
+            )  # fmt: skip
 
     def _is_settled(self) -> bool:
         return self.settled()

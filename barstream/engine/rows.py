@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from barstream.codecs.avro import encode_batch
+from barstream.codecs.rules import encode_rules
 from barstream.codecs.series_seen import encode as encode_seen
 from barstream.codecs.state import POSITION_KEY, Position, encode_position
 from barstream.codecs.state_rows import encode_series_rows
@@ -94,6 +95,7 @@ def build_flush(
     flush.add(topics.rejected, partition, _rejected_rows(pending.rejected, topics.ticks, partition))
     values = encode_series_rows(state, pending.touched)
     rows = [Row(series.key, value) for series, value in zip(pending.touched, values, strict=True)]
+    rows += [Row(rules.key, encode_rules(rules)) for rules in pending.rules]
     position = Position(pending.position, pending.heartbeat_position, topic_id, pending.periods)
     rows.append(Row(POSITION_KEY, encode_position(position)))
     flush.add(topics.series, partition, rows)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from barstream.codecs.rules import RulesRow, decode_rules, is_rules_key
 from barstream.codecs.state import POSITION_KEY, Position, decode_position, restore_series
 from barstream.engine.errors import StateUnusable
 from barstream.engine.local import LocalPartition
@@ -42,11 +43,17 @@ def restore_engine(
         TicksGone: the tick topic does not hold what comes next.
         StateUnusable: a row is none that a worker writes, or there is no position.
     """
+    told: RulesRow | None = None
     for key, row in rows.items():
-        if key != POSITION_KEY:
-            with _readable(engine.partition, key):
-                series = restore_series(engine.state, key, row)
-            engine.rollups.restore(series)
+        if key == POSITION_KEY:
+            continue
+        with _readable(engine.partition, key):
+            if is_rules_key(key):
+                rules = decode_rules(key, row)
+                told = rules if told is None or told.key < key else told
+                continue
+            series = restore_series(engine.state, key, row)
+        engine.rollups.restore(series)
     engine.outbox.all_shown()
     found: Position | None = None
     with _readable(engine.partition, POSITION_KEY):
@@ -72,6 +79,7 @@ def restore_engine(
     # flush of heartbeats alone writes where the ticks begin
     engine.position = start.ticks
     engine.waiting.next_offset = start.heartbeats
+    engine.took_over(told)
     return start
 
 

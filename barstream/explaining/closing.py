@@ -8,9 +8,9 @@ from typing import Literal
 from barstream.core.bars import Bar
 from barstream.core.time import MINUTE_US
 from barstream.explaining.facts import Beat, Facts, Rules, Tick, Version
-from barstream.explaining.words import at
+from barstream.explaining.words import at, span
 
-By = Literal["watermark", "heartbeat", "late_tick", "unproven"]
+By = Literal["watermark", "heartbeat", "late_tick", "grace", "unproven"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,13 @@ def closing_of(facts: Facts, version: Version) -> Closing | None:
     )
     if beat is not None and bar.revision == 0:
         return _by_beat(facts, beat, close_offset)
+    if facts.shortened_us is not None:
+        sentence = (
+            f"a shorter grace: a worker went on at offset {close_offset} with "
+            f"{span(facts.shortened_us)} instead of {span(facts.rules.grace_us)}, and the ticks "
+            "before had passed its minute by that"
+        )
+        return Closing("grace", close_offset, sentence)
     return Closing("unproven", close_offset, _unproven(facts, bar))
 
 

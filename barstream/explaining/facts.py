@@ -188,6 +188,9 @@ class Facts:
         undated: records under the key of the series, appended around the bucket, that are no tick.
         refused_before: how many ticks of the series stand in ``ticks_rejected`` by reason, counted
             only where no tick of it was ever accepted.
+        judged_by: of a final the sessions by which its ticks were judged; None: those of now.
+        shortened_us: the grace of the worker that took over where the first version was closed, if
+            it was shorter than before.
         beats: heartbeats for this minute or later ones, in log order, the first of them.
     """
 
@@ -214,6 +217,8 @@ class Facts:
     undated: tuple[RejectedTick, ...] = ()
     refused_before: Mapping[str, int] = field(default_factory=dict)
     beats: tuple[Beat, ...] = ()
+    judged_by: SeriesSchedule | None = None
+    shortened_us: int | None = None
 
     @property
     def final(self) -> Version | None:

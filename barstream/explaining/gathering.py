@@ -15,6 +15,7 @@ from barstream.codecs.state import open_bar_of
 from barstream.config.periods import kept_days
 from barstream.core.period import MINUTE, Period
 from barstream.core.state import LIVENESS_TICKS, NEVER_US
+from barstream.core.time import MINUTE_US
 from barstream.core.universe import SeriesSeen
 from barstream.explaining.decoding import SeriesDecoder
 from barstream.explaining.facts import (
@@ -25,7 +26,7 @@ from barstream.explaining.facts import (
 )
 from barstream.explaining.log import Log
 from barstream.explaining.minutes import gather_minute, scan_ticks
-from barstream.explaining.rejections import rejected_by_reason
+from barstream.explaining.rejections import rejected_by_reason, rejected_in
 from barstream.explaining.scanning import Looked
 from barstream.explaining.sessions import scheduled
 from barstream.explaining.upper_facts import gather_upper
@@ -144,6 +145,11 @@ async def _never_seen(log: Log, facts: Facts) -> Facts:
         options, (names.ticks_rejected, names.ticks), rejected, decoder, log.progress
     )
     facts = replace(facts, refused_before=counts)
+    if facts.period == MINUTE:
+        bucket = facts.bucket_us, facts.bucket_us + MINUTE_US
+        topics = names.ticks_rejected, names.ticks
+        mine = await rejected_in(options, topics, rejected, decoder, bucket, log.progress)
+        facts = replace(facts, rejected=tuple(mine))
     for partition, span in (await held(options, names.ticks)).items():
         stand = await _stand(log, partition)
         begin = span.begin if stand.position is None else max(span.begin, stand.position)

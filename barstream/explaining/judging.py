@@ -147,7 +147,7 @@ def accepted_ticks(facts: Facts, bar: Bar | None) -> tuple[Tick, ...]:
             every = _with_late_ones(facts, bar.close_offset)
             if len(every) == bar.tick_count:
                 return every
-    schedule = facts.scheduled.schedule
+    schedule = facts.judged_by or facts.scheduled.schedule
     if schedule is None or not kept:
         return ()
     found = schedule.locate(np.array([tick.time_us for tick in kept], np.int64))

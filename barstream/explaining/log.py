@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from barstream.clock import system_clock_us
+from barstream.codecs.rules import RulesRow
 from barstream.config import Settings
 from barstream.core.period import Period
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex
@@ -14,6 +15,7 @@ from barstream.core.universe import SeriesSeen
 from barstream.explaining.sessions import bucket_of
 from barstream.explaining.windows import Progress
 from barstream.history.reading import held
+from barstream.history.regimes import Regimes
 from barstream.history.schedule import ScheduleRecord, schedule_index, schedule_records
 from barstream.history.series import PartitionRows, series_rows, series_seen
 from barstream.kafka import client_options
@@ -40,6 +42,7 @@ class Log:
     _seen: dict[tuple[str, str], SeriesSeen] | None = None
     _schedule: tuple[ScheduleIndex, list[ScheduleRecord]] | None = None
     _rows: dict[int, PartitionRows] = field(default_factory=dict)
+    _regimes: dict[int, Regimes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.names = TopicNames.of(self.settings)
@@ -71,6 +74,14 @@ class Log:
             spans = await held(self.options, topic, [partition])
             self._rows |= await series_rows(self.options, topic, spans)
         return self._rows[partition]
+
+    async def regimes(self, partition: int) -> Regimes:
+        """By which rules a partition was judged, and from where on."""
+        if partition not in self._regimes:
+            _, records = await self.schedule()
+            rules = (await self.rows(partition)).rules
+            self._regimes[partition] = Regimes.of(rules, records, RulesRow.of(self.settings))
+        return self._regimes[partition]
 
     async def bucket(self, broker: str, symbol: str, period: Period, time_us: int) -> int:
         """Start of the bucket of a series that holds ``time_us``."""

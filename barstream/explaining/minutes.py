@@ -26,6 +26,7 @@ from barstream.explaining.log import Log
 from barstream.explaining.rejections import rejected_in
 from barstream.explaining.scanning import Found, Looked, scan
 from barstream.history.reading import Span, held, offsets_at
+from barstream.history.regimes import Regimes
 
 #: Clocks of brokers differ a little: so much earlier is looked as well.
 _MARGIN_US: Final = 60 * SECOND_US
@@ -52,10 +53,41 @@ async def gather_minute(log: Log, facts: Facts, stand: Stand) -> Facts:
         neighbours=neighbours,
         finals_begin=await finals.begin(),
     )
+    facts = _by_rules_then(facts, await log.regimes(stand.partition))
     with_ticks, beats = await asyncio.gather(
         _with_ticks(log, facts, stand, rejected), _beats(log, facts, stand)
     )
     return replace(with_ticks, beats=beats)
+
+
+def _by_rules_then(facts: Facts, regimes: Regimes) -> Facts:
+    """With the rules by which the first version was closed, not those of now."""
+    first = facts.finals[0].bar if facts.finals else None
+    if first is None or first.close_offset is None:
+        return facts
+    regime = regimes.at(max(0, first.close_offset - 1))
+    rules = facts.rules
+    if regime.is_told:
+        rules = replace(
+            rules, grace_us=regime.rules.grace_us, late_policy=regime.rules.late_policy,
+            inactive_after=regime.rules.inactive_after,
+            max_future_skew_us=regime.rules.max_future_skew_us,
+            publish_off_session=regime.rules.publish_off_session,
+        )  # fmt: skip
+    took_over = regimes.at(first.close_offset)
+    begins_here = took_over.is_told and took_over.begin == first.close_offset
+    shortened = begins_here and took_over.rules.grace_us < rules.grace_us
+    # a tick is judged by the sessions of its offset: of a bar, those of its first tick
+    judged = regimes.at(
+        first.close_offset - 1 if first.first_offset is None else first.first_offset
+    )
+    schedule = facts.scheduled.schedule
+    if judged.is_told:
+        schedule = judged.index.for_series(facts.broker, facts.symbol)
+    return replace(
+        facts, rules=rules, judged_by=schedule,
+        shortened_us=took_over.rules.grace_us if shortened else None,
+    )  # fmt: skip
 
 
 async def _rejected(log: Log, facts: Facts) -> list[RejectedTick]:
@@ -89,7 +121,7 @@ async def _with_ticks(log: Log, facts: Facts, stand: Stand, rejected: list[Rejec
         rules.closes_at_us(start_us),
         (since_us, start_us + MINUTE_US + late_us),
         rules.max_future_skew_us,
-        _in_session(facts.scheduled.schedule),
+        _in_session(facts.judged_by or facts.scheduled.schedule),
     )
     found = await scan_ticks(log, facts, decoder, stand.partition, span, looked)
     if not found.append_times and span.begin > stand.begin:

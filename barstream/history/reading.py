@@ -6,7 +6,7 @@ The end of a range is fixed before it is read, so reading ends on a topic that i
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
@@ -139,6 +139,24 @@ def cut(chunk: RecordChunk, end: int) -> RecordChunk:
         chunk.timestamps_us[:count],
         chunk.append_time,
     )
+
+
+def tail(chunk: RecordChunk, offset: int) -> RecordChunk:
+    """The part of ``chunk`` from an offset on."""
+    at = int(chunk.offsets.searchsorted(offset))
+    return RecordChunk(
+        chunk.topic, chunk.partition, offset, chunk.next_offset, chunk.keys[at:],
+        chunk.values[at:], chunk.offsets[at:], chunk.timestamps_us[at:], chunk.append_time,
+    )  # fmt: skip
+
+
+def parts(chunk: RecordChunk, borders: Iterable[int]) -> Iterator[RecordChunk]:
+    """``chunk`` cut before each of the ascending ``borders`` that lies in it."""
+    for border in borders:
+        if chunk.start < border < chunk.next_offset:
+            yield cut(chunk, border)
+            chunk = tail(chunk, border)
+    yield chunk
 
 
 @asynccontextmanager

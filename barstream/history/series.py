@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from barstream.codecs.rules import RulesRow, decode_rules, is_rules_key
 from barstream.codecs.series_seen import UniverseReading
 from barstream.codecs.state import POSITION_KEY, Position, decode_position, decode_series
 from barstream.core.state import NEVER_US
@@ -37,11 +38,14 @@ class PartitionRows:
         position: None: nothing was applied yet.
         position_offset: the offset its row stands at; with it the finals of that flush.
         series: by (broker, symbol).
+        rules: by which it was judged, in the order in which they followed each other; what came
+            before the first was judged by a worker that did not write them.
     """
 
     position: Position | None = None
     position_offset: int = -1
     series: dict[tuple[str, str], SeriesRow] = field(default_factory=dict)
+    rules: list[RulesRow] = field(default_factory=list)
 
 
 async def series_rows(options: Options, topic: str, spans: Spans) -> dict[int, PartitionRows]:
@@ -68,6 +72,8 @@ async def series_rows(options: Options, topic: str, spans: Spans) -> dict[int, P
             try:
                 if key == POSITION_KEY:
                     part.position, part.position_offset = decode_position(value), offset
+                elif is_rules_key(key):
+                    part.rules.append(decode_rules(key, value))
                 else:
                     row = _series_row(value)
                     part.series[row.broker, row.symbol] = row
@@ -76,6 +82,7 @@ async def series_rows(options: Options, topic: str, spans: Spans) -> dict[int, P
                     f"{topic}[{partition}] offset {offset} must be a row of a series or a "
                     f"position: {error}; does another program write to it?"
                 ) from error
+        part.rules.sort(key=lambda row: row.key)
     return found
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from barstream.codecs.ticks import TickColumns
 from barstream.core.schedule import Series
 from barstream.core.time import MINUTE_US
-from barstream.history.reading import cut
+from barstream.history.reading import cut, tail
 from barstream.history.selection import Selection
 from barstream.transport.chunk import RecordChunk
 
@@ -35,7 +35,7 @@ async def blocks(chunks: AsyncIterator[RecordChunk]) -> AsyncIterator[RecordChun
         while rest.next_offset >= (end := _end_of_block(parts[0] if parts else rest)):
             parts.append(cut(rest, end))
             yield _joined(parts)
-            parts, rest = [], _after(rest, end)
+            parts, rest = [], tail(rest, end)
             if rest.start >= rest.next_offset:
                 break
         if rest.start < rest.next_offset:
@@ -46,14 +46,6 @@ async def blocks(chunks: AsyncIterator[RecordChunk]) -> AsyncIterator[RecordChun
 
 def _end_of_block(chunk: RecordChunk) -> int:
     return (chunk.start // BLOCK + 1) * BLOCK
-
-
-def _after(chunk: RecordChunk, offset: int) -> RecordChunk:
-    at = int(np.searchsorted(chunk.offsets, offset))
-    return RecordChunk(
-        chunk.topic, chunk.partition, offset, chunk.next_offset, chunk.keys[at:],
-        chunk.values[at:], chunk.offsets[at:], chunk.timestamps_us[at:], chunk.append_time,
-    )  # fmt: skip
 
 
 def _joined(parts: list[RecordChunk]) -> RecordChunk:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import numpy as np
+import polars as pl
 from aiokafka import AIOKafkaConsumer
 
-from barstream.codecs.ticks import TickDecoder
+from barstream.codecs.ticks import Rejected, TickColumns, TickDecoder
 from barstream.core.keys import bar_key
 from barstream.core.period import MINUTE, Period
-from barstream.core.schedule import MarketScheduleProvider, Series
+from barstream.core.reasons import Reason
+from barstream.core.schedule import Series
 from barstream.core.state import FOREVER_US, NEVER_US
 from barstream.core.time import DAY_US, ceil_minute
 from barstream.engine.counts import Counts
@@ -22,12 +25,13 @@ from barstream.engine.outbox import Pending
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.rows import Flush, Row, build_flush, by_period
 from barstream.engine.transaction import PartitionProducer
-from barstream.history.reading import chunks
+from barstream.history.reading import chunks, parts
 from barstream.kafka import client_options
 from barstream.replay.beats import Beats
 from barstream.replay.blocks import TicksInRange, blocks
 from barstream.replay.known import Known, known_of, published_before
 from barstream.replay.request import Job, Request
+from barstream.replay.rules import RulesInTurn
 from barstream.replay.scope import Derived, Scope, SeriesScope
 from barstream.replay.seeding import seed
 from barstream.replay.shadow import ShadowTopics
@@ -112,15 +116,18 @@ class _Run:
 
     def __post_init__(self) -> None:
         request, names = self.job.request, self.names
-        provider = MarketScheduleProvider(request.settings.ticks.name_rule)
-        provider.swap(request.index)
+        self.in_turn = RulesInTurn(
+            self.known.regimes, self.known.ticks.begin,
+            request.settings.heartbeats.feed_delay_us,
+        )  # fmt: skip
+        provider = self.in_turn.provider
         homes = request.homes
         self.engine = PartitionEngine(
             self.job.partition,
-            request.rules,
+            self.in_turn.rules,
             provider,
             lambda broker, symbol: homes.get((broker, symbol)),
-            publish_off_session=request.settings.bars.publish_off_session,
+            publish_off_session=self.in_turn.row.publish_off_session,
             book=self.book,
             periods=tuple(names.rollups),
             live_periods=names.live_rollups,
@@ -139,9 +146,8 @@ class _Run:
 
     async def through(self, options: dict[str, Any], report: Report) -> Derived:
         """From the first block to the last."""
-        settings, known = self.job.request.settings, self.known
-        decoder = TickDecoder(settings.ticks, max_future_skew_us=settings.bars.max_future_skew_us)
-        await decoder.start()
+        known = self.known
+        decoders = await self._decoders()
         in_range = TicksInRange(
             self.job.request.wanted,
             {name: start.start_us for name, start in known.starts.items()},
@@ -153,11 +159,29 @@ class _Run:
         spans = {self.job.partition: known.ticks}
         if not known.ticks.is_empty:
             async for block in blocks(chunks(options, self.names.ticks, spans)):
-                await self._apply(block, decoder, in_range, beats)
+                for part in parts(block, known.regimes.begin.tolist()):
+                    await self._change_rules(part.start, beats)
+                    decoder = decoders[self.in_turn.row.max_future_skew_us]
+                    await self._apply(part, decoder, in_range, beats)
                 report(block.next_offset - block.start)
-        beats.give(self.engine, known.ticks.end)
+        await self._change_rules(known.ticks.end, beats)
+        beats.give(self.engine, known.ticks.end, self.in_turn.number)
         self.engine.release()
         return await self._finish()
+
+    async def _decoders(self) -> dict[int, TickDecoder]:
+        """By the skew that was allowed."""
+        ticks = self.job.request.settings.ticks
+        found: dict[int, TickDecoder] = {}
+        for skew_us in {each.rules.max_future_skew_us for each in self.known.regimes.all}:
+            found[skew_us] = TickDecoder(ticks, max_future_skew_us=skew_us)
+            await found[skew_us].start()
+        return found
+
+    async def _change_rules(self, offset: int, beats: Beats) -> None:
+        """Go on by the rules that held from an offset on."""
+        for _ in self.in_turn.reach(offset, self.engine, beats):
+            await self._flush()
 
     async def _apply(
         self, block: RecordChunk, decoder: TickDecoder, in_range: TicksInRange, beats: Beats
@@ -165,8 +189,8 @@ class _Run:
         if missing := decoder.missing_schema_ids(block.values):
             await decoder.fetch_schemas(missing)
         columns = decoder.decode(block.values, block.timestamps_us)
-        columns = in_range.of(columns, self._closed_us)
-        beats.give(self.engine, block.next_offset)
+        columns = self._without_rejected(block, in_range.of(columns, self._closed_us))
+        beats.give(self.engine, block.next_offset, self.in_turn.number)
         if self.bounds.to_us < FOREVER_US:
             late = columns.time_us >= self.bounds.to_us
             places = late.nonzero()[0] if columns.index is None else columns.index[late]
@@ -175,6 +199,23 @@ class _Run:
         while not self.engine.apply_ticks(block, columns, 0, at_end=False):
             await self._flush()
         await self._flush()
+
+    def _without_rejected(self, block: RecordChunk, columns: TickColumns) -> TickColumns:
+        """What stands in ``ticks_rejected`` stays rejected where the log does not say by what."""
+        known = self.known.rejected.filter(
+            pl.col("tick_offset").is_between(block.start, block.next_offset, closed="left")
+        )
+        if known.is_empty():
+            return columns
+        places = np.arange(len(block.offsets)) if columns.index is None else columns.index
+        said = dict(known.select("tick_offset", "reason").iter_rows())
+        offsets = block.offsets[places]
+        out = np.isin(offsets, known["tick_offset"].to_numpy())
+        refused = [
+            Rejected(int(places[at]), Reason(said[int(offsets[at])]), "rejected before")
+            for at in np.flatnonzero(out).tolist()
+        ]
+        return replace(columns.where(~out), rejected=[*columns.rejected, *refused])
 
     def _closed_us(self, broker: str, symbol: str) -> int:
         series = self.engine.state.get(broker, symbol)
@@ -253,8 +294,8 @@ class _Run:
             request.wanted.broker,
             request.wanted.symbol,
             request.recorded,
-            request.rules.grace_us,
-            request.rules.late_policy,
+            self.engine.state.rules.grace_us,
+            self.engine.state.rules.late_policy,
             counts.accepted,
             self.finals,
             {str(reason): count for reason, count in counts.rejected.items()},

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from barstream.codecs.rules import RulesRow
 from barstream.core.bars import Bar
 from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import Series
@@ -16,11 +17,14 @@ from barstream.errors import BarstreamError
 from barstream.history import finals
 from barstream.history.heartbeats import heartbeats
 from barstream.history.reading import Options, Span, chunks, held, offsets_at
+from barstream.history.regimes import Regime, Regimes
+from barstream.history.rejected import rejected
+from barstream.history.schedule import ScheduleRecord, schedule_records
 from barstream.history.selection import Selection
 from barstream.history.series import PartitionRows, series_rows
 from barstream.replay.beats import from_finals, from_log
 from barstream.replay.recorded import recorded_closes
-from barstream.replay.request import Job
+from barstream.replay.request import Job, Request
 from barstream.replay.starts import Start, starts_of
 from barstream.topics import TopicNames
 
@@ -47,6 +51,8 @@ class Known:
         cut_us: by series the first minute that is left where earlier ones were deleted.
         topic_id: identity of the tick topic.
         unreliable: recorded closes that were not used.
+        regimes: the rules that held, and from where on; of a replay by other rules those alone.
+        rejected: rejections of ticks of which the log does not say by which rules they were judged.
     """
 
     ticks: Span
@@ -55,6 +61,8 @@ class Known:
     cut_us: dict[Series, int]
     topic_id: str | None
     unreliable: int
+    regimes: Regimes
+    rejected: pl.DataFrame
 
 
 async def known_of(job: Job, options: Options, names: TopicNames, identity: str | None) -> Known:
@@ -75,16 +83,48 @@ async def known_of(job: Job, options: Options, names: TopicNames, identity: str 
     versions = await _minutes(options, names.final_1m, partition, request.wanted)
     newest = versions.unique("key", keep="last", maintain_order=True)
     newest = newest.filter(pl.col("kind") == "bar")
-    closes, unreliable = recorded_closes(versions, revises=request.rules.late_policy == "revise")
+    regimes = await _regimes(request, options, names, told)
+    closes, unreliable = recorded_closes(versions, revises=regimes.revises)
     ticks = await _ticks(job, options, names, told, closes)
     starts = starts_of(newest, closes, told.series, request.from_us, ticks.begin)
     beats = await _beats(job, options, names, told)
     if request.recorded:
         wanted = closes.filter(pl.col("close_offset") <= ticks.end)
-        beats = from_finals(wanted, beats)
+        beats = from_finals(wanted, beats, regimes)
     else:
         beats = from_log(beats)
-    return Known(ticks, starts, beats, _cut(newest, told), identity, unreliable)
+    refused = await _rejected(job, options, names, regimes)
+    return Known(ticks, starts, beats, _cut(newest, told), identity, unreliable, regimes, refused)
+
+
+async def _regimes(
+    request: Request, options: Options, names: TopicNames, told: PartitionRows
+) -> Regimes:
+    """What the log says, where the recorded rules are replayed; else what was asked for."""
+    otherwise = RulesRow.of(request.settings)
+    if not request.recorded:
+        index = request.index
+        return Regimes([Regime(0, 0, otherwise, index, is_told=True)], index)
+    records: list[ScheduleRecord] = []
+    if otherwise.schedule is not None or any(row.schedule for row in told.rules):
+        ticks = request.settings.ticks
+        records = await schedule_records(
+            options, names.market_schedule, ticks.registry_url, ticks.name_rule
+        )
+    return Regimes.of(told.rules, records, otherwise)
+
+
+async def _rejected(
+    job: Job, options: Options, names: TopicNames, regimes: Regimes
+) -> pl.DataFrame:
+    topic = names.ticks_rejected
+    spans = await held(options, topic, [job.partition])
+    if regimes.is_told or regimes.is_rewritten:  # a replay may have taken rejected ones in
+        spans = {job.partition: Span(0, 0)}
+    found = await rejected(options, topic, spans, names.ticks)
+    return found.filter(
+        (pl.col("tick_partition") == job.partition) & (pl.col("tick_offset") < regimes.told_from)
+    ).unique("tick_offset", keep="first", maintain_order=True)
 
 
 async def _minutes(options: Options, topic: str, partition: int, wanted: Selection) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from barstream.codecs.rules import is_rules_key
 from barstream.codecs.state import POSITION_KEY, decode_position, decode_series
 from barstream.core.keys import series_key
 from barstream.core.schedule import Series
@@ -56,6 +57,7 @@ async def series_of(job: Compare, scope: Scope) -> tuple[dict[Series, SeriesNow]
     rows = await newest_values(options, names.series, job.partition)
     shadow = await newest_values(options, ShadowTopics(names, job.suffix).scope, job.partition)
     row_of_position = rows.pop(POSITION_KEY, None)
+    rows = {key: value for key, value in rows.items() if not is_rules_key(key)}
     position = 0 if row_of_position is None else decode_position(row_of_position).next_offset
     at_end = (
         row_of_position is not None

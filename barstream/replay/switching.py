@@ -8,7 +8,7 @@ is left to do.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from aiokafka import TopicPartition
@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from barstream.codecs.avro import encode
+from barstream.codecs.rules import encode_rules
 from barstream.codecs.series_seen import encode as encode_seen
 from barstream.config import Settings
 from barstream.core.keys import bar_key, series_key, split_bar_key
@@ -29,6 +30,7 @@ from barstream.engine.rows import Flush, Row, bar_rows
 from barstream.engine.transaction import PartitionProducer
 from barstream.history.reading import held, records
 from barstream.history.schedule import current_index
+from barstream.history.series import series_rows
 from barstream.kafka import admin_client, client_options, explained
 from barstream.replay.comparing import bar_or_none
 from barstream.replay.diff import Compare, Kept, diff
@@ -201,6 +203,8 @@ async def plan_of(job: Compare, index: ScheduleIndex) -> Plan:
         _add_series(flush, names, job.partition, rows[name], close, date)
     written = sum(map(len, mend.bars.values()))
     added = await _add_rejected(flush, job, names)
+    if len(flush):
+        await _add_rules(flush, job, names)
     return Plan(Switched(job.partition, written, len(mend) - written, added, mend.left), flush)
 
 
@@ -228,6 +232,19 @@ def _add_series(
             state["closed_until"],
         )
         flush.add(names.series_seen, 0, [Row(key, encode_seen(seen))])
+
+
+async def _add_rules(flush: Flush, job: Compare, names: TopicNames) -> None:
+    """From here on the rows that say by which rules was judged say nothing of what came before."""
+    options, partition = client_options(job.settings), job.partition
+    spans = await held(options, names.series, [partition])
+    rows = (await series_rows(options, names.series, spans))[partition]
+    if rows.rules and rows.position is not None:
+        row = replace(
+            rows.rules[-1], from_offset=rows.position.next_offset,
+            heartbeat_offset=rows.position.heartbeat_offset, rewritten=True,
+        )  # fmt: skip
+        flush.add(names.series, partition, [Row(row.key, encode_rules(row))])
 
 
 async def _add_rejected(flush: Flush, job: Compare, names: TopicNames) -> int:

@@ -1,4 +1,8 @@
-"""Schedule rows that came after what they are about: bars are not judged by them."""
+"""Schedule rows that came after what they are about: bars are not judged by them.
+
+Which rows were in force stands in the log.  What is here is for what the log does not say: ticks
+that were judged before workers wrote it, and rows that compaction has taken since.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
+from barstream.history.regimes import Regimes
 from barstream.history.schedule import ScheduleRecord
 from barstream.verify.findings import Kind
 from barstream.verify.names import Name
@@ -27,9 +32,11 @@ class ScheduleChanges:
     Args:
         records: of topic ``market_schedule``.
         grace_us: how long after its end a minute is closed.
+        regimes: what the log says of the rules.
     """
 
-    def __init__(self, records: Iterable[ScheduleRecord], grace_us: int) -> None:
+    def __init__(self, records: Iterable[ScheduleRecord], grace_us: int, regimes: Regimes) -> None:
+        self._regimes = regimes
         self._open_us = MINUTE_US + grace_us
         self._appended: dict[Name, dict[int, int]] = {}
         self._changed: dict[Name, dict[int, int]] = {}
@@ -54,11 +61,21 @@ class ScheduleChanges:
         """Whether a session of the series was withdrawn, as far as the topic still shows."""
         return name in self._withdrawn
 
-    def explain(self, name: Name, bucket_us: int, appended_us: int | None) -> bool:
-        """Whether what was written at ``appended_us`` may have been judged by other rows.
+    def explain(
+        self, name: Name, bucket_us: int, appended_us: int | None, offset: int | None
+    ) -> bool:
+        """Whether what was written may have been judged by other rows than is known.
 
-        Never where nothing was written (None).
+        Never where nothing was written.
+
+        Args:
+            name: the series.
+            bucket_us: of what was judged.
+            appended_us: when it was written; None: it was not.
+            offset: of a tick that was judged with it; None: of none, and the times alone tell.
         """
+        if offset is not None and offset >= self._regimes.told_from:
+            return self._regimes.may_have_lost(name, bucket_us, offset)
         if appended_us is None:
             return False
         read_us = appended_us - _READ_WITHIN_US
@@ -69,9 +86,12 @@ class ScheduleChanges:
             for date in _around(bucket_us // DAY_US)
         )
 
-    def kind_of(self, name: Name, bucket_us: int, appended_us: int | None) -> Kind:
+    def kind_of(
+        self, name: Name, bucket_us: int, appended_us: int | None, offset: int | None
+    ) -> Kind:
         """What it is that is wrong with what was written at ``appended_us``, see `explain`."""
-        return "schedule" if self.explain(name, bucket_us, appended_us) else "difference"
+        explained = self.explain(name, bucket_us, appended_us, offset)
+        return "schedule" if explained else "difference"
 
 
 def _around(date: int) -> range:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from barstream.core.time import iso_micros_from_us
+from barstream.core.time import MINUTE_US, iso_micros_from_us
+from barstream.history.regimes import Regimes
 from barstream.verify.changes import ScheduleChanges
 from barstream.verify.findings import Finding, Findings
 from barstream.verify.graces import Graces
@@ -26,14 +27,14 @@ class CloseRules:
     """What a close is held to.
 
     Attributes:
-        graces: after the end of a minute.
-        revises: late ticks may be merged, so a bar may be made or raised long after its close.
+        graces: after the end of a minute, by regime.
+        regimes: the rules, and from where on they held.
         begin: first tick offset there is.
         position: no bar closes above it.
     """
 
-    graces: Graces
-    revises: bool
+    graces: Sequence[Graces]
+    regimes: Regimes
     begin: int
     position: int
 
@@ -76,10 +77,10 @@ class Closes:
         self._bucket = bars["bucket_us"].to_numpy()
         self._close_offset = longs(bars, "close_offset")
         self._closed_at = self._first_closed_at()
-        self._due = minute_end(self._bucket, rules.graces.shortest_us)
-        self._overdue = minute_end(self._bucket, rules.graces.longest_us)
         #: Closed by a tick past the watermark, by a heartbeat; the rest by neither.
-        self.by_tick = ticks.watermark >= self._due
+        self.by_tick = self._passed(
+            self._who, self._bucket, self._close_offset, ticks.watermark, "shortest_us"
+        )
         highest = heartbeats.highest_minute(self._who, self._close_offset)
         self.by_heartbeat = ~self.by_tick & (highest >= self._bucket)
         #: Bars whose close offset cannot be right.
@@ -106,17 +107,50 @@ class Closes:
             )
 
     def _too_late(self) -> NDArray[np.bool_]:
-        late = self._ticks.watermark_before >= self._overdue
+        late = self._passed(
+            self._who, self._bucket, self._close_offset - 1, self._ticks.watermark_before,
+            "longest_us",
+        )  # fmt: skip
         late &= (longs(self._published.bars, "revision") == 0) & (self._close_offset >= 0)
-        if self._rules.revises:
+        if self._rules.regimes.revises:
             # one that a late tick made closes right after it; what was filled behind it as well
             last = longs(self._published.bars, "last_offset")
-            late &= (last >= 0) & (last + 1 < self._close_offset)
+            late &= self._revised_then() | ((last >= 0) & (last + 1 < self._close_offset))
         return np.asarray(late)
+
+    def _revised_then(self) -> NDArray[np.bool_]:
+        """Of which bars no late tick can have been merged by the tick before their close."""
+        policies = [each.rules.late_policy == "reject" for each in self._rules.regimes.all]
+        number = self._rules.regimes.numbers(np.maximum(self._close_offset - 1, 0))
+        return np.array(policies, np.bool_)[number]
+
+    def _passed(
+        self, who: Longs, bucket: Longs, offset: Longs, watermark: Longs, grace: str
+    ) -> NDArray[np.bool_]:
+        """Whether a tick below an offset had passed a minute, by the grace in force then.
+
+        Args:
+            who: series, shape (n,).
+            bucket: their minutes.
+            offset: where that is asked.
+            watermark: the latest event time of the series below it.
+            grace: which of those a regime may have had.
+        """
+        passed = np.zeros(len(offset), np.bool_)
+        begins = [*self._rules.regimes.begin.tolist(), 1 << 62]
+        borders = [*self._ticks.watermark_at[1:], None]
+        for at, (graces, border) in enumerate(zip(self._rules.graces, borders, strict=True)):
+            # a regime that begins right there closes at once what its own grace has passed
+            reached = watermark
+            if border is not None:
+                reached = np.where(begins[at + 1] < offset, border[who], watermark)
+            due = minute_end(bucket, getattr(graces, grace))
+            passed |= (begins[at] <= offset) & (reached >= due)
+        return passed
 
     def _out_of_order(self) -> NDArray[np.bool_]:
         wrong = np.zeros(len(self._who), np.bool_)
-        if self._rules.revises or len(self._who) < 2:
+        if self._rules.regimes.revises or len(self._who) < 2:
             return wrong
         wrong[:-1] = (self._who[1:] == self._who[:-1]) & (
             self._close_offset[:-1] > self._close_offset[1:]
@@ -131,7 +165,7 @@ class Closes:
         -1 where a late tick made the bar, or those filled up to such a one, or its first version
         is gone: then the tick may stand anywhere below.
         """
-        if not self._rules.revises:
+        if not self._rules.regimes.revises:
             return self._close_offset
         first = longs(self._published.bars, "first_close")
         keys = offset_key(self._who, np.maximum(first, 0))
@@ -146,7 +180,7 @@ class Closes:
     def _unproven(self, bar: int) -> None:
         number, minute_us = int(self._who[bar]), int(self._bucket[bar])
         close_offset = int(self._close_offset[bar])
-        due_us = int(self._due[bar])
+        due_us = self._due_us(bar)
         asked = (
             f"a tick of the series below {close_offset} at or after {_time(due_us)}, or a "
             f"heartbeat for its minute or a later one with a barrier of at most {close_offset}, "
@@ -168,13 +202,20 @@ class Closes:
         reached = int(self._ticks.watermark[bar])
         self._add(bar, f"{asked}; its ticks had reached {_time(reached)}")
 
+    def _due_us(self, bar: int) -> int:
+        """From when on a tick may have closed a bar, by the grace at its close."""
+        number = self._rules.regimes.numbers(self._close_offset[bar : bar + 1])
+        graces = self._rules.graces[int(number[0])]
+        return int(self._bucket[bar]) + MINUTE_US + graces.shortest_us
+
     def _add(self, bar: int, detail: str) -> None:
         if bar in self.wrong:
             return
         self.wrong.add(bar)
         name, bucket_us = self._series.names[int(self._who[bar])], int(self._bucket[bar])
         appended_us = self._published.bars["appended_us"][bar]
-        kind = self._changes.kind_of(name, bucket_us, appended_us)
+        offset = int(self._close_offset[bar])
+        kind = self._changes.kind_of(name, bucket_us, appended_us, offset)
         self._findings.add(
             Finding(
                 kind, "close", self._partition, detail, *name, "1m", bucket_us,
@@ -183,16 +224,22 @@ class Closes:
         )  # fmt: skip
 
     def check_late(self, scan: Scan) -> None:
-        """Ticks refused as late although no bar was there: their minute was closed."""
-        refused = scan.loose.filter(pl.col("refused"))
+        """Ticks refused as late earlier than the close of their bar, or without one.
+
+        Their minute was closed then: its first final stands earlier in the log, or a tick or a
+        heartbeat had passed it.
+        """
+        refused = scan.rejected_as_late
         if refused.is_empty():
             return
         who, bucket = refused["series"].to_numpy(), refused["bucket_us"].to_numpy()
-        offset = refused["offset"].to_numpy()
-        closed = refused["before_us"].to_numpy() >= minute_end(
-            bucket, self._rules.graces.shortest_us
-        )
+        offset, bar = refused["offset"].to_numpy(), refused["bar"].to_numpy()
+        before = refused["before_us"].to_numpy()
+        closed = self._passed(who, bucket, offset, before, "shortest_us")
         closed |= self._heartbeats.highest_minute(who, offset) >= bucket
+        if len(self._who):
+            first = longs(self._published.bars, "first_close", absent=1 << 62)
+            closed |= (bar >= 0) & (offset >= first[np.maximum(bar, 0)])
         for at in np.flatnonzero(~closed).tolist():
             number, bucket_us = int(who[at]), int(bucket[at])
             name = self._series.names[number]
@@ -221,7 +268,7 @@ class Closes:
         close_offset = int(self._close_offset[bar])
         if self.by_tick[bar]:
             reached = _time(int(self._ticks.watermark[bar]))
-            return f"a tick below {close_offset} at {reached}, past {_time(int(self._due[bar]))}"
+            return f"a tick below {close_offset} at {reached}, past {_time(self._due_us(bar))}"
         return self._heartbeats.describe(number, bucket_us, close_offset)
 
     @property

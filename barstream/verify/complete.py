@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from barstream.core.time import MINUTE_US
 from barstream.verify.changes import ScheduleChanges
+from barstream.verify.expected import Stretch, expected_minutes
 from barstream.verify.findings import Finding, Findings, Kind
 from barstream.verify.folding import fold
-from barstream.verify.hours import Hours, Minutes
+from barstream.verify.hours import Minutes
 from barstream.verify.judging import Judge
 from barstream.verify.names import SeriesNumbers
 from barstream.verify.published import Published, longs
@@ -47,6 +49,7 @@ class Completeness:
     """Judges the minutes of one partition, a series at a time; see `check`.
 
     Attributes:
+        stretches: of a series, the hours it was closed by, ascending.
         corrected: by bar, what its fields should be, where synthetic bars are wrong.
         extra: bars that must not be there.
         lacking: minutes that have no final and must have one: fields as far as ticks give them.
@@ -60,8 +63,8 @@ class Completeness:
     loose: pl.DataFrame
     judge: Judge
     changes: ScheduleChanges
-    inactive_after: int
     revises: bool
+    stretches: Callable[[int, pl.DataFrame], Sequence[Stretch]]
     findings: Findings
     corrected: dict[int, dict[str, Any]] = field(default_factory=dict)
     extra: set[int] = field(default_factory=set)
@@ -91,6 +94,8 @@ class _Series:
         self._bucket = self._bars["bucket_us"].to_numpy()
         self._real = all_of.ticks.has_ticks[low:high] | ~self._bars["synthetic"].to_numpy()
         self._bounds = bounds
+        #: Whether a bar has the date it was begun with, and not that of the hours it closed by.
+        self._keeps_date = np.zeros(len(self._bucket), np.bool_)
         self._unmade = self._ticks_without_bar()
 
     def _ticks_without_bar(self) -> dict[int, pl.DataFrame]:
@@ -102,37 +107,39 @@ class _Series:
         }
 
     def check(self) -> None:
-        hours = self._all.judge.hours(self._number)
-        if hours is None:
-            for bar in range(len(self._bucket)):
-                self._not_expected(bar, "the series has no row in the market schedule")
-            self._lost_ticks(set())
+        stretches = self._all.stretches(self._number, self._bars)
+        if all(each.hours is None for each in stretches):
+            self._expect_nothing("the series has no row in the market schedule")
             return
         start_us = self._start_us()
         if start_us is None:
             self._lost_ticks(set())
             return
         last_us = int(self._bucket[-1]) + MINUTE_US if len(self._bucket) else start_us
-        minutes = hours.minutes(start_us, max(self._bounds.until_us, last_us))
+        until_us = max(self._bounds.until_us, last_us)
+        minutes, part = expected_minutes(stretches, start_us, until_us)
         if not len(minutes.start_us):
-            for bar in range(len(self._bucket)):
-                self._not_expected(bar, "no session of the series has an instant of this minute")
-            self._lost_ticks(set())
+            self._expect_nothing("no session of the series has an instant of this minute")
             return
         at = _places(minutes.start_us, self._bucket)
         for bar in np.flatnonzero(at < 0).tolist():
-            self._not_expected(bar, "no session of the series has an instant of this minute")
+            if not self._sessions_then(bar):
+                self._not_expected(bar, "no session of the series has an instant of this minute")
         self._check_sessions(minutes, at)
         present = np.zeros(len(minutes.start_us), np.int64) - 1
         present[at[at >= 0]] = np.flatnonzero(at >= 0)
-        asleep = self._asleep(hours, minutes, at, self._real)
+        asleep = self._asleep(stretches, part, minutes, at, self._real)
         self._check_asleep(asleep, present)
         if self._all.revises:
             # a late tick that makes a flat bar a real one fills nothing: minutes after it may be
             # asleep as they were before it came
             first_hand = self._real & (longs(self._bars, "first_synthetic", absent=1) == 0)
-            before = self._asleep(hours, minutes, at, first_hand, unknown=True)
+            before = self._asleep(stretches, part, minutes, at, first_hand, unknown=True)
             asleep |= before & (present < 0)
+            # what a late tick made is followed by what was in session when it came
+            for each in stretches[1:]:
+                if each.hours is not None:
+                    asleep |= (each.hours.at_minutes(minutes.start_us) < 0) & (present < 0)
         due = minutes.start_us < self._bounds.until_us
         missing = due & (present < 0) & ~asleep & (minutes.start_us >= self._bounds.kept_us)
         missing &= ~self._is_broken(minutes.start_us)
@@ -142,6 +149,13 @@ class _Series:
         self._all.sessions += session_reports(
             self._name, self._bars, minutes, due, present, asleep, missing
         )
+
+    def _expect_nothing(self, why: str) -> None:
+        """No minute of the series is to have a bar."""
+        for bar in range(len(self._bucket)):
+            if not self._sessions_then(bar):
+                self._not_expected(bar, why)
+        self._lost_ticks(set())
 
     def _start_us(self) -> int | None:
         """The first minute that has a bar, or must have one."""
@@ -156,9 +170,47 @@ class _Series:
 
     # -- asleep -------------------------------------------------------------------------------
 
+    def _sessions_then(self, bar: int) -> set[tuple[int, int]]:
+        """Trading date and session of a bar's minute, as the ticks that made it were judged.
+
+        A bar keeps what it was begun with; one that a late tick made, and those filled after it,
+        what was in force then.
+        """
+        judge, row = self._all.judge, self._bars.row(bar, named=True)
+        regimes = judge.regimes
+        if len(regimes) == 1:
+            return set()
+        first, found = row["first_close"], set()
+        places = [row["first_offset"], row["last_offset"], row["close_offset"], first]
+        places += [None if at is None else at - 1 for at in (row["close_offset"], first)]
+        for offset in {at for at in places if at is not None and at >= 0}:
+            hours = judge.hours_in(
+                int(regimes.numbers(np.array([offset], np.int64))[0]), self._number
+            )
+            place = -1 if hours is None else int(hours.at_minutes(np.array([row["bucket_us"]]))[0])
+            if hours is not None and place >= 0:
+                found.add(hours.of_row(place))
+        if row["revision"] > 0 or self._is_behind(bar):
+            found |= self._sessions_now(row["bucket_us"])
+        return found
+
+    def _is_behind(self, bar: int) -> bool:
+        """Whether the bar after it was there before: a switch-over to a replay put it in."""
+        first_us = self._bars["first_appended_us"]
+        if bar + 1 == len(first_us) or first_us[bar] is None or first_us[bar + 1] is None:
+            return False
+        return bool(first_us[bar + 1] < first_us[bar])
+
+    def _sessions_now(self, bucket_us: int) -> set[tuple[int, int]]:
+        """Trading date and session of a minute by the rows of now; none off session."""
+        hours = self._all.judge.hours(self._number)
+        place = -1 if hours is None else int(hours.at_minutes(np.array([bucket_us]))[0])
+        return set() if hours is None or place < 0 else {hours.of_row(place)}
+
     def _asleep(
         self,
-        hours: Hours,
+        stretches: Sequence[Stretch],
+        part: Longs,
         minutes: Minutes,
         at: Longs,
         seen: NDArray[np.bool_],
@@ -167,11 +219,13 @@ class _Series:
     ) -> NDArray[np.bool_]:
         """Minutes more than ``inactive_after`` trading dates after the last bar of ``seen``.
 
-        Where there is none before it is ``unknown``.
+        Where there is none before it is ``unknown``.  Dates are counted by the hours in force,
+        those of the stretch of each minute.
         """
         real = self._bucket[seen]
         dates = longs(self._bars, "trading_date")
-        dates = np.where(at >= 0, minutes.trading_date[at], dates)[seen]
+        changed = (at >= 0) & ~self._keeps_date
+        dates = np.where(changed, minutes.trading_date[at], dates)[seen]
         made = np.array(sorted(self._unmade), np.int64)
         if len(made):
             made_dates = minutes.trading_date[
@@ -187,15 +241,21 @@ class _Series:
         if not len(real):
             return np.full(len(minutes.start_us), unknown)
         last = np.searchsorted(real, minutes.start_us, side="right") - 1
-        seen_on = hours.ordinals(dates)[np.maximum(last, 0)]
-        asleep = minutes.ordinal > seen_on + self._all.inactive_after
+        asleep = np.zeros(len(minutes.start_us), np.bool_)
+        for number, stretch in enumerate(stretches):
+            mine = part == number
+            if stretch.hours is None or not mine.any():
+                continue
+            seen_on = stretch.hours.ordinals(dates)[np.maximum(last[mine], 0)]
+            asleep[mine] = minutes.ordinal[mine] > seen_on + stretch.inactive_after
         return np.where(last >= 0, asleep, unknown)
 
     def _check_asleep(self, asleep: NDArray[np.bool_], present: Longs) -> None:
-        for bar in present[asleep & (present >= 0)].tolist():
+        # one with ticks wakes the series, or counts from a date that is no more
+        for bar in [at for at in present[asleep & (present >= 0)].tolist() if not self._real[at]]:
             self._not_expected(
                 bar,
-                f"the series was asleep: more than {self._all.inactive_after} trading dates had "
+                "the series was asleep: more trading dates than bars.inactive_after allows had "
                 "passed without a tick",
             )
 
@@ -203,7 +263,9 @@ class _Series:
 
     def _not_expected(self, bar: int, why: str) -> None:
         row = self._bars.row(bar, named=True)
-        if self._add("not_expected", row["bucket_us"], why, row["appended_us"]):
+        if self._add(
+            "not_expected", row["bucket_us"], why, row["appended_us"], offset=row["close_offset"]
+        ):
             self._all.extra.add(self._low + bar)
 
     def _check_sessions(self, minutes: Minutes, at: Longs) -> None:
@@ -213,9 +275,14 @@ class _Series:
             for place in np.flatnonzero(found != wanted[at[known]]).tolist():
                 bar = int(known[place])
                 expected = int(wanted[at[bar]])
+                then = self._sessions_then(bar)
+                if int(found[place]) in {each[name == "session"] for each in then}:
+                    self._keeps_date[bar] |= name == "trading_date"
+                    continue
                 if self._add(
                     "field", int(self._bucket[bar]), f"{name} must be that of its session",
                     self._bars["appended_us"][bar], name, expected, int(found[place]),
+                    offset=self._bars["close_offset"][bar],
                 ):  # fmt: skip
                     self._correct(bar, {name: expected})
 
@@ -225,6 +292,10 @@ class _Series:
         for at in np.flatnonzero(missing).tolist():
             bucket_us = int(minutes.start_us[at])
             ticks = self._unmade.get(bucket_us)
+            is_withdrawn = (self._number, bucket_us) in self._all.published.withdrawn
+            if is_withdrawn and not self._sessions_now(bucket_us):
+                # a switch-over to a replay by the sessions of now
+                continue
             row: dict[str, Any] = {
                 "series": self._number, "bucket_us": bucket_us,
                 "trading_date": int(minutes.trading_date[at]), "session": int(minutes.session[at]),
@@ -238,16 +309,17 @@ class _Series:
                 row |= folded.row(0, named=True) | {"synthetic": False}
                 row.pop("bar")
                 why = f"it has {len(ticks)} accepted ticks and must have a final"
-            if self._add("missing", bucket_us, why, self._written_before(bucket_us), ticks=ticks):
+            written_us, offset = self._written_before(bucket_us)
+            if self._add("missing", bucket_us, why, written_us, ticks=ticks, offset=offset):
                 self._all.lacking.append(row)
         return with_ticks
 
-    def _written_before(self, bucket_us: int) -> int | None:
-        """When the bar before (else after) a missing one was written."""
+    def _written_before(self, bucket_us: int) -> tuple[int | None, int | None]:
+        """When the bar before (else after) a missing one was written, and its close offset."""
         if not len(self._bucket):
-            return None
+            return None, None
         at = max(0, int(np.searchsorted(self._bucket, bucket_us)) - 1)
-        return int(self._bars["appended_us"][at])
+        return int(self._bars["appended_us"][at]), self._bars["close_offset"][at]
 
     def _lost_ticks(self, in_missing_bars: set[int]) -> None:
         """Accepted or late, a tick of a closed minute is in a bar or among the rejected."""
@@ -258,7 +330,7 @@ class _Series:
                 "lost_tick", bucket_us,
                 f"{len(ticks)} ticks of a minute that is closed and has no bar must stand in "
                 "ticks_rejected as late",
-                self._written_before(bucket_us), ticks=ticks,
+                self._written_before(bucket_us)[0], ticks=ticks, offset=int(ticks["offset"][0]),
             )  # fmt: skip
 
     def _check_flat(self) -> None:
@@ -291,6 +363,7 @@ class _Series:
                     f"{name} of a minute without a tick must be "
                     + ("the close before it" if name in _PRICES else "empty"),
                     self._bars["appended_us"][bar], name, expected, self._bars[name][bar],
+                    offset=self._bars["close_offset"][bar],
                 ):  # fmt: skip
                     self._correct(bar, {name: expected})
         for place in np.flatnonzero(np.isnan(price)).tolist():
@@ -300,6 +373,7 @@ class _Series:
                 "first" if not gone else "price_gone", int(self._bucket[bar]),
                 "the first bar of a series has ticks: no price is known before it",
                 self._bars["appended_us"][bar], unproven=gone,
+                offset=self._bars["close_offset"][bar],
             )  # fmt: skip
 
     def _prices_before(self, flat: Longs, close: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -334,6 +408,7 @@ class _Series:
         expected: Any = None,
         published: Any = None,
         *,
+        offset: int | None,
         ticks: pl.DataFrame | None = None,
         unproven: bool = False,
     ) -> bool:
@@ -341,7 +416,7 @@ class _Series:
         kind: Kind = (
             "unproven"
             if unproven
-            else self._all.changes.kind_of(self._name, bucket_us, appended_us)
+            else self._all.changes.kind_of(self._name, bucket_us, appended_us, offset)
         )
         self._all.findings.add(
             Finding(

@@ -75,7 +75,7 @@ def sums(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.f
     listed = values.tolist()
     return np.array(
         [
-            _sum(listed[start:stop])
+            rounded_sum(listed[start:stop])
             for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
         ]
     )
@@ -99,7 +99,7 @@ def is_exact_sum(text: str, sizes: Sequence[float]) -> bool:
         return sum(map(Fraction, sizes), Fraction(0)) == Fraction(text)
 
 
-def _sum(sizes: list[float]) -> float:
+def rounded_sum(sizes: Sequence[float]) -> float:
     """The exactly rounded sum; the largest float64 where they end, as the contract of bars says."""
     try:
         return math.fsum(sizes)

@@ -1,10 +1,12 @@
-"""The graces bars may have been closed with: the one in force, and those before it."""
+"""The graces bars may have been closed with: those the log says, and those that are named."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
+
+from barstream.history.regimes import Regimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +26,13 @@ class Graces:
         """Of the grace in force and those that were."""
         every = (now_us, *before_us)
         return cls(min(every), max(every))
+
+    @classmethod
+    def in_force(cls, regimes: Regimes, before_us: Iterable[int] = ()) -> list[Self]:
+        """Those of each regime.
+
+        Args:
+            regimes: as the log says them.
+            before_us: that were in force before it said so, or of a replay that was switched to.
+        """
+        return [cls.of(each.rules.grace_us, before_us) for each in regimes.all]

@@ -62,6 +62,29 @@ class Hours:
         outside = (row < 0) | (time_us >= self.close_us[np.maximum(row, 0)])
         return np.where(outside, -1, row).astype(np.int64)
 
+    def is_like(self, other: Hours, from_us: int, until_us: int) -> bool:
+        """Whether both have the same sessions in [from, until), by time and by trading date."""
+        mine, theirs = self._near(from_us, until_us), other._near(from_us, until_us)
+        return all(map(np.array_equal, mine, theirs))
+
+    def _near(self, from_us: int, until_us: int) -> list[Longs]:
+        near = (self.open_us < until_us) & (self.close_us > from_us)
+        first, last = from_us // DAY_US, until_us // DAY_US
+        near |= (self.trading_date >= first) & (self.trading_date <= last)
+        columns = self.open_us, self.close_us, self.trading_date, self.session
+        return [column[near] for column in columns]
+
+    def at_minutes(self, start_us: Longs) -> Longs:
+        """The first row with an instant of the minute at each start, -1 where there is none."""
+        row = np.searchsorted(self.close_us, start_us, side="right")
+        last = len(self.open_us) - 1
+        outside = (row > last) | (self.open_us[np.minimum(row, last)] >= start_us + MINUTE_US)
+        return np.where(outside, -1, row).astype(np.int64)
+
+    def of_row(self, row: int) -> tuple[int, int]:
+        """Trading date and session of a row."""
+        return int(self.trading_date[row]), int(self.session[row])
+
     def bounds(self, row: int) -> tuple[int, int]:
         """Open and close of a row."""
         return int(self.open_us[row]), int(self.close_us[row])
@@ -112,6 +135,12 @@ class AlwaysOpen(Hours):
 
     def at(self, time_us: Longs) -> Longs:
         return np.maximum(time_us // DAY_US, -1)
+
+    def at_minutes(self, start_us: Longs) -> Longs:
+        return self.at(start_us)
+
+    def of_row(self, row: int) -> tuple[int, int]:
+        return row, 0
 
     def bounds(self, row: int) -> tuple[int, int]:
         return row * DAY_US, (row + 1) * DAY_US

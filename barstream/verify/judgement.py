@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from barstream.codecs.ticks import TickColumns
 from barstream.core.period import DAY, Period
 from barstream.core.time import MINUTE_US
 from barstream.history.reading import Span
+from barstream.history.regimes import Regimes
 from barstream.history.selection import Selection
 from barstream.history.series import PartitionRows
 from barstream.transport.chunk import RecordChunk
@@ -20,6 +22,7 @@ from barstream.verify.blocks import BLOCK, Blocks
 from barstream.verify.changes import ScheduleChanges
 from barstream.verify.closes import CloseRules, Closes
 from barstream.verify.complete import Bounds, Completeness
+from barstream.verify.expected import stretches_of
 from barstream.verify.findings import Finding
 from barstream.verify.graces import Graces
 from barstream.verify.judging import Judge
@@ -38,12 +41,15 @@ _NO_MINUTES: Final = np.empty(0, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class JudgedBy:
-    """The settings that decide what is right, and what is asked for."""
+    """What decides what is right, and what is asked for.
 
-    graces: Graces
-    inactive_after: int
-    revises: bool
-    publishes_off_session: bool
+    Attributes:
+        graces: by regime, those it may have had.
+        regimes: the rules, and from where on they held.
+    """
+
+    graces: Sequence[Graces]
+    regimes: Regimes
     wanted: Selection
 
 
@@ -101,10 +107,9 @@ class Judgement:
             for row in rows
         ]
         self._scan = Scan(
-            self._partition, self.series, snapshot.published, snapshot.judge, snapshot.refusals,
+            self._partition, self.series, snapshot.published, snapshot.refusals,
             Reach(snapshot.ticks.begin, self._applied, np.array(closed, np.int64)),
-            by.wanted, snapshot.changes, outcome.findings,
-            publishes_off_session=by.publishes_off_session,
+            by.wanted, snapshot.changes, outcome.findings, snapshot.judge,
         )  # fmt: skip
         self._blocks: Blocks | None = None
         self._end = snapshot.ticks.begin
@@ -141,11 +146,12 @@ class Judgement:
         ticks = self._scan.finish(self._end)
         closes = Closes(
             self._partition, self.series, snapshot.published, ticks, snapshot.beats,
-            CloseRules(by.graces, by.revises, snapshot.ticks.begin, snapshot.position),
+            CloseRules(by.graces, by.regimes, snapshot.ticks.begin, snapshot.position),
             snapshot.changes, outcome.findings,
         )  # fmt: skip
         closes.check()
         closes.check_late(self._scan)
+        self._tell_rejudged()
         complete = self._check_minutes(ticks)
         for finding in outcome.findings.kept:
             if finding.rule == "field" and finding.bucket_us is not None and finding.broker:
@@ -163,13 +169,42 @@ class Judgement:
             period.timeframe: len(found.bars) for period, found in snapshot.uppers.items()
         }
         outcome.causes = closes.causes
-        outcome.series = sum(by.wanted.has_series(*name) for name in self.series.names)
+        # each in the partition where its bars are: its ticks may stand in others too
+        made = {self.series.names[at] for at in snapshot.published.bars["series"].unique()}
+        outcome.series = sum(
+            by.wanted.has_series(*name) for name in made | snapshot.rows.series.keys()
+        )
+
+    def _tell_rejudged(self) -> None:
+        """Ticks that other rows of the schedule were in force for: no mistake, but worth saying."""
+        for (number, bucket_us), found in sorted(self._snapshot.judge.rejudged.items()):
+            if not self._by.wanted.has_time(bucket_us):
+                continue
+            for count, then, now in (
+                (found.taken, "in session", "off session"),
+                (found.left_out, "off session or unscheduled", "in session"),
+            ):
+                if count:
+                    ticks = "1 tick was" if count == 1 else f"{count} ticks were"
+                    detail = (
+                        f"{ticks} {then} by the rows in force when judged, and would be {now} now"
+                    )
+                    self._outcome.findings.add(
+                        Finding(
+                            "schedule", "session", self._partition, detail,
+                            *self.series.names[number], "1m", bucket_us, ticks_total=count,
+                        )
+                    )  # fmt: skip
 
     def _check_minutes(self, ticks: Recomputed) -> Completeness:
         snapshot, by = self._snapshot, self._by
         complete = Completeness(
             self._partition, self.series, snapshot.published, ticks, self._scan.loose,
-            snapshot.judge, snapshot.changes, by.inactive_after, by.revises, self._outcome.findings,
+            snapshot.judge, snapshot.changes, by.regimes.revises,
+            lambda number, bars: stretches_of(
+                number, snapshot.judge, by.graces, snapshot.beats, ticks, bars
+            ),
+            self._outcome.findings,
         )  # fmt: skip
         for number, name in enumerate(self.series.names):
             if by.wanted.has_series(*name):
@@ -192,8 +227,8 @@ class Judgement:
         minutes = true_minutes(complete, snapshot.published.bars, both, closed_wrong)
         uppers = Uppers(
             self._partition, self.series, snapshot.judge.hours,
-            self._stands(minutes), snapshot.changes, self._by.inactive_after,
-            self._by.graces.shortest_us,
+            self._stands(minutes), snapshot.changes, snapshot.judge, self._inactive_after,
+            min(each.shortest_us for each in self._by.graces),
             lambda start_us, end_us: (
                 (wanted.from_us is None or wanted.from_us <= start_us)
                 and (wanted.to_us is None or end_us <= wanted.to_us)
@@ -210,7 +245,7 @@ class Judgement:
     def _stands(self, minutes: pl.DataFrame) -> list[SeriesStand]:
         snapshot = self._snapshot
         evidence = snapshot.beats.latest_append_us()
-        real = self._in_time() if self._by.revises else minutes.filter(~pl.col("synthetic"))
+        real = self._in_time() if self._by.regimes.revises else minutes.filter(~pl.col("synthetic"))
         seen_on = dict(real.group_by("series").agg(pl.col("trading_date").max()).iter_rows())
         woken = self._woken(real)
         found: list[SeriesStand] = []
@@ -229,6 +264,11 @@ class Judgement:
             )  # fmt: skip
         return found
 
+    @property
+    def _inactive_after(self) -> int:
+        """The fewest trading dates after which a series slept: of upper bars it excuses most."""
+        return min(each.rules.inactive_after for each in self._by.regimes.all)
+
     def _in_time(self) -> pl.DataFrame:
         """Minutes with a tick that was not late: late ones wake nothing."""
         in_time = ~pl.col("first_synthetic") & ~pl.col("made_late")
@@ -242,13 +282,13 @@ class Judgement:
             if hours is None:
                 continue
             ordinals = hours.ordinals(longs(mine, "trading_date"))
-            woke = np.diff(ordinals, prepend=ordinals[:1]) > self._by.inactive_after
+            woke = np.diff(ordinals, prepend=ordinals[:1]) > self._inactive_after
             found[int(str(number))] = mine["bucket_us"].to_numpy()[woke]
         return found
 
     def _bounds(self, number: int) -> Bounds:
         snapshot, scan = self._snapshot, self._scan
-        wanted, grace_us = self._by.wanted, self._by.graces.longest_us
+        wanted, grace_us = self._by.wanted, self._by.graces[-1].longest_us
         row = snapshot.rows.series.get(self.series.names[number])
         until_us = _NEVER_US if row is None else row.closed_until_us or _NEVER_US
         if number < len(scan.at_position):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from barstream.codecs.ticks import TickColumns
 from barstream.core.schedule import ScheduleIndex
-from barstream.core.time import MINUTE_US
+from barstream.core.time import DAY_US, MINUTE_US
+from barstream.history.regimes import Regimes
 from barstream.history.selection import Selection
 from barstream.verify.hours import Hours
 from barstream.verify.names import Name, SeriesNumbers
@@ -70,16 +72,126 @@ class Block:
         return len(self.offset)
 
 
+@dataclass(slots=True)
+class Rejudged:
+    """Ticks of a minute that the schedule of now judges otherwise than the one in force then.
+
+    Attributes:
+        taken: accepted then, and off session now.
+        left_out: off session or without a schedule then, and in session now.
+    """
+
+    taken: int = 0
+    left_out: int = 0
+
+
 class Judge:
-    """Judges ticks by what was read beforehand.
+    """Judges ticks by the schedule that was in force when a worker did.
 
     Args:
         partition: the one the ticks are in.
         series: numbers the series.
         wanted: ticks of other series are left out.
-        index: the schedule.
+        regimes: the schedules, and from where on they held.
         homes: the partition each series is seen in, where it is known.
+
+    Attributes:
+        rejudged: by number of the series and minute.
     """
+
+    def __init__(
+        self,
+        partition: int,
+        series: SeriesNumbers,
+        wanted: Selection,
+        regimes: Regimes,
+        homes: Mapping[Name, int],
+    ) -> None:
+        self._series = series
+        self.regimes = regimes
+        self.rejudged: dict[tuple[int, int], Rejudged] = {}
+        shared: dict[int, Hours] = {}
+
+        def of(index: ScheduleIndex) -> _Sessions:
+            return _Sessions(partition, series, wanted, index, homes, shared)
+
+        by_index = {id(each.index): each.index for each in regimes.all}
+        made = {identity: of(index) for identity, index in by_index.items()}
+        self._now = made.get(id(regimes.now)) or of(regimes.now)
+        self._then = [made[id(each.index)] for each in regimes.all]
+        self._changes = any(sessions is not self._now for sessions in self._then)
+
+    def hours(self, number: int) -> Hours | None:
+        """The sessions of a series now; None: it has no row in the schedule."""
+        return self._now.hours(number)
+
+    def hours_in(self, regime: int, number: int) -> Hours | None:
+        """The sessions of a series in a regime."""
+        return self._then[regime].hours(number)
+
+    def has_changed(self, number: int, start_us: int, end_us: int) -> bool:
+        """Whether sessions of a series near [start, end) were others in a regime than now."""
+        now, near = self.hours(number), (start_us - DAY_US, end_us + DAY_US)
+        return any(
+            hours is not now and (hours is None or now is None or not hours.is_like(now, *near))
+            for hours in self.every_hours(number)
+        )
+
+    def every_hours(self, number: int) -> list[Hours | None]:
+        """The sessions of a series in each regime, each object once."""
+        return list({id(hours): hours for hours in (t.hours(number) for t in self._then)}.values())
+
+    def judge(self, columns: TickColumns, offsets: Longs) -> Block:
+        """The ticks of a decoded chunk whose series are asked for.
+
+        Args:
+            columns: what the decoder made of the chunk.
+            offsets: of its records, shape (n,).
+        """
+        numbers = self._series.numbers(columns.names)
+        series = numbers[columns.series] if len(numbers) else np.empty(0, np.int64)
+        offset = offsets if columns.index is None else offsets[columns.index]
+        # -0.0 equals 0.0 but is not the same bytes: bars have 0.0
+        price = columns.price + 0.0
+        verdict = np.empty(len(offset), np.int8)
+        block = Block(series, columns.time_us, offset, price, columns.size, verdict)
+        ends = np.searchsorted(offset, self.regimes.begin[1:]).tolist()
+        parts = [
+            self._then[at].judged(block.take(slice(start, stop)))
+            for at, (start, stop) in enumerate(pairwise([0, *ends, len(block)]))
+            if start < stop
+        ]
+        if self._changes and parts:
+            for part in parts:
+                self._compare(part)
+        return Block.joined(parts) if parts else block
+
+    def _compare(self, block: Block) -> None:
+        """Note what is judged otherwise now; all of one regime."""
+        if not len(block):
+            return
+        number = int(self.regimes.numbers(block.offset[:1])[0])
+        then = self._then[number]
+        if then is self._now:
+            return
+        names = np.unique(block.series).tolist()
+        other = [each for each in names if then.hours(each) is not self._now.hours(each)]
+        if not other:
+            return
+        block = block.take(np.isin(block.series, other))
+        now = self._now.judged(block).verdict
+        was_in, is_in = block.verdict == IN_SESSION, now == IN_SESSION
+        for at in np.flatnonzero((was_in != is_in) & (now != PARTITION)).tolist():
+            minute = int(block.series[at]), int(block.bucket_us[at])
+            found = self.rejudged.setdefault(minute, Rejudged())
+            if was_in[at]:
+                found.taken += 1
+            else:
+                found.left_out += 1
+
+
+class _Sessions:
+    """Judges ticks by one index."""
 
     def __init__(
         self,
@@ -88,6 +200,7 @@ class Judge:
         wanted: Selection,
         index: ScheduleIndex,
         homes: Mapping[Name, int],
+        shared: dict[int, Hours],
     ) -> None:
         self._partition = partition
         self._series = series
@@ -95,7 +208,8 @@ class Judge:
         self._index = index
         self._homes = homes
         self._hours: list[Hours | None] = []
-        self._shared: dict[int, Hours] = {}
+        #: What several indexes share is one object.
+        self._shared = shared
         self._wrong = np.empty(0, np.int8)
         self._asked = np.empty(0, np.bool_)
         #: The session looked at last, an empty one before the first.
@@ -103,9 +217,18 @@ class Judge:
         self._close_us = np.empty(0, np.int64)
 
     def hours(self, number: int) -> Hours | None:
-        """The sessions of a series; None: it has no row in the schedule."""
+        """The sessions of a series; None: it has no row in the index."""
         self._know()
         return self._hours[number]
+
+    def judged(self, block: Block) -> Block:
+        """Those of ``block`` whose series are asked for, with the verdict of this index."""
+        self._know()
+        block = replace(block, verdict=self._wrong[block.series])
+        if not self._wanted.is_all_series:
+            block = block.take(self._asked[block.series])
+        self._judge_sessions(block)
+        return block
 
     def _know(self) -> None:
         first, names = len(self._hours), self._series.names
@@ -130,26 +253,6 @@ class Judge:
         self._asked = np.concatenate([self._asked, np.array(asked, np.bool_)])
         self._open_us = np.concatenate([self._open_us, np.zeros(count, np.int64)])
         self._close_us = np.concatenate([self._close_us, np.zeros(count, np.int64)])
-
-    def judge(self, columns: TickColumns, offsets: Longs) -> Block:
-        """The ticks of a decoded chunk whose series are asked for.
-
-        Args:
-            columns: what the decoder made of the chunk.
-            offsets: of its records, shape (n,).
-        """
-        numbers = self._series.numbers(columns.names)
-        self._know()
-        series = numbers[columns.series] if len(numbers) else np.empty(0, np.int64)
-        offset = offsets if columns.index is None else offsets[columns.index]
-        verdict = self._wrong[series]
-        # -0.0 equals 0.0 but is not the same bytes: bars have 0.0
-        price = columns.price + 0.0
-        block = Block(series, columns.time_us, offset, price, columns.size, verdict)
-        if not self._wanted.is_all_series:
-            block = block.take(self._asked[series])
-        self._judge_sessions(block)
-        return block
 
     def _judge_sessions(self, block: Block) -> None:
         """Set the verdict of those outside every session (open <= t < close)."""

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
+from barstream.codecs.rules import RulesRow
 from barstream.codecs.ticks import TickDecoder
 from barstream.core.period import MINUTE, Period
-from barstream.core.schedule import AlwaysOpenIndex
 from barstream.core.time import MINUTE_US
 from barstream.history.heartbeats import heartbeats
-from barstream.history.reading import Span, chunks, held, offsets_at
+from barstream.history.reading import Span, chunks, held, offsets_at, parts
+from barstream.history.regimes import Regimes
 from barstream.history.rejected import rejected
-from barstream.history.schedule import ScheduleRecord, schedule_index, schedule_records
+from barstream.history.schedule import ScheduleRecord, schedule_records
 from barstream.history.series import PartitionRows, series_rows, series_seen
 from barstream.kafka import client_options
 from barstream.topics import TopicNames
@@ -45,7 +47,6 @@ class Verification:
         self._task = task
         self._progress = progress
         self._settings = task.settings
-        self._graces = Graces.of(task.settings.bars.grace_us, task.graces_before_us)
         self._names = TopicNames.of(task.settings)
         self._options = client_options(task.settings)
         self._partition = task.partition
@@ -59,20 +60,16 @@ class Verification:
             BarstreamError: a topic cannot be read.
         """
         began = time.monotonic()
-        bars = self._settings.bars
         snapshot = await self._look()
+        regimes = snapshot.judge.regimes
         judgement = Judgement(
             snapshot,
             JudgedBy(
-                self._graces,
-                bars.inactive_after,
-                bars.late_policy == "revise",
-                bars.publish_off_session,
-                self._task.wanted,
+                Graces.in_force(regimes, self._task.graces_before_us), regimes, self._task.wanted
             ),
             self.outcome,
         )
-        await self._scan(judgement)
+        await self._scan(judgement, regimes)
         judgement.finish()
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
@@ -94,8 +91,10 @@ class Verification:
             asyncio.gather(*(self._published(each, names.rollups[each]) for each in periods)),
         )
         by_period = dict(zip(periods, uppers, strict=True))
+        regimes = Regimes.of(rows.rules, records, RulesRow.of(self._settings))
+        graces = Graces.in_force(regimes, self._task.graces_before_us)
         # after the finals: by then each has its live record, and the heartbeat that closed it
-        beats = await self._heartbeats()
+        beats = await self._heartbeats(regimes, graces)
         await asyncio.gather(
             self._check_live(published, MINUTE, names.live_1m),
             *(
@@ -106,7 +105,6 @@ class Verification:
         )
         rows_now = await self._rows_since(rows_span.end)
         position = rows_now.position or rows.position
-        index = schedule_index(records) if self._settings.bars.schedule else AlwaysOpenIndex()
         homes = {name: row.partition for name, row in seen.items()}
         return Snapshot(
             partition=partition,
@@ -118,8 +116,8 @@ class Verification:
             uppers=by_period,
             refusals=refusals,
             beats=beats,
-            judge=Judge(partition, self.series, self._task.wanted, index, homes),
-            changes=ScheduleChanges(records, self._graces.longest_us),
+            judge=Judge(partition, self.series, self._task.wanted, regimes, homes),
+            changes=ScheduleChanges(records, max(each.longest_us for each in graces), regimes),
             ticks=await self._held(names.ticks),
         )
 
@@ -138,11 +136,11 @@ class Verification:
         found = await rejected(self._options, topic, {self._partition: span}, self._names.ticks)
         return Refusals(found, self._partition, span.begin)
 
-    async def _heartbeats(self) -> Heartbeats:
+    async def _heartbeats(self, regimes: Regimes, graces: Sequence[Graces]) -> Heartbeats:
         topic = self._names.heartbeats
         span = await self._held(topic)
         found = await heartbeats(self._options, topic, {self._partition: span})
-        return Heartbeats(found, self.series, self._graces.shortest_us, span.begin)
+        return Heartbeats(found, self.series, graces, regimes, span.begin)
 
     async def _published(self, period: Period, topic: str) -> Published:
         return await read_published(
@@ -167,18 +165,26 @@ class Verification:
 
     # -- the ticks ------------------------------------------------------------------------------
 
-    async def _scan(self, judgement: Judgement) -> None:
-        settings = self._settings
-        decoder = TickDecoder(settings.ticks, max_future_skew_us=settings.bars.max_future_skew_us)
-        await decoder.start()
-        span = {self._partition: await self._from(judgement.span())}
+    async def _scan(self, judgement: Judgement, regimes: Regimes) -> None:
+        decoders = await self._decoders(regimes)
+        span = {self._partition: await self._from(judgement.span(), max(decoders))}
         async for chunk in chunks(self._options, self._names.ticks, span):
-            if missing := decoder.missing_schema_ids(chunk.values):
-                await decoder.fetch_schemas(missing)
-            judgement.take(chunk, decoder.decode(chunk.values, chunk.timestamps_us))
+            for part in parts(chunk, regimes.begin.tolist() if len(decoders) > 1 else ()):
+                decoder = decoders[regimes.at(part.start).rules.max_future_skew_us]
+                if missing := decoder.missing_schema_ids(part.values):
+                    await decoder.fetch_schemas(missing)
+                judgement.take(part, decoder.decode(part.values, part.timestamps_us))
             self._progress(len(chunk))
 
-    async def _from(self, span: Span) -> Span:
+    async def _decoders(self, regimes: Regimes) -> dict[int, TickDecoder]:
+        """By the skew that was allowed: what a record is hangs on that as well."""
+        found: dict[int, TickDecoder] = {}
+        for skew_us in {each.rules.max_future_skew_us for each in regimes.all}:
+            found[skew_us] = TickDecoder(self._settings.ticks, max_future_skew_us=skew_us)
+            await found[skew_us].start()
+        return found
+
+    async def _from(self, span: Span, skew_us: int) -> Span:
         """Where the ticks of the range may begin.
 
         An event time lies at most the allowed skew after the record's timestamp, or the tick is
@@ -187,7 +193,7 @@ class Verification:
         from_us = self._task.wanted.from_us
         if from_us is None:
             return span
-        since_us = from_us - self._settings.bars.max_future_skew_us - MINUTE_US
+        since_us = from_us - skew_us - MINUTE_US
         found = await offsets_at(
             self._options, self._names.ticks, {self._partition: span}, since_us
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from barstream.core.time import MINUTE_US, iso_from_us
+from barstream.history.regimes import Regimes
+from barstream.verify.graces import Graces
 from barstream.verify.names import SeriesNumbers, offset_key
 
 Longs = NDArray[np.int64]
@@ -35,18 +38,28 @@ class Heartbeats:
     Args:
         found: as `barstream.history.heartbeats` gives them.
         series: numbers the series.
-        grace_us: a heartbeat appended before the end of its minute and the grace closes nothing.
+        graces: a heartbeat appended before the end of its minute and the grace closes nothing;
+            by regime.
+        regimes: the rules, and from where on they held.
         begin: first offset the partition has.
     """
 
     def __init__(
-        self, found: pl.DataFrame, series: SeriesNumbers, grace_us: int, begin: int
+        self,
+        found: pl.DataFrame,
+        series: SeriesNumbers,
+        graces: Sequence[Graces],
+        regimes: Regimes,
+        begin: int,
     ) -> None:
-        self._grace_us = grace_us
+        self._grace_us = min(each.shortest_us for each in graces)
+        shortest = np.array([each.shortest_us for each in graces], np.int64)
+        numbers_of = regimes.numbers_of_heartbeats(found["offset"].to_numpy())
+        found = found.with_columns(grace_us=pl.Series(shortest[numbers_of], dtype=pl.Int64))
         first_us = None if found.is_empty() else found["appended_us"][0]
         self.lost = Lost(begin, first_us)
         found = found.with_columns(hole_us=_hole_us(found, begin))
-        due = pl.col("bucket_start") + MINUTE_US + grace_us
+        due = pl.col("bucket_start") + MINUTE_US + pl.col("grace_us")
         legal = found.filter(
             (pl.col("appended_us").is_null() | (pl.col("appended_us") >= due))
             & (pl.col("bucket_start") % MINUTE_US == 0)
@@ -64,7 +77,8 @@ class Heartbeats:
         self._series = ordered["series"].to_numpy()
         self._minute = ordered["bucket_start"].to_numpy()
         self._highest = ordered["highest"].to_numpy()
-        self._keys = offset_key(self._series, ordered["barrier"].to_numpy())
+        self._barrier, self._offset = ordered["barrier"].to_numpy(), ordered["offset"].to_numpy()
+        self._keys = offset_key(self._series, self._barrier)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -76,6 +90,17 @@ class Heartbeats:
         at = np.searchsorted(self._keys, offset_key(series, offset), side="right") - 1
         known = (at >= 0) & (self._series[np.maximum(at, 0)] == series)
         return np.where(known, self._highest[np.maximum(at, 0)], _NEVER)
+
+    def closed_until_us(self, series: int, next_offset: int, first_tick: int) -> int:
+        """Up to which minute (exclusive) those below an offset have closed a series.
+
+        Of a series without a tick they close nothing.
+        """
+        low, high = np.searchsorted(self._series, [series, series + 1]).tolist()
+        used = self._offset[low:high] < next_offset
+        used &= self._barrier[low:high] > first_tick
+        minutes = self._minute[low:high][used]
+        return int(minutes.max()) + MINUTE_US if len(minutes) else _NEVER
 
     def latest_append_us(self) -> dict[int, int]:
         """When the newest heartbeat of each series was appended, where it is known."""

@@ -28,9 +28,10 @@ class Published:
             ``first_close`` is the close offset of its version of revision 0, null where that
             is gone, ``first_synthetic`` says whether it had ticks, ``made_late`` whether a late
             one made it: it closed right after its last one; ``first_appended_us`` is when it was
-            written.
+            written, ``first_volume`` its volume, ``first_exact`` that unrounded.
         before: of each series the last bar before the range, and the last one with ticks.
         unreadable: keys (series, bucket) whose newest record is no bar.
+        withdrawn: keys whose newest record is a tombstone.
         begin: first offset the topic still has; above 0 something may have been deleted.
         end: offset up to which it was read.
     """
@@ -39,6 +40,7 @@ class Published:
     before: dict[int, dict[str, Any]]
     before_real: dict[int, dict[str, Any]]
     unreadable: set[tuple[int, int]] = field(default_factory=set)
+    withdrawn: set[tuple[int, int]] = field(default_factory=set)
     begin: int = 0
     end: int = 0
 
@@ -118,12 +120,15 @@ class Reading:
                 first_close="close_offset",
                 first_synthetic="synthetic",
                 made_late=pl.col("last_offset") + 1 == pl.col("close_offset"),
+                first_volume="volume",
+                first_exact="volume_exact",
                 first_appended_us="appended_us",
             )
         )
+        last = versions.unique("key", keep="last", maintain_order=True)
+        withdrawn = last.filter(pl.col("kind") == "tombstone")
         newest = (
-            versions.unique("key", keep="last", maintain_order=True)
-            .filter(pl.col("kind") != "tombstone")
+            last.filter(pl.col("kind") != "tombstone")
             .join(first, on="key", how="left")
             .sort("series", "bucket_us")
         )
@@ -134,6 +139,7 @@ class Reading:
             _latest(earlier, series, real=False),
             _latest(earlier, series, real=True),
             set(unreadable.select("series", "bucket_us").iter_rows()),
+            set(withdrawn.select("series", "bucket_us").iter_rows()),
             span.begin,
             span.end,
         )

@@ -23,6 +23,7 @@ class Refusals:
         self.rows = mine
         self.offset = mine["tick_offset"].to_numpy()
         self._reasons = mine["reason"].to_list()
+        self._is_late = (mine["reason"] == "late").to_numpy()
         #: Ticks below it may have had rows that retention deleted.
         self.known_from = 0
         if begin > 0:
@@ -33,11 +34,22 @@ class Refusals:
 
     def holds(self, offsets: Longs) -> NDArray[np.bool_]:
         """Whether each tick has a row, shape (n,)."""
+        return self._at(offsets) >= 0
+
+    def hold_as_late(self, offsets: Longs) -> NDArray[np.bool_]:
+        """Whether each tick has a row that says late, shape (n,)."""
+        at = self._at(offsets)
         if not len(self.offset):
-            return np.zeros(len(offsets), np.bool_)
+            return at >= 0
+        return np.asarray((at >= 0) & self._is_late[at])
+
+    def _at(self, offsets: Longs) -> Longs:
+        """Position of the first row of each, -1 where there is none."""
+        if not len(self.offset):
+            return np.full(len(offsets), -1, np.int64)
         at = np.searchsorted(self.offset, offsets)
         at[at == len(self.offset)] = 0
-        return np.asarray(self.offset[at] == offsets)
+        return np.where(self.offset[at] == offsets, at, -1)
 
     def between(self, begin: int, end: int) -> dict[int, list[int]]:
         """Rows of the ticks in [begin, end): positions in `rows` by tick offset."""

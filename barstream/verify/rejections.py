@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from barstream.history.regimes import Regimes
 from barstream.history.selection import Selection
 from barstream.verify.changes import ScheduleChanges
 from barstream.verify.findings import Finding, Findings, Kind, ShownTick
@@ -14,6 +15,10 @@ from barstream.verify.names import SeriesNumbers, find, minute_key
 from barstream.verify.published import Published
 from barstream.verify.reach import Reach
 from barstream.verify.refusals import Refusals
+
+#: Reasons that a record was given before anybody asked for its series.
+_NO_TICK: Final = frozenset({"undecodable", "invalid", "future"})
+_BY_SCHEDULE: Final = frozenset({"unscheduled", "off_session"})
 
 
 class Rejections:
@@ -28,6 +33,7 @@ class Rejections:
         wanted: series and time.
         changes: schedule rows by the time they were appended.
         findings: takes what is wrong.
+        regimes: the rules, and from where on they held.
     """
 
     def __init__(
@@ -40,7 +46,9 @@ class Rejections:
         wanted: Selection,
         changes: ScheduleChanges,
         findings: Findings,
+        regimes: Regimes,
     ) -> None:
+        self._regimes = regimes
         self._partition = partition
         self._series = series
         self._published = published
@@ -53,12 +61,15 @@ class Rejections:
         self._bar_series = bars["series"].to_numpy()
         self._keys = minute_key(self._bar_series, bars["bucket_us"].to_numpy())
 
-    def compare(self, block: Block, reasons: dict[int, str], begin: int, end: int) -> int:
+    def compare(
+        self, block: Block, reasons: dict[int, str], left_out: set[int], begin: int, end: int
+    ) -> int:
         """Compare the rows of the ticks in [begin, end) with what they must be.
 
         Args:
             block: those that are ticks, in offset order.
             reasons: why each offset must be rejected.
+            left_out: offsets that may be rejected: whether they were late is asked later.
             begin: first offset.
             end: exclusive.
 
@@ -73,7 +84,7 @@ class Rejections:
         for offset, reason in reasons.items():
             rows = found.pop(offset, [])
             if not rows:
-                if offset < self._refusals.known_from or self._was_withdrawn(block, offset, reason):
+                if self._may_be_unwritten(block, offset, reason):
                     unproven += 1
                 elif offset < position:
                     detail = f"must be rejected as {reason}, but does not stand in ticks_rejected"
@@ -81,7 +92,9 @@ class Rejections:
                     self._refusal(block, offset, reason, None, detail, written_us)
                 continue
             self._once(block, offset, rows)
-            if (said := self._refusals.reason(rows[0])) != reason:
+            if (said := self._refusals.reason(rows[0])) != reason and not (
+                said in _NO_TICK and self._was_read_otherwise(offset)
+            ):
                 self._refusal(
                     block,
                     offset,
@@ -92,7 +105,8 @@ class Rejections:
                 )
         for offset, rows in found.items():
             self._once(block, offset, rows)
-            self._unexpected(block, offset, rows[0])
+            if offset not in left_out:
+                self._unexpected(block, offset, rows[0])
         return unproven
 
     def _written_us(self, block: Block, offset: int) -> int | None:
@@ -109,9 +123,41 @@ class Rejections:
     def _was_withdrawn(self, block: Block, offset: int, reason: str) -> bool:
         """Whether the series may have had sessions when the tick came: a withdrawn row is gone."""
         at = _place(block, offset)
-        if at is None or reason != "unscheduled":
+        if at is None or reason != "unscheduled" or offset >= self._regimes.told_from:
             return False
         return self._changes.has_withdrawn(self._series.names[int(block.series[at])])
+
+    def _may_be_unwritten(self, block: Block, offset: int, reason: str) -> bool:
+        """Whether a rejection may be gone, or the tick may have been none to be rejected."""
+        if offset < self._refusals.known_from or self._was_withdrawn(block, offset, reason):
+            return True
+        is_told = offset >= self._regimes.told_from
+        return is_told and reason in _NO_TICK and self._was_read_otherwise(offset)
+
+    def _was_read_otherwise(self, offset: int) -> bool:
+        """Whether other settings than those of now said what a record means, or may have."""
+        regime = self._regimes.at(offset)
+        decoding = self._regimes.current.rules.decoding
+        return not regime.is_told or regime.rules.decoding != decoding
+
+    def is_in_bar(self, bar: int, tick: ShownTick) -> None:
+        """A rejected tick is in the bar of its minute."""
+        found = self._refusals.between(tick.offset, tick.offset + 1)[tick.offset][0]
+        said, appended_us = self._refusals.reason(found), self._refusals.appended_us(found)
+        superseded = said == "late" and self._taken_later(bar, tick.offset, appended_us)
+        row = self._published.bars.row(bar, named=True)
+        name = self._series.names[int(self._bar_series[bar])]
+        explained = self._changes.explain(name, row["bucket_us"], appended_us, tick.offset)
+        kind: Kind = "superseded" if superseded else "schedule" if explained else "difference"
+        self._findings.add(
+            Finding(
+                kind, "rejected", self._partition,
+                f"tick {tick.offset} was rejected as late, and its bar, written later, took it in"
+                if superseded
+                else f"tick {tick.offset} is rejected as {said}, but is in a bar",
+                *name, "1m", row["bucket_us"], tick.offset, "reason", None, said, (tick,), 1,
+            )
+        )  # fmt: skip
 
     def _once(self, block: Block, offset: int, rows: list[int]) -> None:
         if len(rows) > 1:
@@ -132,17 +178,20 @@ class Rejections:
             return
         if not self._wanted.has_time(int(block.bucket_us[at])):
             return
-        bar = self._bar(block, at)
-        if bar < 0 and said == "late" and self._is_closed(block, at):
-            return  # closed without a bar; whether it was is asked later
-        if offset >= self._reach.position and said == "late":
+        if said == "late":
+            if offset >= self._reach.position or self._is_closed(block, at):
+                return  # closed without a bar; whether it was is asked later
+            detail = "is rejected as late, but is of a minute that is open"
+            self._refusal(block, offset, None, said, detail, appended_us)
             return
-        if bar >= 0 and said == "late" and self._taken_later(bar, offset, appended_us):
-            detail = "was rejected as late, and its bar, written later, took it in"
-            self._refusal(block, offset, None, said, detail, appended_us, superseded=True)
+        if said in _NO_TICK and self._was_read_otherwise(offset):
             return
-        where = "in a bar" if bar >= 0 else "of a minute that is open"
-        self._refusal(block, offset, None, said, f"is rejected, but is {where}", appended_us)
+        rule = (
+            "is in session by the rows in force"
+            if said in _BY_SCHEDULE
+            else "is a tick of its series by the rules in force"
+        )
+        self._refusal(block, offset, None, said, f"is rejected as {said}, but {rule}", appended_us)
 
     def _taken_later(self, bar: int, offset: int, rejected_us: int) -> bool:
         """Whether a tick was late for its bar, and was taken in when that was written again.
@@ -158,6 +207,10 @@ class Rejections:
         else:
             was_late = self._is_behind(bar)
         return bool(was_late and rejected_us < row["appended_us"])
+
+    def is_written_anew(self, bar: int) -> bool:
+        """Whether a bar was revised, or put in before one that was there already."""
+        return bool(self._published.bars["revision"][bar] > 0) or self._is_behind(bar)
 
     def _is_behind(self, bar: int) -> bool:
         """Whether the next bar of the series was there before this one."""
@@ -179,8 +232,6 @@ class Rejections:
         published: Any,
         detail: str,
         appended_us: int | None = None,
-        *,
-        superseded: bool = False,
     ) -> None:
         name: tuple[str | None, str | None] = (None, None)
         bucket_us: int | None = None
@@ -191,12 +242,11 @@ class Rejections:
             known = self._series.names[int(block.series[at])]
             name, bucket_us = known, int(block.bucket_us[at])
             ticks = (_shown(block, at),)
-            kind = self._changes.kind_of(known, bucket_us, appended_us)
+            kind = self._changes.kind_of(known, bucket_us, appended_us, offset)
         self._findings.add(
             Finding(
-                "superseded" if superseded else kind, "rejected", self._partition,
-                f"tick {offset} {detail}", *name, "1m", bucket_us, offset, "reason", expected,
-                published, ticks, len(ticks),
+                kind, "rejected", self._partition, f"tick {offset} {detail}", *name, "1m",
+                bucket_us, offset, "reason", expected, published, ticks, len(ticks),
             )
         )  # fmt: skip
 

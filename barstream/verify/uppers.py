@@ -11,12 +11,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from barstream.core.period import DAY, Period
-from barstream.core.time import DAY_US
+from barstream.core.time import DAY_US, MINUTE_US
 from barstream.verify.changes import ScheduleChanges
 from barstream.verify.complete import Completeness
 from barstream.verify.findings import Finding, Findings, Kind
 from barstream.verify.grids import first_instant, parents_of, to_come
 from barstream.verify.hours import Hours
+from barstream.verify.judging import Judge
 from barstream.verify.names import SeriesNumbers
 from barstream.verify.published import Published
 from barstream.verify.rolling import CHILD, ROLLED, roll
@@ -93,11 +94,15 @@ class Uppers:
     hours: Callable[[int], Hours | None]
     stands: Sequence[SeriesStand]
     changes: ScheduleChanges
+    judge: Judge
     inactive_after: int
     grace_us: int
     inside: Callable[[int, int], bool]
     findings: Findings
     skipped: dict[str, int] = field(default_factory=dict)
+    _minutes: pl.DataFrame = field(default_factory=pl.DataFrame)
+    #: Days that stand as they were published.
+    _excused: list[dict[str, Any]] = field(default_factory=list)
 
     def check(self, period: Period, children: pl.DataFrame, published: Published) -> pl.DataFrame:
         """Verify the bars of a period; returns them as they should be.
@@ -107,6 +112,7 @@ class Uppers:
             children: minutes, or days, as they should be.
             published: the parents.
         """
+        self._minutes, self._excused = children, []
         parts = [
             mine.with_columns(parent=pl.Series(parents_of(period, mine, hours), dtype=pl.Int64))
             for (number,), mine in children.group_by(["series"], maintain_order=True)
@@ -129,7 +135,7 @@ class Uppers:
         if len(gone):
             self.skipped[period.timeframe] = len(gone)
         known = published.bars.select(*names, seen="close_offset", rev="revision")
-        return (
+        right = (
             expected.join(known, on=names, how="left", maintain_order="left")
             # what need not be there is a child of weeks and months only if it is
             .filter(
@@ -142,6 +148,11 @@ class Uppers:
             )
             .select(CHILD)
         )
+        if not self._excused:
+            return right
+        excused = pl.DataFrame(self._excused, schema=right.schema)
+        others = right.join(excused, on=names, how="anti")
+        return pl.concat([others, excused]).sort(names)
 
     @staticmethod
     def _suspect() -> pl.Expr:
@@ -219,7 +230,43 @@ class Uppers:
             return
         self._compare_fields(period, row)
 
+    def _excuse(self, period: Period, row: dict[str, Any]) -> Kind | None:
+        """What a day that is not the fold of its minutes by the hours of now may be.
+
+        Minutes keep the trading date they were begun with, also where sessions are moved away: it
+        may be their fold between the ends the day had in some regime.  Late ticks are merged by
+        the hours of their time, in any order: then it cannot be told.
+        """
+        number, bucket_us = row["series"], row["bucket_us"]
+        if period.is_intraday or not self.judge.has_changed(
+            number, bucket_us, period.advance(bucket_us)
+        ):
+            return None
+        if period != DAY:
+            return "unproven"
+        date = bucket_us // DAY_US
+        dated = (pl.col("series") == number) & (pl.col("trading_date") == date)
+        mine = self._minutes.filter(dated)
+        for hours in self.judge.every_hours(number):
+            open_us = None if hours is None else hours.open_of(date, date + 1)
+            close_us = None if hours is None else hours.close_of(date, date + 1)
+            if open_us is None or close_us is None:
+                continue
+            between = (pl.col("bucket_us") > open_us - MINUTE_US) & (pl.col("bucket_us") < close_us)
+            rolled = roll(mine.filter(between).with_columns(parent=pl.lit(bucket_us, pl.Int64)))
+            if len(rolled) and all(
+                rolled[name][0] == row[f"{name}_published"]
+                for name in ROLLED
+                if name not in {"trading_date", "session"}
+            ):
+                return "schedule"
+        return "unproven" if self.judge.regimes.revises else None
+
     def _compare_fields(self, period: Period, row: dict[str, Any]) -> None:
+        excuse = self._excuse(period, row)
+        if excuse is not None:
+            published = {name: row[f"{name}_published"] for name in CHILD[2:]}
+            self._excused.append({name: row[name] for name in CHILD[:2]} | published)
         for name in ROLLED:
             wanted, found = row[name], row[f"{name}_published"]
             if name == "close_offset" and wanted is None:
@@ -227,13 +274,13 @@ class Uppers:
             if wanted != found:
                 self._add(
                     period, row, "field", f"{name} must be what its children give", name, wanted,
-                    found,
+                    found, excuse=excuse,
                 )  # fmt: skip
         if row["revision_published"] < row["revision"]:
             self._add(
                 period, row, "field",
                 "the revision of a parent is at least the sum of its children's",
-                "revision", row["revision"], row["revision_published"],
+                "revision", row["revision"], row["revision_published"], excuse=excuse,
             )  # fmt: skip
 
     def _is_out(self, period: Period, row: dict[str, Any], hours: Hours) -> bool:
@@ -267,12 +314,18 @@ class Uppers:
         name: str | None = None,
         expected: Any = None,
         published: Any = None,
+        *,
+        excuse: Kind | None = None,
     ) -> None:
         series = self.series.names[row["series"]]
         appended_us = row.get("appended_us")
-        explained = rule != "field" or name in {"trading_date", "session"}
-        explained &= self.changes.explain(series, row["bucket_us"], appended_us)
-        kind: Kind = "schedule" if explained else "difference"
+        by_structure = rule != "field" or name in {"trading_date", "session"}
+        end_us = period.advance(row["bucket_us"])
+        by_structure &= self.judge.has_changed(row["series"], row["bucket_us"], end_us) or (
+            not self.judge.regimes.is_told
+            and self.changes.explain(series, row["bucket_us"], appended_us, None)
+        )
+        kind: Kind = excuse or ("schedule" if by_structure else "difference")
         self.findings.add(
             Finding(
                 kind, rule, self.partition, detail, series[0], series[1], period.timeframe,

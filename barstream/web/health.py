@@ -75,6 +75,7 @@ class Status(ReadView):
                 "what_to_do": mending(stats.unscheduled),
                 "scheduled_series": stats.scheduled_series,
                 "last_heartbeat": time_text(stats.last_heartbeat_us),
+                "rules": dict(stats.rules),
             }
         )
 

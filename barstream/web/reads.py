@@ -134,6 +134,7 @@ class Stats:
         unscheduled: series whose ticks are rejected because they have no schedule, most
             recent first, the first few.
         scheduled_series: series that have a schedule; None when none is needed (24x7).
+        rules: the settings that decide what a bar is, by name: the same on all workers.
         standbys: partitions of which this worker keeps a warm copy, with the changelog rows
             each still lacks.
     """
@@ -148,6 +149,7 @@ class Stats:
     scheduled_series: int | None = None
     last_heartbeat_us: int | None = None
     standbys: Mapping[int, int] = field(default_factory=dict)
+    rules: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Reads(Protocol):

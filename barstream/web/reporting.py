@@ -106,6 +106,7 @@ class Reporting:
             None if index.always_open else len(index),
             self._sender.report.last_sent_us,
             self._partitions.standbys.lag,
+            {} if (judged_by := self._partitions.settings.judged_by) is None else judged_by.shown,
         )
 
     def _unscheduled(self) -> list[tuple[str, str]]:

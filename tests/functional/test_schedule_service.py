@@ -25,6 +25,7 @@ from barstream.schedule_loading import load_schedule, read_current
 from barstream.verify.changes import ScheduleChanges
 from tests.functional.topics import eventually, new_topic, put
 from tests.kafka_cluster import KafkaCluster
+from tests.property.verify_cases import untold
 from tests.schema_registry import Registry, serving
 
 HOUR_US = 3_600_000_000
@@ -195,8 +196,8 @@ def test_rows_of_another_producer_are_read_by_the_schema_they_name(kafka: KafkaC
             schedule = schedule_index(records).for_series(*SERIES)
             assert schedule is not None
             assert all(schedule.reaches(day) for day in DAYS)
-            changes = ScheduleChanges(records, 0)
-            assert all(changes.explain(SERIES, day * DAY_US, 1) for day in DAYS)
+            changes = ScheduleChanges(records, 0, untold())
+            assert all(changes.explain(SERIES, day * DAY_US, 1, None) for day in DAYS)
 
     asyncio.run(scenario())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from tests.functional.records import MORNING_US, admin, beat, end_offset, send_ticks
 from tests.functional.sending import SECOND_US, Tick
+from tests.functional.verifying import told, verified
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
 
 pytestmark = pytest.mark.kafka
@@ -81,22 +83,33 @@ def test_a_topic_made_again_while_no_worker_ran_stops_the_next_one(
 ) -> None:
     with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
         worker = made.worker()
-        send_ticks(made, some(10))
-        applied(worker, 10)
+        send_ticks(made, [*some(100), *some(1)])  # a minute that is final, and a late tick
+        applied(worker, 100)
+        until(lambda: len(made.finals()) == 1, 20, "the first minute is final")
         assert worker.stop() == 0
         delete_topic(made)
         make_again(made)
-        send_ticks(made, some(50))  # longer than what was applied: the offsets tell nothing
+        # longer than what was applied, so that the offsets tell nothing; of the same minutes
+        send_ticks(made, some(250, 3))
         worker = made.worker(wait=False)
         assert_stops(worker, "deleted and made again", made.names.ticks)
-        assert not made.finals()
-        # the mend that the message names
-        made.options["APP_ID"] = f"{unique}-anew"
-        made.options["TOPICS__HEARTBEATS"] = f"{unique}-anew-hb"
+        assert len(made.finals()) == 1
+        # the mend, with every name the message asks for
+        asked = set(re.findall(r"BARSTREAM_([A-Z_]+)", worker.tail(3)))
+        assert asked == {
+            "APP_ID", "DATA_DIR", "TOPICS__BASE", "TOPICS__HEARTBEATS", "TOPICS__TICKS_REJECTED",
+            "TOPICS__SERIES_SEEN",
+        }  # fmt: skip
+        for name in asked - {"DATA_DIR"}:
+            made.options[name] = f"{unique}-anew-{name[-4:].lower()}".replace("_", "-")
         made.run("topics", "create")
         worker = made.worker(directory="anew")
-        applied(worker, 50)
+        applied(worker, 250)
+        until(lambda: len(made.finals()) == 4, 20, "four minutes are final")
         assert worker.stop() == 0
+        keys = [record.key for record in made.read(made.names.final_1m)]
+        assert len(keys) == len(set(keys)), "one final per bucket"
+        assert told(verified(made.settings)) == []
 
 
 @pytest.mark.parametrize("again", [True, False])

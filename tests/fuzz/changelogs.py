@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from barstream.codecs.avro import load_schema
 from barstream.codecs.bar import decode_bar
+from barstream.codecs.rules import RulesRow, is_rules_key
 from barstream.codecs.state import POSITION_KEY
 from barstream.codecs.wire import Node, parse_wire
 from barstream.core.period import MINUTE
@@ -45,8 +46,9 @@ class Rows(NamedTuple):
 
 def _engine() -> PartitionEngine:
     return PartitionEngine(
-        0, _RULES, MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
-    )
+        0, _RULES, MarketScheduleProvider.always_open(), lambda _broker, _symbol: None,
+        judged_by=RulesRow(5_000_000, 5_000_000, "reject", 5, False, "fuzz", None),
+    )  # fmt: skip
 
 
 def _ticks(chance: Random, start: int, count: int) -> list[Tick]:
@@ -106,6 +108,11 @@ _POSITION_VALUES: Final[dict[str, Value]] = {
     "topic_id": _of(None, None, b"other"), "periods": _of(None, b"5m 1h", b"", b"5m 5x", b"7m",
     b"\0"),
 }  # fmt: skip
+_RULES_VALUES: Final[dict[str, Value]] = {
+    "from_offset": _time(0, 7, -1), "heartbeat_offset": _time(0, 3),
+    "grace": _time(5_000_000, -1), "late_policy": _of(b"reject", b"revise", b"forget"),
+}  # fmt: skip
+_RULES_ROW: Final[Node] = parse_wire(load_schema("rules"))
 _SERIES: Final[Node] = parse_wire(load_schema("series_state"))
 _POSITION: Final[Node] = parse_wire(load_schema("position"))
 
@@ -125,6 +132,8 @@ def _case(chance: Random) -> Rows:
         case 2:
             other = chance.choice(sorted(rows))
             rows[key] = rows[other]
+        case _ if is_rules_key(key):
+            rows[key] = mutant(chance, _RULES_ROW, _RULES_VALUES)
         case _:
             node, values = (
                 (_POSITION, _POSITION_VALUES) if key == POSITION_KEY else (_SERIES, _SERIES_VALUES)

@@ -17,7 +17,7 @@ from barstream.core.state import Rules
 from barstream.engine.local import LocalPartition
 from barstream.engine.offsets import Extent
 from barstream.engine.partition import PartitionEngine, PartitionOf
-from barstream.engine.rows import OutputTopics, build_flush
+from barstream.engine.rows import Flush, OutputTopics, build_flush
 from barstream.engine.starts import restore_engine
 from barstream.engine.waiting import Waiting
 from barstream.transport.chunk import RecordChunk
@@ -205,8 +205,11 @@ class Store:
 
     def flush(self, engine: PartitionEngine) -> None:
         """Write what ``engine`` has, as one flush does."""
-        rows = build_flush(engine.take(), engine.state, 0, TOPICS, None).rows
-        for (topic, _), some in rows.items():
+        self.keep(build_flush(engine.take(), engine.state, 0, TOPICS, None))
+
+    def keep(self, flush: Flush) -> None:
+        """The rows of a flush."""
+        for (topic, _), some in flush.rows.items():
             for row in some:
                 if topic == "finals":
                     self.finals.append((row.key, row.value))

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 import polars as pl
 
+from barstream.codecs.rules import RulesRow, decode_rules, is_rules_key
 from barstream.codecs.state import POSITION_KEY, decode_position, decode_series
 from barstream.core.period import Period
-from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.schedule import AlwaysOpenIndex, MarketScheduleProvider
 from barstream.core.state import NEVER_US, Rules
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.rows import OutputTopics, build_flush
@@ -19,6 +20,8 @@ from barstream.history import heartbeats as heartbeats_history
 from barstream.history import rejected as rejected_history
 from barstream.history.finals import frame_of
 from barstream.history.reading import Span
+from barstream.history.regimes import Regime, Regimes
+from barstream.history.schedule import ScheduleRecord
 from barstream.history.selection import Selection
 from barstream.history.series import PartitionRows, SeriesRow
 from barstream.transport.chunk import RecordChunk
@@ -68,14 +71,21 @@ def verdict(
     parts: Sequence[tuple[int, int]],
     uppers: dict[Period, Sequence[Row]] | None = None,
     begins: Begins = ALL_THERE,
+    records: Sequence[ScheduleRecord] | None = None,
 ) -> Outcome:
-    """What verifying says of the rows an engine left behind."""
+    """What verifying says of the rows an engine left behind.
+
+    Args:
+        records: of the schedule's topic; None: the log does not say by which rules it was judged.
+    """
     numbers, outcome, wanted = SeriesNumbers(), Outcome(), Selection()
-    rows = _series_rows(series)
+    rows = series_rows(series)
     position = 0 if rows.position is None else rows.position.next_offset
     names = [*rows.series]
     for name in names:
         numbers.number(name)
+    regimes = regimes_of(case, rows, records)
+    graces = Graces.in_force(regimes)
     published = _published(finals, numbers, outcome, "1m")
     snapshot = Snapshot(
         partition=0, series=numbers, rows=rows, rows_now=PartitionRows(), position=position,
@@ -86,31 +96,43 @@ def verdict(
         },
         refusals=Refusals(_since(_refused(rejected), begins.rejected), 0, begins.rejected),
         beats=Heartbeats(
-            _since(_beats(case.beats), begins.beats), numbers, case.rules.grace_us, begins.beats
+            _since(beats_of(case.beats), begins.beats), numbers, graces, regimes, begins.beats
         ),
-        judge=Judge(0, numbers, wanted, case.provider.index, {}),
-        changes=ScheduleChanges([], 0), ticks=Span(begins.ticks, case.end),
+        judge=Judge(0, numbers, wanted, regimes, {}),
+        changes=ScheduleChanges(records or [], 0, regimes), ticks=Span(begins.ticks, case.end),
     )  # fmt: skip
-    rules = case.rules
     judgement = Judgement(
         snapshot,
-        JudgedBy(
-            Graces.of(rules.grace_us),
-            rules.inactive_after,
-            rules.late_policy == "revise",
-            False,
-            wanted,
-        ),
+        JudgedBy(graces, regimes, wanted),
         outcome,
         block=1,  # each part is compared by itself
     )
     end = judgement.span().end
     for start, stop in parts:
         if max(start, begins.ticks) < min(stop, end):
-            records, columns = chunk(case.ticks, max(start, begins.ticks), min(stop, end))
-            judgement.take(records, columns)
+            judgement.take(*chunk(case.ticks, max(start, begins.ticks), min(stop, end)))
     judgement.finish()
     return outcome
+
+
+def rules_row(rules: Rules) -> RulesRow:
+    """The rules as a row of the log says them."""
+    return RulesRow(rules.grace_us, 0, rules.late_policy, rules.inactive_after, False, "tests")
+
+
+def untold() -> Regimes:
+    """Of a market that never closes, and a log that does not say by which rules it was judged."""
+    index = AlwaysOpenIndex()
+    return Regimes([Regime(0, 0, rules_row(Rules()), index, is_told=False)], index)
+
+
+def regimes_of(
+    case: Logged, rows: PartitionRows, records: Sequence[ScheduleRecord] | None
+) -> Regimes:
+    if records is not None:
+        return Regimes.of(rows.rules, records, rules_row(case.rules))
+    index = case.provider.index
+    return Regimes([Regime(0, 0, rules_row(case.rules), index, is_told=False)], index)
 
 
 def _since(rows: pl.DataFrame, begin: int) -> pl.DataFrame:
@@ -119,21 +141,28 @@ def _since(rows: pl.DataFrame, begin: int) -> pl.DataFrame:
 
 def _published(rows: Sequence[Row], numbers: SeriesNumbers, outcome: Outcome, name: str) -> Any:
     reading = Reading(Selection())
-    stamps = np.zeros(len(rows), np.int64)
-    records = RecordChunk(
-        name, 0, 0, len(rows), [key for key, _ in rows], [value for _, value in rows],
-        np.arange(len(rows)), stamps, True,
-    )  # fmt: skip
     if rows:
-        reading.add(frame_of(records, list(range(len(rows)))))
+        reading.add(versions(rows, name))
     return reading.published(Span(0, len(rows)), 0, numbers, outcome.findings, name)
 
 
-def _series_rows(series: dict[bytes, bytes]) -> PartitionRows:
+def versions(rows: Sequence[Row], name: str = "finals") -> pl.DataFrame:
+    """Rows of a topic of finals as they are read."""
+    records = RecordChunk(
+        name, 0, 0, len(rows), [key for key, _ in rows], [value for _, value in rows],
+        np.arange(len(rows)), np.zeros(len(rows), np.int64), True,
+    )  # fmt: skip
+    return frame_of(records, list(range(len(rows))))
+
+
+def series_rows(series: dict[bytes, bytes]) -> PartitionRows:
     found = PartitionRows()
     for key, value in series.items():
         if key == POSITION_KEY:
             found.position = decode_position(value)
+            continue
+        if is_rules_key(key):
+            found.rules.append(decode_rules(key, value))
             continue
         row = decode_series(value)
         closed_us = row["closed_until"]
@@ -142,6 +171,7 @@ def _series_rows(series: dict[bytes, bytes]) -> PartitionRows:
             row["watermark"], row["previous_close"], row["first_tick"],
             row["last_trading_date"], row["since_timely"], (),
         )  # fmt: skip
+    found.rules.sort(key=lambda each: each.key)
     return found
 
 
@@ -196,7 +226,7 @@ def _refused(
     return pl.DataFrame(found, schema=cast("Any", rejected_history.SCHEMA), orient="row")
 
 
-def _beats(beats: Sequence[Beat]) -> pl.DataFrame:
+def beats_of(beats: Sequence[Beat]) -> pl.DataFrame:
     found = [
         (0, b.offset, b.appended_us, "B", b.symbol, b.minute_us, b.barrier, 0, "planner")
         for b in beats

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from barstream.app import BarstreamApp
+from barstream.codecs.rules import RulesRow
 from barstream.codecs.series_seen import UniverseReading
 from barstream.codecs.ticks import TickColumns
 from barstream.core.bars import Bar
@@ -80,6 +81,7 @@ class StubOwned:
 class StubSettings:
     rules: Rules
     periods: tuple[Period, ...]
+    judged_by: RulesRow | None = None
 
 
 @dataclass

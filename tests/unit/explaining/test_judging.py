@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from barstream.core.sessions import RowsSchedule, SessionRow
 from barstream.explaining.facts import Neighbours, RejectedTick, Rules, Scheduled
 from barstream.explaining.judging import explain
 from tests.explained import SCHEDULE, SECOND_US, bar, beat, facts, minute, tick, version
@@ -145,3 +146,23 @@ def test_a_tick_that_was_late_and_was_taken_in_by_a_switch_over_is_one_of_the_ba
     never_revised = explain(replace(both, finals=(version(replace(revised, revision=0)),)))
     assert never_revised.parts is not None
     assert not never_revised.parts.agrees, "nothing but a revision takes a rejected tick in"
+
+
+def test_a_shorter_grace_that_a_worker_went_on_with_closed_it() -> None:
+    # nothing before close_offset 4 passes by the grace there was, and no heartbeat stands there
+    found = explain(replace(facts(AT, finals=(version(BAR),), ticks=TICKS), shortened_us=SECOND_US))
+    assert found.closing is not None
+    assert found.closing.by == "grace"
+    assert "1 s instead of 5 s" in found.closing.sentence.replace(".0", "")
+
+
+def test_ticks_of_a_final_are_judged_by_the_sessions_it_was_made_by() -> None:
+    # one tick more below its close offset than the bar counts: it was off session then
+    before = tick(3, AT + 50 * SECOND_US, 99.0)
+    then = RowsSchedule(
+        [SessionRow("B", "X", 0, 0, AT - AT % (1440 * 60 * SECOND_US), AT + 40 * SECOND_US)]
+    )
+    known = facts(AT, finals=(version(BAR),), ticks=(*TICKS, before))
+    assert [one.offset for one in explain(known).accepted] == [0, 1, 2, 3]
+    found = explain(replace(known, judged_by=then))
+    assert [one.offset for one in found.accepted] == [0, 1, 2]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from barstream.replay.beats import from_finals
 from barstream.replay.recorded import in_order, recorded_closes
+from tests.property.verify_cases import untold
 
 MINUTE = 60_000_000
 SCHEMA = {
@@ -90,7 +91,7 @@ def test_a_heartbeat_of_the_log_is_taken_no_earlier_than_the_closes_up_to_its_mi
             "bucket_start": [2 * MINUTE, 0], "barrier": [15, 3],
         }
     )  # fmt: skip
-    beats = from_finals(closes, sent)
+    beats = from_finals(closes, sent, untold())
     assert beats.select("bucket_start", "barrier", "appended_us").rows() == [
         (0, 10, 8), (0, 10, None), (2 * MINUTE, 20, 7), (MINUTE, 20, None),
     ]  # fmt: skip

@@ -13,11 +13,11 @@ import pytest
 
 from barstream.codecs.ticks import TickColumns
 from barstream.core.exact import to_decimal, units_of
-from barstream.core.schedule import AlwaysOpenIndex
 from barstream.history.selection import Selection
 from barstream.verify.folding import TICK_SCHEMA, fold, is_exact_sum, sums
 from barstream.verify.judging import Judge
 from barstream.verify.names import SeriesNumbers
+from tests.property.verify_cases import untold
 
 Row = tuple[int, int, int, float, float]
 """Bar, event time, offset, price, size."""
@@ -97,7 +97,7 @@ def test_a_price_of_negative_zero_is_the_zero_that_bars_have() -> None:
     columns = TickColumns(
         np.zeros(3, np.int32), [("X", "A")], np.arange(3), price, np.ones(3), None, []
     )
-    judge = Judge(0, SeriesNumbers(), Selection(), AlwaysOpenIndex(), {})
+    judge = Judge(0, SeriesNumbers(), Selection(), untold(), {})
     block = judge.judge(columns, np.arange(3))
     assert np.signbit(block.price).tolist() == [False, False, True]
 

@@ -17,13 +17,14 @@ from barstream.history.reading import Span
 from barstream.history.selection import Selection
 from barstream.transport.chunk import RecordChunk
 from barstream.verify.changes import ScheduleChanges
-from barstream.verify.findings import Findings
+from barstream.verify.findings import Findings, ShownTick
 from barstream.verify.judging import IN_SESSION, Block
 from barstream.verify.names import SeriesNumbers
 from barstream.verify.published import Reading
 from barstream.verify.reach import Reach
 from barstream.verify.refusals import Refusals
 from barstream.verify.rejections import Rejections
+from tests.property.verify_cases import untold
 
 AT = 60 * MINUTE_US
 REJECTED_US = 100
@@ -54,9 +55,10 @@ def kinds(*written: tuple[Bar, int]) -> list[tuple[str, str]]:
     )  # fmt: skip
     rejections = Rejections(
         0, series, published, Refusals(said, 0, 0), Reach(0, 9, np.array([AT + 2 * MINUTE_US])),
-        Selection(), ScheduleChanges([], 0), findings,
+        Selection(), ScheduleChanges([], 0, untold()), findings, untold(),
     )  # fmt: skip
-    rejections.compare(block, {}, 0, 9)
+    rejections.compare(block, {}, {5}, 0, 9)
+    rejections.is_in_bar(0, ShownTick(5, AT + 1, 1.0, 1.0))
     return [(each.kind, each.rule) for each in findings.kept]
 
 

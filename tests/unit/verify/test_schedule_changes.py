@@ -11,6 +11,7 @@ from barstream.core.sessions import SessionRow
 from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.history.schedule import ScheduleRecord
 from barstream.verify.changes import ScheduleChanges
+from tests.property.verify_cases import untold
 
 DATE = 19_800
 NOON_US = DATE * DAY_US + DAY_US // 2
@@ -28,7 +29,9 @@ def row_at(appended_us: int, row: SessionRow = ROW, *, withdraws: bool = False) 
 
 def changed_at(appended_us: int, *, withdraws: bool = False) -> ScheduleChanges:
     """The rows of a date were loaded long before, and one of them changed."""
-    return ScheduleChanges([row_at(FIRST_US), row_at(appended_us, withdraws=withdraws)], GRACE_US)
+    return ScheduleChanges(
+        [row_at(FIRST_US), row_at(appended_us, withdraws=withdraws)], GRACE_US, untold()
+    )
 
 
 #            tick judged        row        bar written
@@ -50,7 +53,7 @@ def test_a_change_explains_what_was_judged_before_it_was_read(
 ) -> None:
     bar_us = NOON_US + 3 * MINUTE_US
     changes = changed_at(bar_us + row_after_bar_us, withdraws=withdraws)
-    assert changes.explain(("X", "A"), NOON_US, bar_us) is may_be_the_reason
+    assert changes.explain(("X", "A"), NOON_US, bar_us, None) is may_be_the_reason
 
 
 @pytest.mark.parametrize(
@@ -66,15 +69,15 @@ def test_the_first_rows_of_a_date_excuse_no_bar_that_came_after_them(
         row_at(loaded_us - 100 * number, replace(ROW, trading_date=DATE + number, session=number))
         for number in (1, 0)
     ]
-    changes = ScheduleChanges(rows, GRACE_US)
-    assert changes.explain(("X", "A"), NOON_US, NOON_US) is may_be_the_reason
+    changes = ScheduleChanges(rows, GRACE_US, untold())
+    assert changes.explain(("X", "A"), NOON_US, NOON_US, None) is may_be_the_reason
 
 
 def test_what_was_never_written_is_explained_by_nothing() -> None:
-    assert not changed_at(NOON_US).explain(("X", "A"), NOON_US, None)
+    assert not changed_at(NOON_US).explain(("X", "A"), NOON_US, None, None)
 
 
 def test_rows_of_other_series_and_of_far_dates_explain_nothing() -> None:
     changes = changed_at(NOON_US + 1)
-    assert not changes.explain(("X", "B"), NOON_US, NOON_US)
-    assert not changes.explain(("X", "A"), NOON_US + 3 * DAY_US, NOON_US)
+    assert not changes.explain(("X", "B"), NOON_US, NOON_US, None)
+    assert not changes.explain(("X", "A"), NOON_US + 3 * DAY_US, NOON_US, None)

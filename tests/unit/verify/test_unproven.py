@@ -13,11 +13,12 @@ from barstream.core.schedule import SessionRow
 from barstream.core.state import Rules
 from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.history import heartbeats as heartbeats_history
+from barstream.verify.graces import Graces
 from barstream.verify.names import SeriesNumbers
 from barstream.verify.proof import Heartbeats
 from barstream.verify.task import Outcome
 from tests.property.engine_cases import Case, Store, Tick, feed
-from tests.property.verify_cases import Begins, verdict
+from tests.property.verify_cases import Begins, untold, verdict
 
 GRACE_US = 5 * SECOND_US
 DUE_US = MINUTE_US + GRACE_US
@@ -36,7 +37,7 @@ def log(*rows: tuple[int, int, str, int, int], begin: int = 0, by: str = "planne
     )  # fmt: skip
     numbers = SeriesNumbers()
     numbers.number(("X", "A"))
-    return Heartbeats(frame, numbers, GRACE_US, begin)
+    return Heartbeats(frame, numbers, [Graces.of(GRACE_US)], untold(), begin)
 
 
 @pytest.mark.parametrize(

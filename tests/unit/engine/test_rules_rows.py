@@ -1,0 +1,111 @@
+"""By which rules a partition was judged: rows of the series changelog, one for every change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from barstream.codecs.rules import RulesRow, decode_rules, encode_rules
+from barstream.config import Settings
+from barstream.core.schedule import SessionRow
+from barstream.core.state import Rules
+from barstream.core.time import MINUTE_US, SECOND_US
+from barstream.engine.local import LocalPartition
+from barstream.engine.offsets import Extent
+from barstream.engine.partition import PartitionEngine
+from barstream.engine.starts import restore_engine
+from tests.property.engine_cases import Store, Tick, feed
+from tests.property.rules_cases import ScheduleTopic
+from tests.property.verify_cases import rules_row, series_rows
+
+RULES = Rules(5 * SECOND_US)
+DAY = [SessionRow("B", "X", 0, 0, 0, 240 * MINUTE_US)]
+
+
+def started(store: Store, schedule: ScheduleTopic, rules: Rules = RULES) -> PartitionEngine:
+    """A worker that takes the partition over."""
+    engine = PartitionEngine(
+        0, rules, schedule.provider, lambda _broker, _symbol: None, judged_by=rules_row(rules)
+    )
+    engine.state.use_schedule(schedule.provider.index)
+    everything = Extent(0, 1 << 40)
+    rows = cast("LocalPartition", store.series)  # what is asked of it, a dict has
+    restore_engine(engine, rows, "ticks", None, everything, everything)
+    return engine
+
+
+def loaded() -> ScheduleTopic:
+    schedule = ScheduleTopic()
+    schedule.load({"X": DAY})
+    schedule.read()
+    return schedule
+
+
+def told(store: Store) -> list[RulesRow]:
+    return series_rows(store.series).rules
+
+
+def test_who_takes_over_by_the_rules_there_were_writes_none() -> None:
+    store, schedule = Store(), loaded()
+    for _ in range(3):
+        store.flush(started(store, schedule))
+    assert [(row.from_offset, row.schedule) for row in told(store)] == [(0, {0: 1})]
+
+
+def test_a_reload_that_finds_the_same_writes_none() -> None:
+    store, schedule = Store(), loaded()
+    engine = started(store, schedule)
+    schedule.read()
+    engine.schedule_changed()
+    store.flush(engine)
+    assert len(told(store)) == 1
+
+
+def test_a_change_of_sessions_holds_from_the_offset_reached() -> None:
+    # offset   0 1 2 | 3        the rows come when 3 is the next to be applied
+    store, schedule = Store(), loaded()
+    engine = started(store, schedule)
+    feed(engine, [Tick(at, "X", at * SECOND_US, 1.0) for at in range(3)], 0, 3)
+    schedule.load({"X": [replace(DAY[0], close_us=120 * MINUTE_US)]})
+    schedule.read()
+    engine.schedule_changed()
+    feed(engine, [Tick(3, "X", 3 * SECOND_US, 1.0)], 3, 4)
+    store.flush(engine)
+    assert [(row.from_offset, row.schedule) for row in told(store)] == [(0, {0: 1}), (3, {0: 2})]
+
+
+def test_a_shorter_grace_closes_at_once_what_it_has_passed() -> None:
+    # ticks    0:10   1:30        by a minute of grace minute 0 is open, by five seconds over
+    # offset   0      1     | 2   a tick of it that comes now is late, and not in its bar
+    store, schedule = Store(), loaded()
+    engine = started(store, schedule, Rules(60 * SECOND_US))
+    feed(engine, [Tick(0, "X", 10 * SECOND_US, 1.0), Tick(1, "X", 90 * SECOND_US, 2.0)], 0, 2)
+    store.flush(engine)
+    assert store.finals == []
+    engine = started(store, schedule)
+    assert engine.rules_changed == ["grace_s 60.0 -> 5.0"]
+    feed(engine, [Tick(2, "X", 20 * SECOND_US, 9.0)], 2, 3)
+    pending = engine.take()
+    assert [(bar.close, bar.close_offset) for bar in pending.finals] == [(1.0, 2)]
+    assert [(tick.offset, str(tick.reason)) for tick in pending.rejected] == [(2, "late")]
+
+
+def test_a_row_comes_back_as_it_was_written_and_under_no_other_key() -> None:
+    row = replace(
+        RulesRow.of(Settings()), schedule={0: 7, 1: 0}, sessions=5, kept={("B", "X"): {0: 3}},
+        from_offset=12, heartbeat_offset=3,
+    )  # fmt: skip
+    assert decode_rules(row.key, encode_rules(row)) == row
+    with pytest.raises(ValueError, match="no worker writes"):
+        decode_rules(replace(row, from_offset=13).key, encode_rules(row))
+
+
+def test_settings_that_came_with_a_release_do_not_change_what_records_mean() -> None:
+    first = RulesRow.of(Settings())
+    ticks = Settings().ticks.model_copy(update={"registry_url": "http://other"})
+    assert RulesRow.of(Settings().model_copy(update={"ticks": ticks})).says_same(first)
+    scaled = Settings().ticks.model_copy(update={"price_scale": 4})
+    scaled.model_fields_set.add("price_scale")
+    assert not RulesRow.of(Settings().model_copy(update={"ticks": scaled})).says_same(first)
