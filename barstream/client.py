@@ -56,7 +56,7 @@ class WorkerClient:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise BarstreamError(
-                f"required is the URL of a worker such as http://127.0.0.1:6066, found {url!r}"
+                f"the URL of a worker must be such as http://127.0.0.1:6066, found {url!r}"
             )
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s

@@ -138,11 +138,17 @@ class Process(faust.Worker):
 
 
 class Worker:
-    """The parts of a worker, wired; `run` starts it and returns its exit code."""
+    """The parts of a worker, wired; `run` starts it and returns its exit code.
 
-    def __init__(self, settings: Settings, troubles: Troubles) -> None:
+    Args:
+        settings: what is in force.
+        troubles: what the process logs to; by default it is made here, and takes the place of how
+            logging is configured.
+    """
+
+    def __init__(self, settings: Settings, troubles: Troubles | None = None) -> None:
         self.lifecycle = Lifecycle()
-        self._troubles = troubles
+        self._troubles = configure("info") if troubles is None else troubles
         self.plan = plan_of(settings)
         self.settings = settings = self.plan.settings
         self.names = TopicNames.of(settings)

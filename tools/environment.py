@@ -93,21 +93,29 @@ class Screen:
 
 
 def run_pip(directory: Path, arguments: Sequence[str], screen: Screen, progress: object) -> None:
-    """Run pip; its errors are passed on, its other lines are for ``progress``.
+    """Run pip, see `run`.
 
     Raises:
         subprocess.CalledProcessError: pip failed.
     """
-    command = [
-        str(directory.absolute() / "bin" / "python"), "-m", "pip", "--disable-pip-version-check",
-        "install", "--progress-bar", "off", *arguments,
-    ]  # fmt: skip
+    python = str(directory.absolute() / "bin" / "python")
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
+    run([*pip, *arguments], screen, progress)
+
+
+def run(command: Sequence[str], screen: Screen, progress: object) -> None:
+    """Run a program; its errors are passed on, its other lines are for ``progress``.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    screen.step(str(progress))
     with subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-    ) as pip:  # fmt: skip
+    ) as program:  # fmt: skip
         lines: queue.Queue[tuple[str, str]] = queue.Queue()
-        for name, stream in (("out", pip.stdout), ("err", pip.stderr)):
+        for name, stream in (("out", program.stdout), ("err", program.stderr)):
             threading.Thread(target=_forward, args=(name, stream, lines), daemon=True).start()
         running = 2
         due = time.monotonic() + screen.every_s
@@ -124,8 +132,8 @@ def run_pip(directory: Path, arguments: Sequence[str], screen: Screen, progress:
                 screen.pass_on(line)
             elif isinstance(progress, PipProgress):
                 progress.read(line)
-    if pip.returncode:
-        raise subprocess.CalledProcessError(pip.returncode, command)
+    if program.returncode:
+        raise subprocess.CalledProcessError(program.returncode, command)
 
 
 def _forward(name: str, stream: IO[str], lines: queue.Queue[tuple[str, str]]) -> None:
@@ -144,14 +152,12 @@ def make(directory: Path) -> None:
     screen = Screen()
     version = ".".join(map(str, sys.version_info[:3]))
     print(f"Making the environment in {directory} with Python {version}", flush=True)
-    screen.step("an empty environment")
-    subprocess.run([sys.executable, "-m", "venv", "--clear", directory], check=True)
+    venv = [sys.executable, "-m", "venv", "--clear", str(directory.absolute())]
+    run(venv, screen, "an empty environment")
     progress = PipProgress((ROOT / LOCK).read_text(encoding="utf-8"), directory)
-    screen.step(str(progress))
     run_pip(directory, ["--require-hashes", "--requirement", LOCK], screen, progress)
-    screen.step(f"installed {progress.total} packages; now barstream itself")
     own = ["--quiet", "--no-deps", "--no-build-isolation", "--editable", "."]
-    run_pip(directory, own, screen, "installing barstream itself")
+    run_pip(directory, own, screen, f"installed {progress.total} packages; now barstream itself")
     screen.step("done")
     screen.end()
 

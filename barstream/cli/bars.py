@@ -29,17 +29,17 @@ Bar = dict[str, Any]
 @click.argument("broker", type=Name())
 @click.argument("symbol", type=Name())
 @click.option(
-    "--timeframe", default="1m", show_default=True, help="1m, 5m, 1h, 1d: any the pipeline makes."
+    "--timeframe", default="1m", show_default=True, help="Any that the pipeline makes: 1m, 5m, 1d."
 )
 @click.option("--from", "start", metavar="TIME", help="First bar, ISO 8601, UTC; all from there.")
 @click.option("--to", "end", metavar="TIME", help="End, exclusive.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000),
-    help=f"At most so many: the latest, or with --from the first.  [default: {DEFAULT_LIMIT}, "
+    help=f"How many bars: the latest, or with --from the first.  [default: {DEFAULT_LIMIT}, "
     "with --from all]",
 )
-@click.option("--follow", is_flag=True, help="Go on, and print each final bar as it comes.")
+@click.option("--follow", is_flag=True, help="Keep running, and print each final bar as it comes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line; --follow: finals.")
 @click.option("--url", metavar="URL", help="Of a worker.  [default: from the settings]")
 @click.pass_context

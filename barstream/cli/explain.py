@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("symbol", type=Name())
 @click.argument("time")
 @click.option(
-    "--timeframe", default="1m", show_default=True, help="1m, 5m, 1h, 1d: any the pipeline makes."
+    "--timeframe", default="1m", show_default=True, help="Any that the pipeline makes: 1m, 5m, 1d."
 )
 @click.option(
     "--ticks",

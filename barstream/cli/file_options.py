@@ -22,12 +22,12 @@ _OPTIONS: Final = (
     click.option(
         "--map", "maps", multiple=True, metavar="WHAT=COLUMN",
         help="time, price, bid, ask, size, broker or symbol; Date+Time joins two columns. What is "
-        "not said is found by the names of the columns.",
+        "not given is found by the names of the columns.",
     ),
     click.option("--preset", type=click.Choice(PRESETS), help="The file is as this vendor writes."),
     click.option("--broker", type=Name(), help="The broker of every tick."),
     click.option("--symbol", type=Name(), help="The symbol of every tick."),
-    click.option("--timezone", metavar="ZONE", help="Of times without one: -05:00, Europe/Paris."),
+    click.option("--timezone", metavar="ZONE", help="Of times without zone: -05:00, Europe/Paris."),
     click.option(
         "--time-format", metavar="FORMAT", help="As in Python's strptime, or s, ms, us, ns."
     ),
@@ -35,8 +35,8 @@ _OPTIONS: Final = (
     click.option("--header/--no-header", default=None, help="Whether the first row names columns."),
     click.option("--columns", metavar="A,B,C", help="Names of the columns (with --no-header)."),
     click.option("--delimiter", help="Between columns; \\t for a tab. It is found by itself."),
-    click.option("--decimal", help="Before the decimals, a point unless it is said."),
-    click.option("--thousands", help="Between groups of three digits."),
+    click.option("--decimal", help="The decimal mark; a point by default."),
+    click.option("--thousands", help="The mark between groups of three digits; none by default."),
     click.option(
         "--no-price", multiple=True, type=float, metavar="VALUE",
         help="A price that says there is none, such as 0 or 1.7976931348623157e308.",
@@ -47,7 +47,7 @@ _OPTIONS: Final = (
         help="Rows that are ticks; given again, any of the values.",
     ),
     click.option("--id", "id_column", metavar="COLUMN", help="What tells rows apart: each once."),
-    click.option("--skip-bad", is_flag=True, help="Leave out rows that no worker would take."),
+    click.option("--skip-bad", is_flag=True, help="Leave out rows that a worker would refuse."),
 )  # fmt: skip
 
 

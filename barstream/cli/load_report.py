@@ -37,7 +37,7 @@ def report_lines(batch: Batch, admission: Admission | None) -> Iterator[str]:
             yield f"{count:,} {verb} no bar: {reason} (the first is {admission.first[reason]})"
     if counted.set_aside:
         rows = _rows(counted.set_aside.total())
-        yield f"{rows} set aside, no ticks by the file's own word: {_by(counted.set_aside)}"
+        yield f"{rows} set aside, which the file itself says are no ticks: {_by(counted.set_aside)}"
     if counted.refused:
         yield f"{_rows(counted.refused.total())} left out: {_by(counted.refused)}"
         for row in counted.shown:

@@ -58,7 +58,7 @@ suffix_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 processes_option = click.option(
-    "--processes", type=click.IntRange(1), help="At most so many at once.  [default: one a core]"
+    "--processes", type=click.IntRange(1), help="Processes at a time.  [default: one a core]"
 )
 
 

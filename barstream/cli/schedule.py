@@ -74,7 +74,7 @@ def command() -> None:
 @click.option(
     "--calendar",
     metavar="NAME",
-    help="FX, 24x7, an exchange such as XNYS, XHKG, or CME_EQUITY and its kin.",
+    help="FX, 24x7, an exchange such as XNYS or XHKG, or CME products such as CME_EQUITY.",
 )
 @click.option("--broker", type=Name(), help="Broker of the series (with --calendar).")
 @click.option("--symbol", "symbols", type=Name(), multiple=True, help="Symbol; may be repeated.")

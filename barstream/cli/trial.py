@@ -55,9 +55,9 @@ def command(
 ) -> None:
     """See the bars of your own ticks on a page; Ctrl-C ends all of it.
 
-    FILE is CSV, JSON lines or Parquet, packed or not.  A file whose header says what its columns
-    are needs no option; --preset knows how vendors write.  A broker of its own is started, your
-    settings are not used.  Exit code 1 when rows were left out, or no bar was made.
+    FILE is CSV, JSON lines or Parquet, compressed or not.  A file whose header says what its
+    columns are needs no option; --preset knows how vendors write.  A broker of its own is started,
+    your settings are not used.  Exit code 1 when rows were left out, or no bar was made.
     """
     from barstream.cli.progress import TickProgress
     from barstream.config.sections import BarSettings
@@ -121,9 +121,11 @@ class _Shown:
         say(f"{batch.name}: {sent}, {result.seconds:.1f} s in all", "bold")
         for line in report_lines(batch, result.admission):
             say(f"  {line}")
-        bars = ", ".join(f"{timeframe} {count:,}" for timeframe, count in result.bars.items())
+        bars = ", ".join(f"{each} {count:,}" for each, count in result.bars.items() if count)
         filled = f", {result.synthetic:,} of those of 1m filled" if result.synthetic else ""
-        say(f"  final bars: {bars}{filled}")
+        still = ", ".join(each for each, count in result.bars.items() if not count)
+        open_yet = f"; no {still} is over yet" if still else ""
+        say(f"  final bars: {bars or 'none'}{filled}{open_yet}")
         if result.rejected:
             by = ", ".join(f"{reason} {count:,}" for reason, count in result.rejected.items())
             say(f"  rejected by the worker: {by}")
@@ -132,7 +134,7 @@ class _Shown:
         if self._keep is not None:
             from barstream.demo.sandbox import program_name
 
-            say("it is kept; after Ctrl-C go on with")
+            say("Everything is kept. After Ctrl-C, go on with")
             toml = trial.sandbox.toml
             broker = trial.sandbox.directory / "broker"
             say(f"  export BARSTREAM_CONFIG={shlex.quote(str(toml))}")

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--partition", type=click.IntRange(0), help="Only this partition.")
 @click.option(
-    "--processes", type=click.IntRange(1), help="At most so many at once.  [default: all cores]"
+    "--processes", type=click.IntRange(1), help="Processes at a time.  [default: all cores]"
 )
 @click.option("--sessions", is_flag=True, help="Print the report of every session.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")

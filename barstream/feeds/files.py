@@ -1,4 +1,4 @@
-"""Files of ticks as columns: delimited text, JSON lines and Parquet, packed or not."""
+"""Files of ticks as columns: delimited text, JSON lines and Parquet, compressed or not."""
 
 from __future__ import annotations
 
@@ -531,7 +531,7 @@ def _refusal(source: TickSource, layout: FileLayout, counted: RowCount) -> str:
     are = "is no tick" if total == 1 else "are no ticks"
     return (
         f"{total:,} of {counted.rows:,} rows of {source.name} {are} that a worker would take "
-        f"({reasons}): {shown}{more}.{_hint(layout, counted)} Mend the file or the options, or "
+        f"({reasons}): {shown}{more}.{_hint(layout, counted)} Correct the file or the options, or "
         "leave such rows out with --skip-bad"
     )
 
@@ -543,8 +543,8 @@ def _hint(layout: FileLayout, counted: RowCount) -> str:
         if what.split(" ")[0] in _NUMBERS and "," in value:
             if layout.decimal == "." and layout.thousands is None:
                 return (
-                    " A comma before decimals is said with --decimal ',', one between thousands "
-                    "with --thousands ','."
+                    " If the comma is a decimal mark, give --decimal ','; if it stands between "
+                    "thousands, give --thousands ','."
                 )
         elif row.reason == Reason.FUTURE:
             return " A tick must not be later than now."

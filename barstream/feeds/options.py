@@ -247,6 +247,12 @@ def _mapping(
         if lacking
     )
     known = " ".join(f"--map {what}={column}" for what, column in mapping.items())
+    if len(named) == 1 and dialect is not None:
+        raise TickFileError(
+            f"{source.name} does not look like ticks: a row must hold a time and a price, and its "
+            f"first one is {there!r}; if it has columns, say what is between them "
+            "with --delimiter"
+        )
     raise TickFileError(
         f"{source.name} has the columns {there}, and none whose name says that it is {lacks}: "
         f"name them with --map time=COLUMN --map price=COLUMN (or bid and ask)"

@@ -21,7 +21,7 @@ _LONGEST_GRACE_S: Final = 3_600
 class QueryError(ConfigError):
     """A pipeline declares what cannot be meant, so nothing was started.
 
-    Mend the declaration where the message says; ``barstream plan`` shows what comes of it.
+    Correct the declaration where the message says; ``barstream plan`` shows what it makes.
     """
 
 

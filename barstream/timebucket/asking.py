@@ -33,7 +33,7 @@ class Keys:
     def __post_init__(self) -> None:
         if not isinstance(self.period, Period):
             raise TypeError(
-                f"required is a period such as Period.minutes(5) or Period.parse('5m'), found "
+                f"the period must be such as Period.minutes(5) or Period.parse('5m'), found "
                 f"{self.period!r}"
             )
         if self.layout != BAR_KEY:

@@ -31,7 +31,7 @@ class BadParameterError(ValueError):
     """A request cannot be answered as written; change ``parameter`` to what is ``required``."""
 
     def __init__(self, parameter: str, required: str, found: str) -> None:
-        super().__init__(f"{parameter}: required is {required}, found {found}")
+        super().__init__(f"{parameter} must be {required}, found {found}")
         self.parameter = parameter
         self.required = required
         self.found = found
@@ -190,7 +190,7 @@ def _once(query: Pairs, known: tuple[str, ...]) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in query:
         if name not in known:
-            required = f"one of {', '.join(known)}" if known else "no parameter here"
+            required = f"one of {', '.join(known)}" if known else "left out, there are none here"
             raise BadParameterError(name, required, "an unknown parameter")
         if name in given:
             raise BadParameterError(name, "one value", f"{given[name]!r} and {value!r}")

@@ -184,9 +184,9 @@ def unknown_series(reads: Reads, broker: str, symbol: str) -> NotFound:
     if reads.schedule(broker, symbol, 0, 1) is None:
         why = "unscheduled"
         what_to_do = (
-            f"its ticks are rejected until sessions are loaded: barstream schedule load FILE, or "
-            f"barstream schedule load --calendar NAME; check the spelling with GET /series"
-            f" (asked for: {broker} {symbol})"
+            f"check the spelling of {broker} {symbol} with GET /series; if it is right, load its "
+            "sessions, for until then its ticks are rejected: barstream schedule load FILE, or "
+            "barstream schedule load --calendar NAME"
         )
     else:
         why = "no tick seen yet"

@@ -184,7 +184,9 @@ def test_ones_own_kafka_from_settings_to_proof(
         assert "08:00" in said.partition("no differences")[2]
         code = shell.text(block("import asyncio"))
         (shell.place / "read.py").write_text(code)
-        assert "FXCM" in shell.run(".venv/bin/python read.py")
+        table = shell.run(".venv/bin/python read.py")
+        assert "shape: (2, 6)" in table, table
+        assert f"{day} 08:05:00" in table
     assert "Traceback" not in reader.said
 
 

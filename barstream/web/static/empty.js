@@ -28,7 +28,7 @@ export function noSeries(status) {
     return {
       title: "Ticks arrive, but they have no market schedule",
       text: `A tick makes a bar only inside a session, and these series have none: ${names || "see barstream_ticks_rejected_total"}. Load their sessions from a file, or from an exchange calendar:`,
-      command: "barstream schedule load FILE\nbarstream schedule load --calendar NAME",
+      command: (status.what_to_do ?? "barstream schedule load --calendar NAME, or barstream schedule load FILE").replace(", or ", "\n"),
     };
   }
   if (status.scheduled_series === 0) {
@@ -57,7 +57,7 @@ export function noSeries(status) {
 export function refused(error) {
   return {
     title: error.message,
-    text: error.body.what_to_do ?? (error.body.required ? `Required is ${error.body.required}.` : ""),
+    text: error.body.what_to_do ?? (error.body.required ? `It must be ${error.body.required}.` : ""),
   };
 }
 

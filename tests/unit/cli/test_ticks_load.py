@@ -87,6 +87,7 @@ def test_rows_left_out_are_named_and_make_the_exit_code_one(tmp_path: Path) -> N
         ("", [], "holds no ticks"),
         ("time,price,symbol\n", [], "holds no ticks"),
         ('{"a": 1}\n', [], "none whose name says"),
+        ("Apache License\nVersion 2.0\n", [], "does not look like ticks"),
         ("{nonsense\n", [], "one JSON object a line"),
     ],
 )
