@@ -96,10 +96,18 @@ def _never_seen(facts: Facts) -> Absence:
     name = f"{facts.broker} {facts.symbol}"
     similar = "; ".join(f"{broker} {symbol}" for broker, symbol in facts.similar)
     hint = f"; similar names that were: {similar}" if similar else ""
-    scheduled = "" if facts.scheduled.schedule is not None else ", and it has no schedule either"
+    scheduled = facts.scheduled
+    seen = f"no tick of {name} was ever seen in the tick topic"
+    if scheduled.schedule is None:
+        seen += ", and it has no schedule either"
+    elif scheduled.session is None or scheduled.row_appended_us is not None:
+        # one that is off session leaves no trace but a number
+        seen += " in one of its sessions (outside of them ticks are only counted, in GET /status)"
+    if scheduled.session is None and scheduled.schedule is not None:
+        seen += f"; {_sessions_around(facts)}"
     return Absence(
         Reason.NEVER_SEEN,
-        f"no tick of {name} was ever seen in the tick topic{scheduled}{hint}",
+        f"{seen}{hint}",
         None if similar else "look at the spelling, and at what the feed sends to the tick topic",
     )
 
@@ -123,8 +131,6 @@ def _unscheduled(facts: Facts) -> Absence:
 def why_off_session(facts: Facts) -> Absence:
     """The minute lies in no session: between two of them, or where the schedule does not reach."""
     before, after = facts.scheduled.before, facts.scheduled.after
-    last = f"the session before: {session_words(before)}" if before else "no session before it"
-    following = f"the session after: {session_words(after)}" if after else "no session after it"
     load = (
         "barstream schedule load --calendar NAME (or FILE) with sessions of this date, before its "
         "ticks come: a minute that was passed over stays without a bar"
@@ -132,9 +138,16 @@ def why_off_session(facts: Facts) -> Absence:
     return Absence(
         Reason.OFF_SESSION,
         f"off session: no session of {facts.broker} {facts.symbol} has an instant of this "
-        f"{'minute' if facts.period == MINUTE else 'bucket'}; {last}; {following}",
+        f"{'minute' if facts.period == MINUTE else 'bucket'}; {_sessions_around(facts)}",
         None if before and after else load,
     )
+
+
+def _sessions_around(facts: Facts) -> str:
+    before, after = facts.scheduled.before, facts.scheduled.after
+    last = f"the session before: {session_words(before)}" if before else "no session before it"
+    following = f"the session after: {session_words(after)}" if after else "no session after it"
+    return f"{last}; {following}"
 
 
 def why_before_first(row: SeriesRow) -> Absence:

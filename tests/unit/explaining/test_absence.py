@@ -44,6 +44,16 @@ def test_no_series_at_all() -> None:
     assert reason(minute(1), **waiting) is Reason.NOT_APPLIED
 
 
+def test_of_a_series_without_a_tick_in_session_it_is_said_that_others_are_only_counted() -> None:
+    nothing: dict[str, Any] = {"row": None, "seen": None}
+    said = why_no_final(facts(minute(10), **nothing)).sentence
+    assert "was ever seen in the tick topic in one of its sessions" in said
+    assert "only counted" in said
+    assert "no session after it" in said
+    unknown = why_no_final(facts(minute(1), scheduled=Scheduled(None), **nothing)).sentence
+    assert "it has no schedule either" in unknown
+
+
 def test_a_series_that_another_application_has_seen_is_not_applied_here() -> None:
     assert reason(minute(1), row=None, stand=Stand(0, None, 0, 2)) is Reason.NOT_APPLIED
 
