@@ -62,6 +62,13 @@ def test_names_of_rules_are_unique() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.parametrize("rule", rules_of(), ids=lambda rule: rule.name)
+def test_fault_runs_can_tell_whether_a_rule_holds(rule: Rule) -> None:
+    metrics = re.findall(r"barstream_\w+", rule.expr)
+    seen = history(*(at(second, **dict.fromkeys(metrics, second)) for second in (1, 2)))
+    assert holds(rule.expr, seen, 2) in {True, False}
+
+
 def at(second: float, **metrics: float) -> Numbers:
     return Numbers({(name, frozenset()): value for name, value in metrics.items()}, second)
 
