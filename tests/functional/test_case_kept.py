@@ -6,6 +6,7 @@ Every part of the service has to spell names by the same rule, so every part is 
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ ROWS = """time,symbol,price,size
 2024-01-02 15:01:20,BCPC,151,100
 """
 MINUTE = "2024-01-02T15:00:00Z"
+SAME_VALUES = re.compile(r"nothing differs|(\d+) bars? differs?, \1 of them in close_offset alone")
 HOURS = "2024-01-02,2024-01-02T14:30:00Z,2024-01-02T21:00:00Z"
 THEN_US = 1_704_207_660_000_000
 """15:01:00 of that day."""
@@ -85,9 +87,7 @@ def test_case_is_kept_by_every_part_of_the_service(kafka: Any, unique: str, tmp_
         anew = made.run(
             "replay", "--suffix", "anew", "--anew", "--schedule", str(file), check=False
         )
-        assert "only published" not in anew or "in close_offset alone: the same values" in anew, (
-            anew
-        )
+        assert SAME_VALUES.search(anew), anew
 
         send_ticks(made.bootstrap, made.names.ticks, [Tick("X", "bcpc", THEN_US, 1.0)])
         said = "'X' 'bcpc' are unscheduled, and 'x' 'BC"
