@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from barstream.demo.sandbox import free_port
-from tests.functional.test_demo import ADDRESS, left_over, read_until
+from tests.sandbox.test_demo import ADDRESS, left_over, read_until
 
 pytestmark = [
     pytest.mark.slow,

@@ -25,9 +25,9 @@ import pytest
 
 from barstream.core.keys import series_key
 from tests.functional.sending import feed
-from tests.functional.test_procfile import two_free_ports
 from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import ROOT, until
+from tests.sandbox.test_procfile import two_free_ports
 
 pytestmark = [
     pytest.mark.slow,
@@ -66,7 +66,8 @@ class Reader:
     @contextmanager
     def runs(self, block: str, **env: str) -> Iterator[subprocess.Popen[str]]:
         """The block in a shell; interrupted at the end, which must come in good order."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("BARSTREAM_")}
+        ours = ("BARSTREAM_", "PYTEST_")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         with (self.place / "said").open("w") as said:
             process = subprocess.Popen(
                 ["bash", "-euo", "pipefail", "-c", self.text(block)],
