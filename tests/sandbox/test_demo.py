@@ -28,7 +28,7 @@ pytestmark = [
 
 STOP_WITHIN_S = 25.0
 MINUTE = timedelta(minutes=1)
-ADDRESS = re.compile(r"(http://127\.0\.0\.1:[0-9]+/)#SIM/EURUSD/1m")
+ADDRESS = re.compile(r"(http://127\.0\.0\.1:[0-9]+/)(#\S+)?")
 
 Demo = subprocess.Popen[str]
 
@@ -161,6 +161,7 @@ def test_a_market_with_a_past_is_there_and_goes_on_without_a_hole(
     said = read_until(demo, lambda line: "http://" in line)
     address = ADDRESS.fullmatch(said[-1])
     assert address, said
+    assert address[2] == "#SIM/EURUSD/1m"
     url = address[1]
     assert f"  export BARSTREAM_CONFIG={tmp_path / 'demo' / 'demo.toml'}" in said
     assert_a_market(url)
