@@ -226,7 +226,11 @@ class PartitionEngine:
             from_offset=self.position or 0,
             heartbeat_offset=self.waiting.resume_offset,
         )
-        if self._told is None or not row.says_same(self._told):
+        told = self._told
+        if told is None or not row.says_same(told):
+            if told is not None and told.key == row.key:
+                # it takes that row's place: what that one says of before must not be lost
+                row = replace(row, rewritten=told.rewritten)
             self._told = row
             self.outbox.add_rules(row)
 

@@ -120,7 +120,7 @@ class Readers:
             symbol = self.random.choice(SYMBOLS)
             return self.random.choice(["/series", "/live", f"/where/{BROKER}/{symbol}"])
         timeframe = self.random.choice(list(SIZES))
-        known = max(self.seen.final.values(), default=HISTORY)
+        known = max(1, *self.seen.final.values()) if self.seen.final else HISTORY
         to_minute = self.random.choice([known + 600, self.random.randint(1, known)])
         from_minute = max(0, min(to_minute, known) - self.random.randint(1, 700))
         number = None if roll < 0.25 else self.random.randrange(len(SYMBOLS))
