@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from barstream.core.time import iso_micros_from_us
 
 if TYPE_CHECKING:
     from barstream.feeds.admission import Admission
     from barstream.feeds.prepare import Batch
+
+_UNITS: Final = {1: "microseconds", 1_000: "milliseconds", 1_000_000: "seconds"}
 
 
 def load_facts(batch: Batch) -> dict[str, Any]:
@@ -21,6 +23,8 @@ def load_facts(batch: Batch) -> dict[str, Any]:
         "set_aside": dict(counted.set_aside),
         "first": iso_micros_from_us(int(time_us.min())),
         "last": iso_micros_from_us(int(time_us.max())),
+        "times_cut": counted.cut,
+        "numbers_rounded": counted.rounded,
         "zone": batch.layouts[0].timezone or "UTC",
         "zone_assumed": batch.ticks.assumed_zone and batch.layouts[0].timezone is None,
     }
@@ -30,7 +34,14 @@ def report_lines(batch: Batch, admission: Admission | None) -> Iterator[str]:
     """A line for each thing the user should know of what was sent and what was not."""
     facts, counted = load_facts(batch), batch.ticks.counted
     zone = f", times without a zone taken as {facts['zone']}" if batch.ticks.assumed_zone else ""
-    yield f"from {facts['first']} to {facts['last']}{zone}"
+    cut = ""
+    if counted.cut:
+        times = "1 time" if counted.cut == 1 else f"{counted.cut:,} times"
+        cut = f", {times} cut to whole {_UNITS[batch.time_us]}"
+    yield f"from {facts['first']} to {facts['last']}{zone}{cut}"
+    if counted.rounded:
+        ticks = "tick is" if counted.rounded == 1 else "ticks are"
+        yield f"numbers of {counted.rounded:,} {ticks} rounded: the feed holds floats of 32 bits"
     if admission is not None:
         for reason, count in admission.no_bar.items():
             verb = "makes" if count == 1 else "make"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from barstream.cli.progress import TickProgress
     from barstream.config import Settings
     from barstream.feeds.admission import Admission
+    from barstream.feeds.encoder import TickEncoder
     from barstream.feeds.load import Loaded, LoadRules
     from barstream.feeds.options import FoundLayout
     from barstream.feeds.prepare import Batch
@@ -87,7 +88,7 @@ def load(
     from barstream.cli.progress import TickProgress
     from barstream.feeds.containers import sources_of
     from barstream.feeds.load import LoadRules
-    from barstream.feeds.prepare import layouts_of, read_in_order
+    from barstream.feeds.prepare import read_batch
 
     chosen = settings(ctx)
     options = options_of(said, broker_default=None, symbol_by_name=False)
@@ -101,22 +102,23 @@ def load(
         without_sessions=without_sessions,
     )
     sources = sources_of(files)
+    encoder = asyncio.run(_encoder(chosen))
     with TickProgress(sources[0].name) as progress:
-        found = layouts_of(sources, options, progress)
-        batch = read_in_order(
+        batch, found = read_batch(
             sources,
-            [each.layout for each in found],
+            options,
             progress,
             sorted_only=refuse_unsorted,
             latest_us=system_clock_us() + chosen.bars.max_future_skew_us,
             name_rule=chosen.ticks.name_rule,
+            feed=encoder.fields,
         )
         if dry_run:
             _print_dry(batch, found, as_json=as_json)
         else:
             if not options.mapping:
-                progress.say(found[0].words(assumed_zone=batch.ticks.assumed_zone))
-            loaded, admission = asyncio.run(_load(chosen, batch, rules, progress))
+                progress.say(found.words(assumed_zone=batch.ticks.assumed_zone))
+            loaded, admission = asyncio.run(_load(chosen, batch, rules, encoder, progress))
     if not dry_run:
         _print_loaded(batch, loaded, admission, as_json=as_json)
         if not loaded.done:
@@ -125,14 +127,18 @@ def load(
         ctx.exit(1)
 
 
-async def _load(
-    chosen: Settings, batch: Batch, rules: LoadRules, progress: TickProgress
-) -> tuple[Loaded, Admission]:
+async def _encoder(chosen: Settings) -> TickEncoder:
     from barstream.feeds.encoding import tick_encoder
-    from barstream.feeds.prepare import prepare
     from barstream.topics import TopicNames
 
-    encoder = await tick_encoder(chosen.ticks, TopicNames.of(chosen).ticks)
+    return await tick_encoder(chosen.ticks, TopicNames.of(chosen).ticks)
+
+
+async def _load(
+    chosen: Settings, batch: Batch, rules: LoadRules, encoder: TickEncoder, progress: TickProgress
+) -> tuple[Loaded, Admission]:
+    from barstream.feeds.prepare import prepare
+
     loading = await prepare(
         chosen, batch, rules, encoder=encoder, clock_us=system_clock_us, watcher=progress
     )
@@ -171,7 +177,7 @@ def _print_loaded(batch: Batch, loaded: Loaded, admission: Admission, *, as_json
         click.echo(f"  {line}")
 
 
-def _print_dry(batch: Batch, found: list[FoundLayout], *, as_json: bool) -> None:
+def _print_dry(batch: Batch, found: FoundLayout, *, as_json: bool) -> None:
     from barstream.cli.load_report import first_ticks, load_facts, report_lines
 
     if as_json:
@@ -179,7 +185,7 @@ def _print_dry(batch: Batch, found: list[FoundLayout], *, as_json: bool) -> None
             click.echo(json.dumps(tick))
         click.echo(json.dumps({"file": batch.name, "total": len(batch.ticks), **load_facts(batch)}))
         return
-    click.echo(found[0].words(assumed_zone=batch.ticks.assumed_zone))
+    click.echo(found.words(assumed_zone=batch.ticks.assumed_zone))
     for tick in first_ticks(batch, _DRY_ROWS):
         click.echo(
             "  " + "  ".join(f"{name} {value}" for name, value in tick.items() if value is not None)

@@ -64,7 +64,7 @@ def command(
     from barstream.demo.shown import DemoScreen
     from barstream.demo.trial import Trial, TrialRules
     from barstream.feeds.containers import sources_of
-    from barstream.feeds.prepare import layouts_of, read_in_order
+    from barstream.feeds.prepare import read_batch
 
     # What the clients log while the broker goes away is no news.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
@@ -72,18 +72,12 @@ def command(
     screen = DemoScreen()
     sources = sources_of(files)
     with TickProgress(sources[0].name) as progress:
-        found = layouts_of(sources, options, progress)
-        batch = read_in_order(
-            sources,
-            [each.layout for each in found],
-            progress,
-            sorted_only=False,
-            latest_us=system_clock_us() + BarSettings().max_future_skew_us,
-        )
-        preset = found[0].preset
+        latest_us = system_clock_us() + BarSettings().max_future_skew_us
+        batch, found = read_batch(sources, options, progress, latest_us=latest_us)
+        preset = found.preset
         if preset is not None and options.preset is None:
             screen.say(f"{batch.name} is written as with --preset {preset}")
-        screen.say(f"{batch.name}: {found[0].words(assumed_zone=batch.ticks.assumed_zone)}")
+        screen.say(f"{batch.name}: {found.words(assumed_zone=batch.ticks.assumed_zone)}")
         with tempfile.TemporaryDirectory(prefix="barstream-try-") as scratch:
             rules = TrialRules((keep or Path(scratch)).resolve(), web_port, calendar)
             trial = Trial(rules, batch, progress)

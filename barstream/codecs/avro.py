@@ -86,17 +86,27 @@ def _is_column(kind: Any) -> bool:
 
 
 def encode(name: str, row: Mapping[str, Any]) -> bytes:
-    """One plain body of packaged schema ``name``.
+    """One plain body of packaged schema ``name``, which says exactly what ``row`` says.
 
     Raises:
-        ValueError: the row lacks a field, or a value does not fit its type.
+        ValueError: the row lacks a field, or a value does not fit its type; nothing is rounded.
     """
     out = BytesIO()
     try:
         fastavro.schemaless_writer(out, _parsed(name), dict(row), strict_allow_default=True)
     except _UNREADABLE as error:
         raise ValueError(f"not a row of {name}.avsc: {error!r}") from error
-    return out.getvalue()
+    body = out.getvalue()
+    # the library writes 1.5 into a whole number as 1, and 2**53 + 1 into a double as 2**53
+    said = decode(name, body)
+    for field, value in row.items():
+        both_nan = value != value and said.get(field) != said.get(field)  # noqa: PLR0124
+        if field in said and said[field] != value and not both_nan:
+            raise ValueError(
+                f"not a row of {name}.avsc: {field} must be written as it is, and {value!r} would "
+                f"be {said[field]!r}"
+            )
+    return body
 
 
 def decode(name: str, value: bytes, schema: Any = None) -> dict[str, Any]:
@@ -179,8 +189,15 @@ def _as_arrow(column: Column, field: pa.Field) -> pa.Array:
         column = column.tolist()
     if isinstance(column, pa.Array | pa.ChunkedArray):
         array = column.cast(field.type)
-    else:
+    elif isinstance(column, np.ndarray) or not pa.types.is_integer(field.type):
         array = pa.array(column, field.type)
+    else:
+        array = pa.array(column)
+        # a sequence of floats would be cut without a word
+        if pa.types.is_floating(array.type):
+            array = array.cast(field.type)
+        elif array.type != field.type:
+            array = pa.array(column, field.type)
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if array.null_count and not field.nullable:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,8 @@ from numpy.typing import NDArray
 from barstream.core.reasons import Reason
 from barstream.core.schedule import OFF_SESSION, ScheduleIndex
 from barstream.core.time import DAY_US, MINUTE_US, iso_date_from_days, iso_from_us
-from barstream.feeds.encoder import FieldDecimals, TickEncodingError
 from barstream.feeds.files import FileTicks
 from barstream.feeds.refusals import NoSessionError
-
-_NOISE_ULPS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,40 +81,6 @@ def admit(
             broker, symbol = ticks.names[int(ticks.series[at])]
             first[reason] = f"{broker} {symbol} at {iso_from_us(int(ticks.time_us[at]))}"
     return Admission(accepted & ~late, no_bar, first)
-
-
-def refuse_unfit(ticks: FileTicks, decimals: FieldDecimals) -> None:
-    """Raise when a price or size would be another number in the feed.
-
-    Raises:
-        TickEncodingError: names the first.
-    """
-    sides: dict[str, tuple[NDArray[np.float64] | None, int | None]] = {
-        "size": (ticks.size, decimals.size)
-    }
-    if decimals.quote is None:
-        sides["price"] = ticks.price, decimals.price
-    else:
-        bid, ask = decimals.quote
-        sides["bid"] = ticks.price if ticks.bid is None else ticks.bid, bid
-        sides["ask"] = ticks.price if ticks.ask is None else ticks.ask, ask
-    for what, (values, places) in sides.items():
-        if values is None or places is None:
-            continue
-        unit = 10.0**places
-        # the middle of two prices may be a few units in the last place beside what one would write
-        noise = _NOISE_ULPS * np.spacing(np.abs(values))
-        unfit = np.abs(np.rint(values * unit) / unit - values) > noise
-        if count := int(unfit.sum()):
-            at = int(unfit.argmax())
-            broker, symbol = ticks.names[int(ticks.series[at])]
-            raise TickEncodingError(
-                f"the {what} field of the feed holds {places} decimals, {count:,} of "
-                f"{len(ticks):,} ticks have more and would be rounded; the first is "
-                f"{float(values[at])!r} of {broker} {symbol} at "
-                f"{iso_from_us(int(ticks.time_us[at]))}: take a feed with more (ticks.price_scale, "
-                "or a schema with more decimals), or round the file yourself"
-            )
 
 
 def refuse_without_session(ticks: FileTicks, schedule: ScheduleIndex) -> None:

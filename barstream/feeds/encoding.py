@@ -14,7 +14,7 @@ from barstream.codecs.framed import frame
 from barstream.codecs.registry import SchemaRegistry
 from barstream.codecs.wire import parse_wire
 from barstream.config import TickSettings
-from barstream.feeds.encoder import FieldDecimals, TickColumns, TickEncoder, TickEncodingError
+from barstream.feeds.encoder import FLOATS, TickColumns, TickEncoder, TickEncodingError
 from barstream.feeds.record_encoding import AvroRecords, JsonRecords
 
 
@@ -26,7 +26,7 @@ class PackagedTicks:
     """
 
     takes_nan = True
-    decimals = FieldDecimals()
+    fields = FLOATS
 
     def __init__(self, schema_id: int | None = None) -> None:
         self._schema_id = schema_id

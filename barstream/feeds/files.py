@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,11 +20,16 @@ from barstream.core.reasons import Reason
 from barstream.feeds.containers import TickSource
 from barstream.feeds.csv_text import RawTable, dialect_of, read_text
 from barstream.feeds.decimals import parse_numbers
+from barstream.feeds.encoder import FLOATS, FeedFields
 from barstream.feeds.layout import FileLayout, TickFileError
-from barstream.feeds.times import parse_times
+from barstream.feeds.times import Times, parse_times
 
 NO_PRICE: Final = "no price"
 DUPLICATE: Final = "duplicate"
+DECIMALS: Final = "decimals"
+"""A number has more decimals than the field of the feed."""
+RANGE: Final = "range"
+"""A number is too large for the field of the feed."""
 _SHOWN: Final = 3
 _NUMBERS: Final[tuple[str, ...]] = ("price", "bid", "ask", "size")
 
@@ -33,12 +38,13 @@ Int64s = NDArray[np.int64]
 
 
 class RefusedRow(NamedTuple):
-    """A row that no worker would take."""
+    """A row that no worker would take, or that would be another tick in the feed."""
 
     file: str
     row: int
     """In the file, from 1, the header counted."""
-    reason: Reason
+    reason: str
+    """As the worker would give it, `DECIMALS` or `RANGE`."""
     what: str
     """The columns and values, or what is wrong with the row."""
 
@@ -52,15 +58,19 @@ class RowCount:
 
     Attributes:
         rows: in the file, empty lines and the header not counted.
-        refused: by reason, as the worker would give it.
+        refused: by reason.
         shown: the first of those refused.
         set_aside: rows that are no ticks by the layout's own word, by what it was.
+        cut: ticks whose time is written finer than the feed holds.
+        rounded: ticks with a number that a feed of 32-bit floats rounds.
     """
 
     rows: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     shown: tuple[RefusedRow, ...] = ()
     set_aside: Counter[str] = field(default_factory=Counter)
+    cut: int = 0
+    rounded: int = 0
 
     def __add__(self, other: RowCount) -> RowCount:
         return RowCount(
@@ -68,6 +78,8 @@ class RowCount:
             self.refused + other.refused,
             (self.shown + other.shown)[:_SHOWN],
             self.set_aside + other.set_aside,
+            self.cut + other.cut,
+            self.rounded + other.rounded,
         )
 
 
@@ -96,6 +108,10 @@ class FileTicks:
 
     def __len__(self) -> int:
         return len(self.series)
+
+    def in_unit(self, unit_us: int) -> FileTicks:
+        """The ticks with their times cut to whole units."""
+        return self if unit_us == 1 else replace(self, time_us=self.time_us // unit_us * unit_us)
 
     def take(self, rows: Int64s) -> FileTicks:
         """The ticks at ``rows``, in that order."""
@@ -137,6 +153,7 @@ def read_ticks(
     *,
     latest_us: int | None = None,
     name_rule: NameRule = FOLDED,
+    feed: FeedFields = FLOATS,
 ) -> FileTicks:
     """All ticks of a file, in its order.
 
@@ -145,6 +162,7 @@ def read_ticks(
         layout: how they are written.
         latest_us: a tick after this is one of the future, which no worker takes.
         name_rule: how names are spelled.
+        feed: what its fields hold.
 
     Raises:
         TickFileError: not readable, a column is missing, or a row is no tick (unless
@@ -178,6 +196,7 @@ def read_ticks(
             none |= numbers[what].is_null().to_numpy() & _empty(raw[what], layout).to_numpy()
         verdict.set_aside(none, NO_PRICE)
     _judge(verdict, raw, numbers, parsed.us, latest_us, name_rule)
+    rounded = _judge_fit(verdict, numbers, feed)
     ids = None
     if layout.id_column is not None:
         ids = _column(frame, layout.id_column, source).cast(pl.String)
@@ -185,8 +204,10 @@ def read_ticks(
     counted = verdict.counted(table, raw, source.name)
     counted += RowCount(set_aside.total(), set_aside=set_aside)
     if counted.refused and not layout.skip_bad:
-        raise TickFileError(_refusal(source, layout, counted))
+        raise TickFileError(_refusal(source, layout, counted, feed))
     keep = verdict.good
+    cut = _cut(parsed, feed)
+    counted += RowCount(cut=int((cut & keep).sum()), rounded=int((rounded & keep).sum()))
     taken = {what: values.to_numpy().astype(np.float64)[keep] for what, values in numbers.items()}
     bid, ask = taken.get("bid"), taken.get("ask")
     price = taken["price"] if "price" in taken else (taken["bid"] + taken["ask"]) / 2
@@ -399,10 +420,10 @@ class _Verdicts:
 
     def __init__(self, rows: int) -> None:
         self.good = np.ones(rows, np.bool_)
-        self._refused: list[tuple[Reason, str, Int64s]] = []
+        self._refused: list[tuple[str, str, Int64s]] = []
         self._aside: Counter[str] = Counter()
 
-    def refuse(self, bad: NDArray[np.bool_], reason: Reason, what: str) -> None:
+    def refuse(self, bad: NDArray[np.bool_], reason: str, what: str) -> None:
         """Refuse rows for the value of column ``what``."""
         if len(at := np.flatnonzero(bad & self.good)):
             self._refused.append((reason, what, at.astype(np.int64)))
@@ -434,6 +455,9 @@ class _Verdicts:
 
 
 def _shown(raw: Mapping[str, pl.Series], what: str, row: int) -> str:
+    if what not in raw:  # a price that is in the middle, or a side that is the price
+        sides = ("bid", "ask") if what == "price" else ("price",)
+        return " and ".join(_shown(raw, side, row) for side in sides)
     column = raw[what]
     value = column[row]
     name = what if column.name == what else f"{what} ({column.name})"
@@ -471,6 +495,33 @@ def _judge(
     if latest_us is not None:
         future = (time_us > latest_us).fill_null(value=False)
         verdict.refuse(future.to_numpy(), Reason.FUTURE, "time")
+
+
+def _cut(times: Times, feed: FeedFields) -> NDArray[np.bool_]:
+    """Which times are written finer than the feed holds."""
+    cut = (times.us % feed.time_us != 0).fill_null(value=False)
+    if times.cut is not None:
+        cut |= times.cut.fill_null(value=False)
+    return np.asarray(cut.to_numpy(), np.bool_)
+
+
+def _judge_fit(
+    verdict: _Verdicts, numbers: Mapping[str, pl.Series], feed: FeedFields
+) -> NDArray[np.bool_]:
+    """Refuse numbers that would be others in the feed; which rows a feed of 32 bits rounds."""
+    columns = {what: values.to_numpy().astype(np.float64) for what, values in numbers.items()}
+    price = columns["price"] if "price" in columns else (columns["bid"] + columns["ask"]) / 2
+    fields = {**feed.prices, **({"size": feed.size} if "size" in columns else {})}
+    rounded = np.zeros(len(price), np.bool_)
+    for what, field_ in fields.items():
+        values = columns.get(what, price)
+        verdict.refuse(field_.too_fine(values), DECIMALS, what)
+        verdict.refuse(field_.too_large(values), RANGE, what)
+        if field_.single:
+            with np.errstate(over="ignore"):
+                single = values.astype(np.float32).astype(np.float64)
+            rounded |= (single != values) & np.isfinite(values)
+    return rounded
 
 
 def _is_name(name: str | None, name_rule: NameRule) -> bool:
@@ -523,23 +574,34 @@ def _series(
     return joined["series"].to_numpy(), tuple(index), notes
 
 
-def _refusal(source: TickSource, layout: FileLayout, counted: RowCount) -> str:
+def _refusal(source: TickSource, layout: FileLayout, counted: RowCount, feed: FeedFields) -> str:
     total = counted.refused.total()
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counted.refused.items()))
     shown = "; ".join(map(str, counted.shown))
     more = f"; and {total - len(counted.shown):,} more" if total > len(counted.shown) else ""
-    are = "is no tick" if total == 1 else "are no ticks"
+    rows = "row" if counted.rows == 1 else "rows"
     return (
-        f"{total:,} of {counted.rows:,} rows of {source.name} {are} that a worker would take "
-        f"({reasons}): {shown}{more}.{_hint(layout, counted)} Correct the file or the options, or "
-        "leave such rows out with --skip-bad"
+        f"{total:,} of {counted.rows:,} {rows} of {source.name} cannot be sent as ticks "
+        f"({reasons}): {shown}{more}.{_hint(layout, counted, feed)} Correct the file or the "
+        "options, or leave such rows out with --skip-bad"
     )
 
 
-def _hint(layout: FileLayout, counted: RowCount) -> str:
+def _hint(layout: FileLayout, counted: RowCount, feed: FeedFields) -> str:
     """What the first refused values look like."""
     for row in counted.shown:
         what, _, value = row.what.partition(" = ")
+        fields = {**feed.prices, "size": feed.size}
+        if row.reason == DECIMALS:
+            held = ", ".join(
+                f"{field_.decimals} decimals of a {each}"
+                for each, field_ in fields.items()
+                if field_.decimals is not None
+            )
+            return f" The feed holds {held} (ticks.price_scale, or its schema)."
+        if row.reason == RANGE:
+            held = ", ".join(f"{each} below {it.largest:.4g}" for each, it in fields.items())
+            return f" The feed holds {held}."
         if what.split(" ")[0] in _NUMBERS and "," in value:
             if layout.decimal == "." and layout.thousands is None:
                 return (

@@ -13,10 +13,10 @@ from barstream.core.keys import FOLDED, NameRule
 from barstream.core.names import shorten
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex
 from barstream.errors import BarstreamError
-from barstream.feeds.admission import admit, refuse_unfit, refuse_without_session
+from barstream.feeds.admission import admit, refuse_without_session
 from barstream.feeds.closed import closed_until, newest_minutes, read_universe
 from barstream.feeds.containers import TickSource
-from barstream.feeds.encoder import TickEncoder
+from barstream.feeds.encoder import FLOATS, FeedFields, TickEncoder
 from barstream.feeds.files import FileTicks, identity, joined, read_ticks
 from barstream.feeds.layout import FileLayout, TickFileError
 from barstream.feeds.load import Load, LoadRules
@@ -64,6 +64,8 @@ class Batch:
     sources: tuple[TickSource, ...]
     layouts: tuple[FileLayout, ...]
     ticks: FileTicks
+    time_us: int = 1
+    """Microseconds of the unit that times were cut to."""
 
     @property
     def name(self) -> str:
@@ -86,6 +88,35 @@ def layouts_of(
     return found
 
 
+def read_batch(
+    sources: Sequence[TickSource],
+    options: FileOptions,
+    watcher: Watcher,
+    *,
+    sorted_only: bool = False,
+    latest_us: int,
+    name_rule: NameRule = FOLDED,
+    feed: FeedFields = FLOATS,
+) -> tuple[Batch, FoundLayout]:
+    """The ticks of files in the order they are sent, and how the first of them is written.
+
+    Raises:
+        TickFileError: it cannot be told how a file is written, or it is not as described.
+        UnsortedError: with ``sorted_only``, a series is out of order.
+    """
+    found = layouts_of(sources, options, watcher)
+    batch = read_in_order(
+        sources,
+        [each.layout for each in found],
+        watcher,
+        sorted_only=sorted_only,
+        latest_us=latest_us,
+        name_rule=name_rule,
+        feed=feed,
+    )
+    return batch, found[0]
+
+
 def read_in_order(
     sources: Sequence[TickSource],
     layouts: Sequence[FileLayout],
@@ -94,6 +125,7 @@ def read_in_order(
     sorted_only: bool,
     latest_us: int | None = None,
     name_rule: NameRule = FOLDED,
+    feed: FeedFields = FLOATS,
 ) -> Batch:
     """The ticks of files in the order they are sent; says what is out of order.
 
@@ -104,13 +136,18 @@ def read_in_order(
         sorted_only: refuse a series that is out of order.
         latest_us: a tick after this is one of the future, which no worker takes.
         name_rule: how names are spelled.
+        feed: what its fields hold; times are cut to its unit.
 
     Raises:
         TickFileError: a file is not as described, or there is no tick.
         UnsortedError: with ``sorted_only``, a series is out of order.
     """
     parts = [
-        (read_ticks(source, layout, latest_us=latest_us, name_rule=name_rule), source, layout)
+        (
+            read_ticks(source, layout, latest_us=latest_us, name_rule=name_rule, feed=feed),
+            source,
+            layout,
+        )
         for source, layout in zip(sources, layouts, strict=True)
     ]
     parts.sort(key=lambda part: int(part[0].time_us.min(initial=np.iinfo(np.int64).max)))
@@ -129,7 +166,8 @@ def read_in_order(
         watcher.say(f"{disorder}; they are sorted")
     if len(found) > _SHOWN:
         watcher.say(f"{len(found) - _SHOWN} more series are out of order and are sorted")
-    return Batch(batch.sources, batch.layouts, in_time_order(ticks))
+    ticks = in_time_order(ticks)  # by the times as they stand in the file
+    return Batch(batch.sources, batch.layouts, ticks.in_unit(feed.time_us), feed.time_us)
 
 
 def _instead(ticks: FileTicks) -> str:
@@ -168,13 +206,11 @@ async def prepare(
     Raises:
         TickTopicError: topics are missing or differ in partitions.
         NoSessionError: a series has no session at the time of its ticks.
-        TickEncodingError: a price or size does not fit the feed.
         BarstreamError: what is known of the series cannot be read.
     """
     options = client_options(settings)
     names = TopicNames.of(settings)
     ticks = batch.ticks
-    refuse_unfit(ticks, encoder.decimals)
     # beside the topics of the plan: only loads read and write it
     positions = shorten(f"{settings.app_id}-load-positions")
     tick_partitions, beat_partitions, *_ = await partitions_of(

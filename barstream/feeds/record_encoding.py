@@ -6,6 +6,7 @@ loaded and simulated, as long as fields that are not mapped have defaults.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from io import BytesIO
@@ -21,10 +22,19 @@ from barstream.codecs.mapping import Number, bind
 from barstream.codecs.wire import Node
 from barstream.config import TickSettings
 from barstream.core.time import iso_micros_from_us
-from barstream.feeds.encoder import FieldDecimals, Float64s, TickColumns, TickEncodingError
+from barstream.feeds.encoder import (
+    FeedFields,
+    Float64s,
+    NumberField,
+    TickColumns,
+    TickEncodingError,
+)
 
 _NO_TICK: Final = b"\xff"
 """For a price that the format cannot hold: undecodable everywhere."""
+_LONG_END: Final = 2.0**63
+#: From here on a number is rounded to infinity.
+_SINGLE_END: Final = float(2**128 - 2**103)
 _UNITS: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -37,18 +47,19 @@ class JsonRecords:
         self._settings = settings
 
     @property
-    def decimals(self) -> FieldDecimals:
-        """Prices are whole numbers where they have a scale."""
-        scale = self._settings.price_scale or None
-        return (
-            FieldDecimals(scale)
-            if self._settings.bid is None
-            else FieldDecimals(None, (scale, scale))
-        )
+    def fields(self) -> FeedFields:
+        """Prices are whole numbers of 64 bits where they have a scale."""
+        scale = self._settings.price_scale
+        price = NumberField(scale, _LONG_END) if scale else NumberField()
+        time_us = _UNITS.get(self._settings.time_unit, 1)
+        if self._settings.bid is None:
+            return FeedFields(price, time_us=time_us)
+        return FeedFields(None, (price, price), time_us=time_us)
 
     def encode(self, ticks: TickColumns) -> list[bytes]:
         """One object a tick, fields named by the mapping."""
         settings = self._settings
+        self.fields.check(ticks)
         _check_broker(settings, ticks)
         scale = settings.price_scale
         values: list[bytes] = []
@@ -97,13 +108,15 @@ class AvroRecords:
         return all(number.leaf.node.kind in ("float", "double") for number in self._mapping.price)
 
     @property
-    def decimals(self) -> FieldDecimals:
+    def fields(self) -> FeedFields:
         """As the types of the mapped fields have them."""
-        prices = [_decimals(number) for number in self._mapping.price]
-        size = None if self._mapping.size is None else _decimals(self._mapping.size)
+        mapping = self._mapping
+        prices = [_field(number) for number in mapping.price]
+        size = NumberField() if mapping.size is None else _field(mapping.size)
+        time_us = _UNITS.get(mapping.time_unit, 1)
         if len(prices) == 1:
-            return FieldDecimals(prices[0], None, size)
-        return FieldDecimals(None, (prices[0], prices[1]), size)
+            return FeedFields(prices[0], None, size, time_us)
+        return FeedFields(None, (prices[0], prices[1]), size, time_us)
 
     def encode(self, ticks: TickColumns) -> list[bytes]:
         """One body a tick.
@@ -112,6 +125,7 @@ class AvroRecords:
             TickEncodingError: a field without default is not mapped, or does not take a value.
         """
         mapping = self._mapping
+        self.fields.check(ticks)
         _check_broker(self._settings, ticks)
         text = mapping.time.node.kind == "string"
         values: list[bytes] = []
@@ -197,10 +211,14 @@ def _time(time_us: int, unit: str, *, text: bool) -> int | str:
     return time_us * 1_000 if unit == "ns" else time_us // _UNITS.get(unit, 1)
 
 
-def _decimals(number: Number) -> int | None:
-    kind = number.leaf.node.kind
-    floats = kind in ("float", "double") or (kind == "string" and not number.scale)
-    return None if floats else number.scale
+def _field(number: Number) -> NumberField:
+    node = number.leaf.node
+    if node.kind == "float":
+        return NumberField(end=_SINGLE_END, single=True)
+    if node.kind == "double" or (node.kind == "string" and not number.scale):
+        return NumberField()
+    ends = {"varint": _LONG_END, "fixed": math.ldexp(1.0, 8 * node.size - 1)}
+    return NumberField(number.scale, ends.get(node.kind, math.inf))
 
 
 def _number(number: Number, value: float) -> Any:
@@ -217,8 +235,5 @@ def _number(number: Number, value: float) -> Any:
 
 
 def _unscaled(value: float, scale: int) -> int:
-    """``86.655`` at scale 3 is ``86655``.
-
-    Digits beyond the scale are rounded; a load refuses such numbers before (``admission.py``).
-    """
+    """``86.655`` at scale 3 is ``86655``; the noise of a mid, which is beyond it, is rounded."""
     return int(Decimal(repr(value)).scaleb(scale).to_integral_value())

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from numpy.typing import NDArray
 
 from barstream.core.time import SECOND_US
-from barstream.feeds.encoder import TickColumns, TickEncoder
+from barstream.feeds.encoder import NumberField, TickColumns, TickEncoder
 from barstream.feeds.producing import BulkSender, Routes, bulk_options
 from barstream.feeds.simulate import MAX_STEP_TICKS, SimulatedTicks, Simulation
 from barstream.feeds.slots import Kind
@@ -190,15 +190,16 @@ class SimulatedFeed:
         return np.where(ticks.kind == Kind.INVALID, Kind.UNDECODABLE, ticks.kind).astype(np.int8)
 
     def _values(self, ticks: SimulatedTicks) -> list[bytes]:
+        fields = self._encoder.fields  # what is made up may be made up to fit
         values = self._encoder.encode(
             TickColumns(
                 names=self._names,
                 series=ticks.series,
                 time_us=ticks.time_us,
-                price=ticks.price,
-                bid=ticks.bid,
-                ask=ticks.ask,
-                size=ticks.size,
+                price=fields.prices.get("price", NumberField()).nearest(ticks.price),
+                bid=fields.prices.get("bid", NumberField()).nearest(ticks.bid),
+                ask=fields.prices.get("ask", NumberField()).nearest(ticks.ask),
+                size=fields.size.nearest(ticks.size),
             )
         )
         for row in np.flatnonzero(self._kinds(ticks) == Kind.UNDECODABLE).tolist():

@@ -51,6 +51,18 @@ _TEXT_FORMATS: Final = (
 _EPOCH: Final = r"^\d{9,13}(?:\.\d*)?$|^\d{15,16}(?:\.\d*)?$|^\d{18,19}$"
 """Since 1970, the unit by the number of digits; 14 and 17 digits are dates written together."""
 _DECIMALS: Final = {"s": 6, "ms": 3, "us": 0, "ns": 0}
+_FINER_TEXT: Final = r"[.,]\d{6}0*[1-9]|^\d{8}(?:\d{6}|[ _Tt-]\d{6}) ?\d{6}0*[1-9]"
+_NANOS: Final = r"(?:[1-9]\d\d|\d[1-9]\d|\d\d[1-9])"
+_FINER: Final = {
+    "s": r"\.\d{6}0*[1-9]",
+    "ms": r"\.\d{3}0*[1-9]",
+    "us": r"\.0*[1-9]",
+    "ns": rf"{_NANOS}(?:\.|$)|\.0*[1-9]",
+    "auto": (
+        rf"{_FINER_TEXT}|^(?:\d{{12,13}}\.\d{{3}}|\d{{15,16}}\.)0*[1-9]|^\d{{15,16}}{_NANOS}$"
+    ),
+}
+"""Text with digits beyond the microsecond that are not 0."""
 _SAMPLE: Final = 100
 
 
@@ -64,10 +76,12 @@ class Times(NamedTuple):
     Attributes:
         us: microseconds since the epoch, UTC; null where a value is no time of 1970 or later.
         assumed: whether some value carries no zone, so that one was assumed.
+        cut: which values were written finer than a microsecond; null where there is none.
     """
 
     us: pl.Series
     assumed: bool
+    cut: pl.Series | None = None
 
 
 def parse_times(column: pl.Series, time_format: str | None, timezone: str | None) -> Times:
@@ -98,11 +112,23 @@ def parse_times(column: pl.Series, time_format: str | None, timezone: str | None
         raise TimeFormatError(
             f"column {column.name!r} must hold text, numbers or timestamps, found {column.dtype}"
         )
-    us = found.us
+    us, cut = found.us, _finer(column, time_format)
     possible = us.is_between(0, END_OF_TIME_US, closed="left")
     if possible.all():
-        return found
-    return Times(pl.select(pl.when(possible).then(us)).to_series(), found.assumed)
+        return found._replace(cut=cut)
+    return Times(pl.select(pl.when(possible).then(us)).to_series(), found.assumed, cut)
+
+
+def _finer(column: pl.Series, time_format: str | None) -> pl.Series:
+    """Which values are written finer than a microsecond."""
+    if column.dtype == pl.String:
+        return column.str.strip_chars().str.contains(_FINER.get(time_format or "auto", _FINER_TEXT))
+    if column.dtype == pl.Datetime:
+        return column.dt.timestamp("ns") % 1_000 != 0
+    if not column.dtype.is_integer() or time_format not in (None, "ns"):
+        return pl.repeat(False, len(column), eager=True)
+    nanoseconds = column >= 10**17 if time_format is None else column.is_not_null()
+    return nanoseconds & (column % 1_000 != 0)
 
 
 def _from_numbers(column: pl.Series, unit: TimeUnit) -> pl.Series:

@@ -71,6 +71,27 @@ def test_rows_left_out_are_named_and_make_the_exit_code_one(tmp_path: Path) -> N
     assert "row 4: time (timestamp) = '2042-01-02 15:00:00'" in said.stdout
 
 
+def test_the_feed_of_the_settings_says_what_it_does_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BARSTREAM_TICKS__FORMAT", "json")
+    monkeypatch.setenv("BARSTREAM_TICKS__PRICE_SCALE", "2")
+    monkeypatch.setenv("BARSTREAM_TICKS__TIME_UNIT", "ms")
+    path = tmp_path / "ticks.csv"
+    path.write_text(
+        TEXT + "2024-01-02 15:00:00.12345,1.55,1,abc\n2024-01-02 15:01:00,1.555,1,abc\n"
+    )
+    said = run(str(path))
+    assert said.exit_code == 2
+    assert "row 5: price = '1.555'. The feed holds 2 decimals of a price (ticks" in said.stderr
+    said = run(str(path), "--skip-bad")
+    assert said.exit_code == 1
+    assert "1 row left out: decimals 1" in said.stdout
+    assert "15:01:00.000000Z, times without a zone taken as UTC, 1 time cut to whole mill" in (
+        said.stdout
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [

@@ -86,11 +86,16 @@ TICK: dict[str, list[Any]] = {
         {"price": ["dear"]},
         {"price": [None]},
         {"time": [2**63]},
+        {"time": [1.5]},
+        {"time": np.array([1.5])},
+        {"time": pa.array([1.5])},
+        {"price": [2**53 + 1]},
+        {"price": np.array([2**53 + 1])},
         {"size": [1.0, 2.0]},
         {"colour": ["red"]},
     ],
 )
-def test_columns_that_do_not_fit_the_schema_are_refused(change: dict[str, list[Any]]) -> None:
+def test_columns_that_do_not_fit_the_schema_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"tick\.avsc|one length"):
         encode_batch("tick", TICK | change)
 
@@ -104,6 +109,21 @@ def test_a_missing_column_is_refused() -> None:
 def test_a_row_that_does_not_fit_the_schema_is_refused(row: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"tick\.avsc"):
         encode("tick", row)
+
+
+numbers = st.integers() | st.floats() | st.decimals() | st.booleans() | st.none()
+
+
+@given(time=numbers, price=numbers)
+def test_a_number_is_written_as_it_is_or_refused(time: Any, price: Any) -> None:
+    row = {"broker": "A", "symbol": "X", "time": time, "price": price, "size": 0.0}
+    try:
+        found = decode("tick", encode("tick", row))
+    except ValueError:
+        whole = isinstance(time, int) and abs(time) < 2**63
+        assert not (whole and isinstance(price, float))
+        return
+    assert found == row or (math.isnan(price) and found["time"] == time)
 
 
 @pytest.mark.parametrize("body", [b"", b"\x02A", b"\xff" * 12, b"\x02A\x02X\x02" + bytes(17)])

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from barstream.core.time import us_from_iso
 from barstream.feeds.containers import TickSource
+from barstream.feeds.encoder import FLOATS
 from barstream.feeds.files import FileTicks, read_ticks
 from barstream.feeds.options import FileOptions, layout_of
 
@@ -29,14 +30,15 @@ def written(tmp_path: Path, content: str | bytes, name: str = "ticks.csv") -> Ti
 
 
 def read(source: TickSource, **said: Any) -> FileTicks:
-    """``said``: fields of `FileOptions`, and of the layout."""
+    """``said``: fields of `FileOptions`, and of the layout; ``feed`` is what a feed holds."""
+    feed = said.pop("feed", FLOATS)
     own = {
         name: said.pop(name)
         for name in ("mapping", "preset", "header", "delimiter", "columns")
         if name in said
     }
     options = FileOptions(broker_default="X", symbol_by_name=True, settings=said, **own)
-    return read_ticks(source, layout_of(source, options).layout, latest_us=NOW_US)
+    return read_ticks(source, layout_of(source, options).layout, latest_us=NOW_US, feed=feed)
 
 
 def times(*texts: str) -> list[int]:

@@ -7,9 +7,8 @@ import pytest
 
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex, SessionRow
 from barstream.core.time import MINUTE_US, days_from_iso_date, us_from_iso
-from barstream.feeds.admission import admit, refuse_unfit, refuse_without_session
+from barstream.feeds.admission import admit, refuse_without_session
 from barstream.feeds.clocks import NEVER, SeriesClocks
-from barstream.feeds.encoder import FieldDecimals, TickEncodingError
 from barstream.feeds.files import FileTicks
 from barstream.feeds.refusals import NoSessionError
 
@@ -76,28 +75,3 @@ def test_a_series_of_which_no_tick_is_accepted_is_not_closed() -> None:
     due, whole_from = clocks.closing(at("12:00:00"))
     assert due == [(0, at("10:05:00"))]
     assert whole_from == at("10:06:00")
-
-
-@pytest.mark.parametrize(
-    ("price", "places", "fits"),
-    [(1.2345, 4, True), (1.23456, 4, False), ((1.1 + 1.2) / 2, 2, True), (1.5, 0, False)],
-)
-def test_a_price_that_would_be_rounded_in_the_feed_is_refused(
-    price: float, places: int, fits: bool
-) -> None:
-    loaded = FileTicks(
-        NAMES, np.array([0]), np.array([at("10:00:00")]), np.array([price]), None, None, None
-    )
-    for decimals in (FieldDecimals(places), FieldDecimals(None, (places, places))):
-        if fits:
-            refuse_unfit(loaded, decimals)
-        else:
-            with pytest.raises(TickEncodingError, match=f"{places} decimals.*{price!r} of X A"):
-                refuse_unfit(loaded, decimals)
-
-
-def test_a_size_that_is_none_fits_any_feed() -> None:
-    loaded = FileTicks(
-        NAMES, np.array([0]), np.array([at("10:00:00")]), np.ones(1), None, None, np.array([np.nan])
-    )
-    refuse_unfit(loaded, FieldDecimals(size=0))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from barstream.codecs.ticks import TickDecoder
 from barstream.config import TickSettings
-from barstream.feeds.encoder import FieldDecimals, TickColumns, TickEncodingError
+from barstream.feeds.encoder import FLOATS, FeedFields, NumberField, TickColumns, TickEncodingError
 from barstream.feeds.encoding import PackagedTicks, tick_encoder
 
 TICKS = TickColumns(
@@ -112,14 +116,81 @@ def test_ticks_of_another_broker_than_the_constant_are_refused() -> None:
         asyncio.run(tick_encoder(settings, "ticks")).encode(TICKS)
 
 
-def test_an_encoder_says_how_many_decimals_its_fields_hold(tmp_path: Path) -> None:
+def test_an_encoder_says_what_its_fields_hold(tmp_path: Path) -> None:
     decimal = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 5}
     path = schema_of(tmp_path, s="string", t="long", p=decimal, q="long")
     settings = TickSettings(
         schema_file=path, broker_constant="sim", symbol="s", time="t", price="p", size="q"
     )
     encoder = asyncio.run(tick_encoder(settings, "ticks"))
-    assert encoder.decimals == FieldDecimals(5, None, 0)
-    quotes = TickSettings(format="json", bid="b", ask="a", price_scale=3)
-    assert asyncio.run(tick_encoder(quotes, "ticks")).decimals == FieldDecimals(None, (3, 3))
-    assert asyncio.run(tick_encoder(TickSettings(), "ticks")).decimals == FieldDecimals()
+    whole = NumberField(0, 2.0**63)
+    assert encoder.fields == FeedFields(NumberField(5), None, whole)
+    quotes = TickSettings(format="json", bid="b", ask="a", price_scale=3, time_unit="ms")
+    side = NumberField(3, 2.0**63)
+    found = asyncio.run(tick_encoder(quotes, "ticks")).fields
+    assert found == FeedFields(None, (side, side), time_us=1_000)
+    assert asyncio.run(tick_encoder(TickSettings(), "ticks")).fields == FLOATS
+
+
+def one_tick(price: float, size: float) -> TickColumns:
+    return TickColumns(
+        (("SIM", "A"),), np.array([0]), np.array([0]), np.array([price]), None, None,
+        np.array([size]),
+    )  # fmt: skip
+
+
+@given(
+    price=st.decimals(-(10**7), 10**7, places=6) | st.floats(allow_nan=False),
+    size=st.integers(0, 2**64) | st.floats(0, 1e19),
+    scale=st.integers(1, 8),
+    fixed=st.booleans(),
+)
+def test_an_encoder_takes_a_number_as_it_is_or_not_at_all(
+    tmp_path_factory: pytest.TempPathFactory,
+    price: Decimal | float,
+    size: float,
+    scale: int,
+    fixed: bool,
+) -> None:
+    tick, end = one_tick(float(price), float(size)), 2.0**63
+    settings = TickSettings(format="json", price_scale=scale)
+    if fixed:
+        end = 2.0**47
+        number = {"type": "fixed", "name": "Price", "size": 6, "logicalType": "decimal",
+                  "precision": 14, "scale": scale}  # fmt: skip
+        path = schema_of(
+            tmp_path_factory.getbasetemp(),
+            broker="string", symbol="string", time="long", price=number, size="long",
+        )  # fmt: skip
+        settings = TickSettings(schema_file=path)
+    encoder = asyncio.run(tick_encoder(settings, "ticks"))
+    try:
+        values = encoder.encode(tick)
+    except TickEncodingError:
+        whole = Decimal(repr(float(price))).scaleb(scale)
+        fits = whole == whole.to_integral_value() and abs(whole) < end
+        assert not (fits and (not fixed or (float(size).is_integer() and size < 2.0**63)))
+        return
+    found = TickDecoder(settings).decode(values, NO_STAMPS[:1])
+    if math.isinf(price):
+        assert found.rejected
+        return
+    assert not found.rejected
+    assert found.price[0] == pytest.approx(float(price), rel=4 * 2**-52, abs=0)
+    assert found.size[0] == float(size)
+
+
+@pytest.mark.parametrize(
+    ("price", "places", "fits"),
+    [(1.2345, 4, True), (1.23456, 4, False), ((1.1 + 1.2) / 2, 2, True), (1.5, 0, False)],
+)
+def test_the_noise_of_a_mid_is_no_decimal(price: float, places: int, fits: bool) -> None:
+    assert NumberField(places).too_fine(np.array([price, np.nan])).tolist() == [not fits, False]
+
+
+def test_what_was_no_number_of_the_feed_is_refused_and_not_rounded() -> None:
+    settings = TickSettings(format="json", price_scale=4)
+    with pytest.raises(TickEncodingError, match=r"price field.*4 decimals, found 1.23456"):
+        asyncio.run(tick_encoder(settings, "ticks")).encode(one_tick(1.23456, 1))
+    with pytest.raises(TickEncodingError, match=r"price field.*numbers below 9.22"):
+        asyncio.run(tick_encoder(settings, "ticks")).encode(one_tick(1e18, 1))

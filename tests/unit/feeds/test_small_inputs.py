@@ -7,9 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from barstream.feeds.encoder import FeedFields, NumberField
 from barstream.feeds.files import joined
 from barstream.feeds.layout import TickFileError
+from barstream.feeds.options import FileOptions, layout_of
+from barstream.feeds.prepare import read_in_order
 from barstream.feeds.times import TimeFormatError, parse_times
+from barstream.feeds.watching import Silent
 from tests.unit.feeds.reading import read, times, written
 
 
@@ -55,6 +59,94 @@ def test_fractional_epoch_seconds_are_exact_to_the_microsecond(tmp_path: Path) -
         assert read(written(tmp_path, text), **settings).time_us.tolist() == [
             1616663618_827300, 1616663658_050000, 1616663718_000000, 1616663718_123456,
         ]  # fmt: skip
+
+
+FOUR_DECIMALS = FeedFields(NumberField(4, 2.0**63), size=NumberField(0, 2.0**63))
+
+
+def test_what_the_feed_does_not_hold_is_named_by_row_and_left_out_by_reason(tmp_path: Path) -> None:
+    text = (
+        "time,last,qty\n2024-01-02 15:00:00,1.2345,1\n2024-01-02 15:00:01,1.23456,1\n"
+        "2024-01-02 15:00:02,1.5,1.5\n2024-01-02 15:00:03,1e15,\n2024-01-02 15:00:04,1.5,\n"
+        "2024-01-02 15:00:05,x,1\n"
+    )
+    source = written(tmp_path, text)
+    with pytest.raises(TickFileError) as error:
+        read(source, feed=FOUR_DECIMALS)
+    told = str(error.value)
+    assert "4 of 6 rows of ticks.csv cannot be sent as ticks (decimals 2, range 1, undecod" in told
+    assert "row 3: price (last) = '1.23456'; row 4: size (qty) = '1.5'" in told
+    assert "The feed holds 4 decimals of a price, 0 decimals of a size" in told
+    ticks = read(source, feed=FOUR_DECIMALS, skip_bad=True)
+    assert ticks.counted.refused == {"decimals": 2, "range": 1, "undecodable": 1}
+    assert ticks.price.tolist() == [1.2345, 1.5]
+
+
+def test_a_mid_that_the_feed_does_not_hold_is_named_by_both_sides(tmp_path: Path) -> None:
+    text = "time,bid,ask\n2024-01-02 15:00:00,1.2345,1.2346\n2024-01-02 15:00:00,1.1,1.2\n"
+    source = written(tmp_path, text)
+    with pytest.raises(TickFileError, match=r"row 2: bid = '1\.2345' and ask = '1\.2346'"):
+        read(source, feed=FOUR_DECIMALS)
+    assert len(read(source, feed=FOUR_DECIMALS, skip_bad=True)) == 1
+    sides = FeedFields(None, (NumberField(4), NumberField(4)))
+    assert len(read(source, feed=sides)) == 2
+
+
+def test_numbers_that_a_float_of_32_bits_rounds_are_counted(tmp_path: Path) -> None:
+    source = written(tmp_path, "time,last\n2024-01-02 15:00:00,1.5\n2024-01-02 15:00:00,1.1\n")
+    single = FeedFields(NumberField(end=2.0**128, single=True))
+    assert read(source, feed=single).counted.rounded == 1
+    assert read(source).counted.rounded == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "time_format", "cut"),
+    [
+        ("1704207845123456789", None, True),
+        ("1704207845123456000", None, False),
+        ("1704207845123456789", "ns", True),
+        ("1704207845123456000", "ns", False),
+        ("1704207845.1234567", None, True),
+        ("1704207845.123456", None, False),
+        ("1704207845123.4567", None, True),
+        ("1704207845123.456", "ms", False),
+        ("1704207845123456.7", "us", True),
+        ("2024-01-02 15:00:00.1234567", None, True),
+        ("2024-01-02 15:00:00.1234560", None, False),
+        ("2024-01-02T15:00:00.123456789Z", None, True),
+        ("20240102150000123456789", None, True),
+        ("20240102150000123456000", None, False),
+        ("20240102 150000123", None, False),
+        ("20240102 1500001234567", None, True),
+        ("20240102150000123", None, False),
+    ],
+)
+def test_times_finer_than_a_microsecond_are_cut_and_counted(
+    tmp_path: Path, value: str, time_format: str | None, cut: bool
+) -> None:
+    source = written(tmp_path, f"time,last\n{value},1\n")
+    assert read(source, time_format=time_format).counted.cut == cut
+
+
+def test_a_feed_in_milliseconds_cuts_more_times_and_keeps_their_order(tmp_path: Path) -> None:
+    text = "time,last\n2024-01-02 15:00:00.0019,2\n2024-01-02 15:00:00.0011,1\n"
+    source = written(tmp_path, text + "2024-01-02 15:00:00.002,3\n")
+    feed = FeedFields(time_us=1_000)
+    layout = layout_of(source, FileOptions(broker="X", symbol="S")).layout
+    batch = read_in_order([source], [layout], Silent(), sorted_only=False, feed=feed)
+    assert batch.ticks.counted.cut == 2
+    assert batch.ticks.price.tolist() == [1, 2, 3]
+    assert batch.ticks.time_us.tolist() == times(
+        "2024-01-02T15:00:00.001Z", "2024-01-02T15:00:00.001Z", "2024-01-02T15:00:00.002Z"
+    )
+
+
+def test_nanoseconds_of_a_typed_column_are_cut_and_counted() -> None:
+    column = pl.Series([1_704_207_845_123_456_789, 1_704_207_845_123_456_000])
+    for each in (column, column.cast(pl.Datetime("ns"))):
+        cut = parse_times(each, None, None).cut
+        assert cut is not None
+        assert cut.to_list() == [True, False]
 
 
 def test_a_size_that_is_no_number_is_refused_and_never_zero(tmp_path: Path) -> None:
