@@ -256,7 +256,7 @@ class Worker:
         agents.bars.declare(app, intake, names.ticks, names.heartbeats)
         reporting = Reporting(
             app, self.partitions, self.provider, self.reading, self.schedule, self.sender,
-            self.metrics, names.ticks, names.heartbeats,
+            self.metrics, names.ticks, names.heartbeats, spellings,
         )  # fmt: skip
         self.metrics.before_scrape.append(reporting.update)
         lifecycle = LifecycleService(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from barstream.codecs.series_names import Respelled
@@ -53,8 +53,14 @@ class Spellings:
         self._index = index
         self._metrics = metrics
         self._told: set[Series] = set()
+        self._respelled: list[Respelled] = []
         #: Names of the schedule by their upper case, and the index they are of.
         self._folded: tuple[ScheduleIndex, dict[Series, Series]] | None = None
+
+    @property
+    def respelled(self) -> Sequence[Respelled]:
+        """The series of two spellings that were told of, the first found first."""
+        return self._respelled
 
     def folded(self, found: Iterable[Respelled]) -> None:
         """Ticks of one series came in two spellings."""
@@ -62,6 +68,7 @@ class Spellings:
             self._metrics.series_respelled.inc()
             if len(self._told) < _MOST_LINES:
                 self._told.add(each.series)
+                self._respelled.append(each)
                 log.warning(
                     "ticks in two spellings are one series: they are %s and %s, bars are of %s; "
                     "where they are two instruments, set ticks.fold_case = false",

@@ -69,8 +69,13 @@ class Status(ReadView):
                 "lag": stats.lag,
                 "ticks": stats.ticks,
                 "rejected": dict(stats.rejected),
-                "unscheduled": [
-                    {"broker": broker, "symbol": symbol} for broker, symbol in stats.unscheduled
+                "unscheduled": [_named(each) for each in stats.unscheduled],
+                "respelled": [
+                    {
+                        **_named(each.series),
+                        "spellings": [_named(each.first), _named(each.other)],
+                    }
+                    for each in stats.respelled
                 ],
                 "what_to_do": mending(stats.unscheduled),
                 "scheduled_series": stats.scheduled_series,
@@ -78,6 +83,10 @@ class Status(ReadView):
                 "rules": dict(stats.rules),
             }
         )
+
+
+def _named(series: tuple[str, str]) -> dict[str, str]:
+    return {"broker": series[0], "symbol": series[1]}
 
 
 def mending(unscheduled: Sequence[tuple[str, str]]) -> str | None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from barstream.core.bars import Bar
 from barstream.core.period import Period
 from barstream.core.sessions import Session
+
+if TYPE_CHECKING:
+    from barstream.codecs.series_names import Respelled
 
 SeriesKind = Literal["live", "historical", "asleep", "unscheduled"]
 
@@ -137,6 +140,8 @@ class Stats:
         rules: the settings that decide what a bar is, by name: the same on all workers.
         standbys: partitions of which this worker keeps a warm copy, with the changelog rows
             each still lacks.
+        respelled: series whose ticks came in two spellings that are folded into one, the first
+            few since this worker started.
     """
 
     app_id: str
@@ -150,6 +155,7 @@ class Stats:
     last_heartbeat_us: int | None = None
     standbys: Mapping[int, int] = field(default_factory=dict)
     rules: Mapping[str, Any] = field(default_factory=dict)
+    respelled: Sequence[Respelled] = ()
 
 
 class Reads(Protocol):

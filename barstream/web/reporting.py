@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from barstream.app import BarstreamApp
     from barstream.engine.owned import OwnedPartition
     from barstream.engine.partitions import Partitions
+    from barstream.engine.spellings import Spellings
 
 
 class Reporting:
@@ -38,6 +39,7 @@ class Reporting:
         metrics: Metrics,
         ticks_topic: str,
         heartbeat_topic: str,
+        spellings: Spellings,
     ) -> None:
         self._app = app
         self._partitions = partitions
@@ -48,6 +50,7 @@ class Reporting:
         self._metrics = metrics
         self._ticks_topic = ticks_topic
         self._heartbeat_topic = heartbeat_topic
+        self._spellings = spellings
         self._counted: Counter[str] = Counter()
         self._kinds = Kinds(provider, partitions.settings.rules.inactive_after)
 
@@ -107,6 +110,7 @@ class Reporting:
             self._sender.report.last_sent_us,
             self._partitions.standbys.lag,
             {} if (judged_by := self._partitions.settings.judged_by) is None else judged_by.shown,
+            self._spellings.respelled,
         )
 
     def _unscheduled(self) -> list[tuple[str, str]]:

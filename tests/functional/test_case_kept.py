@@ -114,6 +114,8 @@ def test_folded_spellings_are_one_series_and_said_to_be(
         send_ticks(made.bootstrap, made.names.ticks, feed)
         until(lambda: metric(worker, "barstream_series_respelled_total") == 1, 15, "it is counted")
         assert "bars are of X BCPC" in worker.log.read_text()
+        (respelled,) = worker.get("/status")["respelled"]
+        assert [each["symbol"] for each in respelled["spellings"]] == ["BCPC", "BCpC"]
         made.run("verify")
         assert load_settings(env=made.env).ticks.fold_case is True
         assert worker.stop() == 0

@@ -14,6 +14,7 @@ from barstream.codecs.rules import RulesRow
 from barstream.codecs.series_seen import UniverseReading
 from barstream.codecs.ticks import TickColumns
 from barstream.core.bars import Bar
+from barstream.core.keys import FOLDED
 from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
@@ -25,6 +26,7 @@ from barstream.engine.partition import PartitionEngine
 from barstream.engine.partitions import Partitions
 from barstream.engine.progress import RestoreProgress
 from barstream.engine.rows import bar_rows
+from barstream.engine.spellings import Spellings
 from barstream.engine.tally import Tally
 from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.heartbeats.report import HeartbeatReport
@@ -138,6 +140,7 @@ def stub_reporting(
     membership: Membership | None = None,
     highwater: int | None = None,
     flag: LeadershipFlag | None = None,
+    spellings: Spellings | None = None,
 ) -> Reporting:
     """Reporting of a worker that holds partition 0 of two; another one holds the other."""
     conf = SimpleNamespace(id="app", canonical_url=OWN_URL)
@@ -165,6 +168,7 @@ def stub_reporting(
         metrics or Metrics(),
         "ticks",
         "hb_1m",
+        spellings or Spellings(FOLDED, lambda: provider.index, metrics or Metrics()),
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from aiokafka import TopicPartition
 
+from barstream.codecs.series_names import Respelled
 from barstream.codecs.series_seen import UniverseReading
+from barstream.core.keys import FOLDED
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
 from barstream.core.universe import Universe
 from barstream.engine.progress import RestoreProgress, TableProgress
+from barstream.engine.spellings import Spellings
 from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.heartbeats.report import HeartbeatReport
 from barstream.metrics import Metrics
@@ -108,6 +111,18 @@ def test_a_restore_shows_how_far_it_has_come_and_what_is_left() -> None:
     assert (shown["rows_read"], shown["rows_remaining"]) == (390, 600)
     assert (shown["percent"], shown["seconds"], shown["seconds_left"]) == (40.0, 8.0, 12.0)
     assert [table["topic"] for table in shown["tables"]] == ["finals"]
+
+
+def test_two_spellings_of_a_series_are_in_the_status() -> None:
+    provider = MarketScheduleProvider.always_open()
+    spellings = Spellings(FOLDED, lambda: provider.index, Metrics())
+    reporting = stub_reporting(
+        stub_partitions(provider, Rules()), provider, Universe(), spellings=spellings
+    )
+    assert reporting.stats().respelled == []
+    found = Respelled(("X", "BCPC"), ("x", "BCPC"), ("x", "BCpC"))
+    spellings.folded([found])
+    assert reporting.stats().respelled == [found]
 
 
 def test_standbys_and_what_they_lack_can_be_scraped_while_they_are_held() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from barstream.codecs.series_names import Respelled
 from barstream.core.bars import Bar
 from barstream.core.schedule import ScheduleIndex, SessionRow
 from barstream.core.time import MINUTE_US, days_from_iso_date, us_from_iso
 from barstream.web.reading import CHUNK
-from barstream.web.reads import NotHereError, Readiness
+from barstream.web.reads import NotHereError, Readiness, Stats
 
 from .conftest import TEN_US
 from .memory_reads import MemoryReads, make_bar
@@ -213,6 +214,18 @@ def test_nothing_is_read_from_a_worker_that_recovers(worker: WebWorker) -> None:
     assert worker.get("/health/live") == (200, {"live": True})
     status, body = worker.get("/status")
     assert (status, body["ready"]) == (200, False)
+
+
+def test_the_status_names_both_spellings_of_a_series(worker: WebWorker) -> None:
+    found = Respelled(("X", "BCPC"), ("x", "BCPC"), ("x", "BCpC"))
+    worker.reads.numbers = Stats("b", leader=True, respelled=[found])
+    assert worker.get("/status")[1]["respelled"] == [
+        {
+            "broker": "X",
+            "symbol": "BCPC",
+            "spellings": [{"broker": "x", "symbol": "BCPC"}, {"broker": "x", "symbol": "BCpC"}],
+        }
+    ]
 
 
 def test_readiness_follows_the_engine(shared_worker: WebWorker) -> None:
