@@ -7,14 +7,15 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed
 
+from barstream.broker.embedded import ASK_VERSIONS
 from barstream.config import KafkaSettings, Settings
 from barstream.errors import BarstreamError, ConfigError
 from barstream.reader import BrokerUnreachableError
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
 _CAUSE_WITHIN_S: Final = 5.0
 #: A connection that was lost on the way is asked for again after a second.
 _CONNECTED_WITHIN_S: Final = 1.3
+#: A broker answers within milliseconds; one that collects garbage or starts, within seconds.
+_ANSWERED_WITHIN_S: Final = 5.0
+
+
+class SilentError(Exception):
+    """Connections are taken at these addresses, and nothing is said."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self.addresses = addresses
 
 
 class AccessRefusedError(BarstreamError):
@@ -136,17 +146,29 @@ async def reaching(settings: Settings) -> AsyncIterator[None]:
 
 
 async def reach(settings: Settings) -> None:
-    """Look whether anything listens where the brokers should be; says so at once if not.
+    """Look whether anything answers where the brokers should be; says so at once if not.
 
     The clients would go on trying, each for as long as it likes.
 
     Raises:
         BrokerUnreachableError: nothing does, at none of the addresses.
+        ConfigError: a certificate or key cannot be used.
     """
-    trials = {asyncio.create_task(_connect(address)) for address in settings.bootstrap.split(",")}
+    loop, context = asyncio.get_running_loop(), ssl_context(settings.kafka)
+    began, silent = loop.time(), []
+
+    def connected(address: str) -> None:
+        """What takes a connection is given more time: it may be a broker that is busy."""
+        silent.append(address)
+        limit.reschedule(began + _ANSWERED_WITHIN_S)
+
+    trials = {
+        asyncio.create_task(_ask(address, context, connected))
+        for address in settings.bootstrap.split(",")
+    }
     error: Exception = TimeoutError()
     try:
-        async with asyncio.timeout(_CONNECTED_WITHIN_S):
+        async with asyncio.timeout(_CONNECTED_WITHIN_S) as limit:
             for trial in asyncio.as_completed(trials):
                 try:
                     await trial
@@ -160,23 +182,40 @@ async def reach(settings: Settings) -> None:
         for task in trials:
             task.cancel()
         await asyncio.gather(*trials, return_exceptions=True)
-    raise explained(error, settings) from error
+    raise explained(SilentError(silent) if silent else error, settings) from error
 
 
-async def _connect(address: str) -> None:
+async def _ask(
+    address: str, context: ssl.SSLContext | None, connected: Callable[[str], None]
+) -> None:
+    """Connect and have something said, whatever it is: the clients judge what."""
     host, _, port = address.rpartition(":")
     found = await _resolved(host.strip("[]"), int(port))
     error: OSError = TimeoutError()
     for family, kind, protocol, _, place in found:
         with socket.socket(family, kind, protocol) as trial:
             trial.setblocking(False)
+            loop = asyncio.get_running_loop()
             try:
-                await asyncio.get_running_loop().sock_connect(trial, place)
+                await loop.sock_connect(trial, place)
+                connected(address)
+                await loop.sock_sendall(trial, _first_words(host, context))
+                await loop.sock_recv(trial, 1)
             except OSError as failed:
                 error = failed
             else:
                 return
     raise error
+
+
+def _first_words(host: str, context: ssl.SSLContext | None) -> bytes:
+    """What a client says first: a request that needs no password, or the hello of TLS."""
+    if context is None:
+        return ASK_VERSIONS
+    hello = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname=host).do_handshake()
+    return hello.read()
 
 
 async def _resolved(host: str, port: int) -> list[Any]:
@@ -232,6 +271,14 @@ def explained(error: Exception, settings: Settings) -> BarstreamError:
         return AccessRefusedError(
             f"the broker at {where} and we must accept each other as [kafka] says "
             f"(security_protocol {protocol}); refused: {error}"
+        )
+    if isinstance(error, SilentError):
+        found = ", ".join(error.addresses)
+        return BrokerUnreachableError(
+            f"a Kafka broker must answer at {where} ({protocol}); connections are taken at {found} "
+            f"and not a word was said for {_ANSWERED_WITHIN_S:g} s: if the broker is still "
+            "starting, try again in a while; if something else listens there, set "
+            "BARSTREAM_BOOTSTRAP to your broker"
         )
     return BrokerUnreachableError(
         f"a Kafka broker must answer at {where} ({protocol}); none does ({brief(error)}): start "

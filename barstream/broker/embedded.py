@@ -22,7 +22,8 @@ _STOP_WITHIN_S: Final = 30.0
 #: A connection in /proc/net/tcp that neither end has closed.
 _ESTABLISHED: Final = "01"
 #: ApiVersions v0 of the Kafka protocol: size, api 18, version 0, correlation id 1, client "b".
-_ASK_VERSIONS: Final = struct.pack(">ihhih1s", 11, 18, 0, 1, 1, b"b")
+#: Any broker answers it, also before it knows who asks.
+ASK_VERSIONS: Final = struct.pack(">ihhih1s", 11, 18, 0, 1, 1, b"b")
 
 
 class EmbeddedBroker:
@@ -42,7 +43,7 @@ class EmbeddedBroker:
     def __init__(self, data_dir: Path, port: int | None = None, host: str = HOST) -> None:
         self.data_dir = data_dir
         self.host = host
-        self.port = _free_port(host) if port is None else port
+        self.port = free_port(host) if port is None else port
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
@@ -182,7 +183,8 @@ def _program() -> Path:
     return path
 
 
-def _free_port(host: str) -> int:
+def free_port(host: str = HOST) -> int:
+    """A port that nothing listens on."""
     with socket.socket() as trial:
         trial.bind((host, 0))
         return int(trial.getsockname()[1])
@@ -202,7 +204,7 @@ def _answers(host: str, port: int) -> bool:
     """Whether something there answers a Kafka request."""
     try:
         with socket.create_connection((host, port), timeout=1) as connection:
-            connection.sendall(_ASK_VERSIONS)
+            connection.sendall(ASK_VERSIONS)
             return len(connection.recv(8)) > 0
     except OSError:
         return False

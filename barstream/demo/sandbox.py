@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from barstream.broker import EmbeddedBroker
+from barstream.broker.embedded import HOST, free_port
 from barstream.config import Settings, WebSettings, load_settings
 from barstream.demo.children import Child, Children
 from barstream.errors import BarstreamError
 from barstream.topics import create
 
-HOST: Final = "127.0.0.1"
 READY_WITHIN_S: Final = 60.0
 POLL_S: Final = 0.3
 _ANSWER_WITHIN_S: Final = 2.0
@@ -183,13 +183,6 @@ def program_name() -> str:
         return "barstream"
     here = Path.cwd()
     return str(own.relative_to(here) if own.is_relative_to(here) else own)
-
-
-def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as trial:
-        trial.bind((HOST, 0))
-        return int(trial.getsockname()[1])
 
 
 def _usual_or_free_port() -> int:

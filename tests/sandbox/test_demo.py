@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from barstream.demo.sandbox import free_port
+from barstream.broker.embedded import free_port
 from barstream.demo.venue import LISTINGS, PAST_DATES
 
 pytestmark = [

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from barstream.demo.sandbox import free_port
+from barstream.broker.embedded import free_port
 from tests.sandbox.test_demo import ADDRESS, left_over, read_until
 
 pytestmark = [

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import pytest
 from click.testing import CliRunner
 
+from barstream import kafka
 from barstream.cli import COMMANDS, cli
-from barstream.config import load_settings
+from barstream.config import Settings, load_settings
 from barstream.kafka import reach
 from barstream.reader import BrokerUnreachableError
 from barstream.topics import check
@@ -114,13 +116,54 @@ def test_a_broker_behind_a_firewall_is_not_waited_for() -> None:
         assert time.monotonic() - began < WITHIN_S
 
 
-def test_one_of_several_addresses_is_enough() -> None:
-    with socket.socket() as listening, deaf_port() as deaf:
+@contextmanager
+def listener(answer_after_s: float | None) -> Iterator[int]:
+    """A port at which connections are taken; the first who says something is answered, or not."""
+
+    def answer() -> None:
+        with suppress(OSError):
+            connection, _ = listening.accept()
+            with connection:
+                if connection.recv(1):
+                    time.sleep(answer_after_s or 0)
+                    connection.sendall(b"!")
+
+    with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        addresses = [free_port(), deaf, listening.getsockname()[1]]
-        bootstrap = ",".join(f"127.0.0.1:{port}" for port in addresses)
-        asyncio.run(reach(load_settings(env={"BARSTREAM_BOOTSTRAP": bootstrap})))
+        if answer_after_s is not None:
+            threading.Thread(target=answer, daemon=True).start()
+        yield listening.getsockname()[1]
+
+
+def settings_for(*ports: int, protocol: str = "PLAINTEXT") -> Settings:
+    bootstrap = ",".join(f"127.0.0.1:{port}" for port in ports)
+    security = {"BARSTREAM_KAFKA__SECURITY_PROTOCOL": protocol}
+    return load_settings(env={"BARSTREAM_BOOTSTRAP": bootstrap, **security})
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
+def test_one_of_several_addresses_is_enough(protocol: str) -> None:
+    with listener(0) as good, deaf_port() as deaf, listener(None) as silent:
+        began = time.monotonic()
+        asyncio.run(reach(settings_for(free_port(), deaf, silent, good, protocol=protocol)))
+        assert time.monotonic() - began < kafka._ANSWERED_WITHIN_S
+
+
+def test_a_broker_that_takes_its_time_is_waited_for() -> None:
+    """Longer than one that takes no connection at all."""
+    with listener(kafka._CONNECTED_WITHIN_S + 0.3) as slow:
+        asyncio.run(reach(settings_for(slow)))
+
+
+def test_what_takes_connections_and_says_nothing_is_no_broker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kafka, "_ANSWERED_WITHIN_S", 0.5)
+    with listener(None) as silent:
+        told = rf"connections are taken at 127\.0\.0\.1:{silent} and not a word was said for 0.5 s"
+        with pytest.raises(BrokerUnreachableError, match=told):
+            asyncio.run(check(settings_for(silent, free_port())))
 
 
 def test_a_name_that_stands_for_nothing_is_said() -> None:

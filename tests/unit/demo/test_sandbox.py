@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from barstream.broker.embedded import HOST, free_port
 from barstream.config import WebSettings
 from barstream.demo import sandbox
-from barstream.demo.sandbox import HOST, Sandbox, free_port
+from barstream.demo.sandbox import Sandbox
 
 
 def test_the_page_is_on_the_usual_port_unless_something_listens_there(
