@@ -10,16 +10,14 @@ from typing import Any, Final
 import numpy as np
 
 from barstream.codecs.parts import Part
-from barstream.codecs.registry import RegistryError, SchemaRegistry
+from barstream.codecs.registry import KnownSchemas, RegistryError, SchemaRegistry
 from barstream.codecs.schema_reader import HEADER_BYTES, SchemaReader
 from barstream.codecs.series_names import SeriesNames
-from barstream.codecs.wire import SchemaError
+from barstream.codecs.wire import Node
 from barstream.config.sections import TickSettings
 from barstream.core.reasons import Reason
 
 _head: Final[Any] = itemgetter(slice(0, HEADER_BYTES))
-_UNKNOWN_REMEMBERED: Final = 100_000
-_UNKNOWN_FOR_S: Final = 60.0
 
 
 def frame(schema_id: int, body: bytes) -> bytes:
@@ -37,33 +35,17 @@ class FramedReader:
         names: SeriesNames,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clock = clock
         self._settings = settings
         self._registry = registry
         self._names = names
-        self._readers: dict[int, SchemaReader] = {}
+        self._known = KnownSchemas(registry, self._reader, clock)
         self._looked_at: tuple[Sequence[bytes | None], set[bytes | None]] | None = None
-        #: Ids whose records are undecodable, and why.
-        self._unusable: dict[int, str] = {}
-        #: Ids the registry does not have, and when it said so.  Random bytes look like any id,
-        #: so they are remembered; but a registry may lag behind a producer, so not for ever.
-        self._unknown: dict[int, float] = {}
 
     def missing(self, values: Sequence[bytes | None]) -> set[int]:
         """Ids in ``values`` that nothing is known of."""
         heads = _heads(values)
         self._looked_at = (values, heads)
-        ids = set(map(_schema_id, heads)) - {None} - self._readers.keys()
-        if not ids:
-            return set()
-        stale_s = self._clock() - _UNKNOWN_FOR_S
-        return {
-            schema_id
-            for schema_id in ids
-            if schema_id is not None
-            and schema_id not in self._unusable
-            and self._unknown.get(schema_id, stale_s) <= stale_s
-        }
+        return self._known.missing({each for each in map(_schema_id, heads) if each is not None})
 
     async def fetch(self, schema_ids: set[int]) -> None:
         """Get to know ``schema_ids``.
@@ -71,16 +53,7 @@ class FramedReader:
         Raises:
             RegistryError: the registry does not answer.
         """
-        if len(self._unknown) + len(schema_ids) > _UNKNOWN_REMEMBERED:
-            self._unknown.clear()
-        for schema_id, schema in (await self._registry.schemas(schema_ids)).items():
-            if schema is None:
-                self._unknown[schema_id] = self._clock()
-                continue
-            try:
-                self._readers[schema_id] = self._reader(schema.parse(), f"schema {schema_id}")
-            except SchemaError as error:
-                self._unusable[schema_id] = str(error)
+        await self._known.fetch(schema_ids)
 
     async def check_subject(self, subject: str) -> None:
         """Bind the latest schema of ``subject``, if there is one.
@@ -92,8 +65,8 @@ class FramedReader:
         latest = await self._registry.latest(subject)
         if latest is not None:
             schema_id, schema = latest
-            origin = f"schema {schema_id} (the latest of subject {subject})"
-            self._readers[schema_id] = self._reader(schema.parse(), origin)
+            latest_of = f" (the latest of subject {subject})"
+            self._known.readers[schema_id] = self._reader(schema_id, schema.parse(), latest_of)
 
     def read(self, values: Sequence[bytes | None]) -> Part:
         """One part with every record of ``values``, refused or not.
@@ -101,13 +74,13 @@ class FramedReader:
         Raises:
             RegistryError: a schema was not fetched before.
         """
-        looked_at, self._looked_at = self._looked_at, None
+        known, looked_at, self._looked_at = self._known, self._looked_at, None
         # Nearly always `missing` has just been asked about the same list.
         heads = looked_at[1] if looked_at and looked_at[0] is values else _heads(values)
         if len(heads) == 1:
             only = _schema_id(next(iter(heads)))
-            if only is not None and only in self._readers:
-                return self._readers[only].read(values)
+            if only is not None and only in known.readers:
+                return known.readers[only].read(values)
         whole = Part.blank(len(values))
         groups: dict[bytes | None, list[int]] = {}
         for at, value in enumerate(values):
@@ -120,12 +93,12 @@ class FramedReader:
                 found = "null" if head is None else repr(head)
                 detail = f"a header of magic 0 and four bytes schema id is required, found {found}"
                 whole.verdicts.refuse(at_group, Reason.UNDECODABLE, detail)
-            elif schema_id in self._readers:
+            elif schema_id in known.readers:
                 group = [values[at] for at in positions]
-                whole.put(at_group, self._readers[schema_id].read(group))
-            elif schema_id in self._unusable:
-                whole.verdicts.refuse(at_group, Reason.UNDECODABLE, self._unusable[schema_id])
-            elif schema_id in self._unknown:
+                whole.put(at_group, known.readers[schema_id].read(group))
+            elif schema_id in known.unusable:
+                whole.verdicts.refuse(at_group, Reason.UNDECODABLE, known.unusable[schema_id])
+            elif schema_id in known.lacking:
                 detail = f"the registry has no schema {schema_id}"
                 whole.verdicts.refuse(at_group, Reason.UNDECODABLE, detail)
             else:
@@ -135,7 +108,8 @@ class FramedReader:
                 )
         return whole
 
-    def _reader(self, schema: Any, origin: str) -> SchemaReader:
+    def _reader(self, schema_id: int, schema: Node, what: str = "") -> SchemaReader:
+        origin = f"schema {schema_id}{what}"
         return SchemaReader(self._settings, schema, origin, self._names, framed=True)
 
 

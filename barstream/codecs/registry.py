@@ -7,10 +7,11 @@ batch is being decoded.
 from __future__ import annotations
 
 import asyncio
+import time
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import aiohttp
@@ -24,7 +25,11 @@ _FIRST_PAUSE_S: Final = 0.2
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10, connect=3)
 _AT_ONCE: Final = 16
 _NOT_FOUND: Final = 404
+_LACKING_REMEMBERED: Final = 100_000
+_LACKING_FOR_S: Final = 60.0
 _CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
+
+Reading = TypeVar("Reading")
 
 
 class RegistryError(BarstreamError):
@@ -175,6 +180,62 @@ class SchemaRegistry:
                 "and the user it names"
             )
         return found
+
+
+class KnownSchemas(Generic[Reading]):
+    """What is known of schemas by their ids, each asked for before values of it are read.
+
+    Args:
+        registry: asked for schemas; None: nothing is asked and nothing known.
+        made: what reads values of a schema, by its id and type; raises `SchemaError`.
+        clock: seconds, only ever more.
+
+    Attributes:
+        readers: what reads the values of each.
+        unusable: ids whose values are refused, and why.
+        lacking: ids the registry does not have, and when it said so.  Random bytes look like any
+            id, so they are remembered; but it may lag behind a producer, so not for ever.
+    """
+
+    def __init__(
+        self,
+        registry: SchemaRegistry | None,
+        made: Callable[[int, Node], Reading],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.readers: dict[int, Reading] = {}
+        self.unusable: dict[int, str] = {}
+        self.lacking: dict[int, float] = {}
+        self._registry = registry
+        self._made = made
+        self._clock = clock
+
+    def missing(self, schema_ids: set[int]) -> set[int]:
+        """Those of ``schema_ids`` to be fetched: one that is lacking is again a minute later."""
+        if self._registry is None:
+            return set()
+        ids = schema_ids - self.readers.keys() - self.unusable.keys()
+        stale_s = self._clock() - _LACKING_FOR_S if ids else 0.0
+        return {each for each in ids if self.lacking.get(each, stale_s) <= stale_s}
+
+    async def fetch(self, schema_ids: set[int]) -> None:
+        """Get to know ``schema_ids``.
+
+        Raises:
+            RegistryError: the registry does not answer.
+        """
+        if not schema_ids or self._registry is None:
+            return
+        if len(self.lacking) + len(schema_ids) > _LACKING_REMEMBERED:
+            self.lacking.clear()
+        for schema_id, schema in (await self._registry.schemas(schema_ids)).items():
+            if schema is None:
+                self.lacking[schema_id] = self._clock()
+                continue
+            try:
+                self.readers[schema_id] = self._made(schema_id, schema.parse())
+            except SchemaError as error:
+                self.unusable[schema_id] = str(error)
 
 
 def _loads(text: str) -> Any:

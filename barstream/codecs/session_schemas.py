@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from barstream.codecs.registry import SchemaRegistry
+from barstream.codecs.registry import KnownSchemas, SchemaRegistry
 from barstream.codecs.schema_reader import HEADER_BYTES
 from barstream.codecs.walk import Reader, read_body, reader_of
 from barstream.codecs.wire import Node, SchemaError
@@ -30,9 +30,6 @@ _MICROS: Final = {
 _NANOS: Final = ("timestamp-nanos", "local-timestamp-nanos")
 _EARLIEST_MICROS: Final = 100_000_000_000_000
 """1973 in microseconds, and the year 5138 in milliseconds: tells one from the other."""
-
-_UNKNOWN_FOR_S: Final = 60.0
-_UNKNOWN_REMEMBERED: Final = 100_000
 
 Convert = Callable[[Any], Any]
 
@@ -69,12 +66,7 @@ class SessionSchemas:
     ) -> None:
         self.name_rule = name_rule
         self._registry = registry
-        self._clock = clock
-        self._readers: dict[int, tuple[Reader, dict[str, Convert]]] = {}
-        #: Ids whose rows are refused, and why.
-        self._unusable: dict[int, str] = {}
-        #: Ids the registry does not have, and when it said so: it may lag behind a producer.
-        self._unknown: dict[int, float] = {}
+        self._known = KnownSchemas(registry, lambda _, schema: _reader(schema), clock)
 
     @classmethod
     def of(cls, registry_url: str | None, name_rule: NameRule = FOLDED) -> SessionSchemas:
@@ -89,17 +81,15 @@ class SessionSchemas:
         """
         if self._registry is None:
             return set()
-        ids = {_schema_id(value) for value in values if value is not None and is_framed(value)}
-        ids -= self._readers.keys() | self._unusable.keys()
-        stale_s = self._clock() - _UNKNOWN_FOR_S if ids else 0.0
-        return {each for each in ids if self._unknown.get(each, stale_s) <= stale_s}
+        framed = {_schema_id(value) for value in values if value is not None and is_framed(value)}
+        return self._known.missing(framed)
 
     def may_come(self, value: bytes) -> bool:
         """Whether the schema of ``value`` may be known later: the registry did not have it yet."""
         return self._registry is not None and is_framed(value) and self._lacks(_schema_id(value))
 
     def _lacks(self, schema_id: int) -> bool:
-        return schema_id not in self._readers and schema_id not in self._unusable
+        return schema_id not in self._known.readers and schema_id not in self._known.unusable
 
     async def fetch(self, schema_ids: set[int]) -> None:
         """Get to know ``schema_ids``.
@@ -107,18 +97,7 @@ class SessionSchemas:
         Raises:
             RegistryError: the registry does not answer.
         """
-        if not schema_ids or self._registry is None:
-            return
-        if len(self._unknown) + len(schema_ids) > _UNKNOWN_REMEMBERED:
-            self._unknown.clear()
-        for schema_id, schema in (await self._registry.schemas(schema_ids)).items():
-            if schema is None:
-                self._unknown[schema_id] = self._clock()
-                continue
-            try:
-                self._readers[schema_id] = _reader(schema.parse())
-            except SchemaError as error:
-                self._unusable[schema_id] = f"schema {schema_id}: {error}"
+        await self._known.fetch(schema_ids)
 
     def fields(self, value: bytes) -> dict[str, Any]:
         """The fields of a row, times in microseconds or ISO text.
@@ -132,11 +111,12 @@ class SessionSchemas:
                 f"the row names schema {schema_id} of a registry, and none is configured: set "
                 "ticks.registry_url, or write plain Avro of session.avsc or JSON"
             )
-        if schema_id in self._unusable:
-            raise ValueError(self._unusable[schema_id])
-        if schema_id not in self._readers:
+        known = self._known
+        if schema_id in known.unusable:
+            raise ValueError(f"schema {schema_id}: {known.unusable[schema_id]}")
+        if schema_id not in known.readers:
             raise ValueError(f"the registry has no schema {schema_id}")
-        reader, converts = self._readers[schema_id]
+        reader, converts = known.readers[schema_id]
         record = read_body(reader, value, HEADER_BYTES)
         return {
             name: None if record[name] is None else convert(record[name])

@@ -191,8 +191,8 @@ def _framed() -> tuple[TickDecoder, dict[int, TickSchema]]:
     known = {7: flat, 8: deep}
     for number, schema in known.items():
         registered = RegisteredSchema(orjson.dumps(schema.schema).decode(), "AVRO", {})
-        framed._readers[number] = framed._reader(registered.parse(), f"schema {number}")
-    framed._unusable[9] = "an Avro schema is required"
+        framed._known.readers[number] = framed._reader(number, registered.parse())
+    framed._known.unusable[9] = "an Avro schema is required"
     return decoder, known
 
 
@@ -221,7 +221,7 @@ def _judge_framed(values: Sequence[bytes | None], chance: Random) -> list[str]:
     framed = decoder._framed
     assert framed is not None
     # what the registry would say of every other id
-    framed._unusable |= dict.fromkeys(decoder.missing_schema_ids(values), _UNKNOWN)
+    framed._known.unusable |= dict.fromkeys(decoder.missing_schema_ids(values), _UNKNOWN)
 
     def reference(value: bytes | None) -> Verdict:
         if value is None or len(value) < 5 or value[0]:
@@ -232,9 +232,9 @@ def _judge_framed(values: Sequence[bytes | None], chance: Random) -> list[str]:
         return judge_avro(schema.bound, schema.reader, value, 5, NOW_US, SKEW_US)
 
     outcome = check(decoder, values, chance, reference)
-    if len(framed._unusable) > 50_000:
-        framed._unusable.clear()
-        framed._unusable[9] = "an Avro schema is required"
+    if len(framed._known.unusable) > 50_000:
+        framed._known.unusable.clear()
+        framed._known.unusable[9] = "an Avro schema is required"
     return outcome
 
 

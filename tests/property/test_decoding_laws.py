@@ -148,8 +148,8 @@ def framed_decoder() -> TickDecoder:
     assert framed is not None
     for number, schema in ((7, FLAT), (8, DEEP)):
         known = RegisteredSchema(orjson.dumps(schema).decode(), "AVRO", {})
-        framed._readers[number] = framed._reader(known.parse(), f"schema {number}")
-    framed._unusable[9] = "the registry has no schema 9"
+        framed._known.readers[number] = framed._reader(number, known.parse())
+    framed._known.unusable[9] = "the registry has no schema 9"
     return decoder
 
 
@@ -167,7 +167,9 @@ def test_batching_framed_avro_changes_nothing(
         values.append(frame(number, write(schema, row)))
     framed = framed_decoder._framed
     assert framed is not None
-    framed._unusable |= dict.fromkeys(framed.missing(values), "the registry has no such schema")
+    framed._known.unusable |= dict.fromkeys(
+        framed.missing(values), "the registry has no such schema"
+    )
     assert_batching_changes_nothing(framed_decoder, with_nones(values, keep), cuts)
 
 
@@ -214,7 +216,7 @@ def test_a_record_read_in_columns_and_one_by_one_is_the_same_tick(data: st.DataO
     cases: list[tuple[Any, dict[str, Any]]] = [(FLAT, {}), (DEEP, {"tags": []})]
     for schema, extra in cases:
         known = RegisteredSchema(orjson.dumps(schema).decode(), "AVRO", {})
-        part = readers._reader(known.parse(), "s").read(
+        part = readers._reader(1, known.parse()).read(
             [frame(1, write(schema, row | extra)) for row in rows]
         )
         accepted = part.verdicts.accepted
