@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import shlex
 import tempfile
 import webbrowser
@@ -66,8 +65,6 @@ def command(
     from barstream.feeds.containers import sources_of
     from barstream.feeds.prepare import read_batch
 
-    # What the clients log while the broker goes away is no news.
-    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     options = options_of(said, broker_default=_BROKER, symbol_by_name=True)
     screen = DemoScreen()
     sources = sources_of(files)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from barstream.feeds.header import plain
@@ -78,6 +78,45 @@ class Preset:
 
 
 _NUMBER: Final = r"-?\d+(?:\.\d+)?"
+_BOOLEAN: Final = "(?i:true|false)"
+_MILLIS_OR_MICROS: Final = r"\d{13,16}"
+#: Trades that stand: as they were, and corrected ones.
+_NOT_CANCELLED: Final = ("00", "0", "01", "1")
+
+
+def _binance(kind: Shape, first: Sequence[str], row: str) -> tuple[Shape, Shape]:
+    """Files with a header, and those from before there was one."""
+    settings = {"id_column": first[0]}
+    return (
+        replace(kind, settings=settings),
+        replace(kind, settings=settings, needs=(), columns=tuple(first), row=row),
+    )
+
+
+def _databento(symbol: str) -> Shape:
+    return Shape(
+        {"time": "ts_event", "price": "price", "size": "size", "symbol": symbol},
+        needs=("rtype", "publisher_id", "action"),
+        settings={
+            "scale": 9,
+            "keep": (("action", ("T",)),),
+            "no_price": (float(2**63 - 1) / 1e9,),
+        },
+    )
+
+
+def _dukascopy(time: str) -> Shape:
+    return Shape({"time": time, "bid": "Bid", "ask": "Ask"}, needs=("AskVolume",))
+
+
+def _taq(mapping: Mapping[str, str], correction: str, **rest: Any) -> Shape:
+    return Shape(
+        mapping,
+        needs=(correction,),
+        settings={"timezone": _NEW_YORK, "keep": ((correction, _NOT_CANCELLED),)},
+        **rest,
+    )
+
 
 PRESETS: Final[dict[str, Preset]] = {
     "algoseek": Preset(
@@ -102,30 +141,24 @@ PRESETS: Final[dict[str, Preset]] = {
     "binance-vision": Preset(
         "Binance Vision",
         (
-            Shape(
-                {"time": "transact_time", "price": "price", "size": "quantity"},
-                needs=("agg_trade_id",),
-                settings={"id_column": "agg_trade_id"},
-            ),
-            Shape(
-                {"time": "time", "price": "price", "size": "qty"},
-                needs=("id", "is_buyer_maker"),
-                settings={"id_column": "id"},
-            ),
-            Shape(
-                {"time": "transact_time", "price": "price", "size": "quantity"},
+            *_binance(
+                Shape(
+                    {"time": "transact_time", "price": "price", "size": "quantity"},
+                    needs=("agg_trade_id",),
+                ),
                 (
                     "agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id",
                     "transact_time", "is_buyer_maker", "is_best_match",
                 ),
-                row=rf"\d+\t{_NUMBER}\t{_NUMBER}\t\d+\t\d+\t\d{{13,16}}\t(?i:true|false)\t(?i:true|false)",
-                settings={"id_column": "agg_trade_id"},
+                rf"\d+\t{_NUMBER}\t{_NUMBER}\t\d+\t\d+\t{_MILLIS_OR_MICROS}\t{_BOOLEAN}\t{_BOOLEAN}",
             ),
-            Shape(
-                {"time": "time", "price": "price", "size": "qty"},
+            *_binance(
+                Shape(
+                    {"time": "time", "price": "price", "size": "qty"},
+                    needs=("id", "is_buyer_maker"),
+                ),
                 ("id", "price", "qty", "quote_qty", "time", "is_buyer_maker", "is_best_match"),
-                row=rf"\d+\t{_NUMBER}\t{_NUMBER}\t{_NUMBER}\t\d{{13,16}}\t(?i:true|false)\t(?i:true|false)",
-                settings={"id_column": "id"},
+                rf"\d+\t{_NUMBER}\t{_NUMBER}\t{_NUMBER}\t{_MILLIS_OR_MICROS}\t{_BOOLEAN}\t{_BOOLEAN}",
             ),
         ),
         "BINANCE",
@@ -133,34 +166,12 @@ PRESETS: Final[dict[str, Preset]] = {
     ),
     "databento": Preset(
         "Databento CSV",
-        (
-            Shape(
-                {"time": "ts_event", "price": "price", "size": "size", "symbol": "symbol"},
-                needs=("rtype", "publisher_id", "action"),
-                settings={
-                    "scale": 9,
-                    "keep": (("action", ("T",)),),
-                    "no_price": (float(2**63 - 1) / 1e9,),
-                },
-            ),
-            Shape(
-                {"time": "ts_event", "price": "price", "size": "size", "symbol": "instrument_id"},
-                needs=("rtype", "publisher_id", "action"),
-                settings={
-                    "scale": 9,
-                    "keep": (("action", ("T",)),),
-                    "no_price": (float(2**63 - 1) / 1e9,),
-                },
-            ),
-        ),
+        (_databento("symbol"), _databento("instrument_id")),
         "DATABENTO",
     ),
     "dukascopy": Preset(
         "Dukascopy",
-        (
-            Shape({"time": "Local time", "bid": "Bid", "ask": "Ask"}, needs=("AskVolume",)),
-            Shape({"time": "Gmt time", "bid": "Bid", "ask": "Ask"}, needs=("AskVolume",)),
-        ),
+        (_dukascopy("Local time"), _dukascopy("Gmt time")),
         "DUKASCOPY",
         r"(?P<symbol>[^_.]+).*",
     ),
@@ -224,32 +235,24 @@ PRESETS: Final[dict[str, Preset]] = {
     "taq": Preset(
         "NYSE TAQ trades",
         (
-            Shape(
+            _taq(
                 {
                     "time": "Time",
                     "symbol": "Symbol",
                     "price": "Trade Price",
                     "size": "Trade Volume",
                 },
-                needs=("Trade Correction Indicator",),
-                settings={
-                    "timezone": _NEW_YORK,
-                    "keep": (("Trade Correction Indicator", ("00", "0", "01", "1")),),
-                },
+                "Trade Correction Indicator",
                 dated_by_name=True,
             ),
-            Shape(
+            _taq(
                 {
                     "time": "DATE+TIME_M",
                     "symbol": "SYM_ROOT+SYM_SUFFIX",
                     "price": "PRICE",
                     "size": "SIZE",
                 },
-                needs=("TR_CORR",),
-                settings={
-                    "timezone": _NEW_YORK,
-                    "keep": (("TR_CORR", ("00", "0", "01", "1")),),
-                },
+                "TR_CORR",
             ),
         ),
         "TAQ",
