@@ -142,13 +142,12 @@ class Worker:
 
     Args:
         settings: what is in force.
-        troubles: what the process logs to; by default it is made here, and takes the place of how
-            logging is configured.
+        loglevel: see `barstream.worker_log.configure`.
     """
 
-    def __init__(self, settings: Settings, troubles: Troubles | None = None) -> None:
+    def __init__(self, settings: Settings, loglevel: str = "info") -> None:
         self.lifecycle = Lifecycle()
-        self._troubles = configure("info") if troubles is None else troubles
+        self._loglevel = loglevel
         self.plan = plan_of(settings)
         self.settings = settings = self.plan.settings
         self.names = TopicNames.of(settings)
@@ -259,11 +258,8 @@ class Worker:
             self.metrics, names.ticks, names.heartbeats, spellings,
         )  # fmt: skip
         self.metrics.before_scrape.append(reporting.update)
-        lifecycle = LifecycleService(
-            self.lifecycle, self._troubles, reporting.seen, self.options,
-            lambda: cast("Consumer", app.consumer).brokers(),
-        )  # fmt: skip
-        app.first_services = (self.schedule, self.preparation, self.sender, retention, lifecycle)
+        self._seen = reporting.seen
+        app.first_services = (self.schedule, self.preparation, self.sender, retention)
         reads = WorkerReads(self.partitions, self.provider, self.universe, reporting)
         # what agents of the same process read bars with
         token = self.settings.web.token
@@ -285,11 +281,33 @@ class Worker:
         self._crashing = asyncio.get_running_loop().create_task(self.app.crash(error))
 
     def run(self) -> int:
-        """Run until stopped by a signal or an error; Faust always ends with SystemExit.
+        """Run until stopped by a signal or an error; what it needs is looked at before it joins.
+
+        How the process logs is configured here, in place of how it is by then.
 
         Returns:
             0 after a signal, 1 after an error (see ``app.failure``).
+
+        Raises:
+            BarstreamError: it cannot start: the data directory, the port, the brokers or the
+                topics.
         """
+        troubles = configure(self._loglevel)
+        lock = DirectoryLock(self.settings.data_dir)
+        try:
+            require_address(self.settings.web)
+            asyncio.run(require(self.settings))
+            return self._run(troubles)
+        finally:
+            troubles.close()
+            lock.release()
+
+    def _run(self, troubles: Troubles) -> int:
+        lifecycle = LifecycleService(
+            self.lifecycle, troubles, self._seen, self.options,
+            lambda: cast("Consumer", self.app.consumer).brokers(),
+        )  # fmt: skip
+        self.app.first_services = (*self.app.first_services, lifecycle)
         say_start(self.plan, page_url(self.settings.web))
         self._warn_of_open_web()
         # A fetch makes tens of thousands of records at once, none of them in a cycle: by default
@@ -299,9 +317,9 @@ class Worker:
         gc.set_threshold(*_GC_THRESHOLDS)
         try:
             Process(self.app).execute_from_commandline()
-        except SystemExit as ended:
+        except SystemExit as ended:  # Faust always ends with it
             code = 1 if self.app.failure is not None or ended.code else 0
-        self._troubles.close()  # the last word is why it ended
+        troubles.close()  # the last word is why it ended
         if self.app.failure is not None:
             log.error("worker stopped: %s", self.app.failure)
         elif code == 0:
@@ -317,30 +335,6 @@ class Worker:
                 web.host,
                 web.port,
             )
-
-
-def run(settings: Settings, loglevel: str = "info") -> int:
-    """Run a worker until it is stopped; what it needs is looked at before it joins its group.
-
-    Args:
-        settings: what is in force.
-        loglevel: see `barstream.worker_log.configure`.
-
-    Returns:
-        The exit code, see `Worker.run`.
-
-    Raises:
-        BarstreamError: it cannot start: the data directory, the port, the brokers or the topics.
-    """
-    troubles = configure(loglevel)
-    lock = DirectoryLock(settings.data_dir)
-    try:
-        require_address(settings.web)
-        asyncio.run(require(settings))
-        return Worker(settings, troubles).run()
-    finally:
-        troubles.close()
-        lock.release()
 
 
 @cache

@@ -41,12 +41,12 @@ def command(
     Start as many as you like with the same app_id: they share the partitions.  On one machine
     give each its own --number, or its own --data-dir and --web-port.
     """
-    from barstream.worker import run
+    from barstream.worker import Worker
 
     overrides = _overrides_of(number, settings_of(ctx)) if number is not None else {}
     given = {"web.port": web_port, "data_dir": data_dir}
     overrides |= {name: value for name, value in given.items() if value is not None}
-    ctx.exit(run(settings_of(ctx, overrides), loglevel))
+    ctx.exit(Worker(settings_of(ctx, overrides), loglevel).run())
 
 
 def _overrides_of(number: int, shared: Settings) -> dict[str, Any]:

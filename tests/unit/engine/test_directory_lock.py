@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -55,3 +56,31 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(DataDirectoryError, match="permission denied"):
         DirectoryLock(tmp_path)
+
+
+_OF_PYTHON: Final = """
+import logging
+from barstream.config import load_settings
+from barstream.errors import BarstreamError
+from barstream.worker import Worker
+
+worker = Worker(load_settings())
+assert not logging.getLogger().handlers, "making one changes nothing of the process"
+try:
+    worker.run()
+except BarstreamError as error:
+    print(error)
+"""
+
+
+def test_a_worker_that_python_runs_wants_the_directory_as_well(tmp_path: Path) -> None:
+    lock = DirectoryLock(tmp_path)
+    told = subprocess.run(
+        [sys.executable, "-c", _OF_PYTHON],
+        env={"BARSTREAM_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lock.release()
+    assert f"another one runs in {tmp_path}" in told.stdout
