@@ -37,6 +37,8 @@ _UNSCHEDULED_EVERY_S: Final = 600.0
 _UNSCHEDULED_QUIET_S: Final = 2.0
 _NAMES_SHOWN: Final = 5
 _NAMES_KEPT: Final = 10_000
+#: A rebalance that goes through is no trouble: what it gave and took is told in any case.
+_NOT_READY_S: Final = 5.0
 #: A worker that is not ready says so again, each time after twice as long.
 _AGAIN_S: Final = 60.0
 
@@ -125,8 +127,10 @@ class Lifecycle:
         self._clock = clock
         self._began_s = clock()
         self._ended = False
+        #: As it was told; None: nothing was.
         self._ready: bool | None = None
-        self._since_s = self._began_s
+        #: Since when it is not ready; None: it is.
+        self._unready_s: float | None = self._began_s
         self._again_s = _AGAIN_S
         self._held = Held()
         self._sessions: tuple[int, int] | None = None
@@ -197,17 +201,20 @@ class Lifecycle:
             )
 
     def _readiness(self, seen: Seen) -> None:
-        now_s, ready = self._clock(), not seen.reasons
-        passed_s = now_s - self._since_s
-        if ready != self._ready and (ready or self._ready):
-            if self._ready is None:
-                log.info("ready after %s", span(passed_s))
-            elif ready:
-                log.info("ready again after %s", span(passed_s))
-            else:
-                log.warning("not ready: %s", "; ".join(seen.reasons))
-            self._ready, self._since_s, self._again_s = ready, now_s, _AGAIN_S
-        elif not ready and passed_s >= self._again_s:
+        now_s = self._clock()
+        if not seen.reasons:
+            if not self._ready and self._unready_s is not None:
+                again = "" if self._ready is None else " again"
+                log.info("ready%s after %s", again, span(now_s - self._unready_s))
+            self._ready, self._unready_s = True, None
+            return
+        if self._unready_s is None:
+            self._unready_s, self._again_s = now_s, _AGAIN_S
+        passed_s = now_s - self._unready_s
+        if self._ready and passed_s >= _NOT_READY_S:
+            self._ready = False
+            log.warning("not ready: %s", "; ".join(seen.reasons))
+        elif not self._ready and passed_s >= self._again_s:
             self._again_s *= 2
             done = "" if seen.percent is None else f" ({seen.percent:.0f} % done)"
             log.warning("not ready for %s: %s%s", span(passed_s), "; ".join(seen.reasons), done)

@@ -85,9 +85,20 @@ def test_a_worker_that_is_not_ready_any_more_says_why_and_when_it_is_again(
 ) -> None:
     watched.look(READY)
     silent = replace(READY, reasons=("the coordinator was silent", "tables are restored"))
-    assert watched.look(silent) == ["not ready: the coordinator was silent; tables are restored"]
+    assert watched.look(silent) == []
+    assert watched.look(silent, 5) == ["not ready: the coordinator was silent; tables are restored"]
     assert watched.look(replace(READY, reasons=("something else",)), 3) == []
-    assert watched.look(READY, 9) == ["ready again after 12 s"]
+    assert watched.look(READY, 4) == ["ready again after 12 s"]
+    assert watched.look(READY) == []
+
+
+def test_a_rebalance_that_goes_through_is_no_trouble(watched: Watched) -> None:
+    watched.look(READY)
+    assigned = replace(READY, reasons=("partitions are being assigned",), held=None)
+    for _ in range(3):
+        assert watched.look(assigned) == []
+        assert watched.look(assigned, 4.9) == []
+        assert watched.look(READY) == []
 
 
 def test_a_worker_that_stays_unready_says_so_more_and_more_seldom(watched: Watched) -> None:
