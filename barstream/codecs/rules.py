@@ -20,6 +20,7 @@ from barstream.core.schedule import Series
 from barstream.core.time import SECOND_US
 
 _PREFIX: Final = b"\0rules\0"
+_NULL: Final = b"\0"
 _POLICIES: Final = ("reject", "revise")
 
 
@@ -33,6 +34,7 @@ class RulesRow:
         sessions: records that held a session there.
         rewritten: a replay was switched over to here, and the rows of before say nothing any more.
         kept: series whose rows contradict each other, and by which ends they go instead.
+        fold_case: whether names were upper-cased; None: written before rows said so.
     """
 
     grace_us: int
@@ -47,6 +49,7 @@ class RulesRow:
     from_offset: int = 0
     heartbeat_offset: int = 0
     rewritten: bool = False
+    fold_case: bool | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -60,6 +63,7 @@ class RulesRow:
             bars.publish_off_session,
             _decoding(settings),
             {} if bars.schedule else None,
+            fold_case=settings.ticks.fold_case,
         )
 
     @property
@@ -77,6 +81,7 @@ class RulesRow:
             "inactive_after": self.inactive_after,
             "publish_off_session": self.publish_off_session,
             "schedule": self.schedule is not None,
+            "fold_case": self.fold_case,
             "decoding": self.decoding,
         }
 
@@ -88,7 +93,11 @@ class RulesRow:
 def changes_of(before: RulesRow, now: RulesRow) -> list[str]:
     """The settings that are others than they were, for people; the schedule is none of them."""
     was, is_now = before.shown, now.shown
-    return [f"{name} {was[name]} -> {is_now[name]}" for name in was if was[name] != is_now[name]]
+    return [
+        f"{name} {was[name]} -> {is_now[name]}"
+        for name in was
+        if was[name] is not None and was[name] != is_now[name]
+    ]
 
 
 def _unplaced(row: RulesRow) -> RulesRow:
@@ -120,6 +129,7 @@ def encode_rules(row: RulesRow) -> bytes:
                 for name in sorted(row.kept)
             ],
             "rewritten": row.rewritten,
+            "fold_case": row.fold_case,
         },
     )
 
@@ -130,7 +140,13 @@ def decode_rules(key: bytes, value: bytes) -> RulesRow:
     Raises:
         ValueError: the bytes are no such row, say what none can, or stand under another key.
     """
-    row: dict[str, Any] = decode("rules", value)
+    try:
+        row: dict[str, Any] = decode("rules", value)
+    except ValueError:
+        # written before there was `fold_case`: its body ends where that begins
+        row = decode("rules", value + _NULL)
+        if row["fold_case"] is not None:
+            raise  # one of now, cut short
     ends = row["schedule"]
     kept = {(each["broker"], each["symbol"]): _by_partition(each["ends"]) for each in row["kept"]}
     found = RulesRow(
@@ -138,7 +154,7 @@ def decode_rules(key: bytes, value: bytes) -> RulesRow:
         row["publish_off_session"], row["decoding"],
         None if ends is None else _by_partition(ends),
         row["sessions"], kept, row["from_offset"], row["heartbeat_offset"],
-        row["rewritten"],
+        row["rewritten"], row["fold_case"],
     )  # fmt: skip
     lengths = found.grace_us, found.max_future_skew_us, found.inactive_after
     places = (
@@ -162,8 +178,10 @@ def _by_partition(ends: list[dict[str, int]]) -> dict[int, int]:
 
 def _decoding(settings: Settings) -> str:
     """Digest of what says what a record means; a setting that came with a release changes none."""
-    # where the registry is found changes nothing of what it holds
-    said = settings.ticks.model_dump(mode="json", exclude_defaults=True, exclude={"registry_url"})
+    # where the registry is found changes nothing of what it holds; the case is told by itself
+    said = settings.ticks.model_dump(
+        mode="json", exclude_defaults=True, exclude={"registry_url", "fold_case"}
+    )
     if settings.ticks.schema_file is not None:
         said["schema_file"] = Path(settings.ticks.schema_file).read_text(encoding="utf-8")
     return blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()

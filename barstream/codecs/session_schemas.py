@@ -74,6 +74,15 @@ class SessionSchemas:
         registry = None if registry_url is None else SchemaRegistry(registry_url)
         return cls(registry, name_rule=name_rule)
 
+    def spelled(self, name_rule: NameRule) -> SessionSchemas:
+        """The same, with another spelling of names; of schemas it knows what this one does."""
+        if name_rule == self.name_rule:
+            return self
+        other = SessionSchemas(self._registry, self._clock, name_rule)
+        other._readers, other._unusable = self._readers, self._unusable
+        other._unknown = self._unknown
+        return other
+
     def missing(self, values: Iterable[bytes | None]) -> set[int]:
         """Ids in ``values`` that nothing is known of: `fetch` them before rows are decoded.
 

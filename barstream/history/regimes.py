@@ -14,14 +14,15 @@ what came before a switch-over to a replay: bars were made anew by rules that st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from barstream.codecs.rules import RulesRow
-from barstream.codecs.session import NO_REGISTRY
+from barstream.codecs.session import NO_REGISTRY, read_session
+from barstream.core.keys import NameRule
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex, Series, SessionRow
 from barstream.core.time import DAY_US
 from barstream.history.schedule import ScheduleRecord
@@ -71,7 +72,7 @@ class Regime:
 def _without_schedule(rules: RulesRow) -> tuple[object, ...]:
     return (
         rules.grace_us, rules.max_future_skew_us, rules.late_policy, rules.inactive_after,
-        rules.publish_off_session, rules.decoding,
+        rules.publish_off_session, rules.decoding, rules.fold_case,
     )  # fmt: skip
 
 
@@ -109,13 +110,21 @@ class Regimes:
             records: of topic ``market_schedule``.
             otherwise: what ruled before the first of ``rows``, as far as anybody knows.
         """
-        reading = _Schedules(records)
+        readings: dict[bool | None, _Schedules] = {}
+
+        def reading(row: RulesRow) -> _Schedules:
+            if row.fold_case not in readings:
+                readings[row.fold_case] = _Schedules(records, NameRule(row.fold_case is not False))
+            return readings[row.fold_case]
+
         told = []
         rewritten = max((at for at, row in enumerate(rows) if row.rewritten), default=0)
         for row in rows[rewritten:]:
-            index, lost = reading.index_of(row)
+            if row.fold_case is None:
+                row = replace(row, fold_case=otherwise.fold_case)
+            index, lost = reading(row).index_of(row)
             told.append(Regime(row.from_offset, row.heartbeat_offset, row, index, True, lost))
-        now = _ALWAYS_OPEN if otherwise.schedule is None else reading.newest()
+        now = _ALWAYS_OPEN if otherwise.schedule is None else reading(otherwise).newest()
         found = cls([Regime(0, 0, otherwise, now, is_told=False), *told], now)
         found.is_rewritten = any(row.rewritten for row in rows)
         return found
@@ -162,11 +171,12 @@ class Regimes:
 class _Schedules:
     """The schedule at places of its topic, ascending; what they share is one object."""
 
-    def __init__(self, records: Sequence[ScheduleRecord]) -> None:
+    def __init__(self, records: Sequence[ScheduleRecord], name_rule: NameRule) -> None:
         self._records: dict[int, list[ScheduleRecord]] = {}
         for record in sorted(records, key=lambda each: (each.partition, each.offset)):
             self._records.setdefault(record.partition, []).append(record)
-        self._schemas = records[0].schemas if records else NO_REGISTRY
+        schemas = records[0].schemas if records else NO_REGISTRY
+        self._schemas = schemas.spelled(name_rule)
         self._start_over()
 
     def _start_over(self) -> None:
@@ -233,8 +243,9 @@ class _Schedules:
             if record.offset < ends.get(record.partition, 0):
                 continue
             try:
-                (broker, symbol, date, _), _ = record.read()
+                identity, _ = read_session(record.key, record.value, self._schemas)
             except ValueError:
                 continue
+            broker, symbol, date, _ = identity
             found.add(((broker, symbol), date))
         return frozenset(found)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from aiokafka import AIOKafkaConsumer
 
-from barstream.codecs.ticks import Rejected, TickColumns, TickDecoder
+from barstream.codecs.ticks import Rejected, TickColumns
 from barstream.core.keys import bar_key
 from barstream.core.period import MINUTE, Period
 from barstream.core.reasons import Reason
@@ -25,6 +25,7 @@ from barstream.engine.outbox import Pending
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.rows import Flush, Row, build_flush, by_period
 from barstream.engine.transaction import PartitionProducer
+from barstream.history.decoders import Decoders
 from barstream.history.reading import chunks, parts
 from barstream.kafka import client_options
 from barstream.replay.beats import Beats
@@ -147,7 +148,7 @@ class _Run:
     async def through(self, options: dict[str, Any], report: Report) -> Derived:
         """From the first block to the last."""
         known = self.known
-        decoders = await self._decoders()
+        decoders = await Decoders.started(self.job.request.settings.ticks, known.regimes)
         in_range = TicksInRange(
             self.job.request.wanted,
             {name: start.start_us for name, start in known.starts.items()},
@@ -161,22 +162,13 @@ class _Run:
             async for block in blocks(chunks(options, self.names.ticks, spans)):
                 for part in parts(block, known.regimes.begin.tolist()):
                     await self._change_rules(part.start, beats)
-                    decoder = decoders[self.in_turn.row.max_future_skew_us]
-                    await self._apply(part, decoder, in_range, beats)
+                    await decoders.fetch(part)
+                    await self._apply(part, decoders.decode(part), in_range, beats)
                 report(block.next_offset - block.start)
         await self._change_rules(known.ticks.end, beats)
         beats.give(self.engine, known.ticks.end, self.in_turn.number)
         self.engine.release()
         return await self._finish()
-
-    async def _decoders(self) -> dict[int, TickDecoder]:
-        """By the skew that was allowed."""
-        ticks = self.job.request.settings.ticks
-        found: dict[int, TickDecoder] = {}
-        for skew_us in {each.rules.max_future_skew_us for each in self.known.regimes.all}:
-            found[skew_us] = TickDecoder(ticks, max_future_skew_us=skew_us)
-            await found[skew_us].start()
-        return found
 
     async def _change_rules(self, offset: int, beats: Beats) -> None:
         """Go on by the rules that held from an offset on."""
@@ -184,12 +176,9 @@ class _Run:
             await self._flush()
 
     async def _apply(
-        self, block: RecordChunk, decoder: TickDecoder, in_range: TicksInRange, beats: Beats
+        self, block: RecordChunk, decoded: TickColumns, in_range: TicksInRange, beats: Beats
     ) -> None:
-        if missing := decoder.missing_schema_ids(block.values):
-            await decoder.fetch_schemas(missing)
-        columns = decoder.decode(block.values, block.timestamps_us)
-        columns = self._without_rejected(block, in_range.of(columns, self._closed_us))
+        columns = self._without_rejected(block, in_range.of(decoded, self._closed_us))
         beats.give(self.engine, block.next_offset, self.in_turn.number)
         if self.bounds.to_us < FOREVER_US:
             late = columns.time_us >= self.bounds.to_us

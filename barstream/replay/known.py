@@ -85,7 +85,8 @@ async def known_of(job: Job, options: Options, names: TopicNames, identity: str 
     newest = newest.filter(pl.col("kind") == "bar")
     regimes = await _regimes(request, options, names, told)
     closes, unreliable = recorded_closes(versions, revises=regimes.revises)
-    ticks = await _ticks(job, options, names, told, closes)
+    skew_us = max(each.rules.max_future_skew_us for each in regimes.all)
+    ticks = await _ticks(job, options, names, told, closes, skew_us)
     starts = starts_of(newest, closes, told.series, request.from_us, ticks.begin)
     beats = await _beats(job, options, names, told)
     if request.recorded:
@@ -139,7 +140,12 @@ async def _minutes(options: Options, topic: str, partition: int, wanted: Selecti
 
 
 async def _ticks(
-    job: Job, options: Options, names: TopicNames, told: PartitionRows, closes: pl.DataFrame
+    job: Job,
+    options: Options,
+    names: TopicNames,
+    told: PartitionRows,
+    closes: pl.DataFrame,
+    skew_us: int,
 ) -> Span:
     """Offsets that can hold a tick of a bar in range, up to where the workers have come."""
     there = (await held(options, names.ticks, [job.partition]))[job.partition]
@@ -156,7 +162,6 @@ async def _ticks(
         begin = max(begin, job.begin)
     elif job.request.from_us is not None:
         # an event time lies so far behind its append time at most
-        skew_us = job.request.settings.bars.max_future_skew_us
         earliest_us = job.request.from_us - skew_us - SECOND_US
         found = await offsets_at(options, names.ticks, {job.partition: there}, earliest_us)
         # none in a partition that has no bar so late, or none at all

@@ -11,11 +11,11 @@ import time
 from collections.abc import Sequence
 
 from barstream.codecs.rules import RulesRow
-from barstream.codecs.ticks import TickDecoder
 from barstream.core.period import MINUTE, Period
 from barstream.core.time import MINUTE_US
+from barstream.history.decoders import Decoders
 from barstream.history.heartbeats import heartbeats
-from barstream.history.reading import Span, chunks, held, offsets_at, parts
+from barstream.history.reading import Span, chunks, held, offsets_at
 from barstream.history.regimes import Regimes
 from barstream.history.rejected import rejected
 from barstream.history.schedule import ScheduleRecord, schedule_records
@@ -166,23 +166,13 @@ class Verification:
     # -- the ticks ------------------------------------------------------------------------------
 
     async def _scan(self, judgement: Judgement, regimes: Regimes) -> None:
-        decoders = await self._decoders(regimes)
-        span = {self._partition: await self._from(judgement.span(), max(decoders))}
+        decoders = await Decoders.started(self._settings.ticks, regimes)
+        span = {self._partition: await self._from(judgement.span(), decoders.most_skew_us)}
         async for chunk in chunks(self._options, self._names.ticks, span):
-            for part in parts(chunk, regimes.begin.tolist() if len(decoders) > 1 else ()):
-                decoder = decoders[regimes.at(part.start).rules.max_future_skew_us]
-                if missing := decoder.missing_schema_ids(part.values):
-                    await decoder.fetch_schemas(missing)
-                judgement.take(part, decoder.decode(part.values, part.timestamps_us))
+            for part in decoders.parts(chunk):
+                await decoders.fetch(part)
+                judgement.take(part, decoders.decode(part))
             self._progress(len(chunk))
-
-    async def _decoders(self, regimes: Regimes) -> dict[int, TickDecoder]:
-        """By the skew that was allowed: what a record is hangs on that as well."""
-        found: dict[int, TickDecoder] = {}
-        for skew_us in {each.rules.max_future_skew_us for each in regimes.all}:
-            found[skew_us] = TickDecoder(self._settings.ticks, max_future_skew_us=skew_us)
-            await found[skew_us].start()
-        return found
 
     async def _from(self, span: Span, skew_us: int) -> Span:
         """Where the ticks of the range may begin.

@@ -119,3 +119,14 @@ def test_folded_spellings_are_one_series_and_said_to_be(
         made.run("verify")
         assert load_settings(env=made.env).ticks.fold_case is True
         assert worker.stop() == 0
+
+        # kept from here on: what was folded before is still one series to those who look back
+        made.options["TICKS__FOLD_CASE"] = "false"
+        worker = made.worker()
+        later_us = THEN_US + 200_000_000
+        feed = [Tick("X", "BCpC", later_us + n * 70_000_000, 26.0) for n in range(2)]
+        send_ticks(made.bootstrap, made.names.ticks, feed)
+        until(lambda: lows(worker, "X", "BCpC") == [26.0], 30, "a series of its own")
+        assert worker.stop() == 0
+        made.run("verify")
+        assert "nothing differs" in made.run("replay", "--suffix", "kept", check=False)

@@ -28,13 +28,17 @@ TOPICS = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
 
 
 class Tick(NamedTuple):
-    """One record of the tick partition; a price of None makes it garbage."""
+    """One record of the tick partition; a price of None makes it garbage.
+
+    ``appended_us`` is its timestamp in Kafka, None the event time.
+    """
 
     offset: int
     symbol: str
     time_us: int
     price: float | None
     size: float = 1.0
+    appended_us: int | None = None
 
     @property
     def value(self) -> bytes:

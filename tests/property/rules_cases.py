@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any, Final, cast
 
+import numpy as np
+import orjson
 from hypothesis import strategies as st
 
 from barstream.codecs.bar import decode_bar
-from barstream.codecs.session import encode_session, session_key
+from barstream.codecs.rules import RulesRow
+from barstream.codecs.session import NO_REGISTRY, encode_session, session_key
+from barstream.codecs.ticks import TickDecoder
+from barstream.config.sections import TickSettings
+from barstream.core.keys import FOLDED, NameRule
 from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import MarketScheduleProvider, SessionRow
 from barstream.core.state import Rules
-from barstream.core.time import MINUTE_US, SECOND_US
+from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.engine.book import FinalsBook
 from barstream.engine.local import LocalPartition
 from barstream.engine.offsets import Extent
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.rows import build_flush
 from barstream.engine.starts import restore_engine
+from barstream.history.decoders import Decoders
+from barstream.history.regimes import Regimes
 from barstream.history.schedule import ScheduleRecord
+from barstream.transport.chunk import RecordChunk
 from tables.schedule import ScheduleRows
-from tests.property.engine_cases import TOPICS, Beat, Case, Store, Tick, cuts, deliver, feed
-from tests.property.verify_cases import rules_row
+from tests.property.engine_cases import TOPICS, Beat, Case, Store, Tick, cuts, deliver
+from tests.property.verify_cases import Parts, Told
 
+#: Sessions may begin and end here; each stretch lies in the day of `_DAYS`, as its date does.
 _TURNS_S: Final = (0, 630, 1_200, 1_500, 2_415, 3_600, 5_400, 9_000, 14_400)
+_DAYS: Final = (0, 0, 1, 1, 2, 2, 3, 3)
 _GRACES_US: Final = (0, 5_000_000, 60_000_000, 200_000_000)
+_SKEWS_US: Final = (0, 5_000_000, 100_000_000)
+#: Records are decoded as a worker does it: by settings, and not by hand.
+TICKS: Final = TickSettings(format="json", time_unit="us")
 
 Rows = Mapping[str, Sequence[SessionRow]]
 
@@ -36,13 +52,14 @@ Rows = Mapping[str, Sequence[SessionRow]]
 class ScheduleTopic:
     """Topic ``market_schedule``, and a reader of it that keeps a provider in step."""
 
+    name_rule: NameRule = FOLDED
     provider: MarketScheduleProvider = field(default_factory=MarketScheduleProvider)
     records: list[ScheduleRecord] = field(default_factory=list)
     _rows: ScheduleRows = field(default_factory=ScheduleRows)
     _in_force: dict[str, dict[tuple[int, int], SessionRow]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.read()
+        self.start_over()
 
     def load(self, rows: Rows) -> None:
         """Replace all that is in force, as ``schedule load`` does: tombstones, then rows."""
@@ -67,7 +84,8 @@ class ScheduleTopic:
 
     def start_over(self) -> None:
         """A worker that has just started knows nothing of before."""
-        self.provider, self._rows = MarketScheduleProvider(), ScheduleRows()
+        self.provider = MarketScheduleProvider(self.name_rule)
+        self._rows = ScheduleRows(NO_REGISTRY.spelled(self.name_rule))
         self.read()
 
     def read(self) -> None:
@@ -104,36 +122,92 @@ class Life:
     """What became of a log under rules that changed.
 
     Attributes:
-        case: the log; its rules are those in force at the end.
+        case: the log.
+        rules: in force at the end.
         store: what was written.
         schedule: the topic of the sessions.
     """
 
     case: Case
+    rules: RulesRow
     store: Topics
     schedule: ScheduleTopic
+
+    @property
+    def told(self) -> Told:
+        """What the log says of the rules."""
+
+        def decoded(regimes: Regimes, start: int, end: int) -> Parts:
+            decoders = Decoders(TICKS, regimes)
+            for part in decoders.parts(records(self.case.ticks, start, end)):
+                yield part, decoders.decode(part)
+
+        return Told(self.schedule.records, self.rules, decoded)
+
+
+def records(ticks: Iterable[Tick], start: int, end: int) -> RecordChunk:
+    """The records of [start, end) as a fetch brings them."""
+    inside = [tick for tick in ticks if start <= tick.offset < end]
+    return RecordChunk(
+        "ticks", 0, start, end, [tick.symbol.encode() for tick in inside],
+        [_value(tick) for tick in inside], np.array([tick.offset for tick in inside], np.int64),
+        np.array([tick.appended_us for tick in inside], np.int64), True,
+    )  # fmt: skip
+
+
+def _value(tick: Tick) -> bytes:
+    if tick.price is None:
+        return b"no tick"
+    return orjson.dumps(
+        {
+            "broker": "B", "symbol": tick.symbol, "time": tick.time_us, "price": tick.price,
+            "size": tick.size,
+        }
+    )  # fmt: skip
+
+
+@cache
+def _decoder(skew_us: int, *, fold_case: bool) -> TickDecoder:
+    settings = TICKS.model_copy(update={"fold_case": fold_case})
+    return TickDecoder(settings, max_future_skew_us=skew_us)
+
+
+def engine_rules(row: RulesRow) -> Rules:
+    """What an engine is given of the rules."""
+    return Rules(row.grace_us, row.inactive_after, late_policy=row.late_policy)
+
+
+def _placed(time_us: int) -> int:
+    """A time of the stretches, as if they followed each other at once, in its day."""
+    turn = bisect_right(_TURNS_S, time_us // SECOND_US) - 1
+    return time_us + _DAYS[min(max(turn, 0), len(_DAYS) - 1)] * DAY_US
 
 
 @st.composite
 def hours(draw: st.DrawFn) -> list[SessionRow]:
-    """Sessions of the first hour and a half of time, most of it: some left out, ends moved."""
+    """Sessions of four hours in as many days, most of it: some left out, ends moved."""
     found: list[SessionRow] = []
-    day = 0
+    date = 0
     for number, (open_s, close_s) in enumerate(pairwise(_TURNS_S)):
-        day += draw(st.sampled_from([0, 0, 1]))
+        date = max(date, _DAYS[number] + draw(st.sampled_from([0, 0, 1])))
         if draw(st.integers(0, 4)) == 0:
             continue
         # two sessions may not share a minute
         close_us = (close_s - draw(st.sampled_from([0, 0, 60, 90, 135]))) * SECOND_US
         open_us = (open_s + draw(st.sampled_from([0, 0, 0, 15, 60]))) * SECOND_US
-        found.append(SessionRow("B", "", day, number, open_us, close_us))
+        day_us = _DAYS[number] * DAY_US
+        found.append(SessionRow("B", "", date, number, day_us + open_us, day_us + close_us))
     return found
 
 
 @st.composite
 def logs(draw: st.DrawFn) -> Case:
-    """Ticks of two series that go forward in steps of seconds and minutes, mostly."""
-    rows = {name: draw(hours()) for name in ("ALPHA", "BETA")[: draw(st.integers(1, 2))]}
+    """Ticks of a few series that go forward in steps of seconds and minutes, mostly.
+
+    One of them may be spelled in two ways: it hangs on the rules whether that is another.
+    """
+    names = draw(st.sampled_from([("ALPHA",), ("ALPHA", "BETA"), ("ALPHA", "Alpha")]))
+    rows = {name: draw(hours()) for name in names}
     ticks: list[Tick] = []
     beats: list[Beat] = []
     clock = draw(st.integers(0, 20)) * MINUTE_US
@@ -146,17 +220,27 @@ def logs(draw: st.DrawFn) -> Case:
             beat_offset += draw(st.integers(1, 2))
             minute = clock // MINUTE_US * MINUTE_US - draw(st.integers(1, 3)) * MINUTE_US
             barrier = max(0, offset - draw(st.sampled_from([0, 0, 1, 5])))
-            beats.append(Beat(beat_offset, name, max(0, minute), barrier, clock))
+            minute = _placed(max(0, minute))
+            beats.append(Beat(beat_offset, name, minute, barrier, _placed(clock)))
             continue
-        back = draw(st.sampled_from([0, 0, 0, 0, 5, 70, 300])) * SECOND_US
+        back = draw(st.sampled_from([0, 0, 0, 0, 5, 70, 300, -3, -50])) * SECOND_US
         price = draw(st.integers(90, 110)) / 10
         size = draw(st.sampled_from([0.0, 1.0, 0.1, 0.3, 1e17, 3e-9]))
         garbage = draw(st.integers(0, 19)) == 0
-        ticks.append(Tick(offset, name, max(0, clock - back), None if garbage else price, size))
+        time_us = _placed(max(0, clock - back))
+        ticks.append(Tick(offset, name, time_us, None if garbage else price, size, _placed(clock)))
     end = offset + draw(st.integers(1, 3))
-    return Case(
-        rows, Rules(draw(st.sampled_from(_GRACES_US)), draw(st.integers(1, 3))), ticks, beats, end
-    )
+    return Case(rows, Rules(), ticks, beats, end)
+
+
+@st.composite
+def rules_rows(draw: st.DrawFn, policies: Sequence[str], *, folded: bool = True) -> RulesRow:
+    """Rules of a worker; once names are kept in their case there is no way back."""
+    return RulesRow(
+        draw(st.sampled_from(_GRACES_US)), draw(st.sampled_from(_SKEWS_US)),
+        cast("Any", draw(st.sampled_from(policies))), draw(st.integers(1, 3)),
+        draw(st.booleans()), "tests", fold_case=folded and draw(st.integers(0, 3)) > 0,
+    )  # fmt: skip
 
 
 @st.composite
@@ -167,11 +251,11 @@ def lives(
 ) -> Life:
     """A log, applied by workers that come and go; at any place rules or sessions change."""
     case = draw(logs())
-    schedule, store = ScheduleTopic(), Topics(periods=periods)
+    rules = draw(rules_rows(policies))
+    schedule, store = ScheduleTopic(NameRule(rules.fold_case is True)), Topics(periods=periods)
     if draw(st.integers(0, 4)):
         schedule.load(case.rows)
         schedule.read()
-    rules = replace(case.rules, late_policy=draw(st.sampled_from(policies)))
     life = _Workers(case, rules, schedule, store)
     for _, end in cuts(draw, 0, case.end):
         life.apply(end, starts_over=draw(st.booleans()))
@@ -191,7 +275,7 @@ def lives(
             case _:
                 pass
     life.flush()
-    return Life(replace(case, rules=life.rules), store, schedule)
+    return Life(case, life.rules, store, schedule)
 
 
 @dataclass
@@ -199,7 +283,7 @@ class _Workers:
     """The workers of one partition, one after the other."""
 
     case: Case
-    rules: Rules
+    rules: RulesRow
     schedule: ScheduleTopic
     store: Topics
     _engine: PartitionEngine | None = None
@@ -216,17 +300,24 @@ class _Workers:
         given = [b for b in beats[: max(due, default=-1) + 1] if b.offset >= self._beat_position]
         deliver(self._engine, given)
         self._beat_position = max([self._beat_position, *(b.offset + 1 for b in given)])
-        feed(self._engine, self.case.ticks, self._position, end)
+        chunk = records(self.case.ticks, self._position, end)
+        rules = self.rules
+        decoder = _decoder(rules.max_future_skew_us, fold_case=rules.fold_case is True)
+        columns = decoder.decode(chunk.values, chunk.timestamps_us)
+        self._engine.apply_ticks(chunk, columns, 0, at_end=False)
         self._position = end
 
     def _started(self, *, starts_over: bool) -> PartitionEngine:
-        if starts_over:
+        name_rule = NameRule(self.rules.fold_case is True)
+        if starts_over or name_rule != self.schedule.name_rule:
+            self.schedule.name_rule = name_rule
             self.schedule.start_over()
         else:
             self.schedule.read()  # it held another partition before
         engine = PartitionEngine(
-            0, self.rules, self.schedule.provider, lambda _broker, _symbol: None,
-            book=self._book(), periods=self.store.periods, judged_by=rules_row(self.rules),
+            0, engine_rules(self.rules), self.schedule.provider, lambda _broker, _symbol: None,
+            publish_off_session=self.rules.publish_off_session, book=self._book(),
+            periods=self.store.periods, judged_by=self.rules,
         )  # fmt: skip
         engine.state.use_schedule(self.schedule.provider.index)
         rows = cast("LocalPartition", self.store.series)  # what is asked of it, a dict has
@@ -256,18 +347,13 @@ class _Workers:
         if self._engine is not None:
             self._engine.schedule_changed()
 
-    def change(self, rules: Rules) -> None:
+    def change(self, rules: RulesRow) -> None:
         """The worker ends, and another one begins by these rules."""
         self.rules, self._engine = rules, None
 
 
-def _changed(draw: Any, rules: Rules, policies: Sequence[str]) -> Rules:
-    return replace(
-        rules,
-        grace_us=draw(st.sampled_from(_GRACES_US)),
-        late_policy=draw(st.sampled_from(policies)),
-        inactive_after=draw(st.integers(1, 3)),
-    )
+def _changed(draw: Any, rules: RulesRow, policies: Sequence[str]) -> RulesRow:
+    return cast("RulesRow", draw(rules_rows(policies, folded=rules.fold_case is True)))
 
 
 def _others(draw: Any, rows: Rows) -> dict[str, list[SessionRow]]:

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from barstream.codecs.avro import decode, encode
 from barstream.core.period import Period
 from barstream.engine.partition import PartitionEngine
+from barstream.history.regimes import Regimes
 from barstream.replay.beats import Beats, from_finals
 from barstream.replay.recorded import recorded_closes
 from barstream.replay.rules import RulesInTurn
 from barstream.verify.task import Outcome
-from tests.property.engine_cases import Store, cuts, feed
+from tests.property.engine_cases import Store, cuts
 from tests.property.rules_cases import Life, lives
-from tests.property.verify_cases import beats_of, regimes_of, series_rows, verdict, versions
+from tests.property.verify_cases import beats_of, series_rows, verdict, versions
 
 PERIODS = tuple(map(Period.parse, ("5m", "1h", "1d", "1wk")))
 
@@ -27,7 +28,7 @@ def judged(life: Life, parts: list[tuple[int, int]] | None = None) -> Outcome:
     return verdict(
         life.case, store.finals, store.rejected, store.series, parts or [(0, life.case.end)],
         {period: store.uppers[period] for period in store.periods if period in store.uppers},
-        records=life.schedule.records,
+        told=life.told,
     )  # fmt: skip
 
 
@@ -35,7 +36,7 @@ def replayed(life: Life) -> dict[bytes, bytes]:
     """Finals by key, derived anew by the closes and the rules that the log says."""
     case, store = life.case, life.store
     rows = series_rows(store.series)
-    regimes = regimes_of(case, rows, life.schedule.records)
+    regimes = Regimes.of(rows.rules, life.schedule.records, life.rules)
     end = 0 if rows.position is None else rows.position.next_offset
     closes, _ = recorded_closes(versions(store.finals), revises=regimes.revises)
     used = [
@@ -44,7 +45,10 @@ def replayed(life: Life) -> dict[bytes, bytes]:
     ]  # fmt: skip
     beats = Beats(from_finals(closes, beats_of(used), regimes))
     in_turn = RulesInTurn(regimes, 0, {})
-    engine = PartitionEngine(0, in_turn.rules, in_turn.provider, lambda _broker, _symbol: None)
+    engine = PartitionEngine(
+        0, in_turn.rules, in_turn.provider, lambda _broker, _symbol: None,
+        publish_off_session=in_turn.row.publish_off_session,
+    )  # fmt: skip
     engine.state.use_schedule(in_turn.provider.index)
     engine.position, anew = 0, Store()
     borders = sorted({0, end, *(at for at in regimes.begin.tolist() if at < end)})
@@ -53,7 +57,8 @@ def replayed(life: Life) -> dict[bytes, bytes]:
             anew.flush(engine)
         beats.give(engine, stop, in_turn.number)
         engine.release()
-        feed(engine, case.ticks, begin, stop)
+        for part, columns in life.told.decoded(regimes, begin, stop):
+            engine.apply_ticks(part, columns, 0, at_end=False)
         anew.flush(engine)
     for _ in in_turn.reach(end, engine, beats):
         anew.flush(engine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -11,6 +11,7 @@ import polars as pl
 
 from barstream.codecs.rules import RulesRow, decode_rules, is_rules_key
 from barstream.codecs.state import POSITION_KEY, decode_position, decode_series
+from barstream.codecs.ticks import TickColumns
 from barstream.core.period import Period
 from barstream.core.schedule import AlwaysOpenIndex, MarketScheduleProvider
 from barstream.core.state import NEVER_US, Rules
@@ -38,6 +39,7 @@ from barstream.verify.uppers import in_order
 from tests.property.engine_cases import Beat, Tick, chunk
 
 Row = tuple[bytes | None, bytes | None]
+Parts = Iterable[tuple[RecordChunk, TickColumns]]
 
 
 class Begins(NamedTuple):
@@ -49,6 +51,21 @@ class Begins(NamedTuple):
 
 
 ALL_THERE = Begins()
+
+
+@dataclass(frozen=True)
+class Told:
+    """A log that says by which rules it was judged.
+
+    Attributes:
+        records: of the schedule's topic.
+        now: the rules of the settings.
+        decoded: by the regimes, what a range of the tick topic holds.
+    """
+
+    records: Sequence[ScheduleRecord]
+    now: RulesRow
+    decoded: Callable[[Regimes, int, int], Parts]
 
 
 class Logged(Protocol):
@@ -71,12 +88,12 @@ def verdict(
     parts: Sequence[tuple[int, int]],
     uppers: dict[Period, Sequence[Row]] | None = None,
     begins: Begins = ALL_THERE,
-    records: Sequence[ScheduleRecord] | None = None,
+    told: Told | None = None,
 ) -> Outcome:
     """What verifying says of the rows an engine left behind.
 
     Args:
-        records: of the schedule's topic; None: the log does not say by which rules it was judged.
+        told: what the log says of the rules; None: nothing.
     """
     numbers, outcome, wanted = SeriesNumbers(), Outcome(), Selection()
     rows = series_rows(series)
@@ -84,7 +101,7 @@ def verdict(
     names = [*rows.series]
     for name in names:
         numbers.number(name)
-    regimes = regimes_of(case, rows, records)
+    regimes = _regimes(case, rows, told)
     graces = Graces.in_force(regimes)
     published = _published(finals, numbers, outcome, "1m")
     snapshot = Snapshot(
@@ -99,7 +116,8 @@ def verdict(
             _since(beats_of(case.beats), begins.beats), numbers, graces, regimes, begins.beats
         ),
         judge=Judge(0, numbers, wanted, regimes, {}),
-        changes=ScheduleChanges(records or [], 0, regimes), ticks=Span(begins.ticks, case.end),
+        changes=ScheduleChanges([] if told is None else told.records, 0, regimes),
+        ticks=Span(begins.ticks, case.end),
     )  # fmt: skip
     judgement = Judgement(
         snapshot,
@@ -109,15 +127,22 @@ def verdict(
     )
     end = judgement.span().end
     for start, stop in parts:
-        if max(start, begins.ticks) < min(stop, end):
-            judgement.take(*chunk(case.ticks, max(start, begins.ticks), min(stop, end)))
+        low, high = max(start, begins.ticks), min(stop, end)
+        if low >= high:
+            continue
+        for part in (
+            [chunk(case.ticks, low, high)] if told is None else told.decoded(regimes, low, high)
+        ):
+            judgement.take(*part)
     judgement.finish()
     return outcome
 
 
 def rules_row(rules: Rules) -> RulesRow:
     """The rules as a row of the log says them."""
-    return RulesRow(rules.grace_us, 0, rules.late_policy, rules.inactive_after, False, "tests")
+    return RulesRow(
+        rules.grace_us, 0, rules.late_policy, rules.inactive_after, False, "tests", fold_case=True
+    )
 
 
 def untold() -> Regimes:
@@ -126,11 +151,9 @@ def untold() -> Regimes:
     return Regimes([Regime(0, 0, rules_row(Rules()), index, is_told=False)], index)
 
 
-def regimes_of(
-    case: Logged, rows: PartitionRows, records: Sequence[ScheduleRecord] | None
-) -> Regimes:
-    if records is not None:
-        return Regimes.of(rows.rules, records, rules_row(case.rules))
+def _regimes(case: Logged, rows: PartitionRows, told: Told | None) -> Regimes:
+    if told is not None:
+        return Regimes.of(rows.rules, told.records, told.now)
     index = case.provider.index
     return Regimes([Regime(0, 0, rules_row(case.rules), index, is_told=False)], index)
 

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from barstream.codecs.rules import RulesRow, decode_rules, encode_rules
+from barstream.codecs.rules import RulesRow, changes_of, decode_rules, encode_rules
 from barstream.config import Settings
 from barstream.core.schedule import SessionRow
 from barstream.core.state import Rules
@@ -16,6 +16,7 @@ from barstream.engine.local import LocalPartition
 from barstream.engine.offsets import Extent
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.starts import restore_engine
+from barstream.history.regimes import Regimes
 from tests.property.engine_cases import Store, Tick, feed
 from tests.property.rules_cases import ScheduleTopic
 from tests.property.verify_cases import rules_row, series_rows
@@ -100,6 +101,37 @@ def test_a_row_comes_back_as_it_was_written_and_under_no_other_key() -> None:
     assert decode_rules(row.key, encode_rules(row)) == row
     with pytest.raises(ValueError, match="no worker writes"):
         decode_rules(replace(row, from_offset=13).key, encode_rules(row))
+
+
+def test_a_row_of_before_there_was_fold_case_is_read_and_says_nothing_of_it() -> None:
+    row = RulesRow.of(Settings())
+    before = replace(row, fold_case=None)
+    body = encode_rules(before)
+    assert decode_rules(row.key, body[:-1]) == before, "its body ended there"
+    assert changes_of(before, row) == [], "what is not known has not changed"
+    assert not row.says_same(before), "the log is to say it from now on"
+    with pytest.raises(ValueError, match="no body"):
+        decode_rules(row.key, encode_rules(row)[:-1])
+
+
+def test_a_row_in_the_place_of_a_switch_overs_keeps_that_nothing_is_told_of_before() -> None:
+    # offset   0 1 2 |  switched over here, while no worker ran; the next one has other rules
+    store, schedule = Store(), loaded()
+    engine = started(store, schedule)
+    feed(engine, [Tick(at, "X", at * SECOND_US, 1.0) for at in range(3)], 0, 3)
+    store.flush(engine)
+    switched = replace(told(store)[-1], from_offset=3, rewritten=True)
+    store.series[switched.key] = encode_rules(switched)
+    engine = started(store, schedule, Rules(60 * SECOND_US))
+    feed(engine, [Tick(3, "X", 3 * SECOND_US, 1.0)], 3, 4)
+    schedule.load({"X": [replace(DAY[0], close_us=120 * MINUTE_US)]})
+    schedule.read()
+    engine.schedule_changed()
+    store.flush(engine)
+    assert [(row.from_offset, row.grace_us, row.rewritten) for row in told(store)] == [
+        (0, RULES.grace_us, False), (3, 60 * SECOND_US, True), (4, 60 * SECOND_US, False),
+    ]  # fmt: skip
+    assert Regimes.of(told(store), schedule.records, rules_row(RULES)).told_from == 3
 
 
 def test_settings_that_came_with_a_release_do_not_change_what_records_mean() -> None:

@@ -80,6 +80,25 @@ def test_what_comes_before_the_first_row_is_not_told() -> None:
     assert regimes.at(39).rules.grace_us == 1
 
 
+def test_names_are_spelled_as_they_were_where_a_tick_stands() -> None:
+    # ticks    0 .. 8 folded, so the rows are of X  |  9 ..  x is a series of its own
+    lower = record(9, SessionRow("B", "x", 8, 0, 8 * DAY_US, 8 * DAY_US + MINUTE_US))
+    rows = [
+        *told((0, 10, 4), fold_case=True),
+        *told((9, 10, 4), fold_case=False),
+    ]
+    regimes = Regimes.of(rows, [*RECORDS, lower], replace(NOW, fold_case=False))
+    assert closes(regimes, 0)[-1] == 8 * DAY_US + MINUTE_US
+    assert closes(regimes, 9)[-1] == LONG.close_us
+    assert regimes.at(9).index.for_series("B", "x") is not None
+    assert regimes.at(0).index.for_series("B", "x") is None
+
+
+def test_a_row_that_says_nothing_of_the_case_is_read_by_that_of_now() -> None:
+    regimes = Regimes.of(told((0, 1, 1)), RECORDS, replace(NOW, fold_case=False))
+    assert regimes.at(0).rules.fold_case is False
+
+
 def test_after_a_switch_over_nothing_is_told_of_before() -> None:
     rows = [*told((0, 0, 0), (4, 1, 1)), *told((9, 4, 2), rewritten=True)]
     regimes = Regimes.of(rows, RECORDS, NOW)
