@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--series", default=6, show_default=True, type=click.IntRange(1, 10), help="How many."
 )
 @click.option(
-    "--rate", default=15.0, show_default=True, type=click.FloatRange(0, min_open=True),
+    "--rate", default=6.0, show_default=True, type=click.FloatRange(0, min_open=True),
     help="Live ticks a second, over all series.",
 )  # fmt: skip
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")

@@ -55,7 +55,7 @@ class DemoRules:
     directory: Path
     web_port: int | None = None
     series: int = 6
-    rate_per_s: float = 15.0
+    rate_per_s: float = 6.0
     seconds: float | None = None
     open_page: bool = False
     kept: bool = False

@@ -2,9 +2,10 @@
 
 A price is a random walk whose volatility follows the hour of the day and comes in clusters of
 hours and days: the factor that `Turbulence` gives is made of slow waves.  While a market is
-closed its price moves as in an hour of trading, so it opens with a gap.  What a real feed gets
-wrong is there once each: a correction that arrives when its minute is final, and a tick whose
-price is no number.
+closed its price moves as in an hour of trading, so it opens with a gap.  The last hours have as
+many ticks as the live feed that goes on from them, what lies further back has fewer and fewer;
+sizes make up for it, so that volumes are of one height.  What a real feed gets wrong is there once
+each: a correction that arrives when its minute is final, and a tick whose price is no number.
 
 No clock is read here.
 """
@@ -29,6 +30,10 @@ CORRECTED_BEFORE_US: Final = 15 * MINUTE_US
 """The minute that is corrected began at least so long before the end of the tape."""
 CORRECTED_AFTER_US: Final = 4 * MINUTE_US
 """From the start of that minute to the arrival of the correction, at least."""
+DENSE_MINUTES: Final = 120
+"""Of trading before the end, as dense as the live feed; what is more falls with the cube beyond."""
+_DENSEST: Final = 600.0
+"""Ticks a minute over all series: a live feed that is faster has a past that is thinner."""
 REJECTED_BEFORE_US: Final = 6 * MINUTE_US
 _CORRECTED_TICKS: Final = 3
 """A minute with fewer shows too little of a bar."""
@@ -91,8 +96,7 @@ def record(
         listings: from the busiest to the thinnest.
         hours: the sessions of each, in order.
         until_us: where it ends.
-        rate_per_s: of the live feed that goes on from there: the sizes of the fewer ticks of the
-            tape come to the same volume.
+        rate_per_s: of the live feed that goes on from there.
         seed: the same seed, the same tape.
     """
     rng = np.random.default_rng(seed)
@@ -102,12 +106,13 @@ def record(
     opening = np.array([listing.mid for listing in listings])
     market = live_market(listings, opening, factor)
     a_minute = market.weight * rate_per_s * 60
+    near = a_minute * min(1.0, _DENSEST / a_minute.sum())
     tracks = [
-        _track(number, listing, nerves[number], hours[number], until_us, rng)
+        _track(number, listing, nerves[number], hours[number], until_us, near[number], rng)
         for number, listing in enumerate(listings)
     ]
-    for listing, track, expected in zip(listings, tracks, a_minute, strict=True):
-        track["size"] *= expected / listing.past_a_minute
+    for track, feed, tape in zip(tracks, a_minute, near, strict=True):
+        track["size"] *= feed / tape
     wrong = [_correction(tracks[0], listings[0], until_us), _rejected(tracks[-1], until_us)]
     ticks = np.concatenate([*tracks, *wrong])
     ticks = ticks[np.argsort(ticks["arrival_us"], kind="stable")]
@@ -124,18 +129,29 @@ def _track(
     turbulence: Turbulence,
     hours: Sequence[SessionRow],
     until_us: int,
+    near: float,
     rng: np.random.Generator,
 ) -> Ticks:
-    """The ticks of one series that are as they should be, in order; sizes as in the live feed."""
+    """The ticks of one series that are as they should be, in order.
+
+    The last hours have ``near`` ticks a minute, on average over a day, and sizes as in a live
+    feed of so many; further back sizes are such that the volume is the same.
+    """
     minutes = np.concatenate(
         [
             np.arange(session.open_us, min(session.close_us, until_us), MINUTE_US)
             for session in hours
         ]
     )
-    counts = rng.poisson(listing.past_a_minute * busyness(minutes))
-    time_us = np.sort(np.repeat(minutes, counts) + rng.integers(0, MINUTE_US, counts.sum()))
-    time_us = time_us[time_us < until_us]
+    back = np.arange(len(minutes), 0, -1)
+    more = (near - listing.past_a_minute) * np.minimum(1.0, (DENSE_MINUTES / back) ** 3)
+    density = listing.past_a_minute + more
+    counts = rng.poisson(density * busyness(minutes))
+    each = np.repeat(np.arange(len(minutes)), counts)
+    time_us = minutes[each] + rng.integers(0, MINUTE_US, len(each))
+    order = np.lexsort((time_us, each))
+    order = order[time_us[order] < until_us]
+    time_us, each = time_us[order], each[order]
     since_us = np.minimum(np.diff(time_us, prepend=time_us[:1]), _CLOSED_LIKE_US)
     moves = rng.normal(size=len(time_us)) * np.sqrt(since_us / SECOND_US)
     moves *= listing.volatility * turbulence.at(time_us) * np.sqrt(busyness(time_us))
@@ -144,6 +160,7 @@ def _track(
     track["time_us"] = track["arrival_us"] = time_us
     track["mid"] = listing.mid * np.exp(np.cumsum(moves))
     track["size"] = listing.size * turbulence.at(time_us) * usual_sizes(len(time_us), rng)
+    track["size"] *= near / density[each]
     track["kind"] = Kind.ON_TIME
     return track
 

@@ -45,7 +45,7 @@ class Listing:
         decimals: of its prices.
         yearly_volatility: deviation of the logarithm of the price over a year of trading.
         live_a_minute: ticks a minute of the live feed, at the venue's usual rate.
-        past_a_minute: ticks a minute of its history, which is thinned out as vendors do.
+        past_a_minute: ticks a minute of its older history, which is thinned out as vendors do.
         size: of a usual live tick.
         around_the_clock: trades at weekends too, its trading dates are those of UTC.
     """
@@ -80,15 +80,15 @@ class Listing:
 
 
 LISTINGS: Final = (
-    Listing("EURUSD", 1.0850, 5, 0.08, 1200, 14, 3),
-    Listing("BTCUSD", 61_850.0, 1, 0.45, 720, 8, 0.2, around_the_clock=True),
-    Listing("XAUUSD", 2_034.5, 2, 0.17, 300, 5, 2),
-    Listing("USDJPY", 148.20, 3, 0.10, 120, 4, 3),
-    Listing("GBPUSD", 1.2710, 5, 0.09, 20, 2, 2),
-    Listing("NZDUSD", 0.6090, 5, 0.11, 1.2, 0.7, 5),
-    Listing("AUDUSD", 0.6550, 5, 0.11, 12, 2, 2),
-    Listing("USDCHF", 0.8830, 5, 0.08, 6, 1.5, 2),
-    Listing("USDCAD", 1.3520, 5, 0.07, 3, 1, 1),
+    Listing("EURUSD", 1.0850, 5, 0.08, 180, 11, 3),
+    Listing("BTCUSD", 61_850.0, 1, 0.45, 100, 6, 0.2, around_the_clock=True),
+    Listing("XAUUSD", 2_034.5, 2, 0.17, 50, 4, 2),
+    Listing("USDJPY", 148.20, 3, 0.10, 20, 3, 3),
+    Listing("GBPUSD", 1.2710, 5, 0.09, 9, 2, 2),
+    Listing("NZDUSD", 0.6090, 5, 0.11, 1, 0.7, 5),
+    Listing("AUDUSD", 0.6550, 5, 0.11, 6, 2, 2),
+    Listing("USDCHF", 0.8830, 5, 0.08, 4, 1.5, 2),
+    Listing("USDCAD", 1.3520, 5, 0.07, 2, 1, 1),
     Listing("EURGBP", 0.8540, 5, 0.06, 1, 0.5, 1),
 )
 """From busy to thin; the last of the first six has minutes without a tick."""

@@ -11,6 +11,7 @@ import pytest
 from barstream.core.time import DAY_US, MINUTE_US, SECOND_US, us_from_datetime
 from barstream.demo.tape import CORRECTED_BEFORE_US, Tape, Turbulence, record
 from barstream.demo.venue import LISTINGS, sessions
+from barstream.feeds.market import busyness
 from barstream.feeds.slots import Kind
 
 SERIES = LISTINGS[:6]
@@ -139,6 +140,25 @@ def test_the_live_market_begins_where_the_tape_ends() -> None:
     a_minute = tape.ticks.size[recent].sum() / (DAY_US // MINUTE_US)
     usual = np.exp(0.5 + 0.9**2 / 2) * SERIES[0].size
     assert a_minute == pytest.approx(tape.market.weight[0] * 40 * 60 * usual, rel=0.6)
+
+
+@every_start
+def test_the_last_hours_are_as_dense_as_the_live_feed_and_the_rest_is_thin(until_us: int) -> None:
+    """No jump at the seam; and what is to be loaded does not grow with the rate."""
+    rate = 6.0
+    tape = record(SERIES, [sessions(each, until_us) for each in SERIES], until_us, rate, 7)
+    rows = [row for row in sessions(SERIES[0], until_us) if row.open_us < until_us]
+    minutes = np.concatenate(
+        [np.arange(row.open_us, min(row.close_us, until_us), MINUTE_US) for row in rows]
+    )
+    begin_us = minutes[-100]
+    times = tape.ticks.time_us[tape.ticks.series == 0]
+    inside = minutes[(minutes >= begin_us) & (minutes + MINUTE_US <= until_us)]
+    expected = tape.market.weight[0] * rate * 60 * busyness(inside).sum()
+    found = ((times >= begin_us) & (times < inside[-1] + MINUTE_US)).sum()
+    assert found == pytest.approx(expected, rel=0.1)
+    assert len(tape.ticks) < 500_000
+    assert len(tape_at(until_us).ticks) < 600_000
 
 
 def test_the_same_seed_makes_the_same_tape() -> None:
