@@ -13,11 +13,11 @@ _PRICES: Final = ("open", "high", "low", "close")
 _MARKS: Final = {"live": "● live", "synthetic": "no tick", "final": ""}
 
 
-def decimals_of(bars: Iterable[Bar]) -> int:
-    """How many decimals the prices need: 2 to 8."""
-    decimals = 2
+def decimals_of(bars: Iterable[Bar], names: Sequence[str] = _PRICES, least: int = 2) -> int:
+    """How many decimals the fields ``names`` (prices) need: ``least`` to 8."""
+    decimals = least
     for bar in bars:
-        for name in _PRICES:
+        for name in names:
             # the shortest text of a float is its digits as quoted, up to noise beyond the 8th
             fraction = f"{bar[name]:.8f}".rstrip("0").partition(".")[2]
             decimals = max(decimals, len(fraction))
@@ -29,8 +29,11 @@ class BarLines:
 
     def __init__(self, bars: Sequence[Bar]) -> None:
         self.decimals = decimals_of(bars)
+        # an open bar is written as those that are closed, whatever its sum has by then
+        closed = [bar for bar in bars if bar["status"] != "live"]
+        self._volume_decimals = decimals_of(closed or bars, ("volume",), 0)
         price_width = max([7, *(len(self._price(bar[name])) for bar in bars for name in _PRICES)])
-        volume_width = max([7, *(len(_volume(bar["volume"])) for bar in bars)])
+        volume_width = max([7, *(len(self._volume(bar["volume"])) for bar in bars)])
         self._widths = (16, *[price_width] * 4, volume_width, 5)
 
     def header(self) -> Text:
@@ -43,7 +46,7 @@ class BarLines:
         cells = (
             f"{bar['bucket_start'][:16].replace('T', ' ')}",
             *(self._price(bar[name]) for name in _PRICES),
-            _volume(bar["volume"]),
+            self._volume(bar["volume"]),
             str(bar["tick_count"]),
         )
         kind = "live" if bar["status"] == "live" else "synthetic" if bar["synthetic"] else "final"
@@ -63,6 +66,5 @@ class BarLines:
     def _price(self, price: float) -> str:
         return f"{price:.{self.decimals}f}"
 
-
-def _volume(volume: float) -> str:
-    return f"{volume:,.8f}".rstrip("0").rstrip(".")
+    def _volume(self, volume: float) -> str:
+        return f"{volume:,.{self._volume_decimals}f}"

@@ -29,19 +29,26 @@ Bar = dict[str, Any]
 @click.argument("broker", type=Name())
 @click.argument("symbol", type=Name())
 @click.option(
-    "--timeframe", default="1m", show_default=True, help="Any that the pipeline makes: 1m, 5m, 1d."
+    "--timeframe",
+    default="1m",
+    show_default=True,
+    help="Any the pipeline makes, such as 1m, 5m or 1d.",
 )
-@click.option("--from", "start", metavar="TIME", help="First bar, ISO 8601, UTC; all from there.")
-@click.option("--to", "end", metavar="TIME", help="End, exclusive.")
+@click.option(
+    "--from", "start", metavar="TIME", help="First bar (ISO 8601, UTC); all from there on."
+)
+@click.option("--to", "end", metavar="TIME", help="End (exclusive).")
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000),
-    help=f"How many bars: the latest, or with --from the first.  [default: {DEFAULT_LIMIT}, "
+    help=f"How many bars: the latest ones, or with --from the first.  [default: {DEFAULT_LIMIT}, "
     "with --from all]",
 )
-@click.option("--follow", is_flag=True, help="Keep running, and print each final bar as it comes.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line; --follow: finals.")
-@click.option("--url", metavar="URL", help="Of a worker.  [default: from the settings]")
+@click.option("--follow", is_flag=True, help="Keep running and print each final bar as it comes.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object per line; with --follow finals only."
+)
+@click.option("--url", metavar="URL", help="URL of a worker.  [default: from the settings]")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -57,7 +64,7 @@ def command(
 ) -> None:
     """Print the bars of a series: the latest, or those between --from and --to.
 
-    Times are UTC. A dim line is a bar without a tick, a marked one is still open.
+    Times are UTC. A dim line is a bar without a tick; a marked one is still open.
     """
     if follow and end is not None:
         raise click.UsageError("--follow has no end: leave --to out")

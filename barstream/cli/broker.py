@@ -19,12 +19,13 @@ _LOCAL = ("127.0.0.1", "localhost")
 @click.option(
     "--port",
     type=click.IntRange(1, 65_535),
-    help=f"By default that of bootstrap when it is on this machine, else {_DEFAULT_PORT}.",
+    help="Port to listen on; by default that of bootstrap if that is on this machine, else "
+    f"{_DEFAULT_PORT}.",
 )
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where it keeps its data; by default broker/ in the data_dir of the settings.",
+    help="Where it keeps its data; by default broker/ in data_dir.",
 )
 @click.option(
     "--drain",
@@ -32,15 +33,15 @@ _LOCAL = ("127.0.0.1", "localhost")
     type=click.FloatRange(0, 3_600),
     default=0,
     metavar="SECONDS",
-    help="Once it is to stop, serve for at most so long while clients are connected: workers that "
-    "are stopped together with it then end in good order.",
+    help="When it is told to stop, go on serving for at most this long while clients are "
+    "connected, so that workers stopped at the same time can end cleanly.",
 )
 @click.pass_context
 def command(ctx: click.Context, port: int | None, data_dir: Path | None, drain_s: float) -> None:
     """Run the embedded Kafka-compatible broker until Ctrl-C.
 
-    It is for trying things out: stopped in good order it keeps its data, killed it may lose what
-    it had acknowledged.  For anything you would miss, run Apache Kafka.
+    It is for trying things out: stopped cleanly, it keeps its data; killed, it may lose records
+    that it had acknowledged.  For anything you would miss, run Apache Kafka.
     """
     from barstream.broker import EmbeddedBroker
 

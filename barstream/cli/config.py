@@ -10,8 +10,8 @@ from barstream.cli.context import settings
 
 
 @click.command("config")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--changed", is_flag=True, help="Only what is set somewhere.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.option("--changed", is_flag=True, help="Print only what is set somewhere.")
 @click.pass_context
 def command(ctx: click.Context, as_json: bool, changed: bool) -> None:
     """Print the settings in force and where each comes from; secrets are masked."""

@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Keep everything there; by default a temporary directory, removed at the end.",
+    help="Keep everything in it; by default a temporary directory, removed at the end.",
 )
 @click.option(
     "--web-port",
     type=click.IntRange(1, 65_535),
-    help="Of the page; by default 6066, or a free one when that is taken.",
+    help="Port of the page; by default 6066, or a free one if that is taken.",
 )
 @click.option(
-    "--series", default=6, show_default=True, type=click.IntRange(1, 10), help="How many."
+    "--series", default=6, show_default=True, type=click.IntRange(1, 10), help="Number of series."
 )
 @click.option(
     "--rate", default=6.0, show_default=True, type=click.FloatRange(0, min_open=True),
-    help="Live ticks a second, over all series.",
+    help="Live ticks per second, over all series.",
 )  # fmt: skip
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
-@click.option("--for", "seconds", type=click.FloatRange(0), help="End after so many seconds.")
+@click.option("--for", "seconds", type=click.FloatRange(0), help="Stop after this many seconds.")
 def command(
     data_dir: Path | None,
     web_port: int | None,
@@ -41,7 +41,7 @@ def command(
     open_page: bool,
     seconds: float | None,
 ) -> None:
-    """Watch a market: days of its past at once, then live bars; Ctrl-C ends all of it.
+    """Watch a market: days of history at once, then live bars; Ctrl-C ends everything.
 
     The market is made up: busy and thin series, one that trades at weekends, a correction that
     comes late, a tick that is rejected.  Nothing needs to be installed or configured, and your

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 @click.argument("symbol", type=Name())
 @click.argument("time")
 @click.option(
-    "--timeframe", default="1m", show_default=True, help="Any that the pipeline makes: 1m, 5m, 1d."
+    "--timeframe",
+    default="1m",
+    show_default=True,
+    help="Any the pipeline makes, such as 1m, 5m or 1d.",
 )
 @click.option(
     "--ticks",
@@ -29,9 +32,9 @@ if TYPE_CHECKING:
     type=click.Choice(["some", "all"]),
     default="some",
     show_default=True,
-    help="Of more than 40 ticks, the first and last 20 or all.",
+    help="Of more than 40 ticks, print the first and last 20, or all.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -42,10 +45,10 @@ def command(
     ticks: str,
     as_json: bool,
 ) -> None:
-    """Why the bar of BROKER SYMBOL that holds TIME is as it is, or is not there.
+    """Explain why the bar of BROKER SYMBOL that holds TIME is what it is, or why there is none.
 
     TIME is ISO 8601, UTC; of days, weeks and months it is a trading date. Everything is read from
-    Kafka: no worker need run. Exit code 0: the bar is final; 1: it is not, and the reason is
+    Kafka: no worker needs to run. Exit code 0: the bar is final; 1: it is not, and the reason is
     printed; 2: it could not be explained.
     """
     from barstream.core.time import us_from_iso

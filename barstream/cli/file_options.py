@@ -24,30 +24,38 @@ _OPTIONS: Final = (
         help="time, price, bid, ask, size, broker or symbol; Date+Time joins two columns. What is "
         "not given is found by the names of the columns.",
     ),
-    click.option("--preset", type=click.Choice(PRESETS), help="The file is as this vendor writes."),
+    click.option(
+        "--preset", type=click.Choice(PRESETS), metavar="VENDOR",
+        help=f"The file is as this vendor writes: {', '.join(PRESETS)}.",
+    ),
     click.option("--broker", type=Name(), help="The broker of every tick."),
     click.option("--symbol", type=Name(), help="The symbol of every tick."),
-    click.option("--timezone", metavar="ZONE", help="Of times without zone: -05:00, Europe/Paris."),
     click.option(
-        "--time-format", metavar="FORMAT", help="As in Python's strptime, or s, ms, us, ns."
+        "--timezone", metavar="ZONE", help="Zone of times without one: -05:00, Europe/Paris."
     ),
-    click.option("--date", metavar="YYYYMMDD", help="The day, where times are times of day."),
+    click.option(
+        "--time-format", metavar="FORMAT", help="As for Python's strptime, or s, ms, us, ns."
+    ),
+    click.option("--date", metavar="YYYYMMDD", help="The date, if the file has times of day only."),
     click.option("--header/--no-header", default=None, help="Whether the first row names columns."),
     click.option("--columns", metavar="A,B,C", help="Names of the columns (with --no-header)."),
-    click.option("--delimiter", help="Between columns; \\t for a tab. It is found by itself."),
-    click.option("--decimal", help="The decimal mark; a point by default."),
-    click.option("--thousands", help="The mark between groups of three digits; none by default."),
+    click.option("--delimiter", help="Separator of columns; \\t for a tab. Found if not given."),
+    click.option("--decimal", help="Decimal mark; a point by default."),
+    click.option("--thousands", help="Mark between thousands; none by default."),
     click.option(
         "--no-price", multiple=True, type=float, metavar="VALUE",
-        help="A price that says there is none, such as 0 or 1.7976931348623157e308.",
+        help="A price that means there is none, such as 0 or 1.7976931348623157e308.",
     ),
-    click.option("--carry", is_flag=True, help="Quotes with one side take the other from before."),
+    click.option("--carry", is_flag=True, help="Fill a missing side from the quote before."),
     click.option(
         "--only", multiple=True, metavar="COLUMN=VALUE",
-        help="Rows that are ticks; given again, any of the values.",
+        help="Only such rows are ticks; given again, any of the values.",
     ),
-    click.option("--id", "id_column", metavar="COLUMN", help="What tells rows apart: each once."),
-    click.option("--skip-bad", is_flag=True, help="Leave out rows that a worker would refuse."),
+    click.option(
+        "--id", "id_column", metavar="COLUMN",
+        help="Column that identifies a tick: a value that is repeated is left out.",
+    ),
+    click.option("--skip-bad", is_flag=True, help="Leave out rows that cannot be sent as ticks."),
 )  # fmt: skip
 
 

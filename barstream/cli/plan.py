@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 @click.command("plan")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """Print what the pipeline makes, and of what; no broker is asked.
+    """Print what the pipeline makes, and from what; no broker is asked.
 
-    One line is one entity: what it is for, its key, its topic, and on 1m the heartbeats that
-    close it.  Partitions are those of the settings; a tick topic that exists has its own number,
-    which is then in force for all.
+    Each line is one entity: what it is for, its key, its topic, and for 1m the heartbeats that
+    close it.  Numbers of partitions are those of the settings; a tick topic that exists has its
+    own, which then holds for all.
     """
     from barstream.planner import plan_of
 

@@ -56,15 +56,17 @@ class ReplayGroup(click.Group):
 suffix_option = click.option(
     "--suffix", required=True, metavar="NAME", help="Names the replay and its shadow topics."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line."
+)
 processes_option = click.option(
-    "--processes", type=click.IntRange(1), help="Processes at a time.  [default: one a core]"
+    "--processes", type=click.IntRange(1), help="Processes to run at once.  [default: one per core]"
 )
 
 
 @click.group("replay", cls=ReplayGroup)
 def command() -> None:
-    """Derive bars anew from the tick log into shadow topics, and compare.
+    """Derive bars anew from the tick log into shadow topics, and compare them.
 
     `barstream replay --suffix NAME [BROKER [SYMBOL]]` is short for `barstream replay run`. What is
     published is only read; `replay switch` alone writes to it.
@@ -75,23 +77,23 @@ def command() -> None:
 @click.argument("broker", required=False, type=Name())
 @click.argument("symbol", required=False, type=Name())
 @suffix_option
-@click.option("--from", "from_us", type=Time(), help="First bar; a whole minute or the next one.")
-@click.option("--to", "to_us", type=Time(), help="Bars that start before it.")
-@click.option("--partition", type=click.IntRange(0), help="This tick partition alone.")
-@click.option("--from-offset", type=click.IntRange(0), help="First tick offset (--partition).")
-@click.option("--to-offset", type=click.IntRange(0), help="End of the ticks, exclusive.")
-@click.option("--grace", type=float, metavar="SECONDS", help="Another grace.")
+@click.option("--from", "from_us", type=Time(), help="First bar, rounded up to a whole minute.")
+@click.option("--to", "to_us", type=Time(), help="End (exclusive): bars that start before it.")
+@click.option("--partition", type=click.IntRange(0), help="Only this tick partition.")
+@click.option("--from-offset", type=click.IntRange(0), help="First tick offset (with --partition).")
+@click.option("--to-offset", type=click.IntRange(0), help="End of the tick offsets (exclusive).")
+@click.option("--grace", type=float, metavar="SECONDS", help="Another grace than that in force.")
 @click.option("--late-policy", type=click.Choice(["reject", "revise"]), help="Another policy.")
 @click.option(
     "--schedule", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-    help="Sessions in the place of those in force, as `schedule load` would replace them.",
+    help="Sessions instead of those in force, which they replace as in `schedule load`.",
 )  # fmt: skip
 @click.option(
     "--anew", is_flag=True,
-    help="Derive closes from ticks and heartbeats, also with unchanged rules.",
+    help="Derive closes from ticks and heartbeats even if the rules are unchanged.",
 )  # fmt: skip
-@click.option("--again", is_flag=True, help="Delete the shadow topics of this suffix first.")
-@click.option("--diff-only", is_flag=True, help="Replay nothing; the same as `replay diff`.")
+@click.option("--again", is_flag=True, help="First delete the shadow topics of this suffix.")
+@click.option("--diff-only", is_flag=True, help="Replay nothing: the same as `replay diff`.")
 @processes_option
 @json_option
 @click.pass_context
@@ -115,11 +117,11 @@ def run_command(
     processes: int | None,
     as_json: bool,
 ) -> None:
-    """Derive bars anew, and compare them with what is published.
+    """Derive bars anew and compare them with what is published.
 
     With unchanged rules each bar is closed where the published one was; with another grace, policy
-    or schedule, where ticks and heartbeats close it. Ends with 0 when nothing differs, 1 when
-    something does, 2 when that could not be found out.
+    or schedule, where ticks and heartbeats close it. Exit code 0: nothing differs; 1: something
+    does; 2: it could not be found out.
     """
     if (from_offset is not None or to_offset is not None) and partition is None:
         raise click.UsageError("offsets are of one partition: name it with --partition")
@@ -160,21 +162,22 @@ def run_command(
 @json_option
 @click.pass_context
 def diff_command(ctx: click.Context, suffix: str, processes: int | None, *, as_json: bool) -> None:
-    """Compare a replay with what is published, once more."""
+    """Compare a replay with what is published now."""
     ctx.exit(_compare(_settings(ctx, {}), suffix, processes, as_json=as_json))
 
 
 @command.command("switch")
 @suffix_option
-@click.option("--yes", is_flag=True, help="Do it; without it, only say what would be done.")
+@click.option("--yes", is_flag=True, help="Do it; without this, only say what would be done.")
 @json_option
 @click.pass_context
 def switch_command(ctx: click.Context, suffix: str, *, yes: bool, as_json: bool) -> None:
-    """Write the bars in which a replay differs into the published topics.
+    """Write the bars in which a replay differs to the published topics.
 
-    Refused while workers run. Bars that differ come again with a higher revision, those the replay
-    does not have are withdrawn, upper bars are folded anew from what then stands. One transaction
-    a partition: a switch-over that was interrupted is done again, and finds what is left.
+    Refused while workers run. Bars that differ are written again with a higher revision, bars that
+    the replay does not have are withdrawn, and longer bars are folded anew from the result. One
+    transaction per partition: a switch-over that was interrupted can be run again and does what is
+    left.
     """
     from barstream.replay.diff import replayed_partitions
     from barstream.replay.request import checked_suffix

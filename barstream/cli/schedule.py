@@ -79,12 +79,12 @@ def command() -> None:
 @click.option("--broker", type=Name(), help="Broker of the series (with --calendar).")
 @click.option("--symbol", "symbols", type=Name(), multiple=True, help="Symbol; may be repeated.")
 @click.option("--from", "first", type=Day(), help="First trading date to replace.")
-@click.option("--to", "last", type=Day(), help="Last trading date to replace, included.")
+@click.option("--to", "last", type=Day(), help="Last trading date to replace (inclusive).")
 @click.option(
     "--timezone", "zone", type=Zone(), default="UTC", show_default=True,
-    help="Zone of the times in FILE that name none.",
+    help="Time zone of times in FILE that name none.",
 )  # fmt: skip
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--dry-run", is_flag=True, help="Show the difference and change nothing.")
 @click.pass_context
 def load(
@@ -100,14 +100,14 @@ def load(
     yes: bool,
     dry_run: bool,
 ) -> None:
-    """Replace sessions by those of FILE (CSV or Parquet), or of a calendar.
+    """Replace sessions with those of FILE (CSV or Parquet) or of a calendar.
 
     FILE has the columns broker, symbol, trading_date, open, close and optionally session.
     Sessions of its series that it does not contain are withdrawn: within --from and --to, else
-    from the first to the last trading date that it has of the series. A calendar reaches from
+    from the first to the last trading date that it has for the series. A calendar reaches from
     400 days ago to 370 days ahead, as far as its holidays are known, unless --from and --to say
-    otherwise. Futures of CME have their daily maintenance hour in CME_EQUITY, CME_RATES, CME_FX
-    and CME_ENERGY_METALS.
+    otherwise. Futures of CME have their daily maintenance hour in CME_EQUITY, CME_RATES,
+    CME_FX and CME_ENERGY_METALS.
     """
     from rich.console import Console
 
@@ -268,8 +268,8 @@ def _short_cells(row: SessionRow) -> Iterator[str]:
 @click.argument("broker", type=Name())
 @click.argument("symbol", type=Name())
 @click.option("--from", "first", type=Day(), help="First trading date.")
-@click.option("--to", "last", type=Day(), help="Last trading date, included.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--to", "last", type=Day(), help="Last trading date (inclusive).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_context
 def show(
     ctx: click.Context,
@@ -282,7 +282,7 @@ def show(
 ) -> None:
     """Show the sessions of a series, times in UTC.
 
-    Exit code 2 where it has none; 0 where the pipeline needs none and trades around the clock.
+    Exit code 2 if it has none; 0 if the pipeline needs none and trades around the clock.
     """
     from barstream.codecs.session import session_to_json
     from barstream.core.schedule import find_conflicts

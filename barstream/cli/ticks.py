@@ -10,7 +10,7 @@ from barstream.cli.ticks_simulate import simulate
 
 @click.group("ticks")
 def command() -> None:
-    """Simulate a feed, or load ticks from a file."""
+    """Simulate a feed, or load ticks from files."""
 
 
 command.add_command(simulate)

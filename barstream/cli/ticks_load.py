@@ -56,12 +56,14 @@ class Pace(click.ParamType):
 @click.command("load")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @file_options
-@click.option("--pace", default="as-fast", type=Pace(), help="original, as-fast, or a factor.")
+@click.option(
+    "--pace", default="as-fast", type=Pace(), help="original, as-fast, or a factor such as 60."
+)
 @click.option("--no-heartbeats", is_flag=True, help="Do not close the bars of what is loaded.")
-@click.option("--again", is_flag=True, help="Load from the start, whatever was loaded before.")
-@click.option("--refuse-unsorted", is_flag=True, help="Refuse series out of order.")
-@click.option("--without-sessions", is_flag=True, help="Send series that have no session as well.")
-@click.option("--dry-run", is_flag=True, help="Show the first rows as ticks, and send nothing.")
+@click.option("--again", is_flag=True, help="Load from the start, even if it was loaded before.")
+@click.option("--refuse-unsorted", is_flag=True, help="Refuse series that are out of order.")
+@click.option("--without-sessions", is_flag=True, help="Send series that have no session, too.")
+@click.option("--dry-run", is_flag=True, help="Show the first rows as ticks and send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.pass_context
 def load(
@@ -77,13 +79,13 @@ def load(
     as_json: bool,
     **said: Any,
 ) -> None:
-    """Load the ticks of files and close their bars.
+    """Load ticks from files and close their bars.
 
-    CSV, JSON lines or Parquet, also gzip, bzip2, xz, zstd or zip; several files and patterns
-    are sent in time order, - is standard input.
+    CSV, JSON lines or Parquet, plain or packed by gzip, bzip2, xz, zstd or zip.  Several files and
+    patterns are sent in time order; - is standard input.
 
-    Exactly once: after Ctrl-C or a crash the same command goes on where it ended.  Exit code 1
-    when rows were left out.
+    Exactly once: after Ctrl-C or a crash the same command goes on where it stopped.  Exit code 1
+    if rows were left out.
     """
     from barstream.cli.progress import TickProgress
     from barstream.feeds.containers import sources_of

@@ -46,33 +46,47 @@ class Share(click.FloatRange):
 
 
 @click.command("simulate")
-@click.option("--series", default=10, show_default=True, type=click.IntRange(1), help="How many.")
 @click.option(
-    "--broker", default="SIM", type=Name(), show_default=True, help="The venue the ticks carry."
+    "--series", default=10, show_default=True, type=click.IntRange(1), help="Number of series."
+)
+@click.option(
+    "--broker", default="SIM", type=Name(), show_default=True, help="Broker of the ticks."
 )
 @click.option(
     "--rate",
     default=100.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="Ticks a second of event time, over all series.",
+    help="Ticks per second of event time, over all series.",
 )
-@click.option("--fast", is_flag=True, help="As fast as Kafka takes them; needs --count.")
-@click.option("--count", type=click.IntRange(1), help="End after so many ticks.")
-@click.option("--for", "seconds", type=click.FloatRange(0), help="End after so many seconds.")
-@click.option("--seed", default=1, show_default=True, help="The same seed, the same market.")
+@click.option("--fast", is_flag=True, help="As fast as Kafka takes them; requires --count.")
+@click.option("--count", type=click.IntRange(1), help="Stop after this many ticks.")
+@click.option("--for", "seconds", type=click.FloatRange(0), help="Stop after this many seconds.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same market.")
 @click.option("--from", "start", type=Instant(), help="First event time; by default now.")
 @click.option(
     "--speed",
     default=1.0,
     show_default=True,
     type=click.FloatRange(0, min_open=True),
-    help="Event time per wall time (with --from).",
+    help="Event time per wall-clock time (with --from).",
 )
-@click.option("--bad-share", default=0.0, type=Share(), help="Undecodable, NaN, far future.")
-@click.option("--late-share", default=0.0, type=Share(), help="After their bar is final.")
-@click.option("--duplicate-share", default=0.0, type=Share(), help="Sent twice.")
-@click.option("--out-of-order-share", default=0.0, type=Share(), help="Late, within the grace.")
+@click.option(
+    "--bad-share",
+    default=0.0,
+    type=Share(),
+    help="Share that is undecodable, NaN or of the far future.",
+)
+@click.option(
+    "--late-share", default=0.0, type=Share(), help="Share that comes after its bar is final."
+)
+@click.option("--duplicate-share", default=0.0, type=Share(), help="Share that is sent twice.")
+@click.option(
+    "--out-of-order-share",
+    default=0.0,
+    type=Share(),
+    help="Share that comes late, within the grace.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON object.")
 @click.pass_context
 def simulate(
@@ -95,7 +109,7 @@ def simulate(
 ) -> None:
     """Send made-up ticks: busy and thin series, and what a real feed gets wrong.
 
-    At the end the counts by kind are printed, to be held against ticks_rejected.
+    At the end the counts by kind are printed, to compare with ticks_rejected.
     """
     if fast and count is None:
         raise click.UsageError("--fast needs --count: it would never end")

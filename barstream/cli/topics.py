@@ -33,10 +33,10 @@ def command() -> None:
     type=click.FloatRange(0, 3_600),
     default=0,
     metavar="SECONDS",
-    help="Wait so long for a broker that does not answer yet.",
+    help="Wait this long for a broker that does not answer yet.",
 )
 @click.option("--quiet", is_flag=True, help="Print only what is not as planned.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_context
 def create_command(
     ctx: click.Context,
@@ -46,7 +46,7 @@ def create_command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Create the topics that are missing; run it as often as you like, also at the same time.
+    """Create the topics that are missing; run it as often as you like, even at the same time.
 
     Topics that exist are checked and never changed.  An existing tick topic decides the number
     of partitions.  Exit code 1: one of them keeps a worker from starting.
@@ -63,12 +63,12 @@ def create_command(
 
 
 @command.command("check")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_context
 def check_command(ctx: click.Context, as_json: bool) -> None:
     """Compare the topics with the plan; nothing is changed.
 
-    Exit code 1: a worker would refuse to start.  Warnings leave it 0.
+    Exit code 1: a worker would refuse to start.  Warnings leave it at 0.
     """
     from barstream.topics import check
 

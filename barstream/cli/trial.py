@@ -29,17 +29,21 @@ _BROKER = "FILE"
 @click.option(
     "--calendar",
     metavar="NAME",
-    help="Sessions: FX, 24x7, or an exchange such as XNYS; around the clock unless it is said.",
+    help="Sessions: FX, 24x7, or an exchange such as XNYS; around the clock by default.",
 )
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Keep everything there, to go on from; else it is removed at the end.",
+    help="Keep everything in it, to go on from; else it is removed at the end.",
 )
-@click.option("--web-port", type=click.IntRange(1, 65_535), help="By default 6066, or a free one.")
+@click.option(
+    "--web-port",
+    type=click.IntRange(1, 65_535),
+    help="Port of the page; by default 6066, or a free one.",
+)
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
-@click.option("--for", "seconds", type=click.FloatRange(0), help="End after so many seconds.")
+@click.option("--for", "seconds", type=click.FloatRange(0), help="Stop after this many seconds.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -52,11 +56,11 @@ def command(
     seconds: float | None,
     **said: Any,
 ) -> None:
-    """See the bars of your own ticks on a page; Ctrl-C ends all of it.
+    """See the bars of your own ticks on a page; Ctrl-C ends everything.
 
     FILE is CSV, JSON lines or Parquet, compressed or not.  A file whose header says what its
-    columns are needs no option; --preset knows how vendors write.  A broker of its own is started,
-    your settings are not used.  Exit code 1 when rows were left out, or no bar was made.
+    columns are needs no options; --preset knows how vendors write.  It starts a broker of its own,
+    and your settings are not used.  Exit code 1 if rows were left out or no bar was made.
     """
     from barstream.cli.progress import TickProgress
     from barstream.config.sections import BarSettings

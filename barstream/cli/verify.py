@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @click.command("verify")
 @click.argument("broker", required=False, type=Name())
 @click.argument("symbol", required=False, type=Name())
-@click.option("--from", "start", metavar="TIME", help="First bucket, ISO 8601, UTC.")
-@click.option("--to", "end", metavar="TIME", help="End, exclusive.")
+@click.option("--from", "start", metavar="TIME", help="First bucket (ISO 8601, UTC).")
+@click.option("--to", "end", metavar="TIME", help="End (exclusive).")
 @click.option(
     "--timeframe",
     "timeframes",
     multiple=True,
     metavar="PERIOD",
-    help="Only this; may be repeated. 1m is always read.",
+    help="Only this timeframe; may be repeated. 1m is always read.",
 )
 @click.option(
     "--grace",
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 3_600),
     multiple=True,
     metavar="SECONDS",
-    help="A grace that was in force before: closes after it are legal too.  May be repeated.",
+    help="A grace that was in force before: closes by it are legal, too.  May be repeated.",
 )
 @click.option("--partition", type=click.IntRange(0), help="Only this partition.")
 @click.option(
-    "--processes", type=click.IntRange(1), help="Processes at a time.  [default: all cores]"
+    "--processes", type=click.IntRange(1), help="Processes to run at once.  [default: one per core]"
 )
 @click.option("--sessions", is_flag=True, help="Print the report of every session.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -60,13 +60,13 @@ def command(
 ) -> None:
     """Recompute the finals from the ticks and compare every field with what was published.
 
-    Also: every in-session minute has its final, every close was legal, every tick is in exactly
-    one place (a bar, an open minute, ticks_rejected, off session).  Nothing is written; workers
-    may run meanwhile.
+    It also checks that every in-session minute has its final, that every close was legal, and that
+    every tick is in exactly one place (a bar, an open minute, ticks_rejected, off session).
+    Nothing is written, and workers may keep running.
 
     Exit code 0: no differences; 1: there are some; 2: it could not be verified.  What can no
-    longer be proven (retention) and what a newer schedule row explains is listed under its own
-    heading and leaves it 0.
+    longer be proven (retention) and what a newer schedule row explains are listed under headings of
+    their own and leave it at 0.
     """
     from barstream.planner import plan_of
 

@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 @click.option(
     "--number",
     type=click.IntRange(1, 1000),
-    help="Number of this worker on its machine: it then serves web.port + N - 1 and keeps its "
+    help="Number N of this worker on its machine: it serves web.port + N - 1 and keeps its "
     "tables in worker-N of data_dir.",
 )
-@click.option("--web-port", type=int, help="Port of the web views; one per worker.")
-@click.option("--data-dir", type=click.Path(), help="Local tables; one directory per worker.")
+@click.option("--web-port", type=int, help="Port of the web views; each worker needs its own.")
+@click.option(
+    "--data-dir", type=click.Path(), help="Directory of local tables; each worker needs its own."
+)
 @click.option(
     "--loglevel",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
+    help="The least that is logged.",
 )
 @click.pass_context
 def command(

@@ -171,3 +171,14 @@ def test_a_line_with_its_mark_fits_a_terminal_of_80_columns() -> None:
     bar = bar_json(make_bar(TEN_US, 65199.5, final=False, spread=0.5, volume=1234.5))
     lines = BarLines([bar])
     assert len(lines.line(bar).plain) <= 80
+
+
+def test_an_open_bar_has_the_decimals_of_those_that_are_closed() -> None:
+    closed = bar_json(make_bar(TEN_US, 1.5, volume=1234.5))
+    zero = bar_json(make_bar(TEN_US, 1.5, volume=0.0))
+    open_yet = bar_json(make_bar(TEN_US, 1.5, final=False, volume=12.3456789))
+    lines = BarLines([closed, zero, open_yet])
+    assert [lines.line(bar).plain.split()[6] for bar in (closed, zero, open_yet)] == [
+        "1,234.5", "0.0", "12.3",
+    ]  # fmt: skip
+    assert BarLines([open_yet]).line(open_yet).plain.split()[6] == "12.3456789"
