@@ -78,9 +78,8 @@ class SessionSchemas:
         """The same, with another spelling of names; of schemas it knows what this one does."""
         if name_rule == self.name_rule:
             return self
-        other = SessionSchemas(self._registry, self._clock, name_rule)
-        other._readers, other._unusable = self._readers, self._unusable
-        other._unknown = self._unknown
+        other = SessionSchemas(self._registry, name_rule=name_rule)
+        other._known = self._known
         return other
 
     def missing(self, values: Iterable[bytes | None]) -> set[int]:
