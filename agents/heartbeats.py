@@ -173,7 +173,7 @@ class HeartbeatSender(Service):
         except (KafkaError, TimeoutError, OSError) as error:
             self.report.errors += 1
             if not self._resume.failing:
-                log.warning("heartbeats not acknowledged, trying on error=%r", error)
+                log.warning("heartbeats not acknowledged, still trying error=%r", error)
             self._resume.failed(time.monotonic())
             await self._close()
             self._waker.again_in(RETRY_S)

@@ -249,7 +249,7 @@ def _code_of(name: str) -> str:
         return str(exchange_calendars.resolve_alias(found))
     near = get_close_matches(name.upper(), [FX, ALWAYS_OPEN, *FAMILIES, *known], n=3)
     raise CalendarError(
-        "a calendar is required: FX, 24x7, CME_EQUITY or a code such as XNYS, XLON, XHKG; found "
+        "the calendar must be FX, 24x7, CME_EQUITY or a code such as XNYS, XLON or XHKG, found "
         f"{name!r}" + (f"; did you mean {', '.join(near)}?" if near else "")
     )
 

@@ -269,15 +269,15 @@ def explained(error: Exception, settings: Settings) -> BarstreamError:
     refused = isinstance(error, (ssl.SSLError, SaslAuthenticationFailed))
     if refused or "Authorization" in type(error).__name__:
         return AccessRefusedError(
-            f"the broker at {where} and we must accept each other as [kafka] says "
-            f"(security_protocol {protocol}); refused: {error}"
+            f"the broker at {where} and barstream must accept each other as [kafka] says "
+            f"(security_protocol {protocol}), and one refused: {error}"
         )
     if isinstance(error, SilentError):
         found = ", ".join(error.addresses)
         return BrokerUnreachableError(
-            f"a Kafka broker must answer at {where} ({protocol}); connections are taken at {found} "
-            f"and not a word was said for {_ANSWERED_WITHIN_S:g} s: if the broker is still "
-            "starting, try again in a while; if something else listens there, set "
+            f"a Kafka broker must answer at {where} ({protocol}); something accepts connections "
+            f"at {found}, but has not answered for {_ANSWERED_WITHIN_S:g} s: if it is a broker "
+            "that is still starting, try again in a while; if it is something else, set "
             "BARSTREAM_BOOTSTRAP to your broker"
         )
     return BrokerUnreachableError(

@@ -210,7 +210,7 @@ class TopicReader:
                         "and that the broker runs"
                     ) from error
                 if not warned:
-                    log.warning("no broker yet, trying on topic=%s error=%r", self.topic, error)
+                    log.warning("no broker yet, still trying topic=%s error=%r", self.topic, error)
                     warned = True
                 await asyncio.sleep(RETRY_S)
             except BaseException:
@@ -229,7 +229,7 @@ class TopicReader:
                 return [TopicPartition(self.topic, partition) for partition in sorted(found)]
             if loop.time() >= deadline:
                 raise TopicMissingError(
-                    f"topic {self.topic!r} is required, the cluster at "
+                    f"topic {self.topic!r} is required, but the cluster at "
                     f"{self._options.get('bootstrap_servers')} has none of that name: run "
                     "`barstream topics create`, or correct the name in [topics]"
                 )
@@ -280,6 +280,6 @@ class TopicReader:
                 if not _passes(error):
                     raise
                 if not warned:
-                    log.warning("broker trouble, trying on topic=%s error=%r", self.topic, error)
+                    log.warning("broker trouble, still trying topic=%s error=%r", self.topic, error)
                     warned = True
                 await asyncio.sleep(RETRY_S)

@@ -150,8 +150,7 @@ class Troubles(logging.Handler):
             now_s = self._clock()
             for node, trouble in self._away.items():
                 log.warning(
-                    "the broker %s does not answer for %s by now (%s of the Kafka clients left "
-                    "out)",
+                    "the broker %s has not answered for %s (%s of the Kafka clients left out)",
                     self._named(node),
                     span(now_s - trouble.began_s),
                     counted(trouble.left_out, "message"),

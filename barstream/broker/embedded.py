@@ -124,7 +124,7 @@ class EmbeddedBroker:
         code = None if self._process is None else self._process.poll()
         if code is not None:
             raise EmbeddedBrokerError(
-                f"the embedded broker must keep running, it ended with exit code {code}: "
+                f"the embedded broker must keep running, but it ended with exit code {code}: "
                 f"{self._last_words()}"
             )
 
@@ -147,7 +147,7 @@ class EmbeddedBroker:
             if time.monotonic() > deadline:
                 raise EmbeddedBrokerError(
                     f"the embedded broker must answer at {self.bootstrap} within "
-                    f"{_READY_WITHIN_S:.0f} s, it does not: {self._last_words()}"
+                    f"{_READY_WITHIN_S:.0f} s, but does not: {self._last_words()}"
                 )
             time.sleep(0.05)
 

@@ -14,6 +14,6 @@ class PortTakenError(EmbeddedBrokerError):
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(
-            f"the broker needs port {port} of {host}, something listens there already: if that is "
-            "a Kafka, nothing need be started; else choose another one (--port)"
+            f"the broker needs port {port} of {host}, but something listens there already: if "
+            "that is Kafka, nothing needs to be started; else choose another one (--port)"
         )

@@ -155,7 +155,7 @@ class BarQuery:
 
 
 class JsonOutput(nullcontext[None]):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def finals(self, bars: list[Bar]) -> None:
         for bar in bars:

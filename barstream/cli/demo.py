@@ -66,8 +66,8 @@ def _refuse_used(data_dir: Path) -> None:
     """A past that is loaded twice would change the bars that are there."""
     if (data_dir / "broker").exists():
         raise click.BadParameter(
-            f"a directory without an earlier demo is required, {data_dir} has the data of one: "
-            "name another, or delete it",
+            f"the directory must hold no earlier demo, but {data_dir} has the data of one: name "
+            "another, or delete it",
             param_hint="--data-dir",
         )
 

@@ -73,8 +73,8 @@ class LazyGroup(click.Group):
             # 1 would be the answer of `verify` and `replay` that something differs
             raise Failure(
                 BarstreamError(
-                    f"the brokers must do what is asked of them, and did not: {error!r}; look at "
-                    "them, then run this again"
+                    f"the brokers did not do what was asked of them: {error!r}; look at them, "
+                    "then run this again"
                 )
             ) from error
 

@@ -41,14 +41,14 @@ def report_lines(batch: Batch, admission: Admission | None) -> Iterator[str]:
     yield f"from {facts['first']} to {facts['last']}{zone}{cut}"
     if counted.rounded:
         ticks = "tick is" if counted.rounded == 1 else "ticks are"
-        yield f"numbers of {counted.rounded:,} {ticks} rounded: the feed holds floats of 32 bits"
+        yield f"numbers of {counted.rounded:,} {ticks} rounded: the feed holds 32-bit floats"
     if admission is not None:
         for reason, count in admission.no_bar.items():
             verb = "makes" if count == 1 else "make"
             yield f"{count:,} {verb} no bar: {reason} (the first is {admission.first[reason]})"
     if counted.set_aside:
         rows = _rows(counted.set_aside.total())
-        yield f"{rows} set aside, which the file itself says are no ticks: {_by(counted.set_aside)}"
+        yield f"{rows} set aside, by the file's own word no ticks: {_by(counted.set_aside)}"
     if counted.refused:
         yield f"{_rows(counted.refused.total())} left out: {_by(counted.refused)}"
         for row in counted.shown:

@@ -117,7 +117,7 @@ class _Shown:
         for line in report_lines(batch, result.admission):
             say(f"  {line}")
         bars = ", ".join(f"{each} {count:,}" for each, count in result.bars.items() if count)
-        filled = f", {result.synthetic:,} of those of 1m filled" if result.synthetic else ""
+        filled = f", {result.synthetic:,} of the 1m ones filled" if result.synthetic else ""
         still = ", ".join(each for each, count in result.bars.items() if not count)
         open_yet = f"; no {still} is over yet" if still else ""
         say(f"  final bars: {bars or 'none'}{filled}{open_yet}")

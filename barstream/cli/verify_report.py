@@ -21,7 +21,7 @@ _HEADINGS: Final[dict[Kind, str]] = {
     "difference": "Differences",
     "schedule": "Explained by schedule rows that came later",
     "superseded": "Wrong once, and superseded by a later revision",
-    "unproven": "Not to be proven any more",
+    "unproven": "No longer provable",
 }
 
 

@@ -46,8 +46,8 @@ class Child:
         if code is not None:
             lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
             raise ChildFailedError(
-                f"the {self.name} must keep running, it ended with exit code {code}; the end of "
-                f"{self.log}:\n  " + "\n  ".join(lines or ["(it printed nothing)"])
+                f"the {self.name} must keep running, but it ended with exit code {code}; the end "
+                f"of {self.log}:\n  " + "\n  ".join(lines or ["(it printed nothing)"])
             )
 
     def stop(self) -> None:

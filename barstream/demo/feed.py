@@ -92,7 +92,7 @@ class DemoFeed:
         error = self._task.exception()
         if isinstance(error, KafkaError):
             raise FeedFailedError(
-                f"the demo's feed must go on, the broker refused its ticks: {error!r}"
+                f"the demo's feed must go on, but the broker refused its ticks: {error!r}"
             ) from error
         self._task.result()
 

@@ -145,7 +145,7 @@ class Demo:
         screen.say(f"  {program} verify")
         due = datetime_from_us(due_us)
         screen.say(f"New final bars are printed here, the next at {due:%H:%M:%S} UTC.")
-        screen.say(f"Ctrl-C ends all of it, {kept}. The page:")
+        screen.say(f"Ctrl-C ends everything; {kept}. The page:")
         if self._rules.open_page:
             # A text browser would not return until it is left.
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -133,7 +133,7 @@ class Sandbox:
                 return
             if time.monotonic() > deadline:
                 raise SandboxError(
-                    f"the worker must be ready within {READY_WITHIN_S:.0f} s, it is not; its log "
+                    f"the worker must be ready within {READY_WITHIN_S:.0f} s, but is not; its log "
                     f"is {self.logs / 'worker.log'}"
                 )
             await self.sleep(POLL_S)

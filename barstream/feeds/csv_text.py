@@ -87,7 +87,7 @@ def dialect_of(source: TickSource, delimiter: str | None = None) -> Dialect:
         lines, skip = lines[1:], skip + 1
     lines = [line for line in lines if line][:_SAMPLE_LINES]
     if not lines:
-        raise TickFileError(f"{source.name} holds no ticks: it has no row")
+        raise TickFileError(f"{source.name} holds no ticks: it has no rows")
     return Dialect(delimiter or _delimiter(lines), skip, tuple(lines))
 
 
@@ -258,7 +258,7 @@ def _by_line(source: TickSource, dialect: Dialect, names: list[str], first: int)
             continue
         fields = fields_of(line, dialect.delimiter)
         if fields is None:
-            broken[at] = "a quote in it does not close"
+            broken[at] = "a quote in it is not closed"
             continue
         if len(fields) < len(names) or any(fields[len(names) :]):
             plural = "" if len(fields) == 1 else "s"
@@ -272,7 +272,7 @@ def _by_line(source: TickSource, dialect: Dialect, names: list[str], first: int)
 
 
 def fields_of(line: str, delimiter: str) -> tuple[str, ...] | None:
-    """The fields of one line; None when a quote in it does not close."""
+    """The fields of one line; None when a quote in it is not closed."""
     if '"' not in line:
         return tuple(line.split(delimiter))
     try:

@@ -319,10 +319,10 @@ def _json_lines(source: TickSource) -> RawTable:
         try:
             value = orjson.loads(line)
         except ValueError:
-            broken[at] = "it is no JSON object"
+            broken[at] = "it is not a JSON object"
             continue
         if not isinstance(value, dict):
-            broken[at] = "it is no JSON object"
+            broken[at] = "it is not a JSON object"
             continue
         number.append(at)
         rows.append({name.strip(): _text(each) for name, each in value.items()})
@@ -614,7 +614,7 @@ def _hint(layout: FileLayout, counted: RowCount, feed: FeedFields) -> str:
             if layout.timezone is not None:
                 return " An hour that the clock repeats or leaves out is no time."
             return (
-                " A form that is not known is described with --time-format; a year of two digits "
-                "is %y: '%y-%m-%d %H:%M:%S'."
+                " Describe a form that is not known with --time-format; a year of two digits is "
+                "%y: '%y-%m-%d %H:%M:%S'."
             )
     return ""

@@ -177,7 +177,7 @@ def _typed_columns(source: TickSource) -> tuple[str, ...]:
         return tuple(orjson.loads(line))
     except (ValueError, TypeError) as error:
         raise TickFileError(
-            f"{source.name} must hold one JSON object a line, its first line is none"
+            f"{source.name} must hold one JSON object per line, and its first line is not one"
         ) from error
 
 

@@ -50,8 +50,8 @@ async def partitions_of(settings: Settings, *topics: str) -> list[int]:
         described = [] if missing else await admin.describe_topics(list(topics))
     if missing:
         raise TickTopicError(
-            f"topic {missing[0]!r} is required, {settings.bootstrap} has none of that name: run "
-            "`barstream topics create`, or correct the name in [topics]"
+            f"topic {missing[0]!r} is required, but {settings.bootstrap} has none of that name: "
+            "run `barstream topics create`, or correct the name in [topics]"
         )
     counts = {entry["topic"]: len(entry["partitions"]) for entry in described}
     return [counts[topic] for topic in topics]
@@ -173,11 +173,11 @@ def read_in_order(
 def _instead(ticks: FileTicks) -> str:
     counted = ticks.counted
     if not counted.rows:
-        return ", it has no row"
+        return ": it has no rows"
     what = ", ".join(
         f"{name} {count:,}" for name, count in (counted.refused + counted.set_aside).items()
     )
-    return f": of its {counted.rows:,} rows {what} were left out"
+    return f": all of its {counted.rows:,} rows were left out ({what})"
 
 
 async def sessions_of(settings: Settings, ticks: FileTicks) -> ScheduleIndex:

@@ -185,8 +185,8 @@ async def _places(
     there = cluster.partitions_for_topic(topic)
     if not there:
         raise TopicMissingError(
-            f"topic {topic!r} is required, the cluster has none of that name: run "
-            "`barstream topics create`, or correct the name in [topics]"
+            f"topic {topic!r} is required, but the cluster has none of that name: "
+            "run `barstream topics create`, or correct the name in [topics]"
         )
     wanted = there if partitions is None else partitions
     if missing := sorted(set(wanted) - set(there)):

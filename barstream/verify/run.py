@@ -45,8 +45,9 @@ async def tick_spans(settings: Settings) -> dict[int, Span]:
         needed.append(names.market_schedule)
     if missing := [name for name in needed if name not in there]:
         raise TopicMissingError(
-            f"every topic of the pipeline is required, the cluster at {settings.bootstrap} lacks "
-            f"{', '.join(missing)}: run `barstream topics create`, or correct app_id and [topics]"
+            f"every topic of the pipeline is required, but the cluster at {settings.bootstrap} "
+            f"lacks {', '.join(missing)}: run `barstream topics create`, or correct app_id and "
+            "[topics]"
         )
     return await held(client_options(settings), names.ticks)
 

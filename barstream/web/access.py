@@ -53,7 +53,7 @@ def _shows(header: str, expected: bytes) -> bool:
 def _refused() -> web.Response:
     return web.json_response(
         {
-            "error": "this service asks for a token, and none or another one was shown",
+            "error": "this service wants a token, and none or a wrong one was shown",
             "what_to_do": "send Authorization: Bearer TOKEN with the token in web.token of the "
             "workers; barstream commands take it from BARSTREAM_WEB__TOKEN",
         },

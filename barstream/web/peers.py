@@ -81,7 +81,7 @@ class Peers:
             result = "timed_out"
             raise PeerError(f"it did not answer within {WITHIN_S:g} s", result) from error
         except aiohttp.ClientError as error:
-            raise PeerError(f"it is not to be reached ({error})", result) from error
+            raise PeerError(f"it cannot be reached ({error})", result) from error
         else:
             result = _result(answer.status)
             return answer

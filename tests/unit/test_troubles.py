@@ -107,7 +107,7 @@ def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(log: Log) -> 
 
 def test_our_own_warnings_of_what_waits_for_a_broker_belong_to_its_outage(log: Log) -> None:
     clients_complain(log)
-    log.say("barstream.reader", "broker trouble, trying on topic=%s error=%r", "t", AWAY)
+    log.say("barstream.reader", "broker trouble, still trying topic=%s error=%r", "t", AWAY)
     log.say("agents.heartbeats", "heartbeats not acknowledged error=%r", KafkaTimeoutError())
     log.say(CLIENT, "Heartbeat session expired - marking coordinator dead")
     assert len(log.said) == 1
@@ -162,7 +162,7 @@ def test_a_broker_that_is_away_and_not_asked_any_more_hides_nothing(log: Log) ->
     log.troubles.know({1: "kafka1:9092"})
     clients_complain(log)  # of one that stays away, and that nobody needs any more
     log.now_s += 3_600
-    log.say("barstream.reader", "broker trouble, trying on topic=%s error=%r", "t", AWAY)
+    log.say("barstream.reader", "broker trouble, still trying topic=%s error=%r", "t", AWAY)
     assert log.said[-1].startswith("broker trouble")
 
 
@@ -258,7 +258,7 @@ def test_what_has_not_ended_is_told_at_the_end(log: Log) -> None:
     log.now_s += 30
     log.troubles.close()
     assert log.said[-1] == (
-        "the broker 1 does not answer for 30 s by now (3 messages of the Kafka clients left out)"
+        "the broker 1 has not answered for 30 s (3 messages of the Kafka clients left out)"
     )
 
 
@@ -285,5 +285,5 @@ def test_a_record_of_odd_arguments_has_a_kind() -> None:
 
 def test_a_lost_bootstrap_is_no_broker_of_its_own(log: Log) -> None:
     lost = KafkaConnectionError("Unable to bootstrap from [('127.0.0.1', 9092)]")
-    log.say("barstream.reader", "no broker yet, trying on topic=%s error=%r", "t", lost)
-    assert log.said == [f"no broker yet, trying on topic=t error={lost!r}"]
+    log.say("barstream.reader", "no broker yet, still trying topic=%s error=%r", "t", lost)
+    assert log.said == [f"no broker yet, still trying topic=t error={lost!r}"]

@@ -230,7 +230,7 @@ def test_an_owner_that_is_gone_is_named(cluster: Cluster) -> None:
     cluster.holders[1] = url
     status, body = worker.get("/bars/FX/B")
     assert (status, body["url"], body["partition"]) == (503, url, 1)
-    assert "is not to be reached" in body["error"]
+    assert "cannot be reached" in body["error"]
 
 
 def test_bars_of_every_series_come_in_the_order_of_their_keys(cluster: Cluster) -> None:

@@ -161,7 +161,7 @@ def test_what_takes_connections_and_says_nothing_is_no_broker(
 ) -> None:
     monkeypatch.setattr(kafka, "_ANSWERED_WITHIN_S", 0.5)
     with listener(None) as silent:
-        told = rf"connections are taken at 127\.0\.0\.1:{silent} and not a word was said for 0.5 s"
+        told = rf"accepts connections at 127\.0\.0\.1:{silent}, but has not answered for 0.5 s"
         with pytest.raises(BrokerUnreachableError, match=told):
             asyncio.run(check(settings_for(silent, free_port())))
 

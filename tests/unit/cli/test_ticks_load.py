@@ -109,7 +109,7 @@ def test_the_feed_of_the_settings_says_what_it_does_not_hold(
         ("time,price,symbol\n", [], "holds no ticks"),
         ('{"a": 1}\n', [], "none whose name says"),
         ("Apache License\nVersion 2.0\n", [], "does not look like ticks"),
-        ("{nonsense\n", [], "one JSON object a line"),
+        ("{nonsense\n", [], "one JSON object per line"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence(

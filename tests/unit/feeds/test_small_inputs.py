@@ -259,7 +259,7 @@ def test_a_value_that_says_there_is_no_price_is_none(tmp_path: Path) -> None:
     [
         ("2024-01-02 15:00:30,1", r"row 3: it has 2 fields, the others 3"),
         ("2024-01-02 15:00:30,1,2,3", r"row 3: it has 4 fields, the others 3"),
-        ('2024-01-02 15:00:30,"1,2', r"row 3: a quote in it does not close"),
+        ('2024-01-02 15:00:30,"1,2', r"row 3: a quote in it is not closed"),
         ("2024-01-02 15:00:30,1\0,2", r"row 3: price = "),
         ("2024-01-02 15:00:30,,2", r"row 3: price is empty"),
     ],
