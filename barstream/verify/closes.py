@@ -84,11 +84,12 @@ class Closes:
         highest = heartbeats.highest_minute(self._who, self._close_offset)
         self.by_heartbeat = ~self.by_tick & (highest >= self._bucket)
         #: Bars whose close offset cannot be right.
-        self.wrong: set[int] = set()
+        self.wrong = set(np.flatnonzero(self._close_offset < 0).tolist())
 
     def check(self) -> None:
         """Find the closes that were illegal, too late, or above what was applied."""
-        for bar in np.flatnonzero(~self.by_tick & ~self.by_heartbeat).tolist():
+        unclosed = ~self.by_tick & ~self.by_heartbeat & (self._close_offset >= 0)
+        for bar in np.flatnonzero(unclosed).tolist():
             self._unproven(bar)
         for bar in np.flatnonzero(self._too_late()).tolist():
             self._add(

@@ -113,6 +113,7 @@ class _Series:
             return
         start_us = self._start_us()
         if start_us is None:
+            self._check_withdrawn(set())
             self._lost_ticks(set())
             return
         last_us = int(self._bucket[-1]) + MINUTE_US if len(self._bucket) else start_us
@@ -144,6 +145,7 @@ class _Series:
         missing = due & (present < 0) & ~asleep & (minutes.start_us >= self._bounds.kept_us)
         missing &= ~self._is_broken(minutes.start_us)
         lacking = self._check_missing(minutes, missing)
+        self._check_withdrawn(set(minutes.start_us[missing].tolist()))
         self._check_flat()
         self._lost_ticks(lacking)
         self._all.sessions += session_reports(
@@ -155,6 +157,8 @@ class _Series:
         for bar in range(len(self._bucket)):
             if not self._sessions_then(bar):
                 self._not_expected(bar, why)
+            self._check_session_then(bar)
+        self._check_withdrawn(set())
         self._lost_ticks(set())
 
     def _start_us(self) -> int | None:
@@ -270,6 +274,8 @@ class _Series:
 
     def _check_sessions(self, minutes: Minutes, at: Longs) -> None:
         known = np.flatnonzero(at >= 0)
+        for bar in np.flatnonzero(at < 0).tolist():
+            self._check_session_then(bar)
         for name, wanted in (("trading_date", minutes.trading_date), ("session", minutes.session)):
             found = longs(self._bars, name)[known]
             for place in np.flatnonzero(found != wanted[at[known]]).tolist():
@@ -286,6 +292,22 @@ class _Series:
                 ):  # fmt: skip
                     self._correct(bar, {name: expected})
 
+    def _check_session_then(self, bar: int) -> None:
+        """Of a bar whose minute is in no session any more: it has those it was judged by."""
+        then = self._sessions_then(bar)
+        row = self._bars.row(bar, named=True)
+        if not then or (row["trading_date"], row["session"]) in then:
+            return
+        for place, name in enumerate(("trading_date", "session")):
+            every = {each[place] for each in then}
+            if row[name] in every and len(every) == 1:
+                continue
+            self._add(
+                "field", row["bucket_us"],
+                f"{name} must be that of the session it had when it was judged",
+                row["appended_us"], name, min(every), row[name], offset=row["close_offset"],
+            )  # fmt: skip
+
     def _check_missing(self, minutes: Minutes, missing: NDArray[np.bool_]) -> set[int]:
         """Minutes that must have a final; returns those that have ticks."""
         with_ticks: set[int] = set()
@@ -293,7 +315,7 @@ class _Series:
             bucket_us = int(minutes.start_us[at])
             ticks = self._unmade.get(bucket_us)
             is_withdrawn = (self._number, bucket_us) in self._all.published.withdrawn
-            if is_withdrawn and not self._sessions_now(bucket_us):
+            if is_withdrawn and self._may_withdraw and not self._sessions_now(bucket_us):
                 # a switch-over to a replay by the sessions of now
                 continue
             row: dict[str, Any] = {
@@ -313,6 +335,29 @@ class _Series:
             if self._add("missing", bucket_us, why, written_us, ticks=ticks, offset=offset):
                 self._all.lacking.append(row)
         return with_ticks
+
+    @property
+    def _may_withdraw(self) -> bool:
+        """Whether a switch-over to a replay may have taken bars back."""
+        regimes = self._all.judge.regimes
+        return regimes.is_rewritten or not regimes.is_told
+
+    def _check_withdrawn(self, missing: set[int]) -> None:
+        """A worker takes no final back.
+
+        Args:
+            missing: minutes that must have one, of which that was said.
+        """
+        if self._may_withdraw:
+            return
+        for number, bucket_us in sorted(self._all.published.withdrawn):
+            if number == self._number and bucket_us not in missing:
+                self._add(
+                    "missing", bucket_us,
+                    "its final was withdrawn with a tombstone, and only a switch-over to a replay "
+                    "does that",
+                    None, offset=None,
+                )  # fmt: skip
 
     def _written_before(self, bucket_us: int) -> tuple[int | None, int | None]:
         """When the bar before (else after) a missing one was written, and its close offset."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from barstream.core.period import MINUTE
 from barstream.history.finals import FIELDS, SCHEMA, frame_of
 from barstream.history.reading import Options, Span, chunks
 from barstream.history.selection import Selection
@@ -133,7 +134,10 @@ class Reading:
             .sort("series", "bucket_us")
         )
         unreadable = newest.filter(pl.col("kind") == "unreadable")
-        bars = newest.filter(pl.col("kind") == "bar").drop("key_broker", "key_symbol", "kind")
+        bars = newest.filter(pl.col("kind") == "bar")
+        if timeframe == MINUTE.timeframe:  # longer ones are held to the closes of their minutes
+            _check_closed(bars, partition, timeframe, findings)
+        bars = bars.drop("key_broker", "key_symbol", "kind")
         return Published(
             bars,
             _latest(earlier, series, real=False),
@@ -260,6 +264,20 @@ def _check_versions(
                 f"a body of bar.avsc is required, found {len(row['value'])} other bytes at "
                 f"offset {row['offset']}",
                 row["key_broker"], row["key_symbol"], timeframe, row["bucket_us"],
+            )
+        )  # fmt: skip
+
+
+def _check_closed(bars: pl.DataFrame, partition: int, timeframe: str, findings: Findings) -> None:
+    """A bar that does not say where it was closed is a live one."""
+    for row in bars.filter(pl.col("close_offset").is_null()).iter_rows(named=True):
+        findings.add(
+            Finding(
+                "difference", "field", partition,
+                f"a final states its close offset; found none at offset {row['offset']}, as a live "
+                "bar has it",
+                row["key_broker"], row["key_symbol"], timeframe, row["bucket_us"],
+                field="close_offset",
             )
         )  # fmt: skip
 

@@ -146,7 +146,8 @@ class Scan:
         self._bar_series = bars["series"].to_numpy()
         self._bucket = bars["bucket_us"].to_numpy()
         self._keys = minute_key(self._bar_series, self._bucket)
-        self._close_offset = longs(bars, "close_offset")
+        # a live bar in place of a final is told as that, and not of each of its ticks
+        self._close_offset = longs(bars, "close_offset", absent=reach.position)
         self._broken = np.array(
             sorted(
                 int(minute_key(np.int64(number), np.int64(bucket)))  # type: ignore[arg-type]

@@ -116,7 +116,7 @@ class Uppers:
         parts = [
             mine.with_columns(parent=pl.Series(parents_of(period, mine, hours), dtype=pl.Int64))
             for (number,), mine in children.group_by(["series"], maintain_order=True)
-            if (hours := self.hours(int(str(number)))) is not None
+            if (hours := self._grid(int(str(number)))) is not None
         ]
         expected = roll(pl.concat(parts)) if parts else children.clear().select(CHILD)
         judged = [
@@ -172,15 +172,23 @@ class Uppers:
             | (pl.col("verdict") == "not_yet")
         ) & (pl.col("verdict").is_null() | (pl.col("verdict") != "cut"))
 
+    def _grid(self, number: int) -> Hours | None:
+        """The hours of a series; of one whose rows were all withdrawn the last it had."""
+        hours = self.hours(number)
+        before = (each for each in reversed(self.judge.every_hours(number)) if each is not None)
+        return next(before, None) if hours is None else hours
+
     def _judged(self, period: Period, number: int, bucket_us: int) -> str:
         """``must`` be there, ``may``, must ``not_yet``; ``cut``: a part of it cannot be seen."""
-        hours, stand = self.hours(number), self.stands[number]
+        hours, stand = self._grid(number), self.stands[number]
         if hours is None:
             return "cut"
         end_us = period.advance(bucket_us)
         first_us = first_instant(period, bucket_us, hours)
         if first_us < stand.kept_us or not self.inside(*self._extent(period, bucket_us, hours)):
             return "cut"
+        if self.hours(number) is None:
+            return "may"  # what is still to come is not known
         left = to_come(period, bucket_us, stand.closed_us, hours)
         if not len(left.start_us):
             if not period.is_made_of_days or hours.last_date >= end_us // DAY_US:
@@ -218,7 +226,7 @@ class Uppers:
                 self._add(period, row, "missing", "all its minutes are closed, it must be final")
             return
         if verdict is None:
-            hours = self.hours(row["series"])
+            hours = self._grid(row["series"])
             if hours is not None and not self._is_out(period, row, hours):
                 self._add(period, row, "not_expected", "no final child belongs to this bucket")
             return

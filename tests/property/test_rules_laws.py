@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import inf, nextafter
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,10 +18,11 @@ from barstream.history.regimes import Regimes
 from barstream.replay.beats import Beats, from_finals
 from barstream.replay.recorded import recorded_closes
 from barstream.replay.rules import RulesInTurn
+from barstream.verify.findings import Finding
 from barstream.verify.task import Outcome
 from tests.property.engine_cases import Store, cuts
 from tests.property.rules_cases import Life, lives
-from tests.property.verify_cases import beats_of, series_rows, verdict, versions
+from tests.property.verify_cases import Row, beats_of, series_rows, verdict, versions
 
 PERIODS = tuple(map(Period.parse, ("5m", "1h", "1d", "1wk")))
 
@@ -90,20 +95,147 @@ def test_where_rules_change_no_upper_bar_is_accused(life: Life) -> None:
     assert differences(judged(life)) == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.data(), lives())
-def test_where_rules_change_a_changed_bar_is_found(data: st.DataObject, life: Life) -> None:
-    finals = life.store.finals
-    newest = {key: at for at, (key, _) in enumerate(finals)}
-    if not newest:
-        return
-    at = data.draw(st.sampled_from(sorted(newest.values())))
-    key, value = finals[at]
-    row = decode("bar", value or b"")
-    name = data.draw(st.sampled_from(["open", "high", "low", "close", "tick_count"]))
-    finals[at] = key, encode("bar", row | {name: row[name] + 1})
-    found = differences(judged(life))
-    assert found
+def newest(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
+    """The newest version of each bar, by its place."""
+    places = {key: at for at, (key, _) in enumerate(rows)}
+    return {at: decode("bar", rows[at][1] or b"") for at in sorted(places.values())}
+
+
+@dataclass(frozen=True)
+class Lie:
+    """What was published, with one thing changed, and what verifying has to name."""
+
+    life: Life
+    rule: str | None = None
+    field: str | None = None
+    timeframe: str = "1m"
+    bucket_us: int | None = None
+    offset: int | None = None
+
+    def is_named(self, found: Finding) -> bool:
+        """Whether a finding is about it."""
+        asked = {
+            "rule": self.rule, "field": self.field, "bucket_us": self.bucket_us,
+            "offset": self.offset,
+        }  # fmt: skip
+        return (found.kind, found.timeframe) == ("difference", self.timeframe) and all(
+            value is None or getattr(found, name) == value for name, value in asked.items()
+        )
+
+
+Draw = Callable[[Any], Any]
+Plant = Callable[[Life, Draw], Lie | None]
+
+
+def changed(
+    change: Callable[[Life, dict[str, Any]], dict[str, Any]],
+    *,
+    rule: str | None = None,
+    field: str | None = None,
+    of: Callable[[dict[str, Any]], bool] = lambda _: True,
+) -> Plant:
+    """A minute in which fields are others."""
+
+    def plant(life: Life, draw: Draw) -> Lie | None:
+        bars = {at: row for at, row in newest(life.store.finals).items() if of(row)}
+        if not bars:
+            return None
+        at = draw(st.sampled_from(sorted(bars)))
+        finals, row = list(life.store.finals), bars[at]
+        finals[at] = finals[at][0], encode("bar", row | change(life, row))
+        told = replace(life, store=replace(life.store, finals=finals))
+        return Lie(told, rule, field, bucket_us=row["bucket_start"])
+
+    return plant
+
+
+def tombstone(life: Life, draw: Draw) -> Lie | None:
+    bars = newest(life.store.finals)
+    if not bars:
+        return None
+    row = bars[at := draw(st.sampled_from(sorted(bars)))]
+    finals = [*life.store.finals, (life.store.finals[at][0], None)]
+    told = replace(life, store=replace(life.store, finals=finals))
+    return Lie(told, "missing", bucket_us=row["bucket_start"])
+
+
+def low_of_five_minutes(life: Life, draw: Draw) -> Lie | None:
+    period = PERIODS[0]
+    rows = list(life.store.uppers.get(period, ()))
+    bars = newest(rows)
+    if not bars:
+        return None
+    row = bars[at := draw(st.sampled_from(sorted(bars)))]
+    rows[at] = rows[at][0], encode("bar", row | {"low": row["low"] - 1})
+    uppers = life.store.uppers | {period: rows}
+    told = replace(life, store=replace(life.store, uppers=uppers))
+    return Lie(told, "field", "low", "5m", row["bucket_start"])
+
+
+def rejected_tick_in_a_bar(life: Life, draw: Draw) -> Lie | None:
+    rows = [row for row in newest(life.store.finals).values() if row["tick_count"]]
+    if not rows:
+        return None
+    offset = draw(st.sampled_from([row["last_offset"] for row in rows]))
+    reason = draw(st.sampled_from(["late", "off_session", "future"]))
+    said = {"offset": b"%d" % offset, "reason": reason.encode(), "partition": b"0"}
+    rejected = [*life.store.rejected, (b"", b"", said)]
+    told = replace(life, store=replace(life.store, rejected=rejected))
+    return Lie(told, "rejected", offset=offset)
+
+
+def tick_rejected_twice(life: Life, draw: Draw) -> Lie | None:
+    if not life.store.rejected:
+        return None
+    twice = draw(st.sampled_from(life.store.rejected))
+    told = replace(life, store=replace(life.store, rejected=[*life.store.rejected, twice]))
+    return Lie(told, "rejected", offset=int(twice[2]["offset"]))
+
+
+def beyond(life: Life, _: dict[str, Any]) -> dict[str, Any]:
+    """A close above all that was applied."""
+    position = series_rows(life.store.series).position
+    assert position is not None
+    return {"close_offset": position.next_offset + 1}
+
+
+LIES: dict[str, Plant] = {
+    "high": changed(lambda _, row: {"high": row["high"] + 1}, field="high"),
+    "open": changed(lambda _, row: {"open": row["open"] + 1}, field="open"),
+    "close": changed(lambda _, row: {"close": row["close"] + 1}, field="close"),
+    "volume by one ulp": changed(
+        lambda _, row: {"volume": nextafter(row["volume"], inf)}, field="volume"
+    ),
+    "open time": changed(
+        lambda _, row: {"open_time": row["open_time"] + 1}, field="open_time",
+        of=lambda row: row["tick_count"] > 0,
+    ),
+    "trading date": changed(
+        lambda _, row: {"trading_date": row["trading_date"] + 100}, field="trading_date"
+    ),
+    "close offset": changed(beyond, rule="close"),
+    "close offset below its ticks": changed(
+        lambda _, row: {"close_offset": row["last_offset"]}, of=lambda row: row["tick_count"] > 0
+    ),
+    "a tick of another bar": changed(
+        lambda _, row: {"tick_count": row["tick_count"] + 1}, field="tick_count"
+    ),
+    "a live record": changed(lambda _, row: {"close_offset": None}),
+    "a tombstone": tombstone,
+    "low of 5m": low_of_five_minutes,
+    "a rejected tick in a bar": rejected_tick_in_a_bar,
+    "a tick rejected twice": tick_rejected_twice,
+}  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), lives(periods=PERIODS[:1]))
+def test_where_rules_change_every_lie_is_named(data: st.DataObject, life: Life) -> None:
+    for name, plant in LIES.items():
+        lie = plant(life, data.draw)
+        if lie is not None:
+            found = judged(lie.life).findings.kept
+            assert any(map(lie.is_named, found)), (name, lie, found)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -111,18 +243,3 @@ def test_where_rules_change_a_changed_bar_is_found(data: st.DataObject, life: Li
 def test_a_replay_by_the_rules_of_the_log_gives_the_published_bytes(life: Life) -> None:
     published = {key or b"": value or b"" for key, value in life.store.finals}
     assert replayed(life) == published
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.data(), lives())
-def test_a_tick_of_a_bar_that_is_also_rejected_is_found(data: st.DataObject, life: Life) -> None:
-    newest = {key: decode("bar", value or b"") for key, value in life.store.finals}
-    offsets = [row["last_offset"] for row in newest.values() if row["last_offset"] is not None]
-    if not offsets:
-        return
-    offset = data.draw(st.sampled_from(offsets))
-    reason = data.draw(st.sampled_from(["late", "off_session", "future"]))
-    said = {"offset": b"%d" % offset, "reason": reason.encode(), "partition": b"0"}
-    life.store.rejected.append((b"", b"", said))
-    found = [each for each in judged(life).findings.kept if each.kind == "difference"]
-    assert ("rejected", offset) in {(each.rule, each.offset) for each in found}
