@@ -100,13 +100,21 @@ def encode(name: str, row: Mapping[str, Any]) -> bytes:
     # the library writes 1.5 into a whole number as 1, and 2**53 + 1 into a double as 2**53
     said = decode(name, body)
     for field, value in row.items():
-        both_nan = value != value and said.get(field) != said.get(field)  # noqa: PLR0124
-        if field in said and said[field] != value and not both_nan:
+        if field in said and not _is_same(said[field], value):
             raise ValueError(
                 f"not a row of {name}.avsc: {field} must be written as it is, and {value!r} would "
                 f"be {said[field]!r}"
             )
     return body
+
+
+def _is_same(said: Any, value: Any) -> bool:
+    """Whether a value came out as it went in, however deep; no number is a number too."""
+    if isinstance(said, list):
+        return len(said) == len(value) and all(map(_is_same, said, value))
+    if isinstance(said, dict):
+        return all(_is_same(said[field], value[field]) for field in said if field in value)
+    return bool(said == value or (said != said and value != value))  # noqa: PLR0124
 
 
 def decode(name: str, value: bytes, schema: Any = None) -> dict[str, Any]:
