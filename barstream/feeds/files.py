@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -594,14 +595,18 @@ def _hint(layout: FileLayout, counted: RowCount, feed: FeedFields) -> str:
         fields = {**feed.prices, "size": feed.size}
         if row.reason == DECIMALS:
             held = ", ".join(
-                f"{field_.decimals} decimals of a {each}"
+                f"{field_.decimals} decimals in {each}"
                 for each, field_ in fields.items()
                 if field_.decimals is not None
             )
-            return f" The feed holds {held} (ticks.price_scale, or its schema)."
+            return f" The feed has {held} (ticks.price_scale, or its schema)."
         if row.reason == RANGE:
-            held = ", ".join(f"{each} below {it.largest:.4g}" for each, it in fields.items())
-            return f" The feed holds {held}."
+            held = ", ".join(
+                f"{each} below {field_.largest:.4g}"
+                for each, field_ in fields.items()
+                if math.isfinite(field_.largest)
+            )
+            return f" The feed takes {held}."
         if what.split(" ")[0] in _NUMBERS and "," in value:
             if layout.decimal == "." and layout.thousands is None:
                 return (

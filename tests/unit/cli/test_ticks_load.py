@@ -83,7 +83,7 @@ def test_the_feed_of_the_settings_says_what_it_does_not_hold(
     )
     said = run(str(path))
     assert said.exit_code == 2
-    assert "row 5: price = '1.555'. The feed holds 2 decimals of a price (ticks" in said.stderr
+    assert "row 5: price = '1.555'. The feed has 2 decimals in price (ticks" in said.stderr
     said = run(str(path), "--skip-bad")
     assert said.exit_code == 1
     assert "1 row left out: decimals 1" in said.stdout

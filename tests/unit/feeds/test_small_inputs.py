@@ -76,10 +76,17 @@ def test_what_the_feed_does_not_hold_is_named_by_row_and_left_out_by_reason(tmp_
     told = str(error.value)
     assert "4 of 6 rows of ticks.csv cannot be sent as ticks (decimals 2, range 1, undecod" in told
     assert "row 3: price (last) = '1.23456'; row 4: size (qty) = '1.5'" in told
-    assert "The feed holds 4 decimals of a price, 0 decimals of a size" in told
+    assert "The feed has 4 decimals in price, 0 decimals in size" in told
     ticks = read(source, feed=FOUR_DECIMALS, skip_bad=True)
     assert ticks.counted.refused == {"decimals": 2, "range": 1, "undecodable": 1}
     assert ticks.price.tolist() == [1.2345, 1.5]
+
+
+def test_a_number_too_large_for_the_feed_says_how_large_it_may_be(tmp_path: Path) -> None:
+    source = written(tmp_path, "time,last,qty\n2024-01-02 15:00:03,1e15,1\n")
+    feed = FeedFields(NumberField(4, 2.0**63))
+    with pytest.raises(TickFileError, match=r"The feed takes price below 9\.223e\+14\. Corr"):
+        read(source, feed=feed)
 
 
 def test_a_mid_that_the_feed_does_not_hold_is_named_by_both_sides(tmp_path: Path) -> None:
