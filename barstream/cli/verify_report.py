@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from barstream.core.time import iso_date_from_days, iso_from_us, iso_micros_from_us
+from barstream.verify.findings import TICKS_SHOWN, shown
 
 if TYPE_CHECKING:
     from barstream.verify.findings import Finding, Kind
@@ -48,42 +49,82 @@ def _print_blocks(found: list[Finding]) -> None:
 
 
 def _place(finding: Finding) -> tuple[Any, ...]:
+    # what is said of ticks and of the bar of one minute stands together
+    nowhere = finding.bucket_us is None
     return (
         finding.broker or "", finding.symbol or "", finding.timeframe,
         -1 if finding.bucket_us is None else finding.bucket_us,
-        -1 if finding.offset is None else finding.offset, finding.partition,
+        -1 if finding.offset is None or not nowhere else finding.offset, finding.partition,
     )  # fmt: skip
 
 
 def _block(findings: list[Finding]) -> Iterable[str]:
+    """A bar, or a record that is of none, and what is wrong with it: a line a sentence."""
     first = findings[0]
+    names = ", ".join(
+        dict.fromkeys(
+            each.rule if each.field is None or each.offset is not None else each.field
+            for each in findings
+        )
+    )
     if first.bucket_us is None:
-        yield f"  partition {first.partition}"
+        yield f"  partition {first.partition}: {names}"
     else:
         yield (
             f"  {first.broker} {first.symbol} {first.timeframe} {iso_from_us(first.bucket_us)} "
-            f"(partition {first.partition})"
+            f"(partition {first.partition}): {names}"
         )
-    for finding in findings:
-        line = finding.to_json()
-        if finding.field is None:
-            yield f"    {finding.rule}: {finding.detail}"
-        else:
-            yield (
-                f"    {finding.field}: expected {line['expected']}, published "
-                f"{line['published']}; {finding.detail}"
-            )
-    if first.closed_by is not None:
-        yield f"    closed by: {first.closed_by}"
-    ticks = next((finding for finding in findings if finding.ticks), None)
-    if ticks is not None:
-        for tick in ticks.ticks:
-            yield (
-                f"      offset {tick.offset}  {iso_micros_from_us(tick.time_us)}  "
-                f"price {tick.price}  size {tick.size}"
-            )
-        if ticks.ticks_total > len(ticks.ticks):
-            yield f"      ... {ticks.ticks_total:,} ticks in all"
+    for alike in _alike(findings):
+        yield f"    {_line(alike)}"
+    closed_by = next((finding.closed_by for finding in findings if finding.closed_by), None)
+    if closed_by is not None:
+        yield f"    closed by: {closed_by}"
+    ticks = {tick.offset: tick for finding in findings for tick in finding.ticks}
+    for offset in sorted(ticks)[:TICKS_SHOWN]:
+        tick = ticks[offset]
+        yield (
+            f"      offset {tick.offset}  {iso_micros_from_us(tick.time_us)}  "
+            f"price {tick.price}  size {tick.size}"
+        )
+    count = max(len(ticks), *(finding.ticks_total for finding in findings))
+    if count > TICKS_SHOWN:
+        yield f"      ... {count:,} ticks in all"
+
+
+def _alike(findings: list[Finding]) -> list[list[Finding]]:
+    """Findings of one minute by the sentence that they have in common."""
+    found: dict[tuple[Any, ...], list[Finding]] = {}
+    for each in findings:
+        of_tick = each.offset is not None
+        said = each.published if of_tick else None
+        found.setdefault((each.rule, of_tick, said, _sentence(each)), []).append(each)
+    return list(found.values())
+
+
+def _sentence(finding: Finding) -> str:
+    """What is wrong, without the name of what it is wrong with."""
+    what = finding.field if finding.offset is None else f"tick {finding.offset}"
+    return finding.detail.removeprefix(f"{what} ")
+
+
+def _line(alike: list[Finding]) -> str:
+    first, sentence = alike[0], _sentence(alike[0])
+    if first.offset is not None:
+        offsets = [each.offset for each in alike]
+        ticks = (
+            f"tick {offsets[0]}" if len(alike) == 1
+            else f"{len(alike):,} ticks, at offsets {offsets[0]} to {offsets[-1]}"
+        )  # fmt: skip
+        said = "" if first.expected is None else f"; published {first.published or 'none'}"
+        return f"{first.rule}: {ticks}: {sentence}{said}"
+    if first.field is None:
+        return f"{first.rule}: {sentence}"
+    values = "; ".join(
+        f"{each.field} expected {shown(each.field, each.expected)}, "
+        f"published {shown(each.field, each.published)}"
+        for each in alike
+    )
+    return f"{values}: {sentence}"
 
 
 def _print_sessions(reports: list[SessionReport]) -> None:
@@ -122,9 +163,9 @@ def _print_summary(outcome: Outcome) -> None:
     )
     ticks = outcome.accounts
     click.echo(
-        f"ticks: {ticks.ticks:,} records; {ticks.in_bars:,} in finals, {ticks.open:,} in open "
+        f"ticks: {ticks.ticks:,} asked for; {ticks.in_bars:,} in finals, {ticks.open:,} in open "
         f"minutes, {ticks.late:,} late, {ticks.refused:,} rejected otherwise, "
-        f"{ticks.off_session:,} off session, {ticks.out_of_range:,} out of range"
+        f"{ticks.off_session:,} off session ({ticks.read:,} records read)"
     )
     if outcome.causes:
         closed = ", ".join(f"{count:,} by {name}" for name, count in outcome.causes.items())

@@ -57,6 +57,11 @@ class Selection:
         """Whether no series is left out."""
         return self.broker is None
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is left out, neither by series nor by time."""
+        return self.is_all_series and self.from_us is None and self.to_us is None
+
     def has_series(self, broker: str, symbol: str) -> bool:
         """Whether a series, by its normalised names, is asked for."""
         return self.broker in (None, broker) and self.symbol in (None, symbol)

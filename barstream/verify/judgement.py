@@ -135,6 +135,7 @@ class Judgement:
             self._blocks = Blocks(
                 self._scan, self._snapshot.judge, self._applied, chunk.start, self._block
             )
+        self._scan.accounts.read += len(chunk)
         self._blocks.add(chunk, columns)
         self._end = chunk.next_offset
 

@@ -67,7 +67,7 @@ class Rejections:
         """Compare the rows of the ticks in [begin, end) with what they must be.
 
         Args:
-            block: those that are ticks, in offset order.
+            block: the ticks asked for, in offset order.
             reasons: why each offset must be rejected.
             left_out: offsets that may be rejected: whether they were late is asked later.
             begin: first offset.
@@ -77,6 +77,10 @@ class Rejections:
             How many rows may be gone with retention.
         """
         found = self._refusals.between(begin, end)
+        if not self._wanted.is_everything:
+            # records that are no ticks are of no series and no time
+            asked = set(block.offset.tolist())
+            found = {offset: rows for offset, rows in found.items() if offset in asked}
         unproven = 0
         if not reasons and not found:
             return unproven
@@ -169,14 +173,11 @@ class Rejections:
         appended_us = self._refusals.appended_us(row)
         at = _place(block, offset)
         if at is None:
-            if self._wanted.is_all_series:
-                self._refusal(block, offset, None, said, "is rejected, but there is no such record")
+            self._refusal(block, offset, None, said, "is rejected, but there is no such record")
             return
         if block.verdict[at] == OFF_SESSION:
             if said != "off_session":
                 self._refusal(block, offset, "off_session", said, "is off session", appended_us)
-            return
-        if not self._wanted.has_time(int(block.bucket_us[at])):
             return
         if said == "late":
             if offset >= self._reach.position or self._is_closed(block, at):

@@ -52,16 +52,22 @@ _LOOSE: Final = {
 
 @dataclass(slots=True)
 class Accounts:
-    """Where ticks are: each in exactly one."""
+    """Where the ticks of the series and time asked for are: each in exactly one.
 
+    Attributes:
+        read: records that were read for it, others among them.
+        ticks: those asked for; records that are no ticks, of no series or time, only where
+            nothing was left out.
+        unproven: rejected, but their rows are gone with retention.
+    """
+
+    read: int = 0
     ticks: int = 0
     in_bars: int = 0
     open: int = 0
     late: int = 0
     refused: int = 0
     off_session: int = 0
-    out_of_range: int = 0
-    #: Rejected, but their rows are gone with retention.
     unproven: int = 0
 
 
@@ -194,7 +200,10 @@ class Scan:
             begin: first offset.
             end: exclusive.
         """
-        self.accounts.ticks += len(block) + len(refused)
+        asked = self._in_range(block)
+        reasons = dict(refused) if self._wanted.is_everything else {}
+        self.accounts.ticks += int(np.count_nonzero(asked)) + len(reasons)
+        self.accounts.refused += len(reasons)
         inside = block.verdict == IN_SESSION
         if not inside.all():
             self._keep_outside(block.take(block.verdict == OFF_SESSION))
@@ -203,36 +212,40 @@ class Scan:
         otherwise &= ~self._refusals.hold_as_late(block.offset)
         if otherwise.any():
             self._leave_out(block.take(otherwise))
-            self.accounts.refused += int(np.count_nonzero(otherwise))
+            self.accounts.refused += int(np.count_nonzero(otherwise & asked))
             inside &= ~otherwise
         whole = block if inside.all() else block.take(inside)
         before = self._marks.take(whole, end)
         if len(self._regimes) > 1:
             known = whole.series < self._known_series
             np.minimum.at(self._first_tick, whole.series[known], whole.offset[known])
-        reasons = dict(refused)
         for code, reason in _REASONS.items():
-            offsets = block.offset[block.verdict == code]
+            offsets = block.offset[asked & (block.verdict == code)]
             if code == OFF_SESSION:
                 self.accounts.off_session += len(offsets)
                 offsets = offsets[self._publishes_off_session[self._regimes.numbers(offsets)]]
+            else:
+                self.accounts.refused += len(offsets)
             reasons.update(dict.fromkeys(offsets.tolist(), reason))
         left_out = self._take_inside(whole, before, reasons, end)
-        self.accounts.refused += sum(why not in ("late", "off_session") for why in reasons.values())
+        block = block if asked.all() else block.take(asked)
         self.accounts.unproven += self._rejections.compare(block, reasons, left_out, begin, end)
+
+    def _in_range(self, block: Block) -> NDArray[np.bool_]:
+        """Which ticks are of the time asked for, shape (n,)."""
+        in_range = np.ones(len(block), np.bool_)
+        if self._wanted.from_us is not None:
+            in_range &= block.bucket_us >= self._wanted.from_us
+        if self._wanted.to_us is not None:
+            in_range &= block.bucket_us < self._wanted.to_us
+        return in_range
 
     def _take_inside(
         self, block: Block, before: Longs, reasons: dict[int, str], end: int
     ) -> set[int]:
         """Take those in session; the offsets of rejected ones that are earlier than a close."""
-        bucket = block.bucket_us
-        in_range = np.ones(len(block), np.bool_)
-        if self._wanted.from_us is not None:
-            in_range &= bucket >= self._wanted.from_us
-        if self._wanted.to_us is not None:
-            in_range &= bucket < self._wanted.to_us
+        bucket, in_range = block.bucket_us, self._in_range(block)
         if not in_range.all():
-            self.accounts.out_of_range += int(np.count_nonzero(~in_range))
             block, bucket, before = block.take(in_range), bucket[in_range], before[in_range]
         keys = minute_key(block.series, bucket)
         bar = find(self._keys, keys)

@@ -14,6 +14,7 @@ from barstream.core.schedule import SessionRow
 from barstream.core.state import Rules
 from barstream.core.time import MINUTE_US
 from barstream.engine.partition import PartitionEngine
+from barstream.history.selection import Selection
 from barstream.verify.uppers import in_order
 from tests.property.engine_cases import Beat, Case, Store, Tick, cases, cuts, deliver, feed
 from tests.property.market_cases import Market, markets
@@ -48,6 +49,34 @@ def test_what_an_engine_wrote_is_right_in_whatever_blocks_it_is_verified(
         ticks.off_session
     )
     assert sum(each.missing for each in outcome.sessions) == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), cases())
+def test_counts_are_of_the_series_and_the_time_asked_for(data: st.DataObject, case: Case) -> None:
+    store = written(case, [(0, case.end)])
+    symbol = data.draw(st.sampled_from(sorted(case.rows)))
+    from_us, to_us = (
+        data.draw(st.sampled_from(case.ticks)).time_us // MINUTE_US * MINUTE_US + at * MINUTE_US
+        if case.ticks else None
+        for at in (0, data.draw(st.integers(0, 9)))
+    )  # fmt: skip
+    wanted = Selection("B", symbol, from_us, to_us)
+    outcome = verdict(
+        case, store.finals, store.rejected, store.series, [(0, case.end)], wanted=wanted
+    )
+    assert outcome.findings.kept == []
+    asked = [
+        tick for tick in case.ticks
+        if tick.symbol == symbol and tick.price is not None
+        and wanted.has_time(tick.time_us // MINUTE_US * MINUTE_US)
+    ]  # fmt: skip
+    late = {int(said["offset"]) for _, _, said in store.rejected if said["reason"] == b"late"}
+    counted = outcome.accounts
+    assert counted.ticks == len(asked)
+    assert counted.late == len(late & {tick.offset for tick in asked})
+    assert counted.refused == 0, "garbage is of no series"
+    assert counted.ticks == counted.in_bars + counted.open + counted.late + counted.off_session
 
 
 @settings(max_examples=100, deadline=None)

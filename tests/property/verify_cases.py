@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -51,6 +51,7 @@ class Begins(NamedTuple):
 
 
 ALL_THERE = Begins()
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,15 @@ def verdict(
     uppers: dict[Period, Sequence[Row]] | None = None,
     begins: Begins = ALL_THERE,
     told: Told | None = None,
+    wanted: Selection = EVERYTHING,
 ) -> Outcome:
     """What verifying says of the rows an engine left behind.
 
     Args:
         told: what the log says of the rules; None: nothing.
+        wanted: series and time.
     """
-    numbers, outcome, wanted = SeriesNumbers(), Outcome(), Selection()
+    numbers, outcome = SeriesNumbers(), Outcome()
     rows = series_rows(series)
     position = 0 if rows.position is None else rows.position.next_offset
     names = [*rows.series]
@@ -103,12 +106,12 @@ def verdict(
         numbers.number(name)
     regimes = _regimes(case, rows, told)
     graces = Graces.in_force(regimes)
-    published = _published(finals, numbers, outcome, "1m")
+    published = _published(finals, numbers, outcome, "1m", wanted)
     snapshot = Snapshot(
         partition=0, series=numbers, rows=rows, rows_now=PartitionRows(), position=position,
         published=published,
         uppers={
-            period: _published(some, numbers, outcome, period.timeframe)
+            period: _published(some, numbers, outcome, period.timeframe, wanted)
             for period, some in (uppers or {}).items()
         },
         refusals=Refusals(_since(_refused(rejected), begins.rejected), 0, begins.rejected),
@@ -162,10 +165,13 @@ def _since(rows: pl.DataFrame, begin: int) -> pl.DataFrame:
     return rows.filter(pl.col("offset") >= begin)
 
 
-def _published(rows: Sequence[Row], numbers: SeriesNumbers, outcome: Outcome, name: str) -> Any:
-    reading = Reading(Selection())
-    if rows:
-        reading.add(versions(rows, name))
+def _published(
+    rows: Sequence[Row], numbers: SeriesNumbers, outcome: Outcome, name: str, wanted: Selection
+) -> Any:
+    reading, upto = Reading(wanted), replace(wanted, from_us=None)
+    asked = [rows[at] for at in upto.positions([key for key, _ in rows])]
+    if asked:
+        reading.add(versions(asked, name))
     return reading.published(Span(0, len(rows)), 0, numbers, outcome.findings, name)
 
 
