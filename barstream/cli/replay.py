@@ -148,7 +148,7 @@ def run_command(
         wanted, from_us, to_us, partition, from_offset, to_offset, schedule, same and not anew
     )
     jobs = asyncio.run(prepare(settings, checked_suffix(suffix), asked))
-    with TickProgress("replay", quiet=as_json) as progress:
+    with TickProgress("replay", quiet=as_json, lines=True) as progress:
         progress.begin(0, asyncio.run(total_of(jobs)))
         done = replay(jobs, again=again, processes=processes, on_progress=progress.advance)
         for sentence in _remarks(done):

@@ -134,7 +134,7 @@ def _verify(
         spans = {partition: spans[partition]}
     before_us = [seconds_to_us(grace_s) for grace_s in graces]
     tasks = tasks_of(chosen, spans, wanted, timeframes, before_us)
-    with TickProgress("verify") as progress:
+    with TickProgress("verify", lines=True) as progress:
         progress.begin(0, sum(span.end - span.begin for span in spans.values()))
         return verify(tasks, processes, progress.advance)
 
