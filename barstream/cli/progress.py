@@ -20,7 +20,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-
 #: Without a terminal a line comes so often: whoever waits for long wants to know that it goes on.
 _LINE_EVERY_S: Final = 10.0
 

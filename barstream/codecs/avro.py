@@ -25,6 +25,8 @@ Column = Any
 _LOGICAL: Final = ("logicalType", "precision", "scale")
 #: What serialising in columns was held to byte equality for; the rest goes record by record.
 _COLUMNAR: Final = frozenset({"boolean", "int", "long", "float", "double", "string"})
+#: Types of which a value is written as it is.
+_EXACT: Final = {"boolean": bool, "int": int, "long": int, "double": float, "string": str}
 _UNREADABLE: Final = (
     ValueError,
     EOFError,
@@ -97,6 +99,8 @@ def encode(name: str, row: Mapping[str, Any]) -> bytes:
     except _UNREADABLE as error:
         raise ValueError(f"not a row of {name}.avsc: {error!r}") from error
     body = out.getvalue()
+    if _holds_exactly(name, row):
+        return body
     # the library writes 1.5 into a whole number as 1, and 2**53 + 1 into a double as 2**53
     said = decode(name, body)
     for field, value in row.items():
@@ -106,6 +110,21 @@ def encode(name: str, row: Mapping[str, Any]) -> bytes:
                 f"be {said[field]!r}"
             )
     return body
+
+
+def _holds_exactly(name: str, row: Mapping[str, Any]) -> bool:
+    """Whether every value is of the one type that its field holds as it is."""
+    kinds = _exact_kinds(name)
+    return kinds is not None and all(type(row.get(field)) is kind for field, kind in kinds)
+
+
+@cache
+def _exact_kinds(name: str) -> list[tuple[str, type]] | None:
+    """By field, None when a value can lie deeper than that."""
+    fields = [(field["name"], field["type"]) for field in _parsed(name)["fields"]]
+    if not all(isinstance(kind, str) and kind in _EXACT for _, kind in fields):
+        return None
+    return [(field, _EXACT[kind]) for field, kind in fields]
 
 
 def _is_same(said: Any, value: Any) -> bool:
