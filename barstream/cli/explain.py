@@ -108,9 +108,10 @@ async def _explain(
 ) -> dict[str, Any]:
     from barstream.cli.reading_progress import ReadingProgress
     from barstream.core.period import MINUTE
-    from barstream.explaining.gathering import gather
+    from barstream.explaining.gathering import gather, last_minute
     from barstream.explaining.log import Log
-    from barstream.explaining.reports import report
+    from barstream.explaining.reports import closed_by, report
+    from barstream.explaining.uppers import UpperFacts
     from barstream.kafka import reaching
 
     with ReadingProgress(quiet=quiet) as progress:
@@ -118,8 +119,11 @@ async def _explain(
             log = Log(settings, progress)
             bucket_us = await log.bucket(*series, period, time_us)
             facts = await gather(log, *series, period, bucket_us)
-            found, waits_for_us = report(facts, all_ticks=all_ticks)
-            if waits_for_us is not None:
-                minute = await gather(log, *series, MINUTE, waits_for_us)
+            found, told_by_us = report(facts, all_ticks=all_ticks)
+            if isinstance(facts, UpperFacts):
+                last = await last_minute(log, facts)
+                found["last_minute"] = None if last is None else closed_by(last)
+            if told_by_us is not None:
+                minute = await gather(log, *series, MINUTE, told_by_us)
                 found["waiting_minute"], _ = report(minute, all_ticks=all_ticks)
     return found

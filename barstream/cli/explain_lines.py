@@ -173,6 +173,9 @@ def _children(out: Console, report: Report) -> None:
     )
     if kids["first_missing"]:
         out.print(Text(f"{'':12}missing: {_some(kids['first_missing'], kids['missing'])}"))
+    last = report.get("last_minute")
+    if last:
+        out.print(Text(f"{'':12}{last['bucket_start']} closed by {last['explanation']}"))
     if kids["given_by"]:
         given = ", ".join(f"{name} {start}" for name, start in kids["given_by"].items())
         out.print(Text(f"{'':12}given by: {given}"))

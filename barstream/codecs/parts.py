@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from barstream.codecs import numbers
 from barstream.codecs.mapping import Leaf, Number, TickMapping
 from barstream.codecs.numbers import Floats, Longs, Mask
-from barstream.codecs.series_names import SeriesNames, Words
+from barstream.codecs.series_names import UNNAMED, SeriesNames, Words
 from barstream.codecs.verdicts import Verdicts
 from barstream.core.reasons import Reason
 
@@ -114,6 +114,9 @@ def assemble(
     if (nowhere := time_us == numbers.NO_TIME).any():
         verdicts.refuse(nowhere, Reason.INVALID, _NO_TIME)
     series, found = names.codes(broker, symbol, verdicts)
+    if (unnamed := series == UNNAMED).any():
+        # of no series, and so of no minute of one; every code is one of a name
+        time_us, series = np.where(unnamed, numbers.NO_TIME, time_us), np.maximum(series, 0)
     return Part(verdicts, series, found, time_us, price, size)
 
 

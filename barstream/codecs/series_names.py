@@ -15,6 +15,8 @@ from barstream.core.reasons import Reason
 _REMEMBERED: Final = 100_000
 _REMEMBERED_BYTES: Final = 256
 _UNUSED: Final = -1
+#: Code of a record without a name.
+UNNAMED: Final = _UNUSED
 
 
 class Words(NamedTuple):
@@ -37,10 +39,13 @@ class SeriesNames:
 
     Args:
         name_rule: how names are spelled.
+        names_refused: whether records that are refused as invalid have a name as well; one whose
+            name cannot be one has the code `UNNAMED` then.
     """
 
-    def __init__(self, name_rule: NameRule = FOLDED) -> None:
+    def __init__(self, name_rule: NameRule = FOLDED, *, names_refused: bool = False) -> None:
         self._name_rule = name_rule
+        self._names_refused = names_refused
         self._known: dict[tuple[bytes, bytes], tuple[str, str] | str] = {}
         #: How each series was written first; None once a second way was told.
         self._first: dict[tuple[str, str], tuple[str, str] | None] = {}
@@ -51,14 +56,15 @@ class SeriesNames:
     ) -> tuple[NDArray[np.int32], list[tuple[str, str]]]:
         """The series of each record, as a code into the list of names.
 
-        A name is listed only when a record that is not refused has it; records whose name
-        cannot be one are refused as invalid.
+        A name is listed only when a record that is not refused has it (or that can be read, if
+        refused ones are named as well); records whose name cannot be one are refused as invalid.
         """
         width = len(symbol.values)
         pair = symbol.codes
         if len(broker.values) > 1:
             pair = broker.codes.astype(np.int64) * width + symbol.codes
-        wanted = pair if verdicts.clean else pair[verdicts.accepted]
+        named = verdicts.readable if self._names_refused else verdicts.accepted
+        wanted = pair if verdicts.clean else pair[named]
         pairs, lookup = _distinct(wanted, len(broker.values) * width)
         names: dict[tuple[str, str], int] = {}
         codes = np.full(len(pairs) + 1, _UNUSED, np.int32)
@@ -72,7 +78,9 @@ class SeriesNames:
         for number, detail in wrong:
             verdicts.refuse(pair == number, Reason.INVALID, detail)
         series = codes[lookup[pair]] if lookup is not None else codes[_search(pairs, pair)]
-        return (series if verdicts.clean else np.maximum(series, 0)), list(names)
+        if verdicts.clean or self._names_refused:
+            return series, list(names)
+        return np.maximum(series, 0), list(names)
 
     def _name(self, broker: bytes, symbol: bytes) -> tuple[str, str] | str:
         known = self._known.get((broker, symbol))

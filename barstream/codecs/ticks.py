@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from barstream.codecs.avro import load_schema
 from barstream.codecs.framed import FramedReader
 from barstream.codecs.json_ticks import JsonReader
+from barstream.codecs.numbers import NO_TIME
 from barstream.codecs.parts import Part
 from barstream.codecs.registry import SchemaRegistry
 from barstream.codecs.schema_reader import SchemaReader
@@ -84,6 +85,8 @@ class TickDecoder:
         max_future_skew_us: how far an event time may lie after the record's timestamp.
         subject: where a registry keeps the schema of the tick topic (``{topic}-value``), to
             find a mapping that cannot work at start.
+        keeps_invalid: whether records that are invalid, but have the name of a series and an
+            event time, stand among the ticks as well as among the rejected.
 
     Raises:
         SchemaError: the local schema or the mapping cannot be used.
@@ -95,12 +98,14 @@ class TickDecoder:
         *,
         max_future_skew_us: int = 5_000_000,
         subject: str | None = None,
+        keeps_invalid: bool = False,
     ) -> None:
         self._skew_us = max_future_skew_us
         self._subject = subject
         self._framed: FramedReader | None = None
         self._reader: SchemaReader | JsonReader | FramedReader
-        names = self._names = SeriesNames(settings.name_rule)
+        self._keeps_invalid = keeps_invalid
+        names = self._names = SeriesNames(settings.name_rule, names_refused=keeps_invalid)
         if settings.format == "json":
             self._reader = JsonReader(settings, names)
         elif settings.registry_url is not None:
@@ -162,16 +167,18 @@ class TickDecoder:
                     f"record's timestamp, {self._skew_us} us are allowed"
                 ),
             )
-        return _accepted(part)
+        return _kept(part, invalid=self._keeps_invalid)
 
 
-def _accepted(part: Part) -> TickColumns:
+def _kept(part: Part, *, invalid: bool) -> TickColumns:
     if part.verdicts.clean:
         return TickColumns(part.series, part.names, part.time_us, part.price, part.size, None, [])
     every = TickColumns(
         part.series, part.names, part.time_us, part.price, part.size, None,
         part.verdicts.rejected(),
     )  # fmt: skip
+    if invalid:
+        return every.where(part.verdicts.readable & (part.time_us != NO_TIME))
     return every.where(part.verdicts.accepted)
 
 

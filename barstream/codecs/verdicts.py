@@ -70,6 +70,11 @@ class Verdicts:
         """Mask of what was not refused, shape (n,)."""
         return np.equal(self._weight, len(_WEIGHTS))
 
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """Mask of what has all its fields, whether they can be those of a tick or not."""
+        return np.greater(self._weight, _WEIGHTS.index(Reason.UNDECODABLE))
+
     def take_over(self, other: Verdicts, at: NDArray[np.intp]) -> None:
         """Take the verdicts of a part, whose records stand at positions ``at`` here."""
         self._weight[at] = other._weight

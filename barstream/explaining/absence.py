@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from barstream.core.period import MINUTE
+from barstream.core.schedule import SeriesSchedule, Session
 from barstream.core.state import NEVER_US
 from barstream.core.time import DAY_US, MINUTE_US, floor_minute, iso_date_from_days
 from barstream.explaining.closing import is_legal
 from barstream.explaining.facts import Facts, SeriesRow, Stand
 from barstream.explaining.sleep import Sleep
-from barstream.explaining.words import at, session_words, span
+from barstream.explaining.words import at, counted, session_words, span
+from barstream.history.regimes import Regime
 
 
 class Reason(StrEnum):
@@ -32,6 +34,7 @@ class Reason(StrEnum):
     DELETED = "deleted"
     SCHEDULE_NEWER = "schedule_newer"
     WAITING_FOR_CHILDREN = "waiting_for_children"
+    NO_CHILDREN = "no_children"
     SCHEDULE_ENDS = "schedule_ends"
     UNEXPLAINED = "unexplained"
 
@@ -50,19 +53,31 @@ def why_no_final(facts: Facts) -> Absence:
     found = why_no_series(facts) or why_deleted(facts)
     if found is not None:
         return found
-    row, schedule = facts.row, facts.scheduled.schedule
-    if row is None or schedule is None:
-        raise AssertionError("a series without state or schedule has been explained above")
+    row = facts.row
+    if row is None:
+        raise AssertionError("a series without state has been explained above")
+    if facts.bucket_us < row.closed_until_us:
+        return _why_passed_over(facts, row)
+    if facts.open_bar is not None:  # begun in session, whatever the schedule says now
+        return _why_open(facts, row)
+    if facts.scheduled.schedule is None:
+        return why_unscheduled(facts)
     if facts.scheduled.session is None:
         return why_off_session(facts)
-    if facts.bucket_us < floor_minute(row.first_tick_us):
-        return why_before_first(row)
-    asleep = why_asleep(facts, facts.bucket_us, Sleep(facts))
-    if asleep is not None:
-        return asleep
-    if facts.bucket_us >= row.closed_until_us:
-        return _why_open(facts, row)
-    return _why_passed_over(facts, row)
+    if facts.bucket_us < first_us(facts, row):
+        return why_before_first(facts, row)
+    return why_asleep(facts, facts.bucket_us, Sleep(facts)) or _why_open(facts, row)
+
+
+def first_us(facts: Facts, row: SeriesRow) -> int:
+    """The first minute that has a price: of the first tick, or of one that came late."""
+    earliest = facts.neighbours.real_before
+    first = floor_minute(row.first_tick_us)
+    return (
+        first
+        if earliest is None or earliest.bar is None
+        else min(first, earliest.bar.bucket_start_us)
+    )
 
 
 def why_no_series(facts: Facts) -> Absence | None:
@@ -80,7 +95,7 @@ def why_no_series(facts: Facts) -> Absence | None:
                 "start `barstream worker` with these settings",
             )
         if facts.scheduled.schedule is None and facts.refused_before.get("unscheduled"):
-            return _unscheduled(facts)
+            return why_unscheduled(facts)
         if facts.refused_before:
             counted = ", ".join(f"{count} {why}" for why, count in facts.refused_before.items())
             return Absence(
@@ -89,7 +104,7 @@ def why_no_series(facts: Facts) -> Absence | None:
                 f"{counted}",
             )
         return _never_seen(facts)
-    return _unscheduled(facts) if facts.scheduled.schedule is None else None
+    return None
 
 
 def _never_seen(facts: Facts) -> Absence:
@@ -112,7 +127,8 @@ def _never_seen(facts: Facts) -> Absence:
     )
 
 
-def _unscheduled(facts: Facts) -> Absence:
+def why_unscheduled(facts: Facts) -> Absence:
+    """The series has no rows in the schedule."""
     scheduled = facts.scheduled
     refused = (
         f"; the rows there are do not go together: {'; '.join(scheduled.refused)}"
@@ -150,12 +166,14 @@ def _sessions_around(facts: Facts) -> str:
     return f"{last}; {following}"
 
 
-def why_before_first(row: SeriesRow) -> Absence:
+def why_before_first(facts: Facts, row: SeriesRow) -> Absence:
     """The series has no price before its first tick, so there is nothing to fill with."""
+    rejected = [one for one in facts.rejected if one.tick.partition == facts.home]
+    earlier = f": {counted(len(rejected))} of it came, and none was accepted" if rejected else ""
     return Absence(
         Reason.BEFORE_FIRST_PRICE,
         f"before the first price: the first accepted tick of the series has event time "
-        f"{at(row.first_tick_us)}, and nothing is filled before it",
+        f"{at(row.first_tick_us)}, and nothing is filled before it{earlier}",
     )
 
 
@@ -164,20 +182,15 @@ def why_asleep(facts: Facts, minute_us: int, sleep: Sleep) -> Absence | None:
     since_us, date = sleep.since_us(minute_us), sleep.last_date(minute_us)
     if since_us is None or date is None:
         return None
-    woken_us = sleep.woken_us(minute_us)
-    woken = "no tick has woken it yet"
-    if woken_us is not None and facts.scheduled.schedule is not None:
-        session = next(
-            facts.scheduled.schedule.sessions_between(woken_us, woken_us + MINUTE_US), None
-        )
-        woken = f"woken by a tick of the minute {at(woken_us)}" + (
-            "" if session is None else f", {session_words(session)}"
-        )
+    tick, woken = facts.woken_by, ""
+    if tick is not None:
+        woken = f"; woken by the tick at offset {tick.offset} with event time {at(tick.time_us)}"
+    elif facts.period == MINUTE:
+        woken = "; no tick has woken it yet"
     return Absence(
         Reason.ASLEEP,
-        f"asleep since {at(since_us)}: {facts.rules.inactive_after} trading dates had passed "
-        f"without a tick since {iso_date_from_days(date)}, and nothing is filled from there; "
-        f"{woken}",
+        f"asleep since {at(since_us)}: {sleep.inactive_after} trading dates had passed "
+        f"without a tick since {iso_date_from_days(date)}, and nothing is filled from there{woken}",
     )
 
 
@@ -213,11 +226,8 @@ def why_deleted(facts: Facts) -> Absence | None:
 
 def _unapplied(facts: Facts) -> Absence | None:
     """Ticks of a series without state stand in the log and have not been applied."""
-    stand = facts.stand
-    if stand is None or not facts.ticks:
-        return None
-    first = facts.ticks[0]
-    if stand.position is not None and first.offset < stand.position:
+    stand, first = facts.stand, facts.unapplied
+    if stand is None or first is None:
         return None
     return Absence(
         Reason.NOT_APPLIED,
@@ -246,7 +256,7 @@ def _why_open(facts: Facts, row: SeriesRow) -> Absence:
             f"{_applied(stand)}",
             "start a worker, or wait for it; `/health/ready` and `/status` show how it comes on",
         )
-    waiting = next((beat for beat in facts.beats if is_legal(beat, rules)), None)
+    waiting = next((beat for beat in facts.beats if is_legal(facts, beat)), None)
     if waiting is not None and waiting.barrier > stand.position:
         return Absence(
             Reason.WAITING_FOR_BARRIER,
@@ -311,19 +321,74 @@ def _due(facts: Facts, due_us: int) -> str:
 
 
 def _why_passed_over(facts: Facts, row: SeriesRow) -> Absence:
-    written_us = facts.scheduled.row_appended_us
-    passed_us = passed_by_us(facts)
-    if written_us is not None and passed_us is not None and written_us > passed_us:
-        return Absence(
-            Reason.SCHEDULE_NEWER,
-            f"its session row was written at {at(written_us)}, after the series had been closed "
-            f"past this minute ({at(row.closed_until_us)} now): a schedule never changes what is "
-            "closed",
-            "`barstream replay` with the schedule of now shows the bar it would be",
+    """Why a closed minute has no bar, by the rules that were in force when it was closed."""
+    regime = _passed_in(facts)
+    schedule, minute_us = facts.schedule_of(regime), facts.bucket_us
+    then = _session_of(schedule, minute_us)
+    if then is None and facts.scheduled.session is None:
+        return (
+            why_unscheduled(facts) if facts.scheduled.schedule is None else why_off_session(facts)
         )
+    if minute_us < first_us(facts, row):
+        return why_before_first(facts, row)
+    if then is None:
+        return _schedule_newer(facts)
+    asleep = why_asleep(facts, minute_us, Sleep(facts, regime=regime))
+    if asleep is not None:
+        return asleep
+    written_us, passed_us = facts.scheduled.row_appended_us, passed_by_us(facts)
+    if _is_told(facts, regime):
+        return _unexplained(facts, row)
+    if written_us is not None and passed_us is not None and written_us > passed_us:
+        return _schedule_newer(facts)
+    return _unexplained(facts, row)
+
+
+def _is_told(facts: Facts, regime: Regime | None) -> bool:
+    """Whether the log says of the minute by which sessions it was passed over."""
+    if regime is None or facts.regimes is None:
+        return False
+    return not facts.regimes.may_have_lost(facts.name, facts.bucket_us, regime.begin)
+
+
+def _session_of(schedule: SeriesSchedule | None, minute_us: int) -> Session | None:
+    if schedule is None:
+        return None
+    return next(schedule.sessions_between(minute_us, minute_us + MINUTE_US), None)
+
+
+def _passed_in(facts: Facts) -> Regime | None:
+    """By what the partition was judged when the minute was closed; None: that is not known."""
+    found: list[tuple[int, Regime | None]] = []
+    tick, stand = facts.closing_tick, facts.stand
+    if tick is not None:
+        found.append((tick.offset, facts.regime_at(tick.offset)))
+    used = 0 if stand is None or stand.heartbeat_position is None else stand.heartbeat_position
+    for beat in facts.beats:
+        if beat.offset < used and is_legal(facts, beat):
+            found.append((beat.barrier, facts.regime_of_beat(beat)))
+            break
+    position = None if stand is None else stand.position
+    if not found and position is not None:
+        found.append((position, facts.regime_at(position)))
+    return min(found, key=lambda each: each[0])[1] if found else None
+
+
+def _schedule_newer(facts: Facts) -> Absence:
+    written_us = facts.scheduled.row_appended_us
+    written = "" if written_us is None else f", written at {at(written_us)},"
+    return Absence(
+        Reason.SCHEDULE_NEWER,
+        f"its session row{written} was not in force yet when the series was closed past this "
+        "minute: a schedule never changes what is closed",
+        "`barstream replay` with the schedule of now shows the bar it would be",
+    )
+
+
+def _unexplained(facts: Facts, row: SeriesRow) -> Absence:
     return Absence(
         Reason.UNEXPLAINED,
-        f"the series is closed until {at(row.closed_until_us)} and this minute is in session, yet "
+        f"the series is closed until {at(row.closed_until_us)} and this minute was in session, yet "
         "there is no final: nothing in the log explains it",
         f"barstream verify {facts.broker} {facts.symbol}",
     )
@@ -331,7 +396,7 @@ def _why_passed_over(facts: Facts, row: SeriesRow) -> Absence:
 
 def passed_by_us(facts: Facts) -> int | None:
     """The earliest append time of anything that shows the series closed past the minute."""
-    times = [beat.appended_us for beat in facts.beats if is_legal(beat, facts.rules)]
+    times = [beat.appended_us for beat in facts.beats if is_legal(facts, beat)]
     if facts.closing_tick is not None:
         times.append(facts.closing_tick.appended_us)
     if facts.neighbours.after is not None:

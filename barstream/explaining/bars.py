@@ -15,6 +15,8 @@ from barstream.history.selection import Selection
 
 #: A final is written after its minute is over; clocks of brokers differ a little.
 _MARGIN_US: Final = 60 * SECOND_US
+#: So many bars are kept among which is the one that ended a sleep.
+_WAKING: Final = 20
 
 
 class BarTopic:
@@ -60,14 +62,15 @@ class BarTopic:
         return _versions(last.filter(pl.col("kind") == "bar").sort("bucket_start"))
 
     async def around(self, bucket_us: int, since_us: int) -> tuple[tuple[Version, ...], Neighbours]:
-        """Every record of one bucket, and what lies beside it: of a bar with ticks, only after."""
+        """Every record of one bucket, and what lies beside it; of a bar with ticks not far back."""
         found = await self._from(since_us, Selection(*self._series))
         key = pl.col("key").bin.ends_with(Selection.stamp(bucket_us))
         own = _versions(found.filter(key))
         newest = own[-1].bar if own else None
         if newest is None or newest.synthetic:
             return own, await self._neighbours(found, bucket_us, since_us)
-        return own, Neighbours(after=_first(_after(found, bucket_us)))
+        before = found.filter((pl.col("kind") == "bar") & (pl.col("bucket_start") < bucket_us))
+        return own, Neighbours(_newest_real(before), after=_first(_after(found, bucket_us)))
 
     async def neighbours(self, bucket_us: int, since_us: int) -> Neighbours:
         """Finals of the series beside a bucket."""
@@ -84,7 +87,7 @@ class BarTopic:
             _last(before.filter(~pl.col("synthetic"))),
             _last(before),
             _first(after),
-            _first(after.filter(~pl.col("synthetic"))),
+            _waking(after),
             await self._earliest(pl.concat([before, after])),
         )
 
@@ -151,6 +154,13 @@ def _after(found: pl.DataFrame, bucket_us: int) -> pl.DataFrame:
     """Bars after a bucket; first of all the first version of the next one."""
     after = found.filter((pl.col("kind") == "bar") & (pl.col("bucket_start") > bucket_us))
     return after.sort("bucket_start", "offset")
+
+
+def _waking(after: pl.DataFrame) -> tuple[Version, ...]:
+    """Of the bars with ticks, in their first versions, those with the lowest offsets."""
+    first = after.unique("key", keep="first", maintain_order=True)
+    reals = first.filter(~pl.col("synthetic")).sort("first_offset")
+    return _versions(reals.head(_WAKING))
 
 
 def _newest_real(found: pl.DataFrame) -> Version | None:

@@ -7,15 +7,15 @@ from typing import Final
 import polars as pl
 
 from barstream.core.time import SECOND_US
-from barstream.explaining.closing import is_legal
-from barstream.explaining.facts import Beat, Rules
+from barstream.explaining.closing import is_legal, is_used_behind
+from barstream.explaining.facts import Beat, Facts
 from barstream.explaining.windows import Progress, forward
 from barstream.history.heartbeats import heartbeats
 from barstream.history.reading import Options, Span, held, offsets_at
 from barstream.history.selection import Selection
 
-#: So many are kept; the first that closes ends the search anyway.
-_KEPT: Final = 100
+#: So many are kept: of one that late ticks made every heartbeat since its minute may stand below.
+_KEPT: Final = 1_000
 _MARGIN_US: Final = 60 * SECOND_US
 
 
@@ -24,8 +24,7 @@ async def beats_from(
     topic: str,
     partition: int,
     series: tuple[str, str],
-    minute_us: int,
-    rules: Rules,
+    facts: Facts,
     close_offset: int | None,
     progress: Progress,
 ) -> tuple[Beat, ...]:
@@ -36,12 +35,12 @@ async def beats_from(
         topic: of heartbeats.
         partition: of the series.
         series: broker and symbol, normalised.
-        minute_us: the minute.
-        rules: which are legal.
-        close_offset: of the minute's final: the first heartbeat that can have closed it ends the
+        facts: of the minute, with the rules by which they were taken.
+        close_offset: of the minute's final: the first heartbeat that was used behind it ends the
             search; None: it is not final, and the first legal one does.
         progress: told how far it has come.
     """
+    minute_us = facts.bucket_us
     whole = (await held(options, topic, [partition]))[partition]
     # a legal one was appended after its minute, others are of interest as well
     spans, since_us = {partition: whole}, minute_us - _MARGIN_US
@@ -50,13 +49,17 @@ async def beats_from(
     found: list[Beat] = []
     for window in forward(Span(begin, whole.end), "heartbeats", progress):
         for beat in _beats(await heartbeats(options, topic, {partition: window}, wanted)):
-            if len(found) < _KEPT or beat.minute_us == minute_us:
-                found.append(beat)
-            if is_legal(beat, rules) and (close_offset is None or beat.barrier <= close_offset):
-                if len(found) >= _KEPT:
-                    found.append(beat)
+            found.append(beat)
+            if len(found) == _KEPT or is_last(facts, beat, close_offset):
                 return tuple(found)
     return tuple(found)
+
+
+def is_last(facts: Facts, beat: Beat, close_offset: int | None) -> bool:
+    """Whether what comes after ``beat`` cannot have closed the minute first."""
+    if close_offset is None:
+        return is_legal(facts, beat)
+    return is_used_behind(facts, beat, close_offset)
 
 
 async def first_appended_from(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,14 +21,17 @@ _NO_LIMIT_US: Final = 1 << 59
 class Mine:
     """Ticks of the series in a batch: positions in it and values, each of shape (n,).
 
-    ``refused`` are the records of the whole batch that are no tick.
+    Attributes:
+        invalid: by position, those of them that are no tick for all that, and why.
+        unreadable: the records of the whole batch of which series or time cannot be told.
     """
 
     at: NDArray[np.intp]
     time_us: NDArray[np.int64]
     price: NDArray[np.float64]
     size: NDArray[np.float64]
-    refused: list[Rejected]
+    invalid: Mapping[int, Rejected]
+    unreadable: list[Rejected]
 
 
 class SeriesDecoder:
@@ -35,7 +39,9 @@ class SeriesDecoder:
 
     def __init__(self, settings: Settings, broker: str, symbol: str) -> None:
         self._name = broker, symbol
-        self._decoder = TickDecoder(settings.ticks, max_future_skew_us=_NO_LIMIT_US)
+        self._decoder = TickDecoder(
+            settings.ticks, max_future_skew_us=_NO_LIMIT_US, keeps_invalid=True
+        )
 
     async def read(self, values: list[bytes | None], timestamps_us: NDArray[np.int64]) -> Mine:
         """The ticks of the series in ``values``.
@@ -51,10 +57,23 @@ class SeriesDecoder:
         else:
             mine = np.empty(0, np.intp)
         at = mine if columns.index is None else columns.index[mine]
+        invalid, unreadable = {}, columns.rejected
+        if columns.rejected:
+            own, read = set(at.tolist()), _positions(columns.index, len(values))
+            invalid = {one.position: one for one in columns.rejected if one.position in own}
+            unreadable = [one for one in columns.rejected if not read[one.position]]
         return Mine(
-            at, columns.time_us[mine], columns.price[mine], columns.size[mine], columns.rejected
+            at, columns.time_us[mine], columns.price[mine], columns.size[mine], invalid, unreadable
         )
 
     async def of_chunk(self, chunk: RecordChunk) -> Mine:
         """The ticks of the series in a chunk of the tick topic."""
         return await self.read(chunk.values, chunk.timestamps_us)
+
+
+def _positions(index: NDArray[np.intp] | None, count: int) -> NDArray[np.bool_]:
+    """Mask of the positions in ``index``, shape (count,); None: all."""
+    found = np.full(count, index is None, np.bool_)
+    if index is not None:
+        found[index] = True
+    return found

@@ -7,13 +7,16 @@ a partition stands beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from barstream.core.bars import Bar, PartialBar
 from barstream.core.period import Period
 from barstream.core.schedule import SeriesSchedule, Session
 from barstream.core.time import MINUTE_US
 from barstream.core.universe import SeriesSeen
+from barstream.history.regimes import Regime, Regimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +59,15 @@ class Neighbours:
         real_before: the last bar with ticks before the bucket.
         before: the last bar of any kind before it.
         after: the first one after it, in the version written first.
-        real_after: the first one with ticks after it.
+        reals_after: those with ticks after it, in the versions written first: the few whose first
+            ticks have the lowest offsets, these ascending.
         earliest_us: bucket start of the earliest there is.
     """
 
     real_before: Version | None = None
     before: Version | None = None
     after: Version | None = None
-    real_after: Version | None = None
+    reals_after: tuple[Version, ...] = ()
     earliest_us: int | None = None
 
 
@@ -180,17 +184,22 @@ class Facts:
         neighbours: other finals.
         finals_begin: offset at which the partition of finals begins: above 0, some were deleted.
         kept_days: for how long finals are kept.
-        ticks: ticks of the bucket in the series' partition, rejected ones too, by offset.
-        closing_tick: of a final the tick before its close offset, if that passes the bucket's end
-            and the grace; else the first in the log that does.
+        regimes: the rules its partition was judged by, and from where on; None: those of now.
+        ticks: ticks of the bucket in the series' partition, rejected and invalid ones too, by
+            offset.
+        before_close: of a final the tick of the series, of any time, before the close offset of
+            its first version; None where there is none or it was rejected.
+        furthest: of a final the accepted tick below that offset with the latest event time, as
+            far as was looked.
+        closing_tick: the first accepted tick found that passes the bucket's end and the grace.
+        woken_by: of a bucket without a bar the first tick in time after it.
         elsewhere: ticks of the bucket in other partitions.
-        rejected: ticks of the bucket that were rejected.
-        undated: records under the key of the series, appended around the bucket, that are no tick.
+        rejected: ticks of the bucket that were rejected, as the log says or by what they are.
+        undated: records under the key of the series, appended around the bucket, that are no tick
+            and do not tell their time.
+        unapplied: of a series without state its first tick that was not applied yet.
         refused_before: how many ticks of the series stand in ``ticks_rejected`` by reason, counted
             only where no tick of it was ever accepted.
-        judged_by: of a final the sessions by which its ticks were judged; None: those of now.
-        shortened_us: the grace of the worker that took over where the first version was closed, if
-            it was shorter than before.
         beats: heartbeats for this minute or later ones, in log order, the first of them.
     """
 
@@ -210,21 +219,34 @@ class Facts:
     neighbours: Neighbours = field(default_factory=Neighbours)
     finals_begin: int = 0
     kept_days: float = 30.0
+    regimes: Regimes | None = None
     ticks: tuple[Tick, ...] = ()
+    before_close: Tick | None = None
+    furthest: Tick | None = None
     closing_tick: Tick | None = None
+    woken_by: Tick | None = None
     elsewhere: tuple[Tick, ...] = ()
     rejected: tuple[RejectedTick, ...] = ()
     undated: tuple[RejectedTick, ...] = ()
+    unapplied: Tick | None = None
     refused_before: Mapping[str, int] = field(default_factory=dict)
     beats: tuple[Beat, ...] = ()
-    judged_by: SeriesSchedule | None = None
-    shortened_us: int | None = None
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Broker and symbol."""
+        return self.broker, self.symbol
 
     @property
     def final(self) -> Version | None:
         """The newest version, unless that is a tombstone."""
         newest = self.finals[-1] if self.finals else None
         return newest if newest is not None and newest.bar is not None else None
+
+    @property
+    def first(self) -> Version | None:
+        """The oldest version in the log that is none of its tombstones."""
+        return next((one for one in self.finals if one.bar is not None), None)
 
     @property
     def home(self) -> int | None:
@@ -236,3 +258,33 @@ class Facts:
         """The open bar of the bucket at the partition's position."""
         bars = () if self.row is None else self.row.open_bars
         return next((bar for bar in bars if bar.bucket_us == self.bucket_us), None)
+
+    def regime_at(self, offset: int) -> Regime | None:
+        """By what a tick at ``offset`` was judged; None where the log does not say."""
+        regime = None if self.regimes is None else self.regimes.at(offset)
+        return None if regime is None or not regime.is_told else regime
+
+    def regime_of_beat(self, beat: Beat) -> Regime | None:
+        """By what a heartbeat was taken; None where the log does not say."""
+        if self.regimes is None:
+            return None
+        number = self.regimes.numbers_of_heartbeats(np.array([beat.offset], np.int64))[0]
+        regime = self.regimes.all[int(number)]
+        return regime if regime.is_told else None
+
+    def rules_of(self, regime: Regime | None) -> Rules:
+        """The rules of a regime; None: those of now."""
+        if regime is None:
+            return self.rules
+        told = regime.rules
+        return replace(
+            self.rules, grace_us=told.grace_us, late_policy=told.late_policy,
+            inactive_after=told.inactive_after, max_future_skew_us=told.max_future_skew_us,
+            publish_off_session=told.publish_off_session,
+        )  # fmt: skip
+
+    def schedule_of(self, regime: Regime | None) -> SeriesSchedule | None:
+        """The sessions of the series in a regime; None: those of now."""
+        if regime is None:
+            return self.scheduled.schedule
+        return regime.index.for_series(self.broker, self.symbol)

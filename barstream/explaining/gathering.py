@@ -14,7 +14,7 @@ from typing import Final
 from barstream.codecs.state import open_bar_of
 from barstream.config.periods import kept_days
 from barstream.core.period import MINUTE, Period
-from barstream.core.state import LIVENESS_TICKS, NEVER_US
+from barstream.core.state import FOREVER_US, LIVENESS_TICKS, NEVER_US
 from barstream.core.time import MINUTE_US
 from barstream.core.universe import SeriesSeen
 from barstream.explaining.decoding import SeriesDecoder
@@ -58,6 +58,15 @@ async def gather(
     if period != MINUTE:
         return await gather_upper(log, facts, facts.stand)
     return await gather_minute(log, facts, facts.stand)
+
+
+async def last_minute(log: Log, upper: UpperFacts) -> Facts | None:
+    """The facts of the last minute a final upper bar was made of; None: it is not final."""
+    if upper.facts.final is None or not upper.bars:
+        return None
+    last_us = upper.bars[-1].bucket_start_us
+    found = await gather(log, *upper.facts.name, upper.child, last_us)
+    return await last_minute(log, found) if isinstance(found, UpperFacts) else found
 
 
 async def _common(log: Log, broker: str, symbol: str, period: Period, bucket_us: int) -> Facts:
@@ -149,14 +158,23 @@ async def _never_seen(log: Log, facts: Facts) -> Facts:
         bucket = facts.bucket_us, facts.bucket_us + MINUTE_US
         topics = names.ticks_rejected, names.ticks
         mine = await rejected_in(options, topics, rejected, decoder, bucket, log.progress)
-        facts = replace(facts, rejected=tuple(mine))
+        facts = replace(facts, rejected=mine.of_bucket)
     for partition, span in (await held(options, names.ticks)).items():
         stand = await _stand(log, partition)
         begin = span.begin if stand.position is None else max(span.begin, stand.position)
         if begin >= span.end:
             continue
-        looked = Looked((0, 1 << 60), 1 << 60, (0, 0), 1 << 59, lambda _: False)
+        every = (0, FOREVER_US)
+        looked = Looked(every, FOREVER_US, (0, 0), lambda _: False, lambda _: False)
         found = await scan_ticks(log, facts, decoder, partition, Span(begin, span.end), looked)
-        if found.ticks:
-            return replace(facts, stand=stand, ticks=tuple(found.ticks))
+        wrong = {one.tick.offset for one in found.invalid}
+        first = next((tick for tick in found.ticks if tick.offset not in wrong), None)
+        if first is not None:
+            start_us, end_us = facts.bucket_us, facts.period.advance(facts.bucket_us)
+            ticks = [tick for tick in found.ticks if start_us <= tick.time_us < end_us]
+            invalid = [one for one in found.invalid if start_us <= one.tick.time_us < end_us]
+            refused = (*facts.rejected, *invalid)
+            return replace(
+                facts, stand=stand, ticks=tuple(ticks), rejected=refused, unapplied=first
+            )
     return facts

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from barstream.core.bars import Bar
-from barstream.core.schedule import OFF_SESSION
 from barstream.core.time import MINUTE_US
 from barstream.explaining.absence import Absence, Reason, why_no_final
+from barstream.explaining.acceptance import Places, places_of
 from barstream.explaining.closing import Closing, closing_of
 from barstream.explaining.facts import Facts, Tick, Version
 from barstream.explaining.words import counted
@@ -45,7 +43,7 @@ class Explanation:
         reason: why there is no final; None of a final.
         what_to_do: the command or deed that mends it, if there is one.
         closing: what closed it, of a final.
-        accepted: ticks of the bar.
+        places: where the ticks of the minute are.
         parts: which of them gave which value.
         price_from: of a synthetic bar, the bar its price comes from.
         notes: what else is worth knowing, a sentence each.
@@ -56,7 +54,7 @@ class Explanation:
     reason: Reason | None = None
     what_to_do: str | None = None
     closing: Closing | None = None
-    accepted: tuple[Tick, ...] = ()
+    places: Places = field(default_factory=Places)
     parts: Parts | None = None
     price_from: Version | None = None
     notes: tuple[str, ...] = ()
@@ -68,7 +66,7 @@ def explain(facts: Facts) -> Explanation:
     if final is not None and final.bar is not None:
         return _explain_final(facts, final, final.bar)
     absence = why_no_final(facts)
-    accepted = accepted_ticks(facts, None)
+    places = places_of(facts, None)
     is_open = facts.open_bar is not None or (
         bool(facts.live) and facts.live[-1].bar is not None and absence.reason is not Reason.DELETED
     )
@@ -77,9 +75,9 @@ def explain(facts: Facts) -> Explanation:
         _open_sentence(facts, absence) if is_open else f"no bar: {absence.sentence}",
         absence.reason,
         absence.what_to_do,
-        accepted=accepted,
-        parts=None if not accepted else _parts(accepted, None),
-        notes=tuple(_notes(facts)),
+        places=places,
+        parts=_parts(places.accepted, None) if is_open else None,
+        notes=tuple(_notes(facts, places)),
     )
 
 
@@ -90,8 +88,9 @@ def _open_sentence(facts: Facts, absence: Absence) -> str:
 
 
 def _explain_final(facts: Facts, final: Version, bar: Bar) -> Explanation:
-    closing = closing_of(facts, facts.finals[0]) or closing_of(facts, final)
-    notes = _notes(facts)
+    closing = closing_of(facts, facts.first or final)
+    places = places_of(facts, bar)
+    notes = _notes(facts, places)
     if bar.revision:
         notes.insert(
             0,
@@ -109,19 +108,19 @@ def _explain_final(facts: Facts, final: Version, bar: Bar) -> Explanation:
         source = facts.neighbours.real_before
         return Explanation(
             "final",
-            "final, synthetic: no tick of the minute was applied before it closed, so it repeats "
-            "the close before it",
+            "final, synthetic: no tick of the minute was accepted before it closed, so it "
+            "repeats the close before it",
             closing=closing,
+            places=places,
             price_from=source,
             notes=tuple(notes),
         )
-    accepted = accepted_ticks(facts, bar)
+    accepted = places.accepted
     parts = _parts(accepted, bar)
-    rejected = {one.tick for one in facts.rejected}
-    if taken_in := [tick for tick in accepted if tick in rejected]:
+    if places.taken_in:
         notes.append(
-            f"{counted(len(taken_in))} rejected as late when it became final, and taken in when "
-            "it was written anew"
+            f"{counted(len(places.taken_in))} rejected as late when it became final, and taken in "
+            "when it was written anew"
         )
     if parts is None or not parts.agrees:
         notes.append(_disagreement(facts, accepted, bar))
@@ -129,48 +128,10 @@ def _explain_final(facts: Facts, final: Version, bar: Bar) -> Explanation:
         "final",
         f"final, made of {counted(bar.tick_count)}",
         closing=closing,
-        accepted=accepted,
+        places=places,
         parts=parts,
         notes=tuple(notes),
     )
-
-
-def accepted_ticks(facts: Facts, bar: Bar | None) -> tuple[Tick, ...]:
-    """The ticks of the minute that are in its bar, or would be: in session and not rejected."""
-    rejected = {one.tick.offset for one in facts.rejected if one.tick.partition == facts.home}
-    kept = [tick for tick in facts.ticks if tick.offset not in rejected]
-    if bar is not None and bar.close_offset is not None:
-        kept = [tick for tick in kept if tick.offset < bar.close_offset]
-        if len(kept) == bar.tick_count:
-            return tuple(kept)  # whatever the schedule says now
-        if _was_written_anew(facts, bar):
-            every = _with_late_ones(facts, bar.close_offset)
-            if len(every) == bar.tick_count:
-                return every
-    schedule = facts.judged_by or facts.scheduled.schedule
-    if schedule is None or not kept:
-        return ()
-    found = schedule.locate(np.array([tick.time_us for tick in kept], np.int64))
-    return tuple(
-        tick for tick, place in zip(kept, found.tolist(), strict=True) if place != OFF_SESSION
-    )
-
-
-def _was_written_anew(facts: Facts, bar: Bar) -> bool:
-    """Whether it was revised, or was put in before a bar that was there already."""
-    after = facts.neighbours.after
-    is_behind = after is not None and after.offset < facts.finals[0].offset
-    return bar.revision > 0 or is_behind
-
-
-def _with_late_ones(facts: Facts, close_offset: int) -> tuple[Tick, ...]:
-    """The ticks of a bar that was switched over to a replay in which late ones are in time."""
-    others = {
-        one.tick.offset
-        for one in facts.rejected
-        if one.tick.partition == facts.home and one.reason != "late"
-    }
-    return tuple(t for t in facts.ticks if t.offset < close_offset and t.offset not in others)
 
 
 def _parts(accepted: Sequence[Tick], bar: Bar | None) -> Parts | None:
@@ -198,7 +159,7 @@ def _disagreement(facts: Facts, accepted: Sequence[Tick], bar: Bar) -> str:
     )
 
 
-def _notes(facts: Facts) -> list[str]:
+def _notes(facts: Facts, places: Places) -> list[str]:
     notes = []
     if facts.elsewhere:
         others = sorted({tick.partition for tick in facts.elsewhere})
@@ -208,9 +169,8 @@ def _notes(facts: Facts) -> list[str]:
             "of a series must go to one partition"
         )
     reasons: dict[str, int] = {}
-    for one in facts.rejected:
-        if one.tick.partition == facts.home:
-            reasons[one.reason] = reasons.get(one.reason, 0) + 1
+    for one in places.rejected:
+        reasons[one.reason] = reasons.get(one.reason, 0) + 1
     if reasons:
         each = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         notes.append(f"ticks of this minute that were rejected: {each}")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
+from barstream.core.bars import Bar, PartialBar
 from barstream.core.keys import series_key
-from barstream.core.schedule import OFF_SESSION, SeriesSchedule
+from barstream.core.period import MINUTE
 from barstream.core.time import MINUTE_US, SECOND_US
+from barstream.explaining.acceptance import refusal
 from barstream.explaining.bars import BarTopic
 from barstream.explaining.beats import beats_from
+from barstream.explaining.closing import closing_of, passes
 from barstream.explaining.decoding import SeriesDecoder
 from barstream.explaining.facts import (
     Beat,
@@ -23,19 +23,27 @@ from barstream.explaining.facts import (
     Tick,
 )
 from barstream.explaining.log import Log
-from barstream.explaining.rejections import rejected_in
+from barstream.explaining.rejections import Rejections, rejected_in
 from barstream.explaining.scanning import Found, Looked, scan
+from barstream.explaining.sessions import scheduled
 from barstream.history.reading import Span, held, offsets_at
-from barstream.history.regimes import Regimes
 
 #: Clocks of brokers differ a little: so much earlier is looked as well.
 _MARGIN_US: Final = 60 * SECOND_US
 #: Late ticks so far behind the close are not looked up in the tick topic.
 _FAR: Final = 2_000_000
+_EVER_US: Final = 1 << 60
 
 
 async def gather_minute(log: Log, facts: Facts, stand: Stand) -> Facts:
     """Complete the facts of a minute whose partition is known."""
+    facts = await _closed(log, facts, stand)
+    if facts.final is not None or facts.open_bar is not None:
+        return facts
+    return replace(facts, woken_by=await _woken_by(log, facts, stand))
+
+
+async def _closed(log: Log, facts: Facts, stand: Stand) -> Facts:
     start_us = facts.bucket_us
     series = facts.broker, facts.symbol
     finals = BarTopic(log.options, log.names.final_1m, stand.partition, series, log.progress)
@@ -52,46 +60,16 @@ async def gather_minute(log: Log, facts: Facts, stand: Stand) -> Facts:
         live=of_live,
         neighbours=neighbours,
         finals_begin=await finals.begin(),
+        regimes=await log.regimes(stand.partition),
     )
-    facts = _by_rules_then(facts, await log.regimes(stand.partition))
     with_ticks, beats = await asyncio.gather(
         _with_ticks(log, facts, stand, rejected), _beats(log, facts, stand)
     )
     return replace(with_ticks, beats=beats)
 
 
-def _by_rules_then(facts: Facts, regimes: Regimes) -> Facts:
-    """With the rules by which the first version was closed, not those of now."""
-    first = facts.finals[0].bar if facts.finals else None
-    if first is None or first.close_offset is None:
-        return facts
-    regime = regimes.at(max(0, first.close_offset - 1))
-    rules = facts.rules
-    if regime.is_told:
-        rules = replace(
-            rules, grace_us=regime.rules.grace_us, late_policy=regime.rules.late_policy,
-            inactive_after=regime.rules.inactive_after,
-            max_future_skew_us=regime.rules.max_future_skew_us,
-            publish_off_session=regime.rules.publish_off_session,
-        )  # fmt: skip
-    took_over = regimes.at(first.close_offset)
-    begins_here = took_over.is_told and took_over.begin == first.close_offset
-    shortened = begins_here and took_over.rules.grace_us < rules.grace_us
-    # a tick is judged by the sessions of its offset: of a bar, those of its first tick
-    judged = regimes.at(
-        first.close_offset - 1 if first.first_offset is None else first.first_offset
-    )
-    schedule = facts.scheduled.schedule
-    if judged.is_told:
-        schedule = judged.index.for_series(facts.broker, facts.symbol)
-    return replace(
-        facts, rules=rules, judged_by=schedule,
-        shortened_us=took_over.rules.grace_us if shortened else None,
-    )  # fmt: skip
-
-
-async def _rejected(log: Log, facts: Facts) -> list[RejectedTick]:
-    """Rejected ticks of the minute, of all partitions."""
+async def _rejected(log: Log, facts: Facts) -> Rejections:
+    """Rejected ticks of the series, above all those of the minute, of all partitions."""
     options, names, start_us = log.options, log.names, facts.bucket_us
     since_us = start_us - facts.rules.max_future_skew_us - _MARGIN_US
     spans = await held(options, names.ticks_rejected)
@@ -102,27 +80,19 @@ async def _rejected(log: Log, facts: Facts) -> list[RejectedTick]:
     return await rejected_in(options, topics, spans, decoder, bucket, log.progress)
 
 
-async def _with_ticks(log: Log, facts: Facts, stand: Stand, rejected: list[RejectedTick]) -> Facts:
+async def _with_ticks(log: Log, facts: Facts, stand: Stand, rejected: Rejections) -> Facts:
     options, names, rules = log.options, log.names, facts.rules
     start_us = facts.bucket_us
-    bucket = start_us, start_us + MINUTE_US
     since_us = start_us - rules.max_future_skew_us - _MARGIN_US
     decoder = SeriesDecoder(log.settings, facts.broker, facts.symbol)
-    mine = [one for one in rejected if one.tick.partition == stand.partition]
-    elsewhere = [one.tick for one in rejected if one.tick.partition != stand.partition]
+    mine = [one for one in rejected.of_bucket if one.tick.partition == stand.partition]
+    elsewhere = [one.tick for one in rejected.of_bucket if one.tick.partition != stand.partition]
     whole = Span(stand.begin, stand.end)
     begin = (await offsets_at(options, names.ticks, {stand.partition: whole}, since_us))[
         stand.partition
     ]
     span = Span(begin, _scan_end(facts, stand, mine))
-    late_us = rules.grace_us + rules.feed_delay_us + _MARGIN_US
-    looked = Looked(
-        bucket,
-        rules.closes_at_us(start_us),
-        (since_us, start_us + MINUTE_US + late_us),
-        rules.max_future_skew_us,
-        _in_session(facts.judged_by or facts.scheduled.schedule),
-    )
+    looked = _looked(facts, rejected)
     found = await scan_ticks(log, facts, decoder, stand.partition, span, looked)
     if not found.append_times and span.begin > stand.begin:
         # producers say the times: a tick of this minute may stand anywhere
@@ -131,10 +101,38 @@ async def _with_ticks(log: Log, facts: Facts, stand: Stand, rejected: list[Rejec
     return replace(
         facts,
         ticks=tuple(_all_ticks(found, mine)),
-        closing_tick=_closing(facts, found),
+        before_close=found.before_close,
+        furthest=found.furthest,
+        closing_tick=found.closing,
         elsewhere=tuple(elsewhere),
         rejected=tuple(_all_rejected(found, mine)),
         undated=tuple(found.undated),
+    )
+
+
+def _looked(facts: Facts, rejected: Rejections) -> Looked:
+    """What to look for among the ticks of a minute's series."""
+    start_us, rules = facts.bucket_us, facts.rules
+    end_us = start_us + MINUTE_US
+    graces_us = [rules.grace_us]
+    if facts.regimes is not None:
+        graces_us += [each.rules.grace_us for each in facts.regimes.all]
+    first = None if facts.first is None else facts.first.bar
+
+    def is_accepted(tick: Tick) -> bool:
+        place = tick.partition, tick.offset
+        return place not in rejected.places and refusal(facts, tick) is None
+
+    return Looked(
+        (start_us, end_us),
+        end_us + min(graces_us),
+        (
+            start_us - rules.max_future_skew_us - _MARGIN_US,
+            end_us + rules.grace_us + rules.feed_delay_us + _MARGIN_US,
+        ),
+        lambda tick: (tick.partition, tick.offset) not in rejected.places and passes(facts, tick),
+        is_accepted,
+        None if first is None else first.close_offset,
     )
 
 
@@ -151,22 +149,51 @@ def _scan_end(facts: Facts, stand: Stand, rejected: list[RejectedTick]) -> int:
     return min(stand.end, max(end, last) if last <= end + _FAR else end)
 
 
-def _in_session(schedule: SeriesSchedule | None) -> Callable[[int], bool]:
-    def counts(time_us: int) -> bool:
-        if schedule is None:
-            return False
-        return bool(schedule.locate(np.array([time_us], np.int64))[0] != OFF_SESSION)
+async def _woken_by(log: Log, facts: Facts, stand: Stand) -> Tick | None:
+    """The first tick in time after a minute without a bar: what ended its sleep, if it slept."""
+    offsets = [bar.first_offset for bar in _open_after(facts)]
+    for version in facts.neighbours.reals_after:
+        bar = version.bar
+        if bar is None or bar.first_offset is None:
+            continue
+        if offsets and min(offsets) < bar.first_offset:
+            break
+        if not await _was_made_late(log, facts, stand, bar):
+            offsets.append(bar.first_offset)
+            break
+    if not offsets:
+        return None
+    offset = min(offsets)
+    looked = replace(
+        _looked(facts, Rejections()), bucket=(0, _EVER_US), closes_us=_EVER_US, around=(0, 0)
+    )
+    decoder = SeriesDecoder(log.settings, facts.broker, facts.symbol)
+    span = Span(max(offset, stand.begin), offset + 1)
+    found = await scan_ticks(log, facts, decoder, stand.partition, span, looked)
+    return found.ticks[0] if found.ticks else None
 
-    return counts
+
+def _open_after(facts: Facts) -> list[PartialBar]:
+    bars = () if facts.row is None else facts.row.open_bars
+    return [bar for bar in bars if bar.bucket_us > facts.bucket_us]
 
 
-def _closing(facts: Facts, found: Found) -> Tick | None:
-    """Of a final only the tick before its close offset counts, and only if it passes."""
-    first = facts.finals[0].bar if facts.finals else None
-    if first is None or first.close_offset is None:
-        return found.closing
-    tick = found.closing
-    return tick if tick is not None and tick.offset == first.close_offset - 1 else None
+async def _was_made_late(log: Log, facts: Facts, stand: Stand, bar: Bar) -> bool:
+    """Whether late ticks made a bar: it ends no sleep."""
+    close_offset = bar.close_offset or 0
+    rules = facts.rules_of(facts.regime_at(max(0, close_offset - 1)))
+    if rules.late_policy != "revise" or bar.last_offset != close_offset - 1:
+        return False
+    index, records = await log.schedule()
+    name = facts.broker, facts.symbol
+    other = replace(
+        facts,
+        bucket_us=bar.bucket_start_us,
+        scheduled=scheduled(index, records, *name, MINUTE, bar.bucket_start_us),
+    )
+    other = await _closed(log, other, stand)
+    closing = None if other.first is None else closing_of(other, other.first)
+    return closing is not None and closing.by == "late_tick"
 
 
 def _all_ticks(found: Found, rejected: list[RejectedTick]) -> list[Tick]:
@@ -177,24 +204,23 @@ def _all_ticks(found: Found, rejected: list[RejectedTick]) -> list[Tick]:
 
 
 def _all_rejected(found: Found, rejected: list[RejectedTick]) -> list[RejectedTick]:
-    """With append times where they are known, and those judged by the tick alone."""
+    """With append times where they are known, and invalid ones that no record tells of yet."""
     known = {tick.offset: tick for tick in found.ticks}
     all_of_them = [replace(one, tick=known.get(one.tick.offset, one.tick)) for one in rejected]
     there = {one.tick.offset for one in rejected}
-    all_of_them += [one for one in found.future if one.tick.offset not in there]
+    all_of_them += [one for one in found.invalid if one.tick.offset not in there]
     return sorted(all_of_them, key=lambda one: one.tick.offset)
 
 
 async def _beats(log: Log, facts: Facts, stand: Stand) -> tuple[Beat, ...]:
-    final = facts.finals[0].bar if facts.finals else None
-    most = None if final is None else final.close_offset
+    first = None if facts.first is None else facts.first.bar
+    most = None if first is None else first.close_offset
     return await beats_from(
         log.options,
         log.names.heartbeats,
         stand.partition,
         (facts.broker, facts.symbol),
-        facts.bucket_us,
-        facts.rules,
+        facts,
         most,
         log.progress,
     )

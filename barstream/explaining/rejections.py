@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,19 @@ _BATCH: Final = 5_000
 Spans = dict[int, Span]
 
 
+@dataclass(frozen=True, slots=True)
+class Rejections:
+    """Rejected ticks of a series.
+
+    Attributes:
+        of_bucket: those of one bucket, by place, each once.
+        places: partition and offset of all that were looked at.
+    """
+
+    of_bucket: tuple[RejectedTick, ...] = ()
+    places: frozenset[tuple[int, int]] = field(default_factory=frozenset)
+
+
 async def rejected_in(
     options: Options,
     topics: tuple[str, str],
@@ -27,8 +41,8 @@ async def rejected_in(
     decoder: SeriesDecoder,
     bucket: tuple[int, int],
     progress: Progress,
-) -> list[RejectedTick]:
-    """Rejected ticks of the series with ``bucket[0] <= event time < bucket[1]``, each once.
+) -> Rejections:
+    """Rejected ticks of the series, above all with ``bucket[0] <= event time < bucket[1]``.
 
     Args:
         options: where the cluster is.
@@ -39,10 +53,13 @@ async def rejected_in(
         progress: told how far it has come.
     """
     found: dict[tuple[int, int], RejectedTick] = {}
+    places: set[tuple[int, int]] = set()
     async for one in _of_series(options, topics, spans, decoder, progress):
+        place = one.tick.partition, one.tick.offset
+        places.add(place)
         if bucket[0] <= one.tick.time_us < bucket[1]:
-            found.setdefault((one.tick.partition, one.tick.offset), one)
-    return [found[place] for place in sorted(found)]
+            found.setdefault(place, one)
+    return Rejections(tuple(found[place] for place in sorted(found)), frozenset(places))
 
 
 async def rejected_by_reason(

@@ -9,7 +9,7 @@ from barstream.codecs.bar import bar_to_json
 from barstream.core.schedule import Session
 from barstream.core.state import NEVER_US
 from barstream.core.time import iso_date_from_days, iso_from_us, iso_micros_from_us
-from barstream.explaining.closing import Closing
+from barstream.explaining.closing import Closing, closing_of
 from barstream.explaining.facts import Beat, Facts, RejectedTick, SeriesRow, Stand, Tick, Version
 from barstream.explaining.judging import Explanation, Parts, explain
 from barstream.explaining.uppers import UpperExplanation, UpperFacts, explain_upper
@@ -21,11 +21,19 @@ Json = dict[str, Any]
 
 
 def report(facts: Facts | UpperFacts, *, all_ticks: bool = False) -> tuple[Json, int | None]:
-    """The report, and of an upper bar the minute it waits for."""
+    """The report, and of an upper bar the minute whose report says the rest."""
     if isinstance(facts, UpperFacts):
         upper = explain_upper(facts)
-        return _upper_report(facts, upper), upper.waits_for_us
+        return _upper_report(facts, upper), upper.told_by_us
     return _minute_report(facts, explain(facts), all_ticks=all_ticks), None
+
+
+def closed_by(minute: Facts) -> Json | None:
+    """What closed the last minute of an upper bar."""
+    closing = None if minute.first is None else closing_of(minute, minute.first)
+    if closing is None:
+        return None
+    return {"bucket_start": iso_from_us(minute.bucket_us), **_closing(closing)}
 
 
 def _minute_report(facts: Facts, found: Explanation, *, all_ticks: bool) -> Json:
@@ -34,7 +42,7 @@ def _minute_report(facts: Facts, found: Explanation, *, all_ticks: bool) -> Json
         "closed_by": None if found.closing is None else _closing(found.closing),
         "ticks": _ticks(facts, found, all_ticks=all_ticks),
         "price_from": None if found.price_from is None else _version(found.price_from),
-        "rejected": [_rejected(one) for one in facts.rejected],
+        "rejected": [_rejected(one) for one in found.places.rejected],
         "in_other_partitions": [_tick(tick) for tick in facts.elsewhere],
         "no_ticks": [_rejected(one) for one in facts.undated],
         **_tail(facts),
@@ -93,12 +101,14 @@ def _tail(facts: Facts) -> Json:
 
 
 def _ticks(facts: Facts, found: Explanation, *, all_ticks: bool) -> Json:
-    ticks = found.accepted or facts.ticks
+    accepted = found.places.accepted
+    ticks = accepted or facts.ticks
     cut = not all_ticks and len(ticks) > 2 * SHOWN
     shown = [*ticks[:SHOWN], *ticks[-SHOWN:]] if cut else list(ticks)
     return {
-        "in_log": len(facts.ticks),
-        "accepted": len(found.accepted),
+        "in_log": max(len(facts.ticks), len(found.places.rejected)),
+        "accepted": len(accepted),
+        "waiting": len(found.places.waiting),
         "given_by": None if found.parts is None else _parts(found.parts),
         "left_off": len(ticks) - len(shown),
         "shown": [_tick(tick) for tick in shown],

@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 
-from barstream.core.reasons import Reason
 from barstream.explaining.decoding import Mine, SeriesDecoder
 from barstream.explaining.facts import RejectedTick, Tick
 from barstream.explaining.windows import Progress, forward
@@ -17,6 +16,7 @@ from barstream.transport.chunk import RecordChunk
 
 #: So many records that are no tick are kept.
 _UNDATED: Final = 20
+_NEVER: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,27 +25,37 @@ class Looked:
 
     Attributes:
         bucket: event times of the ticks that are wanted.
-        closes_us: a tick with this event time or a later one closes the bucket.
+        closes_us: before it no tick closes the bucket, whatever the grace was.
         around: append times between which records that are no tick are of interest.
-        max_future_skew_us: a tick further than this after its append time is rejected.
-        counts: whether a tick that may close is accepted: in session.
+        passes: whether a tick was accepted and closes the bucket.
+        is_accepted: whether it was accepted.
+        close_offset: of the final; None: there is none.
     """
 
     bucket: tuple[int, int]
     closes_us: int
     around: tuple[int, int]
-    max_future_skew_us: int
-    counts: Callable[[int], bool]
+    passes: Callable[[Tick], bool]
+    is_accepted: Callable[[Tick], bool]
+    close_offset: int | None = None
 
 
 @dataclass(slots=True)
 class Found:
-    """What a scan came to, by offset; ``closing`` is the first tick that closes."""
+    """What a scan came to, by offset.
+
+    Attributes:
+        closing: the first tick that closes the bucket.
+        before_close: the tick just before the close offset.
+        furthest: the accepted tick below it with the latest event time, if that can close.
+    """
 
     ticks: list[Tick] = field(default_factory=list)
-    future: list[RejectedTick] = field(default_factory=list)
+    invalid: list[RejectedTick] = field(default_factory=list)
     undated: list[RejectedTick] = field(default_factory=list)
     closing: Tick | None = None
+    before_close: Tick | None = None
+    furthest: Tick | None = None
     append_times: bool = True
 
 
@@ -84,15 +94,10 @@ def _take(chunk: RecordChunk, mine: Mine, looked: Looked, key: bytes, found: Fou
     for row in np.flatnonzero(inside).tolist():
         tick = _tick(chunk, mine, row)
         found.ticks.append(tick)
-        if _is_future(tick, looked):
-            found.future.append(_future(tick, looked))
-    if found.closing is None:
-        for row in np.flatnonzero(mine.time_us >= looked.closes_us).tolist():
-            tick = _tick(chunk, mine, row)
-            if looked.counts(tick.time_us) and not _is_future(tick, looked):
-                found.closing = tick
-                break
-    for each in mine.refused:
+        if (wrong := mine.invalid.get(int(mine.at[row]))) is not None:
+            found.invalid.append(RejectedTick(tick, wrong.reason, wrong.detail))
+    _take_closing(chunk, mine, looked, found)
+    for each in mine.unreadable:
         stamp_us = int(chunk.timestamps_us[each.position])
         is_mine = chunk.keys[each.position] == key
         if is_mine and looked.around[0] <= stamp_us < looked.around[1]:
@@ -100,6 +105,31 @@ def _take(chunk: RecordChunk, mine: Mine, looked: Looked, key: bytes, found: Fou
             nothing = Tick(offset, -1, float("nan"), float("nan"), stamp_us, chunk.partition)
             if len(found.undated) < _UNDATED:
                 found.undated.append(RejectedTick(nothing, each.reason, each.detail))
+
+
+def _take_closing(chunk: RecordChunk, mine: Mine, looked: Looked, found: Found) -> None:
+    sound = np.ones(len(mine.at), np.bool_)
+    if mine.invalid:
+        sound = ~np.isin(mine.at, list(mine.invalid))
+    reaches = np.flatnonzero(sound & (mine.time_us >= looked.closes_us)).tolist()
+    if found.closing is None:
+        for row in reaches:
+            tick = _tick(chunk, mine, row)
+            if looked.passes(tick):
+                found.closing = tick
+                break
+    if looked.close_offset is None:
+        return
+    offsets = chunk.offsets[mine.at]
+    for row in np.flatnonzero(sound & (offsets == looked.close_offset - 1)).tolist():
+        tick = _tick(chunk, mine, row)
+        found.before_close = tick if looked.is_accepted(tick) else None
+    highest_us = -_NEVER if found.furthest is None else found.furthest.time_us
+    for row in reaches:
+        if offsets[row] < looked.close_offset and mine.time_us[row] > highest_us:
+            tick = _tick(chunk, mine, row)
+            if looked.is_accepted(tick):
+                found.furthest, highest_us = tick, tick.time_us
 
 
 def _tick(chunk: RecordChunk, mine: Mine, row: int) -> Tick:
@@ -111,17 +141,4 @@ def _tick(chunk: RecordChunk, mine: Mine, row: int) -> Tick:
         float(mine.size[row]),
         int(chunk.timestamps_us[at]),
         chunk.partition,
-    )
-
-
-def _is_future(tick: Tick, looked: Looked) -> bool:
-    return 0 <= tick.appended_us < tick.time_us - looked.max_future_skew_us
-
-
-def _future(tick: Tick, looked: Looked) -> RejectedTick:
-    return RejectedTick(
-        tick,
-        Reason.FUTURE,
-        f"the event time is {tick.time_us - tick.appended_us} us after the record's timestamp, "
-        f"{looked.max_future_skew_us} us are allowed",
     )

@@ -9,22 +9,26 @@ from barstream.core.bars import Bar
 from barstream.core.state import NEVER_US
 from barstream.core.time import floor_minute
 from barstream.explaining.facts import Facts, SeriesRow
+from barstream.history.regimes import Regime
 
 
 class Sleep:
-    """The minutes known to have ticks, and what follows from them by the schedule of now.
+    """The minutes known to have ticks, and what follows from them by a schedule.
 
     Args:
         facts: of the bucket: finals beside it and the state of the series.
         bars: further finals of minutes or days, such as the children of an upper bar.
+        regime: by whose sessions and ``inactive_after`` it slept; None: by those of now.
     """
 
-    def __init__(self, facts: Facts, bars: Iterable[Bar] = ()) -> None:
-        self._schedule = facts.scheduled.schedule
-        self._inactive_after = facts.rules.inactive_after
+    def __init__(
+        self, facts: Facts, bars: Iterable[Bar] = (), regime: Regime | None = None
+    ) -> None:
+        self._schedule = facts.schedule_of(regime)
+        self.inactive_after = facts.rules_of(regime).inactive_after
         known: dict[int, int] = {}
         beside = facts.neighbours
-        others = [one.bar for one in (beside.real_before, beside.real_after) if one is not None]
+        others = [one.bar for one in (beside.real_before, *beside.reals_after) if one is not None]
         for bar in (*others, *bars):
             if bar is not None and not bar.synthetic:
                 minute_us = bar.bucket_start_us if bar.open_time_us is None else bar.open_time_us
@@ -39,7 +43,7 @@ class Sleep:
         at = bisect_right(self._minutes, minute_us) - 1
         if at < 0 or self._schedule is None:
             return None
-        asleep_us = self._schedule.asleep_from(self._dates[at], self._inactive_after)
+        asleep_us = self._schedule.asleep_from(self._dates[at], self.inactive_after)
         if asleep_us is None or minute_us < floor_minute(asleep_us):
             return None
         return asleep_us
@@ -48,11 +52,6 @@ class Sleep:
         """Trading date of the last tick known before a minute ends."""
         at = bisect_right(self._minutes, minute_us) - 1
         return None if at < 0 else self._dates[at]
-
-    def woken_us(self, minute_us: int) -> int | None:
-        """The next minute with a tick; None: none is known."""
-        at = bisect_right(self._minutes, minute_us)
-        return self._minutes[at] if at < len(self._minutes) else None
 
 
 def _of_row(row: SeriesRow) -> dict[int, int]:

@@ -14,11 +14,13 @@ from barstream.core.time import DAY_US, MINUTE_US, ceil_minute, floor_minute
 from barstream.explaining.absence import (
     Absence,
     Reason,
+    first_us,
     why_asleep,
     why_before_first,
     why_deleted,
     why_no_series,
     why_off_session,
+    why_unscheduled,
 )
 from barstream.explaining.facts import Beat, Facts, Version
 from barstream.explaining.judging import Explanation, Status
@@ -77,14 +79,21 @@ class UpperExplanation:
         counts: its children.
         due_us: every in-session minute of the bucket lies before; None without any.
         givers: bucket start of the child that gave open, high, low and close.
-        waits_for_us: the child it waits for, if any.
+        told_by_us: the minute of which the explanation says the rest: the one it waits for, or
+            the first of those that have no bar.
     """
 
     of: Explanation
     counts: ChildCounts
     due_us: int | None
     givers: dict[str, int] = field(default_factory=dict)
-    waits_for_us: int | None = None
+    told_by_us: int | None = None
+
+    @property
+    def waits_for_us(self) -> int | None:
+        """The minute it waits for, if any."""
+        waits = self.of.reason is Reason.WAITING_FOR_CHILDREN
+        return self.told_by_us if waits else None
 
 
 def expected_children(upper: UpperFacts) -> list[int]:
@@ -179,12 +188,12 @@ def explain_upper(upper: UpperFacts) -> UpperExplanation:
     givers = _givers(upper.bars)
     final = facts.final
     if final is not None and final.bar is not None:
-        return UpperExplanation(_final(upper, final.bar, counts, due_us), counts, due_us, givers)
-    absence, waits_for_us = _why_no_final(upper, counts, due_us)
+        return UpperExplanation(_final(upper, final.bar, counts), counts, due_us, givers)
+    absence, told_by_us = _why_no_final(upper, counts, due_us)
     status: Status = "open" if upper.bars or _has_open_minute(upper) else "missing"
     word = "open, not final yet" if status == "open" else "no bar"
     of = Explanation(status, f"{word}: {absence.sentence}", absence.reason, absence.what_to_do)
-    return UpperExplanation(of, counts, due_us, givers, waits_for_us)
+    return UpperExplanation(of, counts, due_us, givers, told_by_us)
 
 
 def _has_open_minute(upper: UpperFacts) -> bool:
@@ -201,20 +210,16 @@ def _due_us(upper: UpperFacts) -> int | None:
     return minutes[-1] + MINUTE_US if minutes else None
 
 
-def _final(upper: UpperFacts, bar: Bar, counts: ChildCounts, due_us: int | None) -> Explanation:
+def _final(upper: UpperFacts, bar: Bar, counts: ChildCounts) -> Explanation:
     child = "minute" if upper.child == MINUTE else "day"
     made = f"final, folded from {len(upper.children)} {child}s"
     if bar.synthetic:
         made = f"final, synthetic: none of its {len(upper.children)} {child}s has a tick"
     bars = upper.bars
-    last_us = None if due_us is None else due_us - MINUTE_US
-    if upper.child == MINUTE and bars:
-        last_us = bars[-1].bucket_start_us  # whatever the schedule says now
-    since = (
-        ""
-        if last_us is None
-        else f"; it went out with what closed its last in-session minute, {at(last_us)}"
-    )
+    since = ""
+    if bars:
+        last = bars[-1].bucket_start_us
+        since = f", the last of them {at(last) if upper.child == MINUTE else at(last)[:10]}"
     notes = []
     if bar.revision:
         notes.append(
@@ -232,24 +237,20 @@ def _final(upper: UpperFacts, bar: Bar, counts: ChildCounts, due_us: int | None)
 def _why_no_final(
     upper: UpperFacts, counts: ChildCounts, due_us: int | None
 ) -> tuple[Absence, int | None]:
-    """The reason, and the minute that is waited for."""
+    """The reason, and the minute of which the explanation says the rest."""
     facts = upper.facts
-    found = why_no_series(facts)
+    found = why_no_series(facts) or _why_no_minutes(facts, due_us)
     if found is not None:
         return found, None
     row, schedule = facts.row, facts.scheduled.schedule
-    if row is None or schedule is None:
+    if row is None or schedule is None or due_us is None:
         raise AssertionError("a series without state or schedule has been explained above")
-    if due_us is None:
-        return why_off_session(facts), None
-    if due_us <= floor_minute(row.first_tick_us):
-        return why_before_first(row), None
     waits_for_us = _first_open_minute(upper, row.closed_until_us, schedule)
     if waits_for_us is None and not counts.expected:
-        first_us = children_of_bucket(facts, MINUTE, schedule)[0]
-        asleep = why_asleep(facts, first_us, Sleep(facts, upper.bars))
+        minute_us = children_of_bucket(facts, MINUTE, schedule)[0]
+        asleep = why_asleep(facts, minute_us, Sleep(facts, upper.bars))
         if asleep is not None:
-            return asleep, None
+            return asleep, minute_us
     if waits_for_us is not None:
         return Absence(
             Reason.WAITING_FOR_CHILDREN,
@@ -266,6 +267,13 @@ def _why_no_final(
         and upper.evidence is None
     ):
         return _schedule_ends(facts, end_us), None
+    if not upper.bars and upper.child == MINUTE:
+        minute_us = next(iter(counts.missing), children_of_bucket(facts, MINUTE, schedule)[0])
+        return Absence(
+            Reason.NO_CHILDREN,
+            "no minute of it has a bar, and all of them are closed: why the first one has none is "
+            "said below",
+        ), minute_us
     return Absence(
         Reason.UNEXPLAINED,
         f"everything up to its last in-session minute {at(due_us - MINUTE_US)} is closed, yet "
@@ -273,6 +281,17 @@ def _why_no_final(
         "children were deleted by retention",
         f"barstream verify {facts.broker} {facts.symbol} --timeframe {facts.period}",
     ), None
+
+
+def _why_no_minutes(facts: Facts, due_us: int | None) -> Absence | None:
+    """Why the bucket has no minute that can have a bar; None: it has one."""
+    if facts.scheduled.schedule is None:
+        return why_unscheduled(facts)
+    if due_us is None:
+        return why_off_session(facts)
+    if facts.row is not None and due_us <= first_us(facts, facts.row):
+        return why_before_first(facts, facts.row)
+    return None
 
 
 def _first_open_minute(

@@ -27,7 +27,7 @@ from barstream.engine.book import FinalsBook
 from barstream.engine.local import LocalPartition
 from barstream.engine.offsets import Extent
 from barstream.engine.partition import PartitionEngine
-from barstream.engine.rows import build_flush
+from barstream.engine.rows import Flush, build_flush
 from barstream.engine.starts import restore_engine
 from barstream.history.decoders import Decoders
 from barstream.history.regimes import Regimes
@@ -55,6 +55,8 @@ class ScheduleTopic:
     name_rule: NameRule = FOLDED
     provider: MarketScheduleProvider = field(default_factory=MarketScheduleProvider)
     records: list[ScheduleRecord] = field(default_factory=list)
+    #: When the next record is appended.
+    now_us: int = 0
     _rows: ScheduleRows = field(default_factory=ScheduleRows)
     _in_force: dict[str, dict[tuple[int, int], SessionRow]] = field(default_factory=dict)
 
@@ -80,7 +82,8 @@ class ScheduleTopic:
 
     def _append(self, row: SessionRow, value: bytes | None) -> None:
         offset = len(self.records)
-        self.records.append(ScheduleRecord(0, offset, offset, session_key(row), value))
+        appended_us = self.now_us + offset
+        self.records.append(ScheduleRecord(0, offset, appended_us, session_key(row), value))
 
     def start_over(self) -> None:
         """A worker that has just started knows nothing of before."""
@@ -109,12 +112,20 @@ class Topics(Store):
     uppers: dict[Period, list[tuple[bytes | None, bytes | None]]] = field(default_factory=dict)
 
     def flush(self, engine: PartitionEngine) -> None:
+        self.keep(self.flush_of(engine))
+
+    def flush_of(self, engine: PartitionEngine) -> Flush:
+        """What ``engine`` has to write."""
         rollups = {period: str(period) for period in self.periods}
-        flush = build_flush(engine.take(), engine.state, 0, replace(TOPICS, rollups=rollups), None)
-        for period, name in rollups.items():
-            rows = flush.rows.pop((name, 0), [])
+        topics = replace(TOPICS, rollups=rollups)
+        return build_flush(engine.take(), engine.state, 0, topics, None)
+
+    def keep(self, flush: Flush) -> None:
+        minutes = dict(flush.rows)
+        for period in self.periods:
+            rows = minutes.pop((str(period), 0), [])
             self.uppers.setdefault(period, []).extend((row.key, row.value) for row in rows)
-        self.keep(flush)
+        super().keep(Flush(minutes))
 
 
 @dataclass
@@ -126,12 +137,14 @@ class Life:
         rules: in force at the end.
         store: what was written.
         schedule: the topic of the sessions.
+        workers: who applied it.
     """
 
     case: Case
     rules: RulesRow
     store: Topics
     schedule: ScheduleTopic
+    workers: Workers
 
     @property
     def told(self) -> Told:
@@ -248,6 +261,7 @@ def lives(
     draw: st.DrawFn,
     policies: Sequence[str] = ("reject", "revise"),
     periods: Sequence[Period] = (),
+    workers: type[Workers] | None = None,
 ) -> Life:
     """A log, applied by workers that come and go; at any place rules or sessions change."""
     case = draw(logs())
@@ -256,9 +270,10 @@ def lives(
     if draw(st.integers(0, 4)):
         schedule.load(case.rows)
         schedule.read()
-    life = _Workers(case, rules, schedule, store)
+    life = (workers or Workers)(case, rules, schedule, store)
     for _, end in cuts(draw, 0, case.end):
         life.apply(end, starts_over=draw(st.booleans()))
+        schedule.now_us = max((t.time_us for t in case.ticks if t.offset < end), default=0)
         match draw(st.integers(0, 7)):
             case 0:
                 life.flush()
@@ -275,39 +290,42 @@ def lives(
             case _:
                 pass
     life.flush()
-    return Life(case, life.rules, store, schedule)
+    return Life(case, life.rules, store, schedule, life)
 
 
 @dataclass
-class _Workers:
+class Workers:
     """The workers of one partition, one after the other."""
 
     case: Case
     rules: RulesRow
     schedule: ScheduleTopic
     store: Topics
-    _engine: PartitionEngine | None = None
-    _position: int = 0
-    _beat_position: int = 0
+    engine: PartitionEngine | None = None
+    position: int = 0
+    beat_position: int = 0
 
     def apply(self, end: int, *, starts_over: bool) -> None:
         """Ticks up to an offset, and the heartbeats that may be used by then."""
-        if self._engine is None:
-            self._engine = self._started(starts_over=starts_over)
+        if self.engine is None:
+            self.engine = self.started(starts_over=starts_over)
         beats = self.case.beats
         due = [at for at, beat in enumerate(beats) if beat.barrier <= end]
         # in log order: one whose barrier is not reached yet holds back those behind it
-        given = [b for b in beats[: max(due, default=-1) + 1] if b.offset >= self._beat_position]
-        deliver(self._engine, given)
-        self._beat_position = max([self._beat_position, *(b.offset + 1 for b in given)])
-        chunk = records(self.case.ticks, self._position, end)
-        rules = self.rules
+        given = [b for b in beats[: max(due, default=-1) + 1] if b.offset >= self.beat_position]
+        deliver(self.engine, given)
+        self.beat_position = max([self.beat_position, *(b.offset + 1 for b in given)])
+        self.feed(self.engine, end)
+
+    def feed(self, engine: PartitionEngine, end: int) -> None:
+        """Ticks up to an offset, decoded by the rules."""
+        chunk, rules = records(self.case.ticks, self.position, end), self.rules
         decoder = _decoder(rules.max_future_skew_us, fold_case=rules.fold_case is True)
         columns = decoder.decode(chunk.values, chunk.timestamps_us)
-        self._engine.apply_ticks(chunk, columns, 0, at_end=False)
-        self._position = end
+        engine.apply_ticks(chunk, columns, 0, at_end=False)
+        self.position = end
 
-    def _started(self, *, starts_over: bool) -> PartitionEngine:
+    def started(self, *, starts_over: bool) -> PartitionEngine:
         name_rule = NameRule(self.rules.fold_case is True)
         if starts_over or name_rule != self.schedule.name_rule:
             self.schedule.name_rule = name_rule
@@ -323,7 +341,7 @@ class _Workers:
         rows = cast("LocalPartition", self.store.series)  # what is asked of it, a dict has
         everything = Extent(0, 1 << 40)
         start = restore_engine(engine, rows, "ticks", None, everything, everything)
-        self._position, self._beat_position = start
+        self.position, self.beat_position = start
         return engine
 
     def _book(self) -> FinalsBook:
@@ -338,18 +356,18 @@ class _Workers:
 
     def flush(self) -> None:
         """Write what there is."""
-        if self._engine is not None:
-            self.store.flush(self._engine)
+        if self.engine is not None:
+            self.store.flush(self.engine)
 
     def read_schedule(self) -> None:
         """Rows of the schedule have come."""
         self.schedule.read()
-        if self._engine is not None:
-            self._engine.schedule_changed()
+        if self.engine is not None:
+            self.engine.schedule_changed()
 
     def change(self, rules: RulesRow) -> None:
         """The worker ends, and another one begins by these rules."""
-        self.rules, self._engine = rules, None
+        self.rules, self.engine = rules, None
 
 
 def _changed(draw: Any, rules: RulesRow, policies: Sequence[str]) -> RulesRow:

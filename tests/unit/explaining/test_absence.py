@@ -40,7 +40,7 @@ def test_no_series_at_all() -> None:
     unscheduled = {"scheduled": Scheduled(None), "refused_before": {"unscheduled": 3}}
     assert reason(minute(1), **nothing, **unscheduled) is Reason.UNSCHEDULED
     assert reason(minute(1), **nothing, refused_before={"invalid": 1}) is Reason.NO_PRICE
-    waiting = nothing | {"stand": Stand(0, None, 0, 1), "ticks": (tick(0, minute(1)),)}
+    waiting = nothing | {"stand": Stand(0, None, 0, 1), "unapplied": tick(0, minute(1))}
     assert reason(minute(1), **waiting) is Reason.NOT_APPLIED
 
 
@@ -88,9 +88,10 @@ def test_a_series_that_slept_and_woke_is_asleep_up_to_the_waking_tick_only() -> 
         last_trading_date=DATE + 5,
     )
     beside = Neighbours(real_before=version(bar(minute(3), 9)), earliest_us=minute(1))
-    found = why_no_final(facts(minute(3, day=5), row=woken, neighbours=beside))
+    waking = tick(7, minute(4, day=5) + SECOND_US)
+    found = why_no_final(facts(minute(3, day=5), row=woken, neighbours=beside, woken_by=waking))
     assert found.reason is Reason.ASLEEP
-    assert "woken by a tick of the minute 2024-01-06T06:04:00Z" in found.sentence
+    assert "the tick at offset 7 with event time 2024-01-06T06:04:01Z" in found.sentence
     assert reason(minute(4, day=5), row=woken, neighbours=beside) is Reason.HISTORICAL
 
 

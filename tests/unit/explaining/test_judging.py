@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from barstream.codecs.rules import RulesRow
+from barstream.core.schedule import ScheduleIndex
 from barstream.core.sessions import RowsSchedule, SessionRow
-from barstream.explaining.facts import Neighbours, RejectedTick, Rules, Scheduled
+from barstream.explaining.facts import Neighbours, RejectedTick, Rules, Scheduled, Stand
 from barstream.explaining.judging import explain
-from tests.explained import SCHEDULE, SECOND_US, bar, beat, facts, minute, tick, version
+from barstream.history.regimes import Regime, Regimes
+from tests.explained import DATE, SCHEDULE, SECOND_US, bar, beat, facts, minute, tick, version
 
 AT = minute(1)
 TICKS = (tick(0, AT + 20 * SECOND_US, 5.0), tick(1, AT + 10 * SECOND_US, 7.0), tick(2, AT, 7.0))
@@ -39,14 +42,14 @@ def test_ticks_at_or_after_the_close_offset_and_rejected_ones_are_not_in_the_bar
     found = explain(
         facts(AT, finals=(version(BAR),), ticks=(*TICKS, refused, late), rejected=rejected)
     )
-    assert [one.offset for one in found.accepted] == [0, 1, 2]
+    assert [one.offset for one in found.places.accepted] == [0, 1, 2]
     assert "2 late" in " ".join(found.notes)
 
 
 def test_the_tick_before_the_close_offset_closed_it_when_it_passes_the_grace() -> None:
     closing = tick(3, minute(2) + 5 * SECOND_US)
     beats = (beat(0, AT, 4),)
-    found = explain(facts(AT, finals=(version(BAR),), closing_tick=closing, beats=beats))
+    found = explain(facts(AT, finals=(version(BAR),), before_close=closing, beats=beats))
     assert found.closing is not None
     assert (found.closing.by, found.closing.tick) == ("watermark", closing)
 
@@ -61,7 +64,7 @@ def test_a_tick_anywhere_else_did_not_close_it_whatever_its_time() -> None:
 def test_a_tick_behind_the_close_offset_is_not_in_the_bar_though_nothing_rejected_it_yet() -> None:
     behind = tick(4, AT + 30 * SECOND_US, 99.0)
     found = explain(facts(AT, finals=(version(BAR),), ticks=(*TICKS, behind)))
-    assert [one.offset for one in found.accepted] == [0, 1, 2]
+    assert [one.offset for one in found.places.accepted] == [0, 1, 2]
 
 
 def test_the_first_legal_heartbeat_with_a_barrier_below_closed_it() -> None:
@@ -90,7 +93,7 @@ def test_the_oldest_version_says_what_closed_it_and_a_revision_alone_only_what_r
     closing = tick(3, minute(2) + 5 * SECOND_US)
     ticks = (*TICKS, late)
     both = facts(
-        AT, finals=(version(BAR), version(revised, 1)), closing_tick=closing, ticks=ticks,
+        AT, finals=(version(BAR), version(revised, 1)), before_close=closing, ticks=ticks,
         rules=revise,
     )  # fmt: skip
     found = explain(both)
@@ -98,7 +101,7 @@ def test_the_oldest_version_says_what_closed_it_and_a_revision_alone_only_what_r
     assert found.closing.by == "watermark"
     assert found.parts is not None
     assert found.parts.high == late
-    alone = explain(replace(both, finals=(version(revised, 1),), closing_tick=None))
+    alone = explain(replace(both, finals=(version(revised, 1),), before_close=late))
     assert alone.closing is not None
     assert alone.closing.by == "unproven"
     assert "late tick at offset 8" in alone.closing.sentence
@@ -108,9 +111,35 @@ def test_a_bar_that_a_late_tick_made() -> None:
     late = tick(8, AT + 1, 9.0)
     one = bar(AT, 9, 9.0, first_offset=8, last_offset=8)
     revise = Rules(5 * SECOND_US, late_policy="revise")
-    found = explain(facts(AT, finals=(version(one),), ticks=(late,), rules=revise))
+    known = facts(AT, finals=(version(one),), ticks=(late,), rules=revise, before_close=late)
+    found = explain(known)
     assert found.closing is not None
     assert (found.closing.by, found.closing.tick) == ("late_tick", late)
+
+    # the ordinary close of a live minute: its last tick, then the heartbeat sent after it
+    in_time = explain(replace(known, beats=(beat(0, AT, 9),))).closing
+    assert in_time is not None
+    assert in_time.by == "heartbeat"
+    # the heartbeat was sent before the tick: which of the two came first nobody can tell ...
+    either = explain(replace(known, beats=(beat(0, AT, 8),))).closing
+    assert either is not None
+    assert (either.by, "either" in either.sentence) == ("unproven", True)
+    # ... but for a bar behind it that was closed before
+    after = Neighbours(after=version(bar(minute(2), 8)))
+    told = explain(replace(known, beats=(beat(0, AT, 8),), neighbours=after)).closing
+    assert told is not None
+    assert told.by == "late_tick"
+
+
+def test_a_minute_filled_after_a_bar_that_a_late_tick_made() -> None:
+    late = tick(8, AT + 1, 9.0)
+    flat = bar(minute(2), 9, 9.0, synthetic=True, tick_count=0, first_offset=None, last_offset=None)
+    revise = Rules(5 * SECOND_US, late_policy="revise")
+    known = facts(minute(2), finals=(version(flat),), rules=revise, before_close=late)
+    closing = explain(known).closing
+    assert closing is not None
+    assert (closing.by, closing.tick) == ("late_tick", late)
+    assert "2024-01-01T06:01:00Z" in closing.sentence
 
 
 def test_a_synthetic_bar_takes_its_price_from_the_last_real_one() -> None:
@@ -148,21 +177,72 @@ def test_a_tick_that_was_late_and_was_taken_in_by_a_switch_over_is_one_of_the_ba
     assert not never_revised.parts.agrees, "nothing but a revision takes a rejected tick in"
 
 
+def in_turn(*regimes: tuple[int, int, int, RowsSchedule | None]) -> Regimes:
+    """Regimes of (first tick offset, first heartbeat offset, grace in seconds, sessions)."""
+    index = ScheduleIndex()
+    found = []
+    for begin, heartbeat_begin, grace_s, schedule in regimes:
+        rules = RulesRow(grace_s * SECOND_US, 5 * SECOND_US, "reject", 2, False, "tests")
+        then = ScheduleIndex({} if schedule is None else {("B", "S"): schedule})
+        found.append(Regime(begin, heartbeat_begin, rules, then))
+    return Regimes(found, index)
+
+
 def test_a_shorter_grace_that_a_worker_went_on_with_closed_it() -> None:
-    # nothing before close_offset 4 passes by the grace there was, and no heartbeat stands there
-    found = explain(replace(facts(AT, finals=(version(BAR),), ticks=TICKS), shortened_us=SECOND_US))
-    assert found.closing is not None
-    assert found.closing.by == "grace"
-    assert "1 s instead of 5 s" in found.closing.sentence.replace(".0", "")
+    # 60 s of grace up to offset 4, then 5 s; the tick at 3 had passed by these only
+    reached = tick(3, minute(2) + 10 * SECOND_US)
+    regimes = in_turn((0, 0, 60, SCHEDULE), (4, 1, 5, SCHEDULE))
+    known = facts(
+        AT, finals=(version(BAR),), ticks=TICKS, regimes=regimes, before_close=reached,
+        furthest=reached,
+    )  # fmt: skip
+    closing = explain(known).closing
+    assert closing is not None
+    assert (closing.by, closing.tick) == ("grace", reached)
+    assert "5.0 s instead of 60.0 s" in closing.sentence
+    # a heartbeat the worker before had used at that place came first, one behind it did not
+    late_us = minute(4)
+    before = explain(replace(known, beats=(beat(0, AT, 4, late_us),))).closing
+    assert before is not None
+    assert before.by == "heartbeat"
+    behind = explain(replace(known, beats=(beat(1, AT, 4, late_us),))).closing
+    assert behind is not None
+    assert behind.by == "grace"
 
 
-def test_ticks_of_a_final_are_judged_by_the_sessions_it_was_made_by() -> None:
-    # one tick more below its close offset than the bar counts: it was off session then
-    before = tick(3, AT + 50 * SECOND_US, 99.0)
-    then = RowsSchedule(
-        [SessionRow("B", "X", 0, 0, AT - AT % (1440 * 60 * SECOND_US), AT + 40 * SECOND_US)]
-    )
-    known = facts(AT, finals=(version(BAR),), ticks=(*TICKS, before))
-    assert [one.offset for one in explain(known).accepted] == [0, 1, 2, 3]
-    found = explain(replace(known, judged_by=then))
-    assert [one.offset for one in found.accepted] == [0, 1, 2]
+def test_a_heartbeat_is_judged_by_the_grace_with_which_it_was_taken() -> None:
+    # appended 30 s after its minute: too early for 60 s of grace, which held for it
+    early = beat(0, AT, 4, minute(2) + 30 * SECOND_US)
+    for grace_s, by in ((60, "unproven"), (5, "heartbeat")):
+        regimes = in_turn((0, 0, grace_s, SCHEDULE), (9, 1, 5, SCHEDULE))
+        known = facts(AT, finals=(version(BAR),), ticks=TICKS, regimes=regimes, beats=(early,))
+        closing = explain(known).closing
+        assert closing is not None
+        assert closing.by == by
+
+
+def test_each_tick_is_judged_by_the_sessions_at_its_own_offset() -> None:
+    # no row | an open at 06:01:15 | the whole hour: three ticks, one of each
+    opens = AT + 15 * SECOND_US
+    part = RowsSchedule([SessionRow("B", "S", DATE, 0, opens, AT + 600 * SECOND_US)])
+    regimes = in_turn((0, 0, 5, None), (1, 0, 5, part), (2, 0, 5, SCHEDULE))
+    one = replace(BAR, open=7.0, low=7.0, close=7.0, tick_count=1, first_offset=2)
+    found = explain(facts(AT, finals=(version(one),), ticks=TICKS, regimes=regimes))
+    assert [each.offset for each in found.places.accepted] == [2]
+    told = [(each.tick.offset, each.reason) for each in found.places.rejected]
+    assert told == [(0, "unscheduled"), (1, "off_session")]
+    assert all("came later" in each.detail for each in found.places.rejected)
+    assert "1 unscheduled, 1 off_session" in " ".join(found.notes)
+    assert found.parts is not None
+    assert found.parts.agrees
+
+
+def test_ticks_that_are_not_applied_yet_wait() -> None:
+    found = explain(facts(AT, ticks=TICKS, stand=Stand(0, 2, 0, 3)))
+    assert [each.offset for each in found.places.waiting] == [2]
+
+
+def test_where_the_log_does_not_say_the_sessions_the_number_of_ticks_decides() -> None:
+    gone = Scheduled(RowsSchedule([SessionRow("B", "S", DATE, 0, AT, AT + SECOND_US)]), None)
+    found = explain(facts(AT, finals=(version(BAR),), ticks=TICKS, scheduled=gone))
+    assert [each.offset for each in found.places.accepted] == [0, 1, 2]

@@ -83,7 +83,10 @@ def test_a_closed_bucket_without_final_is_asleep_deleted_or_unexplained() -> Non
     closed = replace(ROW, closed_until_us=minute(0, day=9))
     asleep = upper(DAY, (DATE + 3) * DAY_US, row=closed)
     assert explain_upper(asleep).of.reason is Reason.ASLEEP
-    assert explain_upper(upper(FIVE, minute(0), row=closed)).of.reason is Reason.UNEXPLAINED
+    without = explain_upper(upper(FIVE, minute(0), row=closed))
+    assert (without.of.reason, without.told_by_us) == (Reason.NO_CHILDREN, minute(1))
+    with_one = upper(FIVE, minute(0), bar(minute(1), 2), row=closed)
+    assert explain_upper(with_one).of.reason is Reason.UNEXPLAINED
     cut = upper(
         FIVE, minute(0), row=closed, finals_begin=5, neighbours=Neighbours(earliest_us=minute(8))
     )

@@ -1,0 +1,287 @@
+"""Lives of a partition of which it is known what closed each bar and where each tick went.
+
+The workers are taken through the log one tick and one heartbeat at a time; what an engine has to
+write after each step came of that step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from barstream.codecs.bar import decode_bar
+from barstream.codecs.heartbeat import HeartbeatRecord
+from barstream.codecs.heartbeat import encode as encode_heartbeat
+from barstream.config import Settings
+from barstream.core.bars import Bar
+from barstream.core.keys import series_key
+from barstream.core.state import NEVER_US, Rules
+from barstream.core.time import MINUTE_US, SECOND_US
+from barstream.engine.partition import PartitionEngine
+from barstream.engine.rows import Flush
+from barstream.explaining.log import Log
+from barstream.topics.names import TopicNames
+from tests.memory_kafka import MemoryKafka
+from tests.property.engine_cases import Tick, deliver, feed
+from tests.property.rules_cases import Life, Workers
+from tests.property.verify_cases import series_rows
+
+Minute = tuple[str, int]
+"""Symbol and start."""
+
+
+@dataclass
+class Step:
+    """One thing that happened, and what came of it.
+
+    Attributes:
+        by: ``watermark``, ``late_tick``, ``heartbeat`` or ``grace``.
+        offset: of the tick or the heartbeat; of a grace, the tick offset it held from.
+        verdict: where the tick went: ``accepted``, ``merged``, or why it was rejected.
+        passed: minutes closed without a bar, and why: ``off_session``, ``unpriced``, ``asleep``.
+    """
+
+    by: str
+    offset: int
+    flush: Flush
+    symbol: str = ""
+    verdict: str | None = None
+    passed: dict[Minute, str] = field(default_factory=dict)
+    appended_us: int = 0
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a final, and what made it."""
+
+    by: str
+    offset: int
+    bar: Bar
+
+
+@dataclass
+class NarratedWorkers(Workers):
+    """One thing after the other; what was not flushed when a worker is killed did not happen."""
+
+    steps: list[Step] = field(default_factory=list)
+    _pending: list[Step] = field(default_factory=list)
+    _now_us: int = 0
+
+    def apply(self, end: int, *, starts_over: bool) -> None:
+        if self.engine is None:
+            rows = series_rows(self.store.series).series.values()
+            before = {row.symbol: row.closed_until_us or NEVER_US for row in rows}
+            self.engine = self.started(starts_over=starts_over)
+            self._note("grace", self.position, before)
+        ticks = {tick.offset: tick for tick in self.case.ticks}
+        last = max((at for at, b in enumerate(self.case.beats) if b.barrier <= end), default=-1)
+        while self.position < end:
+            self._deliver(self.engine, last, behind=False)
+            before = _closed(self.engine)
+            feed(self.engine, self.case.ticks, self.position, self.position + 1)
+            tick = ticks.get(self.position)
+            self._note("watermark", self.position, before, tick)
+            self.position += 1
+        self._deliver(self.engine, last, behind=True)
+
+    def _deliver(self, engine: PartitionEngine, last: int, *, behind: bool) -> None:
+        """Heartbeats that may be used; every third comes late, and holds up those behind it."""
+        for beat in self.case.beats[: last + 1]:
+            if beat.offset < self.beat_position:
+                continue
+            if beat.barrier > self.position or (beat.offset % 3 == 0 and not behind):
+                return
+            before = _closed(engine)
+            deliver(engine, [beat])
+            self.beat_position = beat.offset + 1
+            self._now_us = max(self._now_us, beat.appended_us)
+            self._note("heartbeat", beat.offset, before)
+
+    def _note(
+        self, by: str, offset: int, before: Mapping[str, int], tick: Tick | None = None
+    ) -> None:
+        engine = self.engine
+        assert engine is not None
+        counts = engine.take_counts()
+        step = Step(by, offset, self.store.flush_of(engine))
+        if tick is not None:
+            self._now_us = max(self._now_us, tick.time_us)
+            refused = next(iter(counts.rejected), None)
+            step.by = "late_tick" if counts.revised else by
+            taken = "merged" if counts.revised else "accepted"
+            step.symbol, step.verdict = tick.symbol, str(refused) if refused else taken
+        step.passed = _passed(engine, before, {(b.symbol, b.bucket_start_us) for b in made(step)})
+        self._pending.append(step)
+
+    def flush(self) -> None:
+        if self.engine is None:
+            return
+        for step in self._pending:
+            step.appended_us = self._now_us
+            self.store.keep(step.flush)
+        self.steps += self._pending
+        self._pending = []
+
+    def read_schedule(self) -> None:
+        before = {} if self.engine is None else _closed(self.engine)
+        super().read_schedule()
+        if self.engine is not None:
+            self._note("schedule", self.position, before)
+
+    def change(self, rules: Rules) -> None:
+        self._pending = []
+        super().change(rules)
+
+
+def _closed(engine: PartitionEngine) -> dict[str, int]:
+    state = engine.state
+    return {each.symbol: int(state.closed_until_us[each.slot]) for each in state}
+
+
+def _passed(
+    engine: PartitionEngine, before: Mapping[str, int], bars: set[Minute]
+) -> dict[Minute, str]:
+    """Minutes that were closed since ``before`` and have no bar."""
+    found: dict[Minute, str] = {}
+    for series in engine.state:
+        start_us = before.get(series.symbol, NEVER_US)
+        if start_us == NEVER_US:
+            start_us = series.first_tick_us // MINUTE_US * MINUTE_US
+        end_us = int(engine.state.closed_until_us[series.slot])
+        if start_us < 0 or end_us < 0:
+            continue
+        for minute_us in range(start_us, end_us, MINUTE_US):
+            if (series.symbol, minute_us) in bars:
+                continue
+            schedule = series.schedule
+            session = None
+            if schedule is not None:
+                session = next(schedule.sessions_between(minute_us, minute_us + MINUTE_US), None)
+            why = "off_session" if session is None else "asleep"
+            if why == "asleep" and minute_us < series.first_tick_us // MINUTE_US * MINUTE_US:
+                why = "unpriced"
+            found[series.symbol, minute_us] = why
+    return found
+
+
+def made(step: Step, topic: str = "finals") -> list[Bar]:
+    """The bars a step made final or revised: minutes, or those of a longer period."""
+    return [decode_bar(row.value or b"") for row in step.flush.rows.get((topic, 0), ())]
+
+
+@dataclass
+class Truth:
+    """What is known of a life, by minute."""
+
+    versions: dict[Minute, list[Version]] = field(default_factory=dict)
+    uppers: dict[tuple[str, Minute], Bar] = field(default_factory=dict)
+    ticks: dict[Minute, dict[int, str]] = field(default_factory=dict)
+    passed: dict[Minute, str] = field(default_factory=dict)
+    in_time: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, life: Life) -> Truth:
+        truth, workers = cls(), life.workers
+        assert isinstance(workers, NarratedWorkers)
+        times = {tick.offset: tick.time_us for tick in life.case.ticks}
+        for step in workers.steps:
+            for bar in made(step):
+                version = Version(step.by, step.offset, bar)
+                truth.versions.setdefault((bar.symbol, bar.bucket_start_us), []).append(version)
+            for period in map(str, life.store.periods):
+                for bar in made(step, period):
+                    truth.uppers[period, (bar.symbol, bar.bucket_start_us)] = bar
+            truth.passed |= step.passed
+            if step.verdict is not None:
+                time_us = times[step.offset]
+                minute = step.symbol, time_us // MINUTE_US * MINUTE_US
+                truth.ticks.setdefault(minute, {})[step.offset] = step.verdict
+                if step.verdict == "accepted":
+                    truth.in_time.setdefault(step.symbol, []).append((step.offset, minute[1]))
+        applied = {step.offset for step in workers.steps if step.verdict is not None}
+        for tick in life.case.ticks:
+            if tick.offset not in applied:
+                minute = tick.symbol, tick.time_us // MINUTE_US * MINUTE_US
+                verdict = "invalid" if tick.price is None else "waiting"
+                truth.ticks.setdefault(minute, {})[tick.offset] = verdict
+        return truth
+
+
+def settings_of(life: Life) -> Settings:
+    """Those the last worker has."""
+    rules = life.case.rules
+    return Settings.model_validate(
+        {
+            "ticks": {"format": "json", "time_unit": "us"},
+            "bars": {
+                "grace_s": rules.grace_us / SECOND_US,
+                "max_future_skew_s": 0,
+                "late_policy": rules.late_policy,
+                "inactive_after": rules.inactive_after,
+                "timeframes": [str(period) for period in life.store.periods],
+            },
+        }
+    )
+
+
+def log_of(life: Life) -> tuple[Log, MemoryKafka]:
+    """The topics such a life leaves behind, and a log that reads them."""
+    settings, kafka = settings_of(life), MemoryKafka()
+    names = TopicNames.of(settings)
+    for name in names.by_logical().values():
+        kafka.topic(name)
+    now_us = 0
+    ticks = kafka.topic(names.ticks)
+    for tick in life.case.ticks:
+        now_us = max(now_us, tick.time_us)
+        ticks.end = tick.offset
+        ticks.append(now_us // 1000, series_key("B", tick.symbol), _json(tick))
+    ticks.end = life.case.end
+    beats = kafka.topic(names.heartbeats)
+    for beat in life.case.beats:
+        beats.end = beat.offset
+        record = HeartbeatRecord("B", beat.symbol, beat.minute_us, beat.barrier, 0, "planner")
+        beats.append(beat.appended_us // 1000, record.key, encode_heartbeat(record))
+    schedule = kafka.topic(names.market_schedule)
+    for row in life.schedule.records:
+        schedule.append(row.appended_us // 1000, row.key, row.value)
+    _write_flushes(life, names, kafka)
+    log = Log(settings, clock=lambda: now_us + 3_600 * SECOND_US)
+    return log, kafka
+
+
+def _write_flushes(life: Life, names: TopicNames, kafka: MemoryKafka) -> None:
+    workers = life.workers
+    assert isinstance(workers, NarratedWorkers)
+    values = {tick.offset: _json(tick) for tick in life.case.ticks}
+    topics = {
+        "finals": names.final_1m, "live": names.live_1m, "rejected": names.ticks_rejected,
+        "series": names.series, "seen": names.series_seen,
+    }  # fmt: skip
+    topics |= {str(period): names.rollups[period] for period in life.store.periods}
+    for step in workers.steps:
+        for (name, _), rows in step.flush.rows.items():
+            topic = kafka.topic(topics[name])
+            for key, value, headers in rows:
+                said, made_of = list(headers), value
+                if name == "rejected":
+                    said = [(k, names.ticks.encode() if k == "topic" else v) for k, v in headers]
+                    made_of = values[int(dict(headers)["offset"])]
+                topic.append(step.appended_us // 1000, key, made_of, said)
+            topic.end += 1  # the marker of the transaction
+
+
+def _json(tick: Tick) -> bytes:
+    size: Any = -1.0 if tick.price is None else tick.size
+    return orjson.dumps(
+        {
+            "broker": "B",
+            "symbol": tick.symbol,
+            "time": tick.time_us,
+            "price": tick.price or 1.0,
+            "size": size,
+        }
+    )
