@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from barstream.core.period import MINUTE, Period
+from barstream.core.schedule import SessionRow
+from barstream.core.state import Rules
 from barstream.core.time import MINUTE_US
 from barstream.explaining.closing import Closing
 from barstream.explaining.facts import Facts
@@ -18,8 +21,9 @@ from barstream.explaining.judging import Explanation, explain
 from barstream.explaining.reports import closed_by, report
 from barstream.explaining.uppers import UpperExplanation, UpperFacts, explain_upper
 from tests.memory_kafka import reading_from
+from tests.property.engine_cases import Beat, Case, Tick
 from tests.property.explain_cases import Minute, NarratedWorkers, Truth, Version, log_of
-from tests.property.rules_cases import Life, lives
+from tests.property.rules_cases import Life, ScheduleTopic, Topics, lives
 
 PERIODS = tuple(map(Period.parse, ("5m", "1h")))
 
@@ -184,3 +188,83 @@ def _looked_to(facts: Facts) -> int:
 
 def _with(ticks: dict[int, str], *verdicts: str) -> set[int]:
     return {at for at, verdict in ticks.items() if verdict in verdicts}
+
+
+# -- lives written by hand ----------------------------------------------------------------------
+
+
+def sessions(*dates: int) -> list[SessionRow]:
+    """Ten minutes of each date, dates a quarter of an hour apart."""
+    return [
+        SessionRow("B", "S", date, 0, date * 15 * MINUTE_US, (date * 15 + 10) * MINUTE_US)
+        for date in dates
+    ]
+
+
+def lived(case: Case, *turns: tuple[int, Rules]) -> Life:
+    """A life in which workers go on by other rules, each from a tick offset on."""
+    schedule, store = ScheduleTopic(), Topics()
+    schedule.load(case.rows)
+    schedule.read()
+    workers = NarratedWorkers(case, case.rules, schedule, store)
+    for end, rules in turns:
+        workers.apply(end, starts_over=False)
+        workers.flush()
+        workers.change(rules)
+    workers.apply(case.end, starts_over=False)
+    workers.flush()
+    return Life(replace(case, rules=workers.rules), store, schedule, workers)
+
+
+def ticks_at(*minutes: float) -> list[Tick]:
+    return [Tick(at, "S", int(m * MINUTE_US), 1.0 + at) for at, m in enumerate(minutes)]
+
+
+def test_a_late_tick_that_made_a_bar_during_a_sleep_did_not_end_it() -> None:
+    # tick in 1 | asleep from date 2 on, heartbeat for :39 | late tick in :35 | date 4 at :62 wakes
+    ticks = ticks_at(1, 35, 62, 64)
+    beats = [Beat(1, "S", 39 * MINUTE_US, 1, 41 * MINUTE_US)]
+    rules = Rules(0, 1, {}, "revise")
+    case = Case({"S": sessions(*range(6))}, rules, ticks, beats, 4)
+    # the worker that went on by another grace says where the heartbeat had been used
+    life = lived(case, (1, replace(rules, grace_us=1_000_000)))
+    ((facts, found),) = explained(life, [("S", 32 * MINUTE_US)])
+    assert found.reason == "asleep"
+    assert facts.woken_by is not None
+    assert facts.woken_by.offset == 2
+    ((_, made),) = explained(life, [("S", 35 * MINUTE_US)])
+    assert made.closing is not None
+    assert (made.closing.by, made.closing.tick and made.closing.tick.offset) == ("late_tick", 1)
+
+
+def test_a_minute_that_was_slept_through_stays_so_when_the_rule_is_another() -> None:
+    # asleep after one date then, after three now
+    ticks = ticks_at(1, 62, 64)
+    case = Case({"S": sessions(*range(6))}, Rules(0, 1), ticks, [], 3)
+    ((_, found),) = explained(lived(case, (3, Rules(0, 3))), [("S", 32 * MINUTE_US)])
+    assert found.reason == "asleep"
+    assert "1 trading dates had passed" in found.sentence
+
+
+def test_a_minute_around_a_schedule_load_says_one_thing() -> None:
+    # two ticks before the first row of the series, the rows, two ticks; the third minute closes
+    ticks = [*ticks_at(1.1, 1.2), *ticks_at(0, 0, 1.4, 1.5, 3.5)[2:]]
+    case = Case({"S": []}, Rules(0, 1), ticks, [], 5)
+    schedule = ScheduleTopic()
+    workers = NarratedWorkers(case, case.rules, schedule, Topics())
+    workers.apply(2, starts_over=False)
+    schedule.now_us = 80_000_000
+    schedule.load({"S": sessions(0, 1)})
+    workers.read_schedule()
+    workers.apply(5, starts_over=False)
+    workers.flush()
+    life = Life(case, workers.store, schedule, workers)
+    (_, found), (_, empty) = explained(life, [("S", MINUTE_US), ("S", 0)])
+    assert (found.status, found.sentence) == ("final", "final, made of 2 ticks")
+    assert [one.offset for one in found.places.accepted] == [2, 3]
+    refused = [(one.tick.offset, str(one.reason), one.detail) for one in found.places.rejected]
+    said = "the series had no row in the market schedule when it was applied"
+    later = "; the session there is now came later"
+    assert refused == [(at, "unscheduled", said + later) for at in (0, 1)]
+    assert found.notes == ("ticks of this minute that were rejected: 2 unscheduled",)
+    assert empty.reason == "before_first_price"

@@ -210,6 +210,17 @@ def test_a_shorter_grace_that_a_worker_went_on_with_closed_it() -> None:
     assert behind.by == "grace"
 
 
+def test_a_heartbeat_that_was_used_before_the_next_worker_took_over_closes_nothing_after() -> None:
+    for begin, by in ((3, "unproven"), (4, "heartbeat")):
+        regimes = in_turn((0, 0, 5, SCHEDULE), (begin, 1, 6, SCHEDULE))
+        known = facts(
+            AT, finals=(version(BAR),), ticks=TICKS, regimes=regimes, beats=(beat(0, AT, 1),)
+        )
+        closing = explain(known).closing
+        assert closing is not None
+        assert closing.by == by
+
+
 def test_a_heartbeat_is_judged_by_the_grace_with_which_it_was_taken() -> None:
     # appended 30 s after its minute: too early for 60 s of grace, which held for it
     early = beat(0, AT, 4, minute(2) + 30 * SECOND_US)
