@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from barstream.codecs.ticks import Rejected, TickDecoder
 from barstream.config import Settings
+from barstream.history.reading import parts
+from barstream.history.regimes import Regimes
 from barstream.transport.chunk import RecordChunk
 
 #: A tick too far in the future is wanted as well: the verdict is passed where it is used.
@@ -35,23 +37,63 @@ class Mine:
 
 
 class SeriesDecoder:
-    """Decodes ticks by the settings and keeps those of one series, by its normalised names."""
+    """Decodes ticks by the settings and keeps those of one series, by its normalised names.
 
-    def __init__(self, settings: Settings, broker: str, symbol: str) -> None:
+    Args:
+        settings: how fields are found.
+        broker: as the settings of now spell it.
+        symbol: likewise.
+        partition: of the series, if it has one.
+        regimes: of that partition: by which names were spelled at an offset; None: by the
+            settings.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: str,
+        symbol: str,
+        partition: int | None = None,
+        regimes: Regimes | None = None,
+    ) -> None:
+        self.partition = partition
         self._name = broker, symbol
-        self._decoder = TickDecoder(
-            settings.ticks, max_future_skew_us=_NO_LIMIT_US, keeps_invalid=True
-        )
+        self._settings = settings.ticks
+        self._regimes = regimes
+        self._made: dict[bool, TickDecoder] = {}
 
-    async def read(self, values: list[bytes | None], timestamps_us: NDArray[np.int64]) -> Mine:
-        """The ticks of the series in ``values``.
+    def _decoder(self, offset: int | None) -> TickDecoder:
+        fold_case = self._settings.fold_case
+        if self._regimes is not None and offset is not None:
+            fold_case = self._regimes.at(offset).rules.fold_case is not False
+        if fold_case not in self._made:
+            self._made[fold_case] = TickDecoder(
+                self._settings.model_copy(update={"fold_case": fold_case}),
+                max_future_skew_us=_NO_LIMIT_US,
+                keeps_invalid=True,
+            )
+        return self._made[fold_case]
+
+    async def read(
+        self,
+        values: list[bytes | None],
+        timestamps_us: NDArray[np.int64],
+        offset: int | None = None,
+    ) -> Mine:
+        """The ticks of the series in ``values``, which are spelled alike.
+
+        Args:
+            values: of records.
+            timestamps_us: theirs, shape (n,).
+            offset: of one of them; None: they are spelled as now.
 
         Raises:
             RegistryError: a schema is needed and the registry does not answer.
         """
-        if missing := self._decoder.missing_schema_ids(values):
-            await self._decoder.fetch_schemas(missing)
-        columns = self._decoder.decode(values, timestamps_us)
+        decoder = self._decoder(offset)
+        if missing := decoder.missing_schema_ids(values):
+            await decoder.fetch_schemas(missing)
+        columns = decoder.decode(values, timestamps_us)
         if self._name in columns.names:
             mine = np.flatnonzero(columns.series == columns.names.index(self._name))
         else:
@@ -66,9 +108,18 @@ class SeriesDecoder:
             at, columns.time_us[mine], columns.price[mine], columns.size[mine], invalid, unreadable
         )
 
-    async def of_chunk(self, chunk: RecordChunk) -> Mine:
-        """The ticks of the series in a chunk of the tick topic."""
-        return await self.read(chunk.values, chunk.timestamps_us)
+    def is_spelled_as_now(self, offset: int) -> bool:
+        """Whether names at an offset were spelled as the settings spell them."""
+        if self._regimes is None:
+            return True
+        told = self._regimes.at(offset).rules.fold_case is not False
+        return told == self._settings.fold_case
+
+    async def of_chunk(self, chunk: RecordChunk) -> AsyncIterator[tuple[RecordChunk, Mine]]:
+        """The ticks of the series in a chunk of the tick topic, part by part."""
+        borders = () if self._regimes is None else self._regimes.begin.tolist()
+        for part in parts(chunk, borders):
+            yield part, await self.read(part.values, part.timestamps_us, part.start)
 
 
 def _positions(index: NDArray[np.intp] | None, count: int) -> NDArray[np.bool_]:

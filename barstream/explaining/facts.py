@@ -254,6 +254,13 @@ class Facts:
         return None if self.stand is None else self.stand.partition
 
     @property
+    def most_skew_us(self) -> int:
+        """How far an accepted tick may have lain after its record's timestamp at most."""
+        told = [] if self.regimes is None else self.regimes.all
+        skews = [each.rules.max_future_skew_us for each in told]
+        return max([self.rules.max_future_skew_us, *skews])
+
+    @property
     def open_bar(self) -> PartialBar | None:
         """The open bar of the bucket at the partition's position."""
         bars = () if self.row is None else self.row.open_bars

@@ -98,6 +98,7 @@ async def _common(log: Log, broker: str, symbol: str, period: Period, bucket_us:
         seen=row,
         similar=() if row is not None else _similar(name, seen),
         stand=stand,
+        regimes=None if row is None else await log.regimes(row.partition),
         row=None
         if series is None
         else SeriesRow(

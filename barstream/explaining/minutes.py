@@ -48,7 +48,7 @@ async def _closed(log: Log, facts: Facts, stand: Stand) -> Facts:
     series = facts.broker, facts.symbol
     finals = BarTopic(log.options, log.names.final_1m, stand.partition, series, log.progress)
     live = BarTopic(log.options, log.names.live_1m, stand.partition, series, log.progress)
-    since_us = start_us - facts.rules.max_future_skew_us
+    since_us = start_us - facts.most_skew_us
     (versions, neighbours), of_live, rejected = await asyncio.gather(
         finals.around(start_us, since_us),
         live.versions(start_us, since_us),
@@ -60,7 +60,6 @@ async def _closed(log: Log, facts: Facts, stand: Stand) -> Facts:
         live=of_live,
         neighbours=neighbours,
         finals_begin=await finals.begin(),
-        regimes=await log.regimes(stand.partition),
     )
     with_ticks, beats = await asyncio.gather(
         _with_ticks(log, facts, stand, rejected), _beats(log, facts, stand)
@@ -68,23 +67,26 @@ async def _closed(log: Log, facts: Facts, stand: Stand) -> Facts:
     return replace(with_ticks, beats=beats)
 
 
+def _decoder(log: Log, facts: Facts) -> SeriesDecoder:
+    return SeriesDecoder(log.settings, *facts.name, facts.home, facts.regimes)
+
+
 async def _rejected(log: Log, facts: Facts) -> Rejections:
     """Rejected ticks of the series, above all those of the minute, of all partitions."""
     options, names, start_us = log.options, log.names, facts.bucket_us
-    since_us = start_us - facts.rules.max_future_skew_us - _MARGIN_US
+    since_us = start_us - facts.most_skew_us - _MARGIN_US
     spans = await held(options, names.ticks_rejected)
     begins = await offsets_at(options, names.ticks_rejected, spans, since_us)
     spans = {p: Span(begins[p], span.end) for p, span in spans.items()}
-    decoder = SeriesDecoder(log.settings, facts.broker, facts.symbol)
+    decoder = _decoder(log, facts)
     topics, bucket = (names.ticks_rejected, names.ticks), (start_us, start_us + MINUTE_US)
     return await rejected_in(options, topics, spans, decoder, bucket, log.progress)
 
 
 async def _with_ticks(log: Log, facts: Facts, stand: Stand, rejected: Rejections) -> Facts:
-    options, names, rules = log.options, log.names, facts.rules
-    start_us = facts.bucket_us
-    since_us = start_us - rules.max_future_skew_us - _MARGIN_US
-    decoder = SeriesDecoder(log.settings, facts.broker, facts.symbol)
+    options, names, start_us = log.options, log.names, facts.bucket_us
+    since_us = start_us - facts.most_skew_us - _MARGIN_US
+    decoder = _decoder(log, facts)
     mine = [one for one in rejected.of_bucket if one.tick.partition == stand.partition]
     elsewhere = [one.tick for one in rejected.of_bucket if one.tick.partition != stand.partition]
     whole = Span(stand.begin, stand.end)
@@ -167,7 +169,7 @@ async def _woken_by(log: Log, facts: Facts, stand: Stand) -> Tick | None:
     looked = replace(
         _looked(facts, Rejections()), bucket=(0, _EVER_US), closes_us=_EVER_US, around=(0, 0)
     )
-    decoder = SeriesDecoder(log.settings, facts.broker, facts.symbol)
+    decoder = _decoder(log, facts)
     span = Span(max(offset, stand.begin), offset + 1)
     found = await scan_ticks(log, facts, decoder, stand.partition, span, looked)
     return found.ticks[0] if found.ticks else None

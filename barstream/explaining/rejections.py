@@ -104,9 +104,25 @@ async def _of_series(
 async def _decoded(
     places: list[Place], values: list[bytes | None], decoder: SeriesDecoder
 ) -> list[RejectedTick]:
-    if not places:
-        return []
-    mine = await decoder.read(values, np.full(len(values), -1, np.int64))
+    def as_now(place: Place) -> bool:
+        return place.tick_partition != decoder.partition or decoder.is_spelled_as_now(
+            place.tick_offset
+        )
+
+    found = []
+    for is_as_now in (True, False):
+        at = [n for n, each in enumerate(places) if as_now(each) == is_as_now]
+        if at:
+            some = [places[n] for n in at], [values[n] for n in at]
+            found += await _decoded_alike(*some, decoder, None if is_as_now else some[0][0])
+    return found
+
+
+async def _decoded_alike(
+    places: list[Place], values: list[bytes | None], decoder: SeriesDecoder, one: Place | None
+) -> list[RejectedTick]:
+    offset = None if one is None else one.tick_offset
+    mine = await decoder.read(values, np.full(len(values), -1, np.int64), offset)
     rows = zip(
         mine.at.tolist(),
         mine.time_us.tolist(),

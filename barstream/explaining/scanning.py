@@ -84,7 +84,8 @@ async def scan(
     for window in forward(span, "ticks", progress):
         async for chunk in chunks(options, topic, {partition: window}):
             found.append_times &= chunk.append_time or not len(chunk)
-            _take(chunk, await decoder.of_chunk(chunk), looked, key, found)
+            async for part, mine in decoder.of_chunk(chunk):
+                _take(part, mine, looked, key, found)
     return found
 
 

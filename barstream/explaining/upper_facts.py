@@ -25,7 +25,7 @@ async def gather_upper(log: Log, facts: Facts, stand: Stand) -> UpperFacts:
     series = facts.broker, facts.symbol
     minutes = [] if schedule is None else children_of_bucket(facts, MINUTE, schedule)
     start_us = min(minutes[0], facts.bucket_us) if minutes else facts.bucket_us
-    since_us = start_us - facts.rules.max_future_skew_us
+    since_us = start_us - facts.most_skew_us
     own = BarTopic(
         log.options, log.names.finals(facts.period), stand.partition, series, log.progress
     )

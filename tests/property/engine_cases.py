@@ -28,7 +28,7 @@ TOPICS = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
 
 
 class Tick(NamedTuple):
-    """One record of the tick partition; a price of None makes it garbage.
+    """One record of the tick partition; a price of None makes it garbage, or an invalid tick.
 
     ``appended_us`` is its timestamp in Kafka, None the event time.
     """
@@ -39,6 +39,11 @@ class Tick(NamedTuple):
     price: float | None
     size: float = 1.0
     appended_us: int | None = None
+
+    @property
+    def is_garbage(self) -> bool:
+        """Whether it does not even say of which series it is."""
+        return self.price is None and self.offset % 2 == 0
 
     @property
     def value(self) -> bytes:

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import orjson
 
 from barstream.codecs.bar import decode_bar
 from barstream.codecs.heartbeat import HeartbeatRecord
 from barstream.codecs.heartbeat import encode as encode_heartbeat
+from barstream.codecs.rules import RulesRow
 from barstream.config import Settings
 from barstream.core.bars import Bar
-from barstream.core.keys import series_key
-from barstream.core.state import NEVER_US, Rules
+from barstream.core.keys import NameRule, series_key
+from barstream.core.state import NEVER_US
 from barstream.core.time import MINUTE_US, SECOND_US
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.rows import Flush
 from barstream.explaining.log import Log
 from barstream.topics.names import TopicNames
 from tests.memory_kafka import MemoryKafka
-from tests.property.engine_cases import Tick, deliver, feed
-from tests.property.rules_cases import Life, Workers
+from tests.property.engine_cases import Tick, deliver
+from tests.property.rules_cases import Life, Workers, records
 from tests.property.verify_cases import series_rows
 
 Minute = tuple[str, int]
@@ -80,11 +78,9 @@ class NarratedWorkers(Workers):
         last = max((at for at, b in enumerate(self.case.beats) if b.barrier <= end), default=-1)
         while self.position < end:
             self._deliver(self.engine, last, behind=False)
-            before = _closed(self.engine)
-            feed(self.engine, self.case.ticks, self.position, self.position + 1)
-            tick = ticks.get(self.position)
-            self._note("watermark", self.position, before, tick)
-            self.position += 1
+            before, at = _closed(self.engine), self.position
+            self.feed(self.engine, at + 1)
+            self._note("watermark", at, before, ticks.get(at))
         self._deliver(self.engine, last, behind=True)
 
     def _deliver(self, engine: PartitionEngine, last: int, *, behind: bool) -> None:
@@ -108,13 +104,17 @@ class NarratedWorkers(Workers):
         counts = engine.take_counts()
         step = Step(by, offset, self.store.flush_of(engine))
         if tick is not None:
-            self._now_us = max(self._now_us, tick.time_us)
+            self._now_us = max(self._now_us, appended(tick))
             refused = next(iter(counts.rejected), None)
             step.by = "late_tick" if counts.revised else by
             taken = "merged" if counts.revised else "accepted"
-            step.symbol, step.verdict = tick.symbol, str(refused) if refused else taken
+            step.symbol, step.verdict = self.name_of(tick), str(refused) if refused else taken
         step.passed = _passed(engine, before, {(b.symbol, b.bucket_start_us) for b in made(step)})
         self._pending.append(step)
+
+    def name_of(self, tick: Tick) -> str:
+        """The symbol as the rules spell it."""
+        return NameRule(self.rules.fold_case is True).normalise(tick.symbol)
 
     def flush(self) -> None:
         if self.engine is None:
@@ -131,7 +131,7 @@ class NarratedWorkers(Workers):
         if self.engine is not None:
             self._note("schedule", self.position, before)
 
-    def change(self, rules: Rules) -> None:
+    def change(self, rules: RulesRow) -> None:
         self._pending = []
         super().change(rules)
 
@@ -186,6 +186,7 @@ class Truth:
     def of(cls, life: Life) -> Truth:
         truth, workers = cls(), life.workers
         assert isinstance(workers, NarratedWorkers)
+        garbage = {tick.offset for tick in life.case.ticks if tick.is_garbage}
         times = {tick.offset: tick.time_us for tick in life.case.ticks}
         for step in workers.steps:
             for bar in made(step):
@@ -195,7 +196,7 @@ class Truth:
                 for bar in made(step, period):
                     truth.uppers[period, (bar.symbol, bar.bucket_start_us)] = bar
             truth.passed |= step.passed
-            if step.verdict is not None:
+            if step.verdict is not None and step.offset not in garbage:
                 time_us = times[step.offset]
                 minute = step.symbol, time_us // MINUTE_US * MINUTE_US
                 truth.ticks.setdefault(minute, {})[step.offset] = step.verdict
@@ -203,8 +204,8 @@ class Truth:
                     truth.in_time.setdefault(step.symbol, []).append((step.offset, minute[1]))
         applied = {step.offset for step in workers.steps if step.verdict is not None}
         for tick in life.case.ticks:
-            if tick.offset not in applied:
-                minute = tick.symbol, tick.time_us // MINUTE_US * MINUTE_US
+            if tick.offset not in applied and not tick.is_garbage:
+                minute = workers.name_of(tick), tick.time_us // MINUTE_US * MINUTE_US
                 verdict = "invalid" if tick.price is None else "waiting"
                 truth.ticks.setdefault(minute, {})[tick.offset] = verdict
         return truth
@@ -212,15 +213,16 @@ class Truth:
 
 def settings_of(life: Life) -> Settings:
     """Those the last worker has."""
-    rules = life.case.rules
+    rules = life.rules
     return Settings.model_validate(
         {
-            "ticks": {"format": "json", "time_unit": "us"},
+            "ticks": {"format": "json", "time_unit": "us", "fold_case": rules.fold_case is True},
             "bars": {
                 "grace_s": rules.grace_us / SECOND_US,
-                "max_future_skew_s": 0,
+                "max_future_skew_s": rules.max_future_skew_us / SECOND_US,
                 "late_policy": rules.late_policy,
                 "inactive_after": rules.inactive_after,
+                "publish_off_session": rules.publish_off_session,
                 "timeframes": [str(period) for period in life.store.periods],
             },
         }
@@ -233,15 +235,16 @@ def log_of(life: Life) -> tuple[Log, MemoryKafka]:
     names = TopicNames.of(settings)
     for name in names.by_logical().values():
         kafka.topic(name)
-    now_us = 0
-    ticks = kafka.topic(names.ticks)
-    for tick in life.case.ticks:
-        now_us = max(now_us, tick.time_us)
-        ticks.end = tick.offset
-        ticks.append(now_us // 1000, series_key("B", tick.symbol), _json(tick))
-    ticks.end = life.case.end
+    case, ticks = life.case, kafka.topic(names.ticks)
+    chunk = records(case.ticks, 0, case.end)
+    for offset, stamp_us, tick, value in zip(
+        chunk.offsets.tolist(), chunk.timestamps_us.tolist(), case.ticks, chunk.values, strict=True
+    ):
+        ticks.end = offset
+        ticks.append(stamp_us // 1000, series_key("B", tick.symbol), value)
+    ticks.end = case.end
     beats = kafka.topic(names.heartbeats)
-    for beat in life.case.beats:
+    for beat in case.beats:
         beats.end = beat.offset
         record = HeartbeatRecord("B", beat.symbol, beat.minute_us, beat.barrier, 0, "planner")
         beats.append(beat.appended_us // 1000, record.key, encode_heartbeat(record))
@@ -249,14 +252,18 @@ def log_of(life: Life) -> tuple[Log, MemoryKafka]:
     for row in life.schedule.records:
         schedule.append(row.appended_us // 1000, row.key, row.value)
     _write_flushes(life, names, kafka)
-    log = Log(settings, clock=lambda: now_us + 3_600 * SECOND_US)
-    return log, kafka
+    now_us = max(appended(tick) for tick in case.ticks) if case.ticks else 0
+    return Log(settings, clock=lambda: now_us + 3_600 * SECOND_US), kafka
+
+
+def appended(tick: Tick) -> int:
+    """When it was appended, microseconds."""
+    return tick.time_us if tick.appended_us is None else tick.appended_us
 
 
 def _write_flushes(life: Life, names: TopicNames, kafka: MemoryKafka) -> None:
     workers = life.workers
     assert isinstance(workers, NarratedWorkers)
-    values = {tick.offset: _json(tick) for tick in life.case.ticks}
     topics = {
         "finals": names.final_1m, "live": names.live_1m, "rejected": names.ticks_rejected,
         "series": names.series, "seen": names.series_seen,
@@ -266,22 +273,6 @@ def _write_flushes(life: Life, names: TopicNames, kafka: MemoryKafka) -> None:
         for (name, _), rows in step.flush.rows.items():
             topic = kafka.topic(topics[name])
             for key, value, headers in rows:
-                said, made_of = list(headers), value
-                if name == "rejected":
-                    said = [(k, names.ticks.encode() if k == "topic" else v) for k, v in headers]
-                    made_of = values[int(dict(headers)["offset"])]
-                topic.append(step.appended_us // 1000, key, made_of, said)
+                said = [(k, names.ticks.encode() if k == "topic" else v) for k, v in headers]
+                topic.append(step.appended_us // 1000, key, value, said)
             topic.end += 1  # the marker of the transaction
-
-
-def _json(tick: Tick) -> bytes:
-    size: Any = -1.0 if tick.price is None else tick.size
-    return orjson.dumps(
-        {
-            "broker": "B",
-            "symbol": tick.symbol,
-            "time": tick.time_us,
-            "price": tick.price or 1.0,
-            "size": size,
-        }
-    )

@@ -169,14 +169,12 @@ def records(ticks: Iterable[Tick], start: int, end: int) -> RecordChunk:
 
 
 def _value(tick: Tick) -> bytes:
-    if tick.price is None:
+    if tick.is_garbage:
         return b"no tick"
+    price, size = (1.0, -1.0) if tick.price is None else (tick.price, tick.size)
     return orjson.dumps(
-        {
-            "broker": "B", "symbol": tick.symbol, "time": tick.time_us, "price": tick.price,
-            "size": tick.size,
-        }
-    )  # fmt: skip
+        {"broker": "B", "symbol": tick.symbol, "time": tick.time_us, "price": price, "size": size}
+    )
 
 
 @cache
