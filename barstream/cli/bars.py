@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from barstream.cli.context import Name, settings
+from barstream.cli.context import Name, Time, settings
 from barstream.client import WorkerClient, WorkerRefusedError, WorkerUnreachableError
 
 if TYPE_CHECKING:
@@ -35,9 +35,13 @@ Bar = dict[str, Any]
     help="Any the pipeline makes, such as 1m, 5m or 1d.",
 )
 @click.option(
-    "--from", "start", metavar="TIME", help="First bar (ISO 8601, UTC); all from there on."
+    "--from",
+    "start_us",
+    type=Time(),
+    metavar="TIME",
+    help="First bar (ISO 8601, UTC); all from there on.",
 )
-@click.option("--to", "end", metavar="TIME", help="End (exclusive).")
+@click.option("--to", "end_us", type=Time(), metavar="TIME", help="End (exclusive).")
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000),
@@ -55,8 +59,8 @@ def command(
     broker: str,
     symbol: str,
     timeframe: str,
-    start: str | None,
-    end: str | None,
+    start_us: int | None,
+    end_us: int | None,
     limit: int | None,
     follow: bool,
     as_json: bool,
@@ -66,11 +70,14 @@ def command(
 
     Times are UTC. A dim line is a bar without a tick; a marked one is still open.
     """
-    if follow and end is not None:
+    if follow and end_us is not None:
         raise click.UsageError("--follow has no end: leave --to out")
+    from barstream.core.time import iso_micros_from_us
+
     web = settings(ctx).web
     token = None if web.token is None else web.token.get_secret_value()
     client = WorkerClient(url or _default_url(web), token=token)
+    start, end = (None if us is None else iso_micros_from_us(us) for us in (start_us, end_us))
     query = BarQuery(client, broker, symbol, timeframe, start, end, limit)
     output = JsonOutput() if as_json else TerminalOutput()
     if not follow:

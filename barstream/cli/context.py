@@ -35,6 +35,27 @@ class Name(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
+class Time(click.ParamType):
+    """A time in microseconds, from ISO 8601 text; without an offset it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Microseconds since the epoch; fails the command when it is no such text."""
+        from barstream.core.time import us_from_iso
+
+        if isinstance(value, int):
+            return value
+        try:
+            return us_from_iso(value)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"an ISO 8601 time such as 2013-01-01T22:00:00Z is required, but found {value!r}",
+                param,
+                ctx,
+            )
+
+
 def settings(ctx: click.Context, overrides: Mapping[str, Any] | None = None) -> Settings:
     """The settings in force; ``overrides`` are options of the command, ``{"web.port": 7000}``.
 

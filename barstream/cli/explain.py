@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from barstream.cli.context import Name
+from barstream.cli.context import Name, Time
 from barstream.cli.context import settings as settings_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("explain")
 @click.argument("broker", type=Name())
 @click.argument("symbol", type=Name())
-@click.argument("time")
+@click.argument("time_us", metavar="TIME", type=Time())
 @click.option(
     "--timeframe",
     default="1m",
@@ -40,7 +40,7 @@ def command(
     ctx: click.Context,
     broker: str,
     symbol: str,
-    time: str,
+    time_us: int,
     timeframe: str,
     ticks: str,
     as_json: bool,
@@ -51,7 +51,6 @@ def command(
     Kafka: no worker needs to run. Exit code 0: the bar is final; 1: it is not, and the reason is
     printed; 2: it could not be explained.
     """
-    from barstream.core.time import us_from_iso
     from barstream.planner import plan_of
 
     settings = plan_of(settings_of(ctx)).settings
@@ -59,13 +58,6 @@ def command(
         series = settings.ticks.name_rule.series(broker, symbol)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    try:
-        time_us = us_from_iso(time)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"an ISO 8601 time such as 2013-01-01T22:00:00Z is required, found {time!r}",
-            param_hint="TIME",
-        ) from error
     period = _period(settings, timeframe)
     found = asyncio.run(
         _explain(settings, series, period, time_us, all_ticks=ticks == "all", quiet=as_json)

@@ -36,8 +36,6 @@ def show(report: Report, console: Console | None = None) -> None:
     out.print(Text(report["explanation"]))
     if report["what_to_do"]:
         out.print(Text(f"  do: {report['what_to_do']}"))
-    if report["similar"]:
-        out.print(Text(f"  seen: {', '.join(report['similar'])}"))
     _sessions(out, report)
     _versions(out, report)
     _closing(out, report)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from barstream.cli.context import Name
+from barstream.cli.context import Name, Time
 from barstream.cli.context import settings as settings_of
 
 if TYPE_CHECKING:
@@ -20,27 +20,6 @@ if TYPE_CHECKING:
 
 #: Differences shown to people; ``--json`` gives all.
 _SHOWN: Final = 50
-
-
-class Time(click.ParamType):
-    """An instant in ISO 8601, UTC unless it says otherwise; microseconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The instant that ``value`` names; fails the command when it names none."""
-        from barstream.core.time import us_from_iso
-
-        if isinstance(value, int):
-            return value
-        try:
-            return us_from_iso(str(value))
-        except ValueError:
-            self.fail(
-                f"an ISO 8601 time such as 2024-01-31T14:30:00Z is required, found {value!r}",
-                param,
-                ctx,
-            )
 
 
 class ReplayGroup(click.Group):

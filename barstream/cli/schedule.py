@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -317,16 +316,13 @@ def show(
 
 
 def _no_sessions(series: Series, rows: ScheduleRows) -> BarstreamError:
+    from barstream.core.universe import did_you_mean, nearest_series
     from barstream.errors import BarstreamError
 
-    known = {" ".join(each): each for each in rows.series() if rows.rows_of(each)}
-    near = get_close_matches(" ".join(series), known, n=3)
+    known = [each for each in rows.series() if rows.rows_of(each)]
+    hint = did_you_mean(nearest_series(series, known)) or "."
     if not known:
         hint = ", like those of every series."
-    elif near:
-        hint = f"; did you mean {' or '.join(near)}?"
-    else:
-        hint = "."
     return BarstreamError(
         f"{' '.join(series)} has no sessions, so its ticks are rejected as unscheduled{hint} To "
         f"load them: `barstream schedule load --calendar FX --broker {series[0]} --symbol "

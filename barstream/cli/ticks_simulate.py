@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from barstream.cli.context import Name, settings
+from barstream.cli.context import Name, Time, settings
 from barstream.cli.feeding import stopped_by_signals
 from barstream.clock import system_clock_us
 
@@ -17,25 +17,6 @@ if TYPE_CHECKING:
     from barstream.config import Settings
     from barstream.feeds.simulate import Simulation
     from barstream.feeds.slots import Kind
-
-
-class Instant(click.ParamType):
-    """A time in ISO 8601, as microseconds since the epoch; without a zone it is UTC."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The instant that ``value`` names; fails the command when it names none."""
-        from barstream.core.time import us_from_iso
-
-        if isinstance(value, int):
-            return value
-        try:
-            return us_from_iso(value)
-        except ValueError:
-            self.fail(
-                f"a time such as 2024-01-31T09:30:00Z is required, found {value!r}", param, ctx
-            )
 
 
 class Share(click.FloatRange):
@@ -63,7 +44,7 @@ class Share(click.FloatRange):
 @click.option("--count", type=click.IntRange(1), help="Stop after this many ticks.")
 @click.option("--for", "seconds", type=click.FloatRange(0), help="Stop after this many seconds.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same market.")
-@click.option("--from", "start", type=Instant(), help="First event time; by default now.")
+@click.option("--from", "start", type=Time(), help="First event time; by default now.")
 @click.option(
     "--speed",
     default=1.0,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from barstream.cli.context import Name
+from barstream.cli.context import Name, Time
 from barstream.cli.context import settings as settings_of
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @click.command("verify")
 @click.argument("broker", required=False, type=Name())
 @click.argument("symbol", required=False, type=Name())
-@click.option("--from", "start", metavar="TIME", help="First bucket (ISO 8601, UTC).")
-@click.option("--to", "end", metavar="TIME", help="End (exclusive).")
+@click.option("--from", "start", type=Time(), metavar="TIME", help="First bucket (ISO 8601, UTC).")
+@click.option("--to", "end", type=Time(), metavar="TIME", help="End (exclusive).")
 @click.option(
     "--timeframe",
     "timeframes",
@@ -49,8 +49,8 @@ def command(
     *,
     broker: str | None,
     symbol: str | None,
-    start: str | None,
-    end: str | None,
+    start: int | None,
+    end: int | None,
     timeframes: tuple[str, ...],
     graces: tuple[float, ...],
     partition: int | None,
@@ -85,29 +85,14 @@ def command(
 
 
 def _selection(
-    chosen: Settings, broker: str | None, symbol: str | None, start: str | None, end: str | None
+    chosen: Settings, broker: str | None, symbol: str | None, start: int | None, end: int | None
 ) -> Selection:
     from barstream.history.selection import Selection
 
     try:
-        span = _time(start, "--from"), _time(end, "--to")
-        return Selection.of(broker, symbol, *span, name_rule=chosen.ticks.name_rule)
+        return Selection.of(broker, symbol, start, end, name_rule=chosen.ticks.name_rule)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-
-
-def _time(text: str | None, option: str) -> int | None:
-    from barstream.core.time import us_from_iso
-
-    if text is None:
-        return None
-    try:
-        return us_from_iso(text)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"an ISO 8601 time such as 2013-01-01T22:00:00Z is required, found {text!r}",
-            param_hint=option,
-        ) from error
 
 
 def _verify(

@@ -8,16 +8,46 @@ next tick brings it back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from barstream.core.schedule import SeriesSchedule
 
 UNKNOWN: Final = -1
+#: A misspelt name is compared to so many others at most: a worker answers meanwhile.
+_COMPARED: Final = 2_000
+#: EURUSX is alike enough to EURUSD, and USDJPY is not.
+_ALIKE: Final = 0.7
 
 SeriesName = tuple[str, str]
 Standing = Literal["active", "historical", "asleep", "unscheduled"]
+
+
+def nearest_series(
+    name: SeriesName, known: Iterable[SeriesName], most: int = 3
+) -> list[SeriesName]:
+    """The series that ``name`` may have been meant to be, those spelled most alike first.
+
+    One of another broker with the same symbol is among them, however that broker is called.
+    """
+    others = {" ".join(each): each for each in islice(known, _COMPARED) if each != name}
+    alike = get_close_matches(" ".join(name).upper(), _folded(others), most, _ALIKE)
+    same = (text for text, each in others.items() if each[1].upper() == name[1].upper())
+    found = dict.fromkeys([*(_folded(others)[text] for text in alike), *same])
+    return [others[text] for text in islice(found, most)]
+
+
+def did_you_mean(near: Iterable[SeriesName]) -> str:
+    """``; did you mean FX EURUSD?``, to be put behind what was found; empty without any."""
+    names = " or ".join(map(" ".join, near))
+    return f"; did you mean {names}?" if names else ""
+
+
+def _folded(names: Iterable[str]) -> dict[str, str]:
+    return {name.upper(): name for name in names}
 
 
 class SeriesSeen(NamedTuple):

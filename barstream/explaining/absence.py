@@ -9,6 +9,7 @@ from barstream.core.period import MINUTE
 from barstream.core.schedule import SeriesSchedule, Session
 from barstream.core.state import NEVER_US
 from barstream.core.time import DAY_US, MINUTE_US, floor_minute, iso_date_from_days
+from barstream.core.universe import did_you_mean
 from barstream.explaining.closing import is_legal
 from barstream.explaining.facts import Facts, SeriesRow, Stand
 from barstream.explaining.sleep import Sleep
@@ -109,8 +110,6 @@ def why_no_series(facts: Facts) -> Absence | None:
 
 def _never_seen(facts: Facts) -> Absence:
     name = f"{facts.broker} {facts.symbol}"
-    similar = "; ".join(f"{broker} {symbol}" for broker, symbol in facts.similar)
-    hint = f"; similar names that were: {similar}" if similar else ""
     scheduled = facts.scheduled
     seen = f"no tick of {name} was ever seen in the tick topic"
     if scheduled.schedule is None:
@@ -122,8 +121,10 @@ def _never_seen(facts: Facts) -> Absence:
         seen += f"; {_sessions_around(facts)}"
     return Absence(
         Reason.NEVER_SEEN,
-        f"{seen}{hint}",
-        None if similar else "look at the spelling, and at what the feed sends to the tick topic",
+        f"{seen}{did_you_mean(facts.similar)}",
+        None
+        if facts.similar
+        else "look at the spelling, and at what the feed sends to the tick topic",
     )
 
 

@@ -7,16 +7,14 @@ follows from it, so that a running worker does not make the facts contradict eac
 from __future__ import annotations
 
 import asyncio
-import difflib
 from dataclasses import replace
-from typing import Final
 
 from barstream.codecs.state import open_bar_of
 from barstream.config.periods import kept_days
 from barstream.core.period import MINUTE, Period
 from barstream.core.state import FOREVER_US, LIVENESS_TICKS, NEVER_US
 from barstream.core.time import MINUTE_US
-from barstream.core.universe import SeriesSeen
+from barstream.core.universe import nearest_series
 from barstream.explaining.decoding import SeriesDecoder
 from barstream.explaining.facts import (
     Facts,
@@ -32,8 +30,6 @@ from barstream.explaining.sessions import scheduled
 from barstream.explaining.upper_facts import gather_upper
 from barstream.explaining.uppers import UpperFacts
 from barstream.history.reading import Span, held
-
-_SIMILAR: Final = 5
 
 
 async def gather(
@@ -96,7 +92,7 @@ async def _common(log: Log, broker: str, symbol: str, period: Period, bucket_us:
         ),
         scheduled(index, records, broker, symbol, period, bucket_us),
         seen=row,
-        similar=() if row is not None else _similar(name, seen),
+        similar=() if row is not None else tuple(nearest_series(name, seen)),
         stand=stand,
         regimes=None if row is None else await log.regimes(row.partition),
         row=None
@@ -116,15 +112,6 @@ async def _common(log: Log, broker: str, symbol: str, period: Period, bucket_us:
 
 def _or_never(time_us: int | None) -> int:
     return NEVER_US if time_us is None else time_us
-
-
-def _similar(
-    name: tuple[str, str], seen: dict[tuple[str, str], SeriesSeen]
-) -> tuple[tuple[str, str], ...]:
-    spelled = {" ".join(each): each for each in seen}
-    close = difflib.get_close_matches(" ".join(name), spelled, _SIMILAR)
-    same = [text for text, each in spelled.items() if each[1] == name[1]]
-    return tuple(spelled[text] for text in dict.fromkeys([*close, *same]))[:_SIMILAR]
 
 
 async def _stand(log: Log, partition: int) -> Stand:

@@ -216,6 +216,10 @@ class Reads(Protocol):
         """
         ...
 
+    def known(self) -> Iterable[tuple[str, str]]:
+        """Broker and symbol of every series that was seen or has sessions, here or elsewhere."""
+        ...
+
     def placement(self) -> Placement:
         """Which worker holds which partition."""
         ...

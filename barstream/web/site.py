@@ -16,6 +16,7 @@ from faust.web.views import View
 
 from barstream.core.keys import NameRule
 from barstream.core.time import iso_micros_from_us
+from barstream.core.universe import did_you_mean, nearest_series
 from barstream.metrics import Metrics
 from barstream.web.parameters import BadParameterError
 from barstream.web.peers import FORWARDED, PARTITIONS, WORKER, Answer
@@ -181,6 +182,7 @@ def _unrouted(broker: str, symbol: str, error: UnroutedError) -> ServiceUnavaila
 
 def unknown_series(reads: Reads, broker: str, symbol: str) -> NotFound:
     """Why there is nothing of a series, and what to do about it."""
+    near = nearest_series((broker, symbol), reads.known())
     if reads.schedule(broker, symbol, 0, 1) is None:
         why = "unscheduled"
         what_to_do = (
@@ -195,10 +197,11 @@ def unknown_series(reads: Reads, broker: str, symbol: str) -> NotFound:
             " GET /series, and barstream_ticks_rejected_total in GET /metrics"
         )
     return NotFound(
-        f"{broker} {symbol} has no bars: {why}",
+        f"{broker} {symbol} has no bars: {why}{did_you_mean(near)}",
         broker=broker,
         symbol=symbol,
         why=why,
+        similar=[" ".join(each) for each in near],
         what_to_do=what_to_do,
     )
 

@@ -95,6 +95,10 @@ class WorkerReads:
             ]
         return sorted(found)
 
+    def known(self) -> Iterable[tuple[str, str]]:
+        yield from (row.name for row in self._universe.rows())
+        yield from self._provider.index.series()
+
     def placement(self) -> Placement:
         return self._reporting.placement()
 

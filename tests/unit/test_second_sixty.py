@@ -12,9 +12,7 @@ import orjson
 import pytest
 from click import ClickException
 
-from barstream.cli.replay import Time
-from barstream.cli.ticks_simulate import Instant
-from barstream.cli.verify import _time as verify_time
+from barstream.cli.context import Time
 from barstream.codecs.session import decode_session, row_from_fields
 from barstream.codecs.ticks import TickDecoder
 from barstream.config import TickSettings
@@ -112,9 +110,7 @@ READERS: dict[str, Reader] = {
     "schedule row in json": of_json_row,
     "schedule file": of_schedule_file,
     "http": of_request,
-    "replay": lambda text, _: Time()(text),
-    "simulate": lambda text, _: Instant()(text),
-    "verify": lambda text, _: verify_time(text, "--from") or 0,
+    "commands": lambda text, _: Time()(text),
 }
 
 

@@ -101,6 +101,9 @@ class MemoryReads:
         upper = (series for table in self.rollups.values() for series in table)
         return {*self.finals, *self.open_bars, *upper}
 
+    def known(self) -> Iterable[Series]:
+        return self.partition_of.keys() | set(self.index.series())
+
     def placement(self) -> Placement:
         holders = self.holders or dict.fromkeys(self.here, self.url)
         return Placement(self.url, frozenset(self.here), holders)

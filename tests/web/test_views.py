@@ -193,6 +193,14 @@ def test_an_unknown_series_says_whether_a_schedule_or_a_tick_is_missing(
     assert "barstream schedule load" in body["what_to_do"]
 
 
+@pytest.mark.parametrize("path", ["/bars/FX/GBPUSX", "/live/FX/GBPUSX", "/where/FX/GBPUSX"])
+def test_a_series_misspelt_is_asked_for(worker: WebWorker, path: str) -> None:
+    worker.reads.index = ScheduleIndex.build([session_row("GBPUSD")])
+    status, body = worker.get(path)
+    assert (status, body["similar"]) == (404, ["FX GBPUSD"])
+    assert "did you mean FX GBPUSD?" in body["error"]
+
+
 def test_nothing_is_read_from_a_worker_that_recovers(worker: WebWorker) -> None:
     worker.reads.readiness = Readiness(
         False, ["restoring rate_1m_final[0]"], {"rows_remaining": 1200}
