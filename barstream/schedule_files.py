@@ -35,8 +35,8 @@ class ScheduleFileError(BarstreamError):
         if len(self.problems) > MOST_SHOWN:
             shown.append(f"  ... and {len(self.problems) - MOST_SHOWN} more")
         super().__init__(
-            f"{path} is refused as a whole, nothing was loaded; {len(self.problems)} bad row(s):\n"
-            + "\n".join(shown)
+            f"{path} is refused as a whole, nothing was loaded; {len(self.problems):,} bad "
+            f"{'row' if len(self.problems) == 1 else 'rows'}:\n" + "\n".join(shown)
         )
 
 
@@ -91,15 +91,27 @@ def read_schedule_file(
 
 def _numbered_rows(path: Path) -> Iterator[Numbered]:
     try:
+        path.open("rb").close()  # polars words in its own way that there is no such file
         yield from _parquet_rows(path) if path.suffix.lower() == ".parquet" else _csv_rows(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BarstreamError(f"{path} cannot be read as a schedule: {error}") from error
+    except UnicodeDecodeError as error:
+        raise BarstreamError(
+            f"{path} must be text in UTF-8, but byte {error.start:,} is not: save it as UTF-8"
+        ) from error
+    except OSError as error:
+        raise BarstreamError(
+            f"{path} must be a file that can be read: {error.strerror or error}"
+        ) from error
+    except csv.Error as error:
+        raise BarstreamError(f"{path} cannot be cut into rows and columns: {error}") from error
 
 
 def _csv_rows(path: Path) -> Iterator[Numbered]:
     # The csv module and not polars: only it knows on which line a row stands.
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
+        first = file.readline()
+        file.seek(0)
+        # a spreadsheet writes semicolons where the comma is the decimal mark
+        reader = csv.reader(file, delimiter=max(",;\t|", key=first.count))
         columns = _checked_columns(path, next(reader, []))
         for values in reader:
             if not any(value.strip() for value in values):
@@ -118,7 +130,10 @@ def _parquet_rows(path: Path) -> Iterator[Numbered]:
     try:
         frame = pl.read_parquet(path)
     except pl.exceptions.PolarsError as error:
-        raise BarstreamError(f"{path} cannot be read as Parquet: {error}") from error
+        raise BarstreamError(
+            f"{path} must be Parquet by its name and cannot be read as such, so it is damaged or "
+            "something else: get it again"
+        ) from error
     columns = _checked_columns(path, frame.columns)
     for number, values in enumerate(frame.iter_rows(), start=1):
         yield number, dict(zip(columns, values, strict=True))
@@ -131,6 +146,9 @@ def _checked_columns(path: Path, header: list[str]) -> list[str]:
             f"columns {', '.join(REQUIRED)} are required (session is optional), missing: "
             f"{', '.join(missing)}; found: {', '.join(columns) or 'none'}"
         )
+        raise ScheduleFileError(path, [(1, reason)])
+    if repeated := [name for name in dict.fromkeys(columns) if name and columns.count(name) > 1]:
+        reason = f"each column must be there once, but found several of {', '.join(repeated)}"
         raise ScheduleFileError(path, [(1, reason)])
     return columns
 

@@ -77,9 +77,13 @@ def _iso(text: str) -> tuple[datetime, int]:
     try:
         return datetime.fromisoformat(text), 0
     except ValueError:
-        if (sixty := _SIXTY.fullmatch(text)) is None:
-            raise
-        return datetime.fromisoformat(f"{sixty[1]}59{sixty[2]}"), 1
+        sixty = _SIXTY.fullmatch(text)
+    try:
+        if sixty is not None:
+            return datetime.fromisoformat(f"{sixty[1]}59{sixty[2]}"), 1
+    except ValueError:
+        pass
+    raise ValueError(f"a time such as 2024-01-02T09:30:00Z is required, but found {text!r}")
 
 
 def iso_from_us(ts_us: int) -> str:
@@ -104,4 +108,7 @@ def days_from_iso_date(text: str) -> int:
     Raises:
         ValueError: the text is not an ISO 8601 date.
     """
-    return date.fromisoformat(text.strip()).toordinal() - _EPOCH_ORDINAL
+    try:
+        return date.fromisoformat(text.strip()).toordinal() - _EPOCH_ORDINAL
+    except ValueError:
+        raise ValueError(f"a date such as 2024-01-02 is required, but found {text!r}") from None

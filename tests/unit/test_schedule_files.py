@@ -163,5 +163,58 @@ def test_a_parquet_file_says_the_same_as_a_csv_file(tmp_path: Path, csv_file: Pa
 
 @pytest.mark.parametrize("name", ["missing.csv", "missing.parquet"])
 def test_a_file_that_cannot_be_read_is_an_error_to_mend(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BarstreamError, match="cannot be read"):
+    with pytest.raises(
+        BarstreamError, match=r"must be a file that can be read: No such file[^:]*$"
+    ):
         read_schedule_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_the_delimiter_is_found(csv_file: Path, delimiter: str) -> None:
+    row = "b,s,2024-01-02,0,2024-01-02 09:00,2024-01-02 17:00"
+    write(csv_file, HEADER.replace(",", delimiter), row.replace(",", delimiter))
+
+    assert len(read_schedule_file(csv_file)) == 1
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        # years of two digits, digits alone, hours and months that there are not
+        "24-01-02T09:00", "20240102090000", "1704186000", "1704186000000", "2024-01-02 24:00",
+        "2024-13-02 09:00", "02.01.2024 09:00", "09:00", "2024-01-02 09:00 EST",
+        "2024-01-02 25:00:60",
+    ],
+)  # fmt: skip
+def test_a_time_that_is_none_is_refused_in_our_words(csv_file: Path, time: str) -> None:
+    write(csv_file, HEADER, f"b,s,2024-01-02,0,{time},2024-01-02 17:00")
+
+    with pytest.raises(ScheduleFileError) as caught:
+        read_schedule_file(csv_file)
+
+    assert caught.value.problems == [
+        (2, f"a time such as 2024-01-02T09:30:00Z is required, but found {time!r}")
+    ]
+
+
+@pytest.mark.parametrize("day", ["24-01-02", "02.01.2024", "2024-1-2", "19724", "2024-02-30"])
+def test_a_date_that_is_none_is_refused_in_our_words(csv_file: Path, day: str) -> None:
+    write(csv_file, HEADER, f"b,s,{day},0,2024-01-02 09:00,2024-01-02 17:00")
+
+    with pytest.raises(ScheduleFileError, match=r"bad row:\n  line 2: a date such as 2024-01-02"):
+        read_schedule_file(csv_file)
+
+
+def test_a_column_that_is_there_twice_is_refused(csv_file: Path) -> None:
+    write(csv_file, HEADER + ",symbol", "b,s,2024-01-02,0,2024-01-02 09:00,2024-01-02 17:00,z")
+
+    with pytest.raises(ScheduleFileError, match="found several of symbol"):
+        read_schedule_file(csv_file)
+
+
+def test_a_file_that_is_no_text_in_utf_8_is_refused_in_our_words(csv_file: Path) -> None:
+    csv_file.write_bytes(HEADER.encode("utf-16"))
+    with pytest.raises(BarstreamError, match="save it as UTF-8"):
+        read_schedule_file(csv_file)
+    with pytest.raises(BarstreamError, match="must be a file that can be read: Is a directory"):
+        read_schedule_file(csv_file.parent)

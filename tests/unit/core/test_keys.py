@@ -59,7 +59,7 @@ def test_a_key_splits_into_what_it_was_made_of(broker: str, symbol: str, when: d
 
 @pytest.mark.parametrize("key", [b"B", b"B\0S\0002013-01-01T22:00:00Z\0more", b"B\0S\0later"])
 def test_bytes_of_another_layout_do_not_split(key: bytes) -> None:
-    with pytest.raises(ValueError, match=r"has 3 parts|isoformat"):
+    with pytest.raises(ValueError, match=r"has 3 parts|a time such as"):
         split_bar_key(key)
 
 
