@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -84,9 +85,15 @@ def options_of(
         name, value = _pair(text, "COLUMN=VALUE")
         keep.setdefault(name, []).append(value)
     date = said["date"]
-    if date is not None and not (len(date) == 8 and date.isdigit()):
-        raise click.BadParameter(f"--date must be YYYYMMDD, found {date!r}")
-    delimiter = said["delimiter"]
+    if date is not None and not _is_day(date):
+        raise click.BadParameter(f"--date must be a day as YYYYMMDD, but found {date!r}")
+    delimiter = "\t" if said["delimiter"] == "\\t" else said["delimiter"]
+    if delimiter is not None and (
+        len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n'
+    ):
+        raise click.BadParameter(
+            f"--delimiter must be one ASCII character, or \\t for a tab, but found {delimiter!r}"
+        )
     return FileOptions(
         mapping=dict(_pair(text, "time=COLUMN and the like") for text in said["maps"]),
         preset=said["preset"],
@@ -96,7 +103,7 @@ def options_of(
         symbol_by_name=symbol_by_name,
         header=header,
         columns=tuple(name.strip() for name in columns.split(",")) if columns else (),
-        delimiter="\t" if delimiter == "\\t" else delimiter,
+        delimiter=delimiter,
         settings={
             "timezone": said["timezone"],
             "time_format": said["time_format"],
@@ -110,6 +117,14 @@ def options_of(
             "skip_bad": said["skip_bad"] or None,
         },
     )
+
+
+def _is_day(text: str) -> bool:
+    try:
+        datetime.strptime(text, "%Y%m%d")  # noqa: DTZ007 - a day has no zone
+    except ValueError:
+        return False
+    return len(text) == 8
 
 
 def _pair(text: str, wanted: str) -> tuple[str, str]:

@@ -192,6 +192,7 @@ def _print_dry(batch: Batch, found: FoundLayout, *, as_json: bool) -> None:
         click.echo(
             "  " + "  ".join(f"{name} {value}" for name, value in tick.items() if value is not None)
         )
-    click.echo(f"{batch.name}: {len(batch.ticks):,} ticks, nothing was sent")
+    ticks = "1 tick" if len(batch.ticks) == 1 else f"{len(batch.ticks):,} ticks"
+    click.echo(f"{batch.name}: {ticks}, nothing was sent")
     for line in report_lines(batch, None):
         click.echo(f"  {line}")

@@ -34,7 +34,14 @@ _MAGIC: Final = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"PK\x03\x04": "zip",
 }
-_UTF16: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_MARKS: Final = {
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+_PARQUET: Final = b"PAR1"
+_SAMPLE_BYTES: Final = 1 << 16
 _DATA_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 _HEAD: Final = 8
 
@@ -67,13 +74,13 @@ class TickSource:
             TickFileError: it cannot be read or unpacked.
         """
         try:
-            if self.packing is None:
-                head = self._head
-                encoding = next((e for mark, e in _UTF16.items() if head.startswith(mark)), None)
-                if encoding is not None:
-                    return self.packed.decode(encoding, errors="replace").encode()
-                return self.packed if self.path is None else self.path
-            return _unpacked(self.packed, self.packing, self.name)
+            if self.packing is not None:
+                return _as_text(_unpacked(self.packed, self.packing, self.name))
+            if self.path is None:
+                return _as_text(self.packed)
+            with self.path.open("rb") as file:
+                head = file.read(_SAMPLE_BYTES)
+            return self.path if _as_text(head) == head else _as_text(self.packed)
         except (
             OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error, ValueError,
             NotImplementedError, RuntimeError,
@@ -112,7 +119,7 @@ class TickSource:
     def kind(self) -> Kind:
         """By its content, not by its name."""
         head = self.beginning(_HEAD + 512)
-        if head.startswith(b"PAR1"):
+        if head.startswith(_PARQUET):
             return "Parquet"
         return "JSON lines" if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" else "CSV"
 
@@ -162,6 +169,17 @@ def sources_of(names: Sequence[str]) -> list[TickSource]:
 def _matched(pattern: str) -> list[Path]:
     # Path.glob wants to know where to begin, and has no relative pattern that goes up
     return [Path(name) for name in sorted(glob(pattern, recursive=True))]  # noqa: PTH207
+
+
+def _as_text(data: bytes) -> bytes:
+    """Bytes as polars reads them: UTF-8 (or Parquet, as it is), with line feeds between rows."""
+    if data.startswith(_PARQUET):
+        return data
+    encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None)
+    if encoding is not None:
+        data = data.decode(encoding, errors="replace").encode()
+    head = data[:_SAMPLE_BYTES]
+    return data.replace(b"\r", b"\n") if b"\r" in head and b"\n" not in head else data
 
 
 def _unpacked(packed: bytes, packing: str, name: str) -> bytes:

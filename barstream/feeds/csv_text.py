@@ -77,18 +77,37 @@ def dialect_of(source: TickSource, delimiter: str | None = None) -> Dialect:
         TickFileError: there is no text.
     """
     sample = source.beginning(SAMPLE_BYTES).removeprefix(_BOM).decode(errors="replace")
+    _refuse_no_table(source.name, sample)
     lines = [line.removesuffix("\r") for line in sample.split("\n")]
     if len(lines) > 2:
         lines.pop()  # empty, or cut
     skip = 0
-    while lines and (not lines[0] or _SEP_LINE.fullmatch(lines[0])):
+    while lines and (not lines[0].strip() or _SEP_LINE.fullmatch(lines[0])):
         if found := _SEP_LINE.fullmatch(lines[0]):
             delimiter = delimiter or found[1]
         lines, skip = lines[1:], skip + 1
-    lines = [line for line in lines if line][:_SAMPLE_LINES]
+    lines = [line for line in lines if line.strip()][:_SAMPLE_LINES]
     if not lines:
         raise TickFileError(f"{source.name} holds no ticks: it has no rows")
     return Dialect(delimiter or _delimiter(lines), skip, tuple(lines))
+
+
+def _refuse_no_table(name: str, sample: str) -> None:
+    """Raise where a text is none, or no rows of fields.
+
+    Raises:
+        TickFileError: says what it is.
+    """
+    if "\0" in sample.split("\n", 1)[0]:
+        raise TickFileError(
+            f"{name} must be text in UTF-8, or in UTF-16 with a byte order mark, but its first "
+            "line holds zero bytes: save it as UTF-8"
+        )
+    if re.match(r"\s*\[\s*[\[{]", sample):
+        raise TickFileError(
+            f"{name} must hold one JSON object a line, but holds a JSON array: convert it, for "
+            "example with `jq -c '.[]'`"
+        )
 
 
 def _delimiter(lines: list[str]) -> str:
@@ -133,7 +152,7 @@ def read_text(source: TickSource, dialect: Dialect, *, header: bool) -> RawTable
         return _by_line(source, dialect, names, first)
     if len(number) < len(frame):
         frame = frame[number - first]
-    return RawTable(_without_empty(frame, names, dialect, header=header), number)
+    return _of_header(RawTable(frame, number), names, dialect, header=header)
 
 
 def column_names(dialect: Dialect, *, header: bool) -> list[str]:
@@ -154,14 +173,32 @@ def column_names(dialect: Dialect, *, header: bool) -> list[str]:
     return out
 
 
-def _without_empty(
-    frame: pl.DataFrame, names: list[str], dialect: Dialect, *, header: bool
-) -> pl.DataFrame:
-    """Without the columns that a delimiter at the end of each line makes."""
-    if not header:
-        return frame
-    beyond = names[len(dialect.rows[0]) :]
-    return frame.drop([name for name in beyond if frame[name].null_count() == len(frame)])
+def _of_header(table: RawTable, names: list[str], dialect: Dialect, *, header: bool) -> RawTable:
+    """Without the columns that a delimiter at the end of each line makes.
+
+    A row with a value there has more fields than the header, and which field is which cannot be
+    told: 1,5 may be a number, and a first field without a name shifts the others.
+    """
+    named = len(dialect.rows[0])
+    if not header or len(names) <= named:
+        return table
+    frame = table.frame
+    wide = np.asarray(
+        frame.select(pl.any_horizontal(pl.col(names[named:]).is_not_null())).to_series().to_numpy(),
+        np.bool_,
+    )
+    frame = frame.drop(names[named:])
+    if not wide.any():
+        return RawTable(frame, table.number, table.broken)
+    widths = [
+        named + max(at for at, name in enumerate(names[named:], 1) if row[name] is not None)
+        for row in table.frame.filter(pl.Series(wide)).iter_rows(named=True)
+    ]
+    broken = {
+        int(at): f"it has {width} fields, but the header has {named}"
+        for at, width in zip(table.number[wide].tolist(), widths, strict=True)
+    }
+    return RawTable(frame.filter(pl.Series(~wide)), table.number[~wide], {**table.broken, **broken})
 
 
 def _numbers(
@@ -258,7 +295,7 @@ def _by_line(source: TickSource, dialect: Dialect, names: list[str], first: int)
             continue
         fields = fields_of(line, dialect.delimiter)
         if fields is None:
-            broken[at] = "a quote in it is not closed"
+            broken[at] = "a quote in it is not closed (a row must be one line)"
             continue
         if len(fields) < len(names) or any(fields[len(names) :]):
             plural = "" if len(fields) == 1 else "s"
@@ -268,7 +305,8 @@ def _by_line(source: TickSource, dialect: Dialect, names: list[str], first: int)
         for column, value in zip(columns, fields, strict=False):
             column.append(value or None)
     frame = pl.DataFrame(dict(zip(names, columns, strict=True)), dict.fromkeys(names, pl.String))
-    return RawTable(frame, np.array(number, np.int64), broken)
+    table = RawTable(frame, np.array(number, np.int64), broken)
+    return _of_header(table, names, dialect, header=first > 1 + dialect.skip)
 
 
 def fields_of(line: str, delimiter: str) -> tuple[str, ...] | None:

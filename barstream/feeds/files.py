@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from barstream.feeds.csv_text import RawTable, dialect_of, read_text
 from barstream.feeds.decimals import parse_numbers
 from barstream.feeds.encoder import FLOATS, FeedFields
 from barstream.feeds.layout import FileLayout, TickFileError
-from barstream.feeds.times import Times, parse_times
+from barstream.feeds.times import TimeFormatError, Times, parse_times
 
 NO_PRICE: Final = "no price"
 DUPLICATE: Final = "duplicate"
@@ -32,7 +33,10 @@ DECIMALS: Final = "decimals"
 RANGE: Final = "range"
 """A number is too large for the field of the feed."""
 _SHOWN: Final = 3
+_LARGEST: Final = (float(np.finfo(np.float64).max), float(np.finfo(np.float32).max))
 _NUMBERS: Final[tuple[str, ...]] = ("price", "bid", "ask", "size")
+
+_UNITS: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
 Float64s = NDArray[np.float64]
 Int64s = NDArray[np.int64]
@@ -103,7 +107,7 @@ class FileTicks:
     assumed_zone: bool = False
     """Whether times without a zone were taken to be in the layout's, or in UTC."""
     notes: tuple[str, ...] = ()
-    """What the user should know of the names."""
+    """What the user should know of the prices, and of the names."""
     ids: pl.Series | None = None
     """What tells rows apart, where the layout has that."""
 
@@ -181,12 +185,9 @@ def read_ticks(
             raise TickFileError(
                 f"column {raw[what].name!r} must hold names, found {raw[what].dtype}: map another"
             )
-    times = raw["time"]
-    if layout.date is not None:
-        times = (layout.date + " " + times.cast(pl.String).str.strip_chars()).alias(times.name)
-    parsed = parse_times(times, layout.time_format, layout.timezone)
+    parsed = _parsed(raw["time"], layout, layout.timezone)
     numbers = {what: _numbers(raw[what], what, layout) for what in _NUMBERS if what in raw}
-    series, names, notes = _series(raw, layout, len(frame), name_rule)
+    series, names, spellings = _series(raw, layout, len(frame), name_rule)
     priced = [what for what in ("price", "bid", "ask") if what in numbers]
     if layout.carry:
         _carry(numbers, series)
@@ -196,22 +197,25 @@ def read_ticks(
         for what in priced:
             none |= numbers[what].is_null().to_numpy() & _empty(raw[what], layout).to_numpy()
         verdict.set_aside(none, NO_PRICE)
-    _judge(verdict, raw, numbers, parsed.us, latest_us, name_rule)
+    _judge(verdict, raw, numbers, parsed, latest_us, name_rule)
     rounded = _judge_fit(verdict, numbers, feed)
     ids = None
     if layout.id_column is not None:
         ids = _column(frame, layout.id_column, source).cast(pl.String)
+        # what a refused row repeats, or is repeated by, is there once
+        ids = pl.select(pl.when(pl.Series(verdict.good)).then(ids)).to_series()
         verdict.set_aside(_repeated(ids, series), DUPLICATE)
     counted = verdict.counted(table, raw, source.name)
     counted += RowCount(set_aside.total(), set_aside=set_aside)
     if counted.refused and not layout.skip_bad:
         raise TickFileError(_refusal(source, layout, counted, feed))
     keep = verdict.good
+    notes = (*_no_prices(numbers, raw, keep), *spellings)
     cut = _cut(parsed, feed)
     counted += RowCount(cut=int((cut & keep).sum()), rounded=int((rounded & keep).sum()))
     taken = {what: values.to_numpy().astype(np.float64)[keep] for what, values in numbers.items()}
     bid, ask = taken.get("bid"), taken.get("ask")
-    price = taken["price"] if "price" in taken else (taken["bid"] + taken["ask"]) / 2
+    price = taken["price"] if "price" in taken else _middle(taken["bid"], taken["ask"])
     return FileTicks(
         names,
         series[keep],
@@ -408,6 +412,43 @@ def _carry(numbers: dict[str, pl.Series], series: Int64s) -> None:
         numbers[side] = pl.select(pl.when(~none).then(carried)).to_series().alias(side)
 
 
+def _parsed(times: pl.Series, layout: FileLayout, timezone: str | None) -> Times:
+    time_format = layout.time_format
+    if layout.date is not None:
+        times = (layout.date + " " + times.cast(pl.String).str.strip_chars()).alias(times.name)
+        time_format = None if time_format is None else f"%Y%m%d {time_format}"
+    return parse_times(times, time_format, timezone)
+
+
+def _middle(bid: Float64s, ask: Float64s) -> Float64s:
+    """As the worker makes it; infinite where float64 ends."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray((bid + ask) / 2, np.float64)
+
+
+def _no_prices(
+    numbers: Mapping[str, pl.Series], raw: Mapping[str, pl.Series], good: NDArray[np.bool_]
+) -> tuple[str, ...]:
+    """What to say of values by which some files mean that there is no price."""
+    notes = []
+    for what, other in (("price", None), ("bid", "ask"), ("ask", "bid")):
+        if what not in numbers:
+            continue
+        values = numbers[what].to_numpy().astype(np.float64)
+        odd = np.isin(np.abs(values), _LARGEST)
+        if other is not None:
+            odd |= (values == 0) & (numbers[other].to_numpy().astype(np.float64) != 0)
+        odd &= good
+        if count := int(odd.sum()):
+            value = float(values[odd.argmax()])
+            rows = "1 row" if count == 1 else f"{count:,} rows"
+            notes.append(
+                f"{raw[what].name} is {value:.17g} in {rows} and is taken as a price; if it means "
+                f"that there is no price, give --no-price {value:.17g}"
+            )
+    return tuple(notes)
+
+
 def _repeated(ids: pl.Series, series: Int64s) -> NDArray[np.bool_]:
     """Rows whose id was there before in their series."""
     frame = pl.DataFrame({"series": series, "id": ids})
@@ -469,19 +510,15 @@ def _judge(
     verdict: _Verdicts,
     raw: Mapping[str, pl.Series],
     numbers: Mapping[str, pl.Series],
-    time_us: pl.Series,
+    times: Times,
     latest_us: int | None,
     name_rule: NameRule,
 ) -> None:
     """Refuse what a worker would: its rules are those of ``barstream.codecs.ticks``."""
-    verdict.refuse(time_us.is_null().to_numpy(), Reason.UNDECODABLE, "time")
-    for what in ("broker", "symbol"):
-        if what in raw:
-            name = raw[what].cast(pl.String)
-            wrong = [each for each in name.unique().to_list() if not _is_name(each, name_rule)]
-            if wrong:
-                refused = name.is_null() | name.is_in([each for each in wrong if each is not None])
-                verdict.refuse(refused.to_numpy(), Reason.INVALID, what)
+    if times.outside is not None:
+        verdict.refuse(times.outside.to_numpy(), Reason.INVALID, "time")
+    verdict.refuse(times.us.is_null().to_numpy(), Reason.UNDECODABLE, "time")
+    _judge_names(verdict, raw, name_rule)
     for what, values in numbers.items():
         absent = values.is_null()
         if what == "size":  # a feed may have none
@@ -493,9 +530,22 @@ def _judge(
         if what == "size":
             invalid |= values < 0
         verdict.refuse(invalid.fill_null(value=False).to_numpy(), Reason.INVALID, what)
+    if "price" not in numbers:
+        sides = (numbers[side].to_numpy().astype(np.float64) for side in ("bid", "ask"))
+        verdict.refuse(~np.isfinite(_middle(*sides)), Reason.INVALID, "price")
     if latest_us is not None:
-        future = (time_us > latest_us).fill_null(value=False)
+        future = (times.us > latest_us).fill_null(value=False)
         verdict.refuse(future.to_numpy(), Reason.FUTURE, "time")
+
+
+def _judge_names(verdict: _Verdicts, raw: Mapping[str, pl.Series], name_rule: NameRule) -> None:
+    for what in ("broker", "symbol"):
+        if what in raw:
+            name = raw[what].cast(pl.String)
+            wrong = [each for each in name.unique().to_list() if not _is_name(each, name_rule)]
+            if wrong:
+                refused = name.is_null() | name.is_in([each for each in wrong if each is not None])
+                verdict.refuse(refused.to_numpy(), Reason.INVALID, what)
 
 
 def _cut(times: Times, feed: FeedFields) -> NDArray[np.bool_]:
@@ -511,7 +561,7 @@ def _judge_fit(
 ) -> NDArray[np.bool_]:
     """Refuse numbers that would be others in the feed; which rows a feed of 32 bits rounds."""
     columns = {what: values.to_numpy().astype(np.float64) for what, values in numbers.items()}
-    price = columns["price"] if "price" in columns else (columns["bid"] + columns["ask"]) / 2
+    price = columns["price"] if "price" in columns else _middle(columns["bid"], columns["ask"])
     fields = {**feed.prices, **({"size": feed.size} if "size" in columns else {})}
     rounded = np.zeros(len(price), np.bool_)
     for what, field_ in fields.items():
@@ -615,11 +665,47 @@ def _hint(layout: FileLayout, counted: RowCount, feed: FeedFields) -> str:
                 )
         elif row.reason == Reason.FUTURE:
             return " A tick must not be later than now."
-        elif what.split(" ")[0] == "time" and layout.time_format is None:
-            if layout.timezone is not None:
-                return " An hour that the clock repeats or leaves out is no time."
+        elif what.split(" ")[0] == "time" and value:
+            if row.reason == Reason.INVALID:
+                return (
+                    " A tick must not be earlier than 1970; a year of two digits is %y: "
+                    "--time-format '%y-%m-%d %H:%M:%S'."
+                )
+            return _time_hint(value.strip("'"), layout)
+        elif "fields, but the header" in what and "," in (layout.delimiter, layout.decimal):
             return (
-                " Describe a form that is not known with --time-format; a year of two digits is "
-                "%y: '%y-%m-%d %H:%M:%S'."
+                " If the comma is a decimal mark, the numbers must be quoted, or another delimiter "
+                "must be used."
             )
     return ""
+
+
+def _time_hint(text: str, layout: FileLayout) -> str:
+    is_number = re.fullmatch(r"\d+(?:\.\d*)?", text) is not None
+    if layout.time_format in _UNITS and is_number:
+        return (
+            f" By its size it is no number of {_UNITS[layout.time_format]} since 1970; without "
+            "--time-format each number is read in the unit that fits its size."
+        )
+    if layout.timezone is not None and _is_time(text, layout):
+        return f" In {layout.timezone} the clock skips or repeats this hour, so it is not guessed."
+    if layout.time_format is not None:
+        return f" It does not match --time-format {layout.time_format!r}."
+    if is_number:
+        return (
+            " Digits alone are read as seconds, milliseconds, microseconds or nanoseconds since "
+            "1970 if that gives a time after 1989. Say with --time-format what else they are; for "
+            "times of day give the day with --date."
+        )
+    return (
+        " Describe a form that is not known with --time-format; a year of two digits is "
+        "%y: '%y-%m-%d %H:%M:%S'."
+    )
+
+
+def _is_time(text: str, layout: FileLayout) -> bool:
+    """Whether ``text`` would be a time, were it in another zone."""
+    try:
+        return not _parsed(pl.Series([text]), layout, None).us.has_nulls()
+    except TimeFormatError:
+        return False

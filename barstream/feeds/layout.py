@@ -61,6 +61,11 @@ class FileLayout:
             raise TickFileError(
                 "a price is required: --map price=COLUMN, or --map bid=COLUMN --map ask=COLUMN"
             )
+        if ("bid" in self.mapping) != ("ask" in self.mapping):
+            raise TickFileError(
+                "bid and ask must be mapped together: --map bid=COLUMN --map ask=COLUMN; for one "
+                "side alone give --map price=COLUMN"
+            )
         for name, constant in (("broker", self.broker), ("symbol", self.symbol)):
             if constant is None and name not in self.mapping:
                 raise TickFileError(
@@ -68,6 +73,20 @@ class FileLayout:
                 )
             if constant is not None and name in self.mapping:
                 raise TickFileError(f"give either --{name} or --map {name}=..., not both")
+        self._check_values()
+
+    def _check_values(self) -> None:
+        if self.date is not None and self.time_format in ("s", "ms", "us", "ns"):
+            raise TickFileError(
+                f"--date is for times of day, and --time-format {self.time_format} for numbers "
+                "since 1970: give one of them"
+            )
+        for option, mark in (("decimal", self.decimal), ("thousands", self.thousands)):
+            if mark is not None and (len(mark) != 1 or mark.isalnum() or mark in '+-"\r\n'):
+                raise TickFileError(
+                    f"--{option} must be one character that is no digit, letter or sign, but "
+                    f"found {mark!r}"
+                )
         if self.decimal == self.thousands:
             raise TickFileError(
                 f"--decimal and --thousands must differ, found {self.decimal!r} for both"

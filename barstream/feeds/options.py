@@ -135,8 +135,20 @@ def layout_of(source: TickSource, options: FileOptions) -> FoundLayout:
         delimiter=dialect.delimiter if dialect else ",",
         **_settings(source, options, shape, from_name),
     )
-    caution = preset.caution if preset and layout.timezone is None else ""
+    cautions = [preset.caution] if preset and preset.caution and layout.timezone is None else []
+    cautions += _repeated_columns(columns, layout) if dialect is not None and header else []
+    caution = "; ".join(cautions)
     return FoundLayout(layout, name, bool(taken), caution)
+
+
+def _repeated_columns(columns: tuple[str, ...], layout: FileLayout) -> list[str]:
+    """What to say where a column that is taken has the name of another."""
+    taken = dict.fromkeys(part for each in layout.mapping.values() for part in each.split("+"))
+    return [
+        f"several columns are named {name!r}: the first is taken, the second is '{name} (2)'"
+        for name in taken
+        if f"{name} (2)" in columns
+    ]
 
 
 def currency_pair(name: str) -> str | None:

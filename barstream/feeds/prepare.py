@@ -177,6 +177,8 @@ def _instead(ticks: FileTicks) -> str:
     what = ", ".join(
         f"{name} {count:,}" for name, count in (counted.refused + counted.set_aside).items()
     )
+    if counted.rows == 1:
+        return f": its only row was left out ({what})"
     return f": all of its {counted.rows:,} rows were left out ({what})"
 
 

@@ -31,7 +31,7 @@ _PATTERNS: Final = {
     "S": r"[0-5]\d|\d",
     "y": r"\d{2}",
     "j": r"36[0-6]|3[0-5]\d|[12]\d{2}|0[1-9]\d|00[1-9]|[1-9]\d|0[1-9]|[1-9]",
-    "f": r"\d{1,6}",
+    "f": r"\d{1,9}",
     "z": r"[+-]\d{2}:?[0-5]\d|Z",
     "Z": r"utc|gmt",
     "p": r"am|pm",
@@ -41,7 +41,8 @@ _PATTERNS: Final = {
     "a": r"mon|tue|wed|thu|fri|sat|sun",
     "A": r"monday|tuesday|wednesday|thursday|friday|saturday|sunday",
 }
-"""As in Python's ``_strptime``, in English; a leap second (61) is no instant here."""
+"""As in Python's ``_strptime``, in English; ``%f`` has up to nine digits here, and a leap second
+(61) is no instant."""
 _LEFT_OUT: Final = "aA"
 """Days of the week say nothing that the date does not."""
 _DIRECTIVE: Final = re.compile(r"%(.)", re.DOTALL)

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from barstream.codecs.numbers import NO_TIME, TimeUnit, times_of_floats, times_of_longs
-from barstream.core.time import END_OF_TIME_US, MINUTE_US
+from barstream.core.time import END_OF_TIME_US, MINUTE_US, us_from_iso
 from barstream.errors import BarstreamError
 from barstream.feeds.strptime import python_format
 
@@ -24,19 +24,24 @@ EPOCH_UNITS: Final[dict[str, TimeUnit]] = {"s": "s", "ms": "ms", "us": "us", "ns
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?", re.IGNORECASE)
 _AS_WRITTEN: Final = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%d %H:%M:%S%.f%:z")
 """Tried first, and the second means UTC: most files need no more."""
+_ZONE: Final = r"(?:\s?(?:Z|z|UTC|GMT|(?:UTC|GMT)?[+-]\d{2}:?\d{2}))?"
 _SPELLED: Final = (
     (r"^(\d{4})[./](\d{1,2})[./](\d{1,2})", "${1}-${2}-${3}"),
     (r"^(\d{1,2})\.(\d{1,2})\.(\d{4})", "${3}-${2}-${1}"),
-    # a run of digits: 14 to the second, 17, 20 or 23 with the decimals behind
+    # a run of digits: 12 to the minute, 14 to the second, 17, 20 or 23 with the decimals behind
+    (r"^((?:19|20)\d{6})(\d{2})(\d{2})$", "${1} ${2}:${3}"),
     (
-        r"^((?:19|20)\d{6})(\d{2})(\d{2})(\d{2})((?:\d{3}){0,3})$",
-        "${1} ${2}:${3}:${4}.${5}",
+        rf"^((?:19|20)\d{{6}})(\d{{2}})(\d{{2}})(\d{{2}})((?:\d{{3}}){{0,3}})({_ZONE})$",
+        "${1} ${2}:${3}:${4}.${5}${6}",
     ),
-    (r"^(\d{8})[ _Tt-](\d{2})(\d{2})(\d{2})[ .,]?(\d{0,9})$", "${1} ${2}:${3}:${4}.${5}"),
+    (
+        rf"^(\d{{8}})[ _Tt-](\d{{2}})(\d{{2}})(\d{{2}})[ .,]?(\d{{0,9}})({_ZONE})$",
+        "${1} ${2}:${3}:${4}.${5}${6}",
+    ),
     (r"^(\d{4})(\d{2})(\d{2})[ _Tt-]", "${1}-${2}-${3} "),
     (r"^(\d+-\d+-\d+)[ _Tt]+", "${1} "),
     (r"(:\d{2}),(\d+)", "${1}.${2}"),
-    (r"\.$", ""),
+    (rf"\.({_ZONE})$", "${1}"),
     (r"\s?(?:Z|z|UTC|GMT)$", "+00:00"),
     (r"\s?(?:UTC|GMT)?([+-]\d{2}):?(\d{2})$", "${1}:${2}"),
     (r"(:\d{2}(?:\.\d+)?)\s?([+-]\d{2})$", "${1}${2}:00"),
@@ -63,7 +68,13 @@ _FINER: Final = {
     ),
 }
 """Text with digits beyond the microsecond that are not 0."""
-_SAMPLE: Final = 100
+_SAMPLE: Final = 10_000
+_EARLIEST_US: Final = us_from_iso("1990-01-01T00:00:00Z")
+"""Before this, a number whose unit only its size tells is no time since 1970: it is a day
+(20240102), a time of day (103000123), a date with a year of two digits (240102170000), the day
+of a spreadsheet (45293.7)."""
+_YEAR: Final = re.compile(r"%[-_0]?[YyGCDFcxsv+]")
+_LARGEST_OFFSET_US: Final = 14 * 60 * MINUTE_US
 
 
 class TimeFormatError(BarstreamError):
@@ -77,11 +88,13 @@ class Times(NamedTuple):
         us: microseconds since the epoch, UTC; null where a value is no time of 1970 or later.
         assumed: whether some value carries no zone, so that one was assumed.
         cut: which values were written finer than a microsecond; null where there is none.
+        outside: which values are times, but before 1970 or after 9999.
     """
 
     us: pl.Series
     assumed: bool
     cut: pl.Series | None = None
+    outside: pl.Series | None = None
 
 
 def parse_times(column: pl.Series, time_format: str | None, timezone: str | None) -> Times:
@@ -95,10 +108,15 @@ def parse_times(column: pl.Series, time_format: str | None, timezone: str | None
             such as ``-05:00``; None is UTC.
 
     Raises:
-        TimeFormatError: the zone is not known, or the format fits no value.
+        TimeFormatError: the zone is not known, or the format fits no value or names no year.
     """
     if timezone is not None:
         _check_zone(timezone)
+    if time_format and time_format not in EPOCH_UNITS and not _YEAR.search(time_format):
+        raise TimeFormatError(
+            f"--time-format {time_format!r} must name the year (%Y, or %y where it has two "
+            "digits); where times are times of day, give the day with --date YYYYMMDD"
+        )
     if column.dtype == pl.String:
         found = _from_text(column.str.strip_chars(), time_format, timezone)
     elif column.dtype.is_numeric():
@@ -113,10 +131,14 @@ def parse_times(column: pl.Series, time_format: str | None, timezone: str | None
             f"column {column.name!r} must hold text, numbers or timestamps, found {column.dtype}"
         )
     us, cut = found.us, _finer(column, time_format)
-    possible = us.is_between(0, END_OF_TIME_US, closed="left")
+    possible = us.is_between(0, END_OF_TIME_US, closed="left").fill_null(value=False)
     if possible.all():
         return found._replace(cut=cut)
-    return Times(pl.select(pl.when(possible).then(us)).to_series(), found.assumed, cut)
+    outside = us.is_not_null() & ~possible
+    if column.dtype.is_numeric():
+        outside |= (column < 0).fill_null(value=False)
+    possible_us = pl.select(pl.when(possible).then(us)).to_series()
+    return Times(possible_us, found.assumed, cut, outside)
 
 
 def _finer(column: pl.Series, time_format: str | None) -> pl.Series:
@@ -134,20 +156,31 @@ def _finer(column: pl.Series, time_format: str | None) -> pl.Series:
 def _from_numbers(column: pl.Series, unit: TimeUnit) -> pl.Series:
     """Microseconds of numbers since the epoch; null where one is none, or spells a date."""
     absent = column.is_null()
+    values: NDArray[np.float64] | NDArray[np.int64]
     if column.dtype.is_float():
-        us = times_of_floats(column.fill_null(np.nan).to_numpy().astype(np.float64), unit)
+        values = column.fill_null(np.nan).to_numpy().astype(np.float64)
     else:
         values = column.cast(pl.Int64, strict=False).fill_null(NO_TIME).to_numpy()
-        us = times_of_longs(values, unit)
-        if unit == "auto":
-            us = np.where(_spell_dates(values), NO_TIME, us)
+    us = _in_unit(values, unit)
+    if unit == "auto":
+        us = np.where(_spell_dates(values) | (us < _EARLIEST_US), NO_TIME, us)
+    else:
+        # by its size the time of another unit: seconds where milliseconds were said
+        with_its_own = _in_unit(values, "auto")
+        us = np.where((us < _EARLIEST_US) & (with_its_own >= _EARLIEST_US), NO_TIME, us)
     times = pl.Series(column.name, us)
     absent |= times == NO_TIME
     return pl.select(pl.when(~absent).then(times)).to_series() if absent.any() else times
 
 
-def _spell_dates(values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whole numbers of 14 or 17 digits: 20240102170000 is no time since 1970 before 2286."""
+def _in_unit(values: NDArray[np.float64] | NDArray[np.int64], unit: TimeUnit) -> NDArray[np.int64]:
+    if values.dtype == np.float64:
+        return times_of_floats(values.astype(np.float64), unit)
+    return times_of_longs(values.astype(np.int64), unit)
+
+
+def _spell_dates(values: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Numbers of 14 or 17 digits: 20240102170000 is no time since 1970 before 2286."""
     spelled = (values >= 10**13) & (values < 10**14)
     spelled |= (values >= 10**16) & (values < 10**17)
     return spelled
@@ -155,9 +188,13 @@ def _spell_dates(values: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def _from_integers(column: pl.Series, unit: TimeUnit, timezone: str | None) -> Times:
     us = _from_numbers(column, unit)
-    if unit != "auto" or not us.null_count() or column.dtype.is_float():
+    if unit != "auto" or not us.null_count():
         return Times(us, False)
-    spelled, assumed = _from_spelling(column.cast(pl.String), timezone)
+    whole = column
+    if column.dtype.is_float():  # what held a null once holds 20240102170000.0
+        exact = (column == column.floor()) & (column < 2.0**53)
+        whole = pl.select(pl.when(exact).then(column)).to_series().cast(pl.Int64, strict=False)
+    spelled, assumed = _from_spelling(whole.cast(pl.String), timezone)
     return Times(us.fill_null(spelled), assumed)
 
 
@@ -194,7 +231,7 @@ def _from_text(column: pl.Series, time_format: str | None, timezone: str | None)
     if time_format is not None:
         return _by_format(column, time_format, timezone)
     present = column.drop_nulls()
-    if len(present) and present.head(_SAMPLE).str.contains(_EPOCH).all():
+    if len(present) and _sample(present).str.contains(_EPOCH).all():
         numbers = _from_digits(column, "auto")
         if numbers.null_count() == column.null_count():
             return Times(numbers, False)
@@ -208,7 +245,7 @@ def _from_text(column: pl.Series, time_format: str | None, timezone: str | None)
             more = more.fill_null(
                 _from_digits(pl.select(pl.when(digits).then(others)).to_series(), "auto")
             )
-        if more.null_count() == len(present) == missing:
+        if more.null_count() == len(present) == missing and not _is_known(others, timezone):
             raise TimeFormatError(
                 f"the times of column {column.name!r} must be in a form that is known, the first "
                 f"is {present[0]!r}: describe it with --time-format, {_example(present[0])}"
@@ -238,6 +275,22 @@ def _from_spelling(column: pl.Series, timezone: str | None) -> tuple[pl.Series, 
     return _in_formats(plain, _TEXT_FORMATS, timezone)
 
 
+def _is_known(column: pl.Series, timezone: str | None) -> bool:
+    """Whether some time is in a known form, but in no hour of its zone, or no number's unit."""
+    if column.str.contains(_EPOCH).any():
+        return True
+    if timezone is None:
+        return False
+    plain, _ = _in_formats(column, _AS_WRITTEN, None)
+    spelled, _ = _from_spelling(column, None)
+    return not plain.fill_null(spelled).is_null().all()
+
+
+def _sample(column: pl.Series) -> pl.Series:
+    """Some values from all over a column."""
+    return column.gather_every(-(-len(column) // _SAMPLE)) if len(column) > _SAMPLE else column
+
+
 def _in_formats(
     column: pl.Series, formats: tuple[str, ...], timezone: str | None
 ) -> tuple[pl.Series, bool]:
@@ -248,11 +301,11 @@ def _in_formats(
         missing = us.is_null() & column.is_not_null()
         if not missing.any():
             break
-        sample = column.filter(missing).head(_SAMPLE)
+        sample = _sample(column.filter(missing))
         zoned = candidate.endswith(("z", "Z"))
         zone = None if zoned else timezone
-        if _parsed(sample, candidate, zone).null_count() == len(sample):
-            continue
+        if _parsed(sample, candidate, None).null_count() == len(sample):
+            continue  # without the zone: all of a sample may be in an hour that is there twice
         first = bool(missing.all())
         texts = column if first else pl.select(pl.when(missing).then(column)).to_series()
         found = _parsed(texts, candidate, zone)
@@ -266,24 +319,24 @@ def _by_format(column: pl.Series, time_format: str, timezone: str | None) -> Tim
         of_python = python_format(time_format)
         if of_python is not None:
             datetimes, zoned = of_python.parse(column), of_python.zoned
-            found = _to_us(datetimes, timezone)
         else:
             zoned = bool(re.search(r"%:?[zs+]", time_format))
-            # seconds since the epoch are in no zone but UTC
-            found = _parsed(column, time_format, None if "%s" in time_format else timezone)
+            datetimes = column.str.to_datetime(time_format, time_unit="us", strict=False)
+            if "%s" in time_format:
+                timezone = None  # seconds since the epoch are in no zone but UTC
     except (ValueError, pl.exceptions.PolarsError) as error:
         why = f" ({error})" if isinstance(error, ValueError) else ""
         raise TimeFormatError(
             f"--time-format {time_format!r} cannot be used{why}: it takes what Python's strptime "
             "takes, such as '%d.%m.%Y %H:%M:%S.%f', or s, ms, us, ns for numbers since 1970"
         ) from error
-    if len(column) and found.null_count() == len(found):
+    if len(column) and datetimes.null_count() == len(datetimes):
         raise TimeFormatError(
             f"--time-format {time_format!r} fits no value of column {column.name!r}, whose "
             f"first is {column[0]!r}: it takes %Y %m %d %H %M %S, %f for decimals of a second, "
             "%z for +00:00, and what else Python's strptime takes"
         )
-    return Times(found, not zoned)
+    return Times(_to_us(datetimes, timezone), not zoned)
 
 
 def _parsed(column: pl.Series, time_format: str, timezone: str | None) -> pl.Series:
@@ -320,5 +373,7 @@ def fixed_offset_us(timezone: str) -> int | None:
     found = _OFFSET.fullmatch(timezone.strip())
     if found is None:
         return None
-    minutes = int(found[2]) * 60 + int(found[3] or 0)
-    return (-minutes if found[1] == "-" else minutes) * MINUTE_US
+    offset_us = (int(found[2]) * 60 + int(found[3] or 0)) * MINUTE_US
+    if int(found[3] or 0) > 59 or offset_us > _LARGEST_OFFSET_US:
+        return None
+    return -offset_us if found[1] == "-" else offset_us

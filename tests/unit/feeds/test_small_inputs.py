@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +16,9 @@ from barstream.feeds.options import FileOptions, layout_of
 from barstream.feeds.prepare import read_in_order
 from barstream.feeds.times import TimeFormatError, parse_times
 from barstream.feeds.watching import Silent
-from tests.unit.feeds.reading import read, times, written
+from tests.unit.feeds.reading import read, times, written, zipped
+
+OPTIONS = FileOptions(broker_default="X", symbol_by_name=True)
 
 
 def test_milliseconds_and_microseconds_in_one_column_are_each_read_in_their_unit(
@@ -307,3 +311,139 @@ def test_columns_are_found_where_names_are_one_letter_or_none(tmp_path: Path) ->
     assert read(written(tmp_path, trades)).time_us.tolist() == wanted
     frame = ",bid,ask\n2024-01-02 15:04:05,1.0,1.5\n"
     assert read(written(tmp_path, frame)).time_us.tolist() == wanted
+
+
+def test_a_packed_text_may_be_in_utf_16_as_well(tmp_path: Path) -> None:
+    text = "time,price\r\n2024-01-02 15:00:00,1\r\n"
+    for encoding in ("utf-16", "utf-32"):
+        data = text.encode(encoding)
+        for packed in (data, gzip.compress(data), zipped(data)):
+            assert len(read(written(tmp_path, packed))) == 1
+    with pytest.raises(TickFileError, match="save it as UTF-8"):
+        read(written(tmp_path, text.encode("utf-16-le")))
+
+
+def test_lines_may_end_as_those_of_an_old_mac(tmp_path: Path) -> None:
+    text = "time,price\r2024-01-02 15:00:00,1\r2024-01-02 15:01:00,2\r"
+    for packed in (text.encode(), gzip.compress(text.encode())):
+        ticks = read(written(tmp_path, packed))
+        assert ticks.price.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n \n\n", "time,price\n", "time,price", "sep=;\n\ntime;price\n"]
+)
+def test_a_file_without_a_row_says_so(tmp_path: Path, text: str) -> None:
+    source = written(tmp_path, text)
+    with pytest.raises(TickFileError, match=r"ticks\.csv holds no ticks: it has no rows"):
+        read_in_order([source], [layout_of(source, OPTIONS).layout], Silent(), sorted_only=False)
+
+
+def test_an_array_of_json_is_told_from_lines_of_it(tmp_path: Path) -> None:
+    source = written(tmp_path, '[{"time":"2024-01-02T15:00:00Z","price":1}]\n')
+    with pytest.raises(TickFileError, match="one JSON object a line, but holds a JSON array"):
+        read(source)
+
+
+@pytest.mark.parametrize(
+    ("row", "fields"), [("2024-01-02 15:00:00,1,5", 3), ("7,2024-01-02 15:00:00,1", 3),
+                        ("2024-01-02 15:00:00,1,,5", 4)],
+)  # fmt: skip
+def test_a_row_with_more_fields_than_the_header_is_no_shorter_one(
+    tmp_path: Path, row: str, fields: int
+) -> None:
+    # 1,5 may be a number, and rows of R begin with one that the header does not name
+    source = written(tmp_path, f"time,price\n{row}\n{row}\n{row}\n")
+    with pytest.raises(
+        TickFileError, match=rf"3 of 3 rows.*it has {fields} fields, but the header has 2"
+    ):
+        read(source)
+    mixed = written(
+        tmp_path, f"time,price\n2024-01-02 15:00:00,1,\n{row}\n2024-01-02 15:01:00,2,\n"
+    )
+    ticks = read(mixed, skip_bad=True)
+    assert ticks.price.tolist() == [1, 2]
+    assert [each.row for each in ticks.counted.shown] == [3]
+    assert ticks.counted.rows == 3
+
+
+def test_of_columns_with_one_name_it_is_said_which_is_taken(tmp_path: Path) -> None:
+    source = written(tmp_path, "time,price,size,price\n2024-01-02 15:00:00,1,2,9\n")
+    assert layout_of(source, OPTIONS).caution == (
+        "several columns are named 'price': the first is taken, the second is 'price (2)'"
+    )
+    mapping = {"time": "time", "price": "price (2)"}
+    assert read(source, mapping=mapping).price.tolist() == [9]
+    assert not layout_of(source, replace(OPTIONS, mapping=mapping)).caution
+
+
+@pytest.mark.parametrize("bad", ["2842-01-02 15:00:00,1", "2024-01-02 15:00:00,x"])
+def test_a_row_that_is_refused_makes_no_other_a_repetition(tmp_path: Path, bad: str) -> None:
+    good = "2024-01-02 15:00:00,1,7\n"
+    source = written(tmp_path, f"time,price,id\n{bad},7\n{good}{good}")
+    ticks = read(source, id_column="id", skip_bad=True)
+    assert ticks.price.tolist() == [1]
+    assert ticks.counted.refused.total() == 1
+    assert ticks.counted.set_aside == {"duplicate": 1}
+
+
+def test_a_middle_that_no_float_holds_is_invalid_as_the_worker_says(tmp_path: Path) -> None:
+    source = written(tmp_path, "time,bid,ask\n2024-01-02 15:00:00,1.7e308,1.7e308\n")
+    with pytest.raises(TickFileError, match=r"\(invalid 1\): row 2: bid = .* and ask = "):
+        read(source)
+
+
+@pytest.mark.parametrize("value", ["0", "1.7976931348623157e+308", "3.4028234663852886e+38"])
+def test_what_often_means_no_price_is_asked_about(tmp_path: Path, value: str) -> None:
+    rows = f"2024-01-02 15:00:00,5,{value}\n2024-01-02 15:00:01,5,6\n"
+    [note] = read(written(tmp_path, "time,bid,ask\n" + rows)).notes
+    assert note == (
+        f"ask is {value} in 1 row and is taken as a price; if it means that there is no price, "
+        f"give --no-price {value}"
+    )
+    assert not read(written(tmp_path, "time,bid,ask\n" + rows), no_price=(float(value),)).notes
+    # a price of nothing is one: of an option, or in April 2020 of oil
+    zero = "time,price\n2024-01-02 15:00:00,0\n2024-01-02 15:00:00,-37.63\n"
+    assert not read(written(tmp_path, zero)).notes
+
+
+def test_one_side_of_a_quote_is_mapped_as_a_price(tmp_path: Path) -> None:
+    source = written(tmp_path, "time,bid,ask\n2024-01-02 15:00:00,5,6\n")
+    with pytest.raises(TickFileError, match="--map price=COLUMN"):
+        read(source, mapping={"time": "time", "price": "ask", "bid": "bid"})
+
+
+@pytest.mark.parametrize("option", ["decimal", "thousands"])
+@pytest.mark.parametrize("mark", ["", ".,", "1", "e", "-", '"', "\n"])
+def test_a_mark_that_can_be_none_is_refused(tmp_path: Path, option: str, mark: str) -> None:
+    # with an empty decimal mark 1 was read as 0.1
+    with pytest.raises(TickFileError, match=f"--{option} must be one character"):
+        read(written(tmp_path, "time,price\n2024-01-02 15:00:00,1\n"), **{option: mark})
+
+
+#: What stands in a column, and the number that it is: None where it is none, NaN where it is one
+#: that no price or size can be.
+NUMBERS = {
+    "1e3": 1000.0, " 5 ": 5.0, "+5": 5.0, "5.": 5.0, ".5": 0.5, "0": 0.0, "1E-3": 0.001,
+    "NaN": float("nan"), "inf": float("nan"), "-inf": float("nan"), "1e400": float("nan"),
+    "abc": None, "1_000": None, "0x10": None, "\uff11\uff12": None, "\u0663": None, "null": None,
+    "N/A": None,
+    "1 000": None, "1'000": None, "5%": None, "$5": None, "1/2": None, "--": None, "1e": None,
+    "1.2.3": None, "=5": None, "1\xa0000": None, "5,": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ["price", "size"])
+@pytest.mark.parametrize("text", NUMBERS)
+def test_a_number_is_read_or_refused_and_never_another(
+    tmp_path: Path, what: str, text: str
+) -> None:
+    number = NUMBERS[text]
+    price, size = (text, "1") if what == "price" else ("1", text)
+    source = written(tmp_path, f"time;price;size\n2024-01-02 15:00:00;{price};{size}\n")
+    ticks = read(source, skip_bad=True)
+    if number is not None and number == number:  # noqa: PLR0124 - NaN
+        assert getattr(ticks, what).tolist() == [number]
+    else:
+        reason = "undecodable" if number is None else "invalid"
+        assert (len(ticks), ticks.counted.refused) == (0, {reason: 1})

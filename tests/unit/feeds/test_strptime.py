@@ -78,6 +78,9 @@ def test_a_column_is_read_as_python_reads_each_text(
         ("%d.%m.%Y %H:%M:%S.%f GMT%z", "02.01.2024 00:00:00.605 GMT-0000", 605_000),
         ("%Y%m%d %H%M%S%f", "20240102 000000605", 605_000),
         ("%Y%m%d %H%M%S%f", "20240102 0000006", 600_000),
+        # finer than Python has it: cut to the microsecond
+        ("%Y%m%d %H%M%S %f", "20240102 000000 6051239", 605_123),
+        ("%Y-%m-%d %H:%M:%S.%f", "2024-01-02 00:00:00.605123999", 605_123),
         # polars' own directives mean what they mean there
         ("%Y-%m-%d %H:%M:%S%.f", "2024-01-02 00:00:00.605", 605_000),
         ("%Y%m%d %H%M%S%3f", "20240102 000000605", 605_000),
