@@ -132,6 +132,8 @@ class Judgement:
     def take(self, chunk: RecordChunk, columns: TickColumns) -> None:
         """Take the next chunk and what the decoder made of it."""
         if self._blocks is None:
+            if chunk.start > self._snapshot.ticks.begin:
+                self._scan.begins_later()
             self._blocks = Blocks(
                 self._scan, self._snapshot.judge, self._applied, chunk.start, self._block
             )

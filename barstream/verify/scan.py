@@ -231,6 +231,10 @@ class Scan:
         block = block if asked.all() else block.take(asked)
         self.accounts.unproven += self._rejections.compare(block, reasons, left_out, begin, end)
 
+    def begins_later(self) -> None:
+        """Ticks of before the range are not scanned: series that have bars there had some."""
+        self._first_tick[list(self._published.before)] = -1
+
     def _in_range(self, block: Block) -> NDArray[np.bool_]:
         """Which ticks are of the time asked for, shape (n,)."""
         in_range = np.ones(len(block), np.bool_)

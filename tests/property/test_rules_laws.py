@@ -12,9 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barstream.codecs.avro import decode, encode
+from barstream.codecs.rules import RulesRow
 from barstream.core.period import Period
+from barstream.core.time import MINUTE_US
 from barstream.engine.partition import PartitionEngine
 from barstream.history.regimes import Regimes
+from barstream.history.selection import Selection
 from barstream.replay.beats import Beats, from_finals
 from barstream.replay.recorded import recorded_closes
 from barstream.replay.rules import RulesInTurn
@@ -22,18 +25,20 @@ from barstream.verify.findings import Finding
 from barstream.verify.task import Outcome
 from tests.property.engine_cases import Store, cuts
 from tests.property.rules_cases import Life, lives
-from tests.property.verify_cases import Row, beats_of, series_rows, verdict, versions
+from tests.property.verify_cases import EVERYTHING, Row, beats_of, series_rows, verdict, versions
 
 PERIODS = tuple(map(Period.parse, ("5m", "1h", "1d", "1wk")))
 
 
-def judged(life: Life, parts: list[tuple[int, int]] | None = None) -> Outcome:
+def judged(
+    life: Life, parts: list[tuple[int, int]] | None = None, wanted: Selection = EVERYTHING
+) -> Outcome:
     """What verifying says of a life."""
     store = life.store
     return verdict(
         life.case, store.finals, store.rejected, store.series, parts or [(0, life.case.end)],
         {period: store.uppers[period] for period in store.periods if period in store.uppers},
-        told=life.told,
+        told=life.told, wanted=wanted,
     )  # fmt: skip
 
 
@@ -93,6 +98,28 @@ def test_where_the_policy_changes_too_nothing_right_is_accused(life: Life) -> No
 @given(lives(periods=PERIODS))
 def test_where_rules_change_no_upper_bar_is_accused(life: Life) -> None:
     assert differences(judged(life)) == []
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), lives())
+def test_where_rules_change_no_range_of_time_is_accused(data: st.DataObject, life: Life) -> None:
+    if not life.case.ticks:
+        return
+    ticks, skews_us = life.case.ticks, [row.max_future_skew_us for row in rules_of(life)]
+    from_us = data.draw(st.sampled_from(ticks)).time_us // MINUTE_US * MINUTE_US
+    # ticks of the range were not appended before; see `Verification._from`
+    since_us = from_us - max(skews_us) - MINUTE_US
+    first = next(
+        (tick.offset for tick in ticks if (tick.appended_us or 0) >= since_us), life.case.end
+    )
+    to_us = data.draw(st.sampled_from([None, from_us + 10 * MINUTE_US]))
+    wanted = Selection(None, None, from_us, to_us)
+    assert differences(judged(life, [(first, life.case.end)], wanted)) == []
+
+
+def rules_of(life: Life) -> list[RulesRow]:
+    """All that the log says of them, and those of now."""
+    return [*series_rows(life.store.series).rules, life.rules]
 
 
 def newest(rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
