@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 )
 @click.option("--partition", type=click.IntRange(0), help="Only this partition.")
 @click.option(
-    "--processes", type=click.IntRange(1), help="Processes to run at once.  [default: one per core]"
+    "--processes",
+    type=click.IntRange(1),
+    help="Processes to run at once.  [default: one per core, fewer for little work]",
 )
 @click.option("--sessions", is_flag=True, help="Print the report of every session.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
@@ -72,8 +74,7 @@ def command(
 
     chosen = plan_of(settings_of(ctx)).settings
     wanted = _selection(chosen, broker, symbol, start, end)
-    cores = processes or os.cpu_count() or 1
-    outcome = _verify(chosen, wanted, timeframes, graces, partition, cores)
+    outcome = _verify(chosen, wanted, timeframes, graces, partition, processes)
     if as_json:
         for line in _lines(outcome):
             click.echo(json.dumps(line))
@@ -101,13 +102,13 @@ def _verify(
     timeframes: tuple[str, ...],
     graces: tuple[float, ...],
     partition: int | None,
-    processes: int,
+    processes: int | None,
 ) -> Outcome:
     import asyncio
 
     from barstream.cli.progress import TickProgress
     from barstream.config.fields import seconds_to_us
-    from barstream.verify.run import tasks_of, tick_spans, verify
+    from barstream.verify.run import processes_for, records_of, tasks_of, tick_spans, verify
 
     spans = asyncio.run(tick_spans(chosen))
     if partition is not None:
@@ -117,6 +118,8 @@ def _verify(
                 param_hint="--partition",
             )
         spans = {partition: spans[partition]}
+    if processes is None:
+        processes = processes_for(asyncio.run(records_of(chosen, spans)), os.cpu_count() or 1)
     before_us = [seconds_to_us(grace_s) for grace_s in graces]
     tasks = tasks_of(chosen, spans, wanted, timeframes, before_us)
     with TickProgress("verify", lines=True) as progress:

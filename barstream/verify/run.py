@@ -24,6 +24,8 @@ from barstream.verify.partition import Verification
 from barstream.verify.task import Outcome, Task
 
 _LOOK_S: Final = 0.1
+#: A process takes a second or two to start: fewer records are read in less.
+_RECORDS_A_PROCESS: Final = 250_000
 
 Told = Callable[[int], None]
 
@@ -50,6 +52,21 @@ async def tick_spans(settings: Settings) -> dict[int, Span]:
             "[topics]"
         )
     return await held(client_options(settings), names.ticks)
+
+
+async def records_of(settings: Settings, spans: Mapping[int, Span]) -> int:
+    """How many records are to be read of the partitions in ``spans``: ticks, and their minutes.
+
+    Raises:
+        BarstreamError: no broker answers, or it refuses.
+    """
+    minutes = await held(client_options(settings), TopicNames.of(settings).final_1m, tuple(spans))
+    return sum(span.end - span.begin for each in (spans, minutes) for span in each.values())
+
+
+def processes_for(records: int, cores: int) -> int:
+    """As many as so many records keep busy, at most one a core."""
+    return max(1, min(cores, records // _RECORDS_A_PROCESS))
 
 
 def verify(tasks: list[Task], processes: int, told: Told) -> Outcome:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from barstream.cli import cli
 from barstream.core.keys import bar_key
 from barstream.core.time import MINUTE_US
 from barstream.history.selection import Selection
+from barstream.verify import run
 from barstream.verify.findings import KINDS
 from barstream.verify.task import Outcome
 from tests.chaos.feed import Feed
@@ -264,6 +267,18 @@ def test_a_selection_of_one_series_and_an_hour_is_right_by_itself(copies: Copies
     outcome = verified(copies.made.settings, wanted)
     assert told(outcome) == []
     assert outcome.bars["1m"] in (1, 2)
+
+
+def test_small_work_starts_no_process_of_its_own(
+    copies: Copies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(run, "ProcessPoolExecutor", started)
+    done = CliRunner().invoke(cli, ["verify"], env=copies.made.env)
+    assert done.exit_code == 0, done.output
+    assert "no differences" in done.output
 
 
 def test_two_processes_find_what_one_finds(copies: Copies) -> None:
