@@ -33,6 +33,8 @@ class Graces:
 
         Args:
             regimes: as the log says them.
-            before_us: that were in force before it said so, or of a replay that was switched to.
+            before_us: that were in force before it said so, or of a replay that was switched to;
+                where it says so they excuse nothing.
         """
-        return [cls.of(each.rules.grace_us, before_us) for each in regimes.all]
+        named = tuple(before_us)
+        return [cls.of(each.rules.grace_us, () if each.is_told else named) for each in regimes.all]

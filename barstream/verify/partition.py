@@ -140,7 +140,7 @@ class Verification:
         topic = self._names.heartbeats
         span = await self._held(topic)
         found = await heartbeats(self._options, topic, {self._partition: span})
-        return Heartbeats(found, self.series, graces, regimes, span.begin)
+        return Heartbeats(found, self.series, graces, regimes, span.begin, self._task.wanted)
 
     async def _published(self, period: Period, topic: str) -> Published:
         return await read_published(

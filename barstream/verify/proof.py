@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -11,12 +12,15 @@ from numpy.typing import NDArray
 
 from barstream.core.time import MINUTE_US, iso_from_us
 from barstream.history.regimes import Regimes
+from barstream.history.selection import Selection
 from barstream.verify.graces import Graces
 from barstream.verify.names import SeriesNumbers, offset_key
 
 Longs = NDArray[np.int64]
 _NEVER = -(1 << 60)
 _EVER = 1 << 60
+_NAME: Final = ["broker", "symbol"]
+EVERYTHING: Final = Selection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Heartbeats:
             by regime.
         regimes: the rules, and from where on they held.
         begin: first offset the partition has.
+        wanted: heartbeats of other series close nothing that is asked for.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Heartbeats:
         graces: Sequence[Graces],
         regimes: Regimes,
         begin: int,
+        wanted: Selection = EVERYTHING,
     ) -> None:
         self._grace_us = min(each.shortest_us for each in graces)
         shortest = np.array([each.shortest_us for each in graces], np.int64)
@@ -58,18 +64,16 @@ class Heartbeats:
         found = found.with_columns(grace_us=pl.Series(shortest[numbers_of], dtype=pl.Int64))
         first_us = None if found.is_empty() else found["appended_us"][0]
         self.lost = Lost(begin, first_us)
-        found = found.with_columns(hole_us=_hole_us(found, begin))
+        found = found.with_columns(hole_us=_hole_us(found, begin)).filter(_of(wanted))
         due = pl.col("bucket_start") + MINUTE_US + pl.col("grace_us")
         legal = found.filter(
             (pl.col("appended_us").is_null() | (pl.col("appended_us") >= due))
             & (pl.col("bucket_start") % MINUTE_US == 0)
         )
-        numbers = [
-            series.number((broker, symbol))
-            for broker, symbol in legal.select("broker", "symbol").iter_rows()
-        ]
+        names = legal.select(_NAME).unique(maintain_order=True)
+        numbers = pl.Series(series.numbers(names.iter_rows()), dtype=pl.Int64)
         ordered = (
-            legal.with_columns(series=pl.Series(numbers, dtype=pl.Int64))
+            legal.join(names.with_columns(series=numbers), on=_NAME, how="left")
             .sort("series", "barrier", "offset")
             .with_columns(highest=pl.col("bucket_start").cum_max().over("series"))
         )
@@ -136,6 +140,15 @@ class Heartbeats:
             & (pl.col("hole_us") >= pl.col("bucket_start") + MINUTE_US + self._grace_us)
         )
         return not again.is_empty()
+
+
+def _of(wanted: Selection) -> pl.Expr:
+    """Whether a heartbeat is of a series that is asked for."""
+    asked = pl.lit(value=True)
+    for column, name in zip(_NAME, (wanted.broker, wanted.symbol), strict=True):
+        if name is not None:
+            asked &= pl.col(column) == name
+    return asked
 
 
 def _hole_us(found: pl.DataFrame, begin: int) -> pl.Series:
