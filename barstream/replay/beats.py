@@ -27,7 +27,8 @@ def from_finals(closes: pl.DataFrame, heartbeats: pl.DataFrame, regimes: Regimes
     """One heartbeat for each recorded close, and those of the log where they can have been taken.
 
     Those of the log still matter: for minutes that got no bar, and as evidence that an instant
-    has passed.  None of them was taken before the last close of a minute up to its own.
+    has passed.  None of them was taken before the last close of a minute up to its own, but for
+    those that came before the series had a tick: they closed nothing.
 
     Where rules changed, ``regime`` says by which each was taken.
     """
@@ -44,12 +45,14 @@ def from_finals(closes: pl.DataFrame, heartbeats: pl.DataFrame, regimes: Regimes
         pl.lit(1).alias("kind"),
     )
     sent = heartbeats.sort("bucket_start").join_asof(
-        closes.select(*SERIES, "bucket_start", "close_offset").sort("bucket_start"),
+        closes.select(*SERIES, "bucket_start", "close_offset", "first_tick").sort("bucket_start"),
         on="bucket_start",
         by=SERIES,
         strategy="backward",
         check_sortedness=False,
     )
+    # one that closed something all the same has its recorded closes
+    sent = sent.filter(pl.col("first_tick").is_null() | (pl.col("barrier") > pl.col("first_tick")))
     sent = sent.with_columns(pl.max_horizontal("barrier", "close_offset").alias("barrier"))
     sent = sent.select(*_COLUMNS, pl.lit(0).alias("kind"))
     both = pl.concat([recorded.select(*_COLUMNS, "kind"), sent])

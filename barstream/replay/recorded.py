@@ -52,13 +52,14 @@ def recorded_closes(versions: pl.DataFrame, *, revises: bool) -> tuple[pl.DataFr
 
     Args:
         versions: of minutes, in log order: ``offset, key, kind, broker, symbol, bucket_start,
-            revision, close_offset``.
+            revision, first_offset, close_offset``.
         revises: late ticks revised bars, and raised their close offset: the first version says
             when a bar was closed, and where the log has lost it nothing does.
 
     Returns:
-        Columns ``broker, symbol, bucket_start, close_offset, offset``, by series and ascending;
-        and how many were left out because they stand out of order.
+        Columns ``broker, symbol, bucket_start, close_offset, offset, first_tick``, by series and
+        ascending (``first_tick`` is the lowest offset of a tick in any bar of the series); and
+        how many were left out because they stand out of order.
     """
     if revises:
         withdrawn = (
@@ -74,7 +75,8 @@ def recorded_closes(versions: pl.DataFrame, *, revises: bool) -> tuple[pl.DataFr
     else:
         told = versions.sort("offset").unique("key", keep="last", maintain_order=True)
     told = told.filter((pl.col("kind") == "bar") & pl.col("close_offset").is_not_null())
-    told = told.select(*SERIES, "bucket_start", "close_offset", "offset")
+    first = pl.col("first_offset").min().over(SERIES).alias("first_tick")
+    told = told.select(*SERIES, "bucket_start", "close_offset", "offset", first)
     told = told.sort(*SERIES, "bucket_start")
     runs = [
         in_order(part["close_offset"].to_numpy())

@@ -17,16 +17,16 @@ MINUTE = 60_000_000
 SCHEMA = {
     "offset": pl.Int64, "key": pl.Binary, "kind": pl.String, "broker": pl.String,
     "symbol": pl.String, "bucket_start": pl.Int64, "revision": pl.Int32,
-    "close_offset": pl.Int64,
+    "first_offset": pl.Int64, "close_offset": pl.Int64,
 }  # fmt: skip
 
 
 def versions(*rows: tuple[int, int, int] | int) -> pl.DataFrame:
     """Finals of one series in log order: (minute, revision, close offset), or minute: withdrawn."""
     made = [
-        (at, b"%d" % row, "tombstone", None, None, None, None, None)
+        (at, b"%d" % row, "tombstone", None, None, None, None, None, None)
         if isinstance(row, int)
-        else (at, b"%d" % row[0], "bar", "B", "X", row[0] * MINUTE, row[1], row[2])
+        else (at, b"%d" % row[0], "bar", "B", "X", row[0] * MINUTE, row[1], 2, row[2])
         for at, row in enumerate(rows)
     ]
     return pl.DataFrame(made, schema=SCHEMA, orient="row")
@@ -34,7 +34,7 @@ def versions(*rows: tuple[int, int, int] | int) -> pl.DataFrame:
 
 def told(frame: pl.DataFrame, *, revises: bool = False) -> list[tuple[int, int]]:
     closes, _ = recorded_closes(frame, revises=revises)
-    return [(at // MINUTE, offset) for _, _, at, offset, _ in closes.iter_rows()]
+    return [(at // MINUTE, offset) for _, _, at, offset, _, _ in closes.iter_rows()]
 
 
 @settings(deadline=None)
@@ -95,3 +95,18 @@ def test_a_heartbeat_of_the_log_is_taken_no_earlier_than_the_closes_up_to_its_mi
     assert beats.select("bucket_start", "barrier", "appended_us").rows() == [
         (0, 10, 8), (0, 10, None), (2 * MINUTE, 20, 7), (MINUTE, 20, None),
     ]  # fmt: skip
+
+
+def test_a_heartbeat_from_before_the_first_tick_closes_nothing_later_either() -> None:
+    # ticks         2:first
+    # heartbeats  1:minute 1         taken before there was a price: minute 1 is still open
+    # finals               0:10
+    closes, _ = recorded_closes(versions((0, 0, 10)), revises=False)
+    sent = pl.DataFrame(
+        {
+            "offset": [0], "appended_us": [7], "broker": ["B"], "symbol": ["X"],
+            "bucket_start": [MINUTE], "barrier": [1],
+        }
+    )  # fmt: skip
+    beats = from_finals(closes, sent, untold())
+    assert beats.select("bucket_start", "barrier").rows() == [(0, 10)]
