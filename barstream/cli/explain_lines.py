@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -24,45 +25,49 @@ _NAMED: Final = 5
 _REFUSED: Final = 40
 #: A busy minute has hundreds of live versions: so many of the first and of the last are printed.
 _LIVE_ENDS: Final = 3
+#: Longer lines are hard to read on whatever terminal.
+_WIDEST: Final = 100
 _STYLES: Final = {"final": "green", "open": "yellow", "missing": "red"}
 
 
 def show(report: Report, console: Console | None = None) -> None:
     """Print a report; that of the minute an upper bar waits for stands below it."""
-    out = console or Console(highlight=False, soft_wrap=True)
+    out = Lines(console or Console(highlight=False, soft_wrap=True))
+    _show(report, out)
+
+
+def _show(report: Report, out: Lines) -> None:
     name = f"{report['broker']} {report['symbol']} {report['timeframe']}"
     title = Text(f"{name} {report['bucket_start']}  ", style="bold")
     out.print(title.append(report["status"], style=_STYLES[report["status"]]))
-    out.print(Text(report["explanation"]))
+    out.say("", report["explanation"], indent=0)
     if report["what_to_do"]:
-        out.print(Text(f"  do: {report['what_to_do']}"))
+        out.say("  do:", report["what_to_do"], indent=6)
     _sessions(out, report)
     _versions(out, report)
     _closing(out, report)
     if report.get("price_from"):
         source = report["price_from"]
-        out.print(
-            Text(f"price from  {source['bucket_start']} close {_price(source['close'])}"),
-        )
+        out.say("price from", f"{source['bucket_start']} close {_price(source['close'])}")
     if "ticks" in report:
         _ticks(out, report)
         _refused(out, report)
     if "children" in report:
         _children(out, report)
     for note in report["notes"]:
-        out.print(Text(f"note        {note}"))
+        out.say("note", note)
     _standing(out, report)
     if "waiting_minute" in report:
-        out.print()
-        show(report["waiting_minute"], out)
+        out.print(Text(""))
+        _show(report["waiting_minute"], out)
 
 
-def _sessions(out: Console, report: Report) -> None:
+def _sessions(out: Lines, report: Report) -> None:
     for label, key in _SESSIONS.items():
         if report[key]:
-            out.print(Text(f"{label:<12}{_session(report[key])}"))
+            out.say(label, _session(report[key]))
     if report["session_written"]:
-        out.print(Text(f"{'':12}its row was written at {_short(report['session_written'])}"))
+        out.say("", f"its row was written at {_short(report['session_written'])}")
 
 
 def _session(session: Report) -> str:
@@ -72,7 +77,7 @@ def _session(session: Report) -> str:
     )
 
 
-def _versions(out: Console, report: Report) -> None:
+def _versions(out: Lines, report: Report) -> None:
     versions = [("final", one) for one in report["finals"]]
     versions += [("live", one) for one in report["live"]]
     bars = [one for _, one in versions if "deleted" not in one]
@@ -103,29 +108,28 @@ def _versions(out: Console, report: Report) -> None:
         count = "none" if one["synthetic"] else str(one["tick_count"])
         sums = f"{one['volume']:g}", count, str(one["revision"])
         rows.append((*place, *prices, *sums, offsets, close))
-    _columns(out, rows)
+    out.columns(rows, keys=2, rest=titles.index("ticks"))
 
 
-def _closing(out: Console, report: Report) -> None:
+def _closing(out: Lines, report: Report) -> None:
     closing = report.get("closed_by")
     if not closing:
         return
-    out.print(Text(f"closed by   {closing['explanation']}"))
+    out.say("closed by", closing["explanation"])
     beat = closing["heartbeat"]
     if beat:
-        out.print(
-            Text(
-                f"{'':12}heartbeat for {beat['bucket_start']}: sent {_short(beat['sent_at'])}, "
-                f"appended {_short(beat['append_time'])}, barrier {beat['barrier']}"
-            )
+        out.say(
+            "",
+            f"heartbeat for {beat['bucket_start']}: sent {_short(beat['sent_at'])}, "
+            f"appended {_short(beat['append_time'])}, barrier {beat['barrier']}",
         )
 
 
-def _ticks(out: Console, report: Report) -> None:
+def _ticks(out: Lines, report: Report) -> None:
     ticks = report["ticks"]
     if not ticks["in_log"]:
         if report["partition"]:
-            out.print(Text("ticks       none of this minute in the log"))
+            out.say("ticks", "none of this minute in the log")
         return
     given = ticks["given_by"] or {}
     why: dict[int, list[str]] = {}
@@ -133,7 +137,7 @@ def _ticks(out: Console, report: Report) -> None:
         if name in given:
             why.setdefault(given[name], []).append(name)
     rejected = {one["offset"]: one["reason"] for one in report["rejected"]}
-    out.print(Text(f"ticks       {ticks['in_log']} in the log, {ticks['accepted']} in the bar"))
+    out.say("ticks", _counted(report, ticks))
     rows: list[tuple[str, ...]] = [("  offset", "event time", "price", "size", "appended", "")]
     half = len(ticks["shown"]) // 2
     for at, tick in enumerate(ticks["shown"]):
@@ -141,10 +145,10 @@ def _ticks(out: Console, report: Report) -> None:
             rows.append((f"  ... {ticks['left_off']} more: --ticks all",))
         mark = ", ".join([*why.get(tick["offset"], []), *_if(rejected.get(tick["offset"]))])
         rows.append((*_cells(tick), mark))
-    _columns(out, rows)
+    out.columns(rows, keys=1)
 
 
-def _refused(out: Console, report: Report) -> None:
+def _refused(out: Lines, report: Report) -> None:
     shown = [("rejected", one) for one in report["rejected"]]
     shown += [
         ("elsewhere", one | {"reason": "partition", "detail": "not the partition of the series"})
@@ -154,60 +158,106 @@ def _refused(out: Console, report: Report) -> None:
     for label, one in shown[:_REFUSED]:
         where = f"partition {one['partition']} offset {one['offset']}"
         when = f" event time {_short(one['time'])}" if one["time"] else ""
-        out.print(Text(f"{label:<12}{one['reason']}: {where}{when}: {one['detail']}"))
+        when += "" if one["price"] is None else f" price {_price(one['price'])}"
+        out.say(label, f"{one['reason']}: {where}{when}: {one['detail']}")
     if len(shown) > _REFUSED:
-        out.print(Text(f"{'':12}and {len(shown) - _REFUSED} more: --json"))
+        out.say("", f"and {len(shown) - _REFUSED} more: --json")
 
 
-def _children(out: Console, report: Report) -> None:
+def _children(out: Lines, report: Report) -> None:
     kids = report["children"]
-    out.print(
-        Text(
-            f"children    {kids['real'] + kids['synthetic']} {kids['timeframe']}, "
-            f"{kids['expected']} expected by the schedule of now: "
-            f"{kids['real']} with ticks, {kids['synthetic']} synthetic, {kids['revised']} revised, "
-            f"{kids['missing']} missing"
-        )
+    out.say(
+        "children",
+        f"{kids['real'] + kids['synthetic']} {kids['timeframe']}, "
+        f"{kids['expected']} expected by the schedule of now: "
+        f"{kids['real']} with ticks, {kids['synthetic']} synthetic, {kids['revised']} revised, "
+        f"{kids['missing']} missing",
     )
     if kids["first_missing"]:
-        out.print(Text(f"{'':12}missing: {_some(kids['first_missing'], kids['missing'])}"))
+        out.say("", f"missing: {_some(kids['first_missing'], kids['missing'])}")
     last = report.get("last_minute")
     if last:
-        out.print(Text(f"{'':12}{last['bucket_start']} closed by {last['explanation']}"))
+        out.say("", f"{last['bucket_start']} closed by {last['explanation']}")
     if kids["given_by"]:
         given = ", ".join(f"{name} {start}" for name, start in kids["given_by"].items())
-        out.print(Text(f"{'':12}given by: {given}"))
+        out.say("", f"given by: {given}")
 
 
-def _standing(out: Console, report: Report) -> None:
+def _standing(out: Lines, report: Report) -> None:
     series, stand = report["series"], report["partition"]
     if stand:
-        out.print(
-            Text(
-                f"partition   {stand['partition']} (by {stand['known_by']}): applied to "
-                f"{stand['applied_to']} of {stand['end']}, lag {stand['lag']}; heartbeats used to "
-                f"{stand['heartbeats_used_to']} of {stand['heartbeats_end']}"
-            )
+        out.say(
+            "partition",
+            f"{stand['partition']} (by {stand['known_by']}): applied to "
+            f"{stand['applied_to']} of {stand['end']}, lag {stand['lag']}; heartbeats used to "
+            f"{stand['heartbeats_used_to']} of {stand['heartbeats_end']}",
         )
     if series:
         kind = "live" if series["live"] else "historical"
-        out.print(
-            Text(
-                f"series      {kind}, closed until {_short(series['closed_until'])}, watermark "
-                f"{_short(series['watermark'])}, first tick {_short(series['first_tick'])}, last "
-                f"trading date {series['last_trading_date']}"
-            )
+        out.say(
+            "series",
+            f"{kind}, closed until {_short(series['closed_until'])}, watermark "
+            f"{_short(series['watermark'])}, first tick {_short(series['first_tick'])}, last "
+            f"trading date {series['last_trading_date']}",
         )
 
 
-def _columns(out: Console, rows: list[tuple[str, ...]]) -> None:
-    """Aligned, the first row a heading; lines are as long as they are, so that none is cut."""
-    count = max(map(len, rows))
-    widths = [max(len(row[at]) for row in rows if len(row) > at + 1) for at in range(count - 1)]
-    for number, row in enumerate(rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        line = "  ".join([*cells[: len(row)], *row[len(widths) :]])
-        out.print(Text(line.rstrip(), style="bold" if not number else ""))
+def _counted(report: Report, ticks: Report) -> str:
+    """``3 in the log, 2 in the bar, 1 rejected``: they add up."""
+    bar = "the bar" if report["status"] == "final" else "the open bar"
+    counts = [f"{ticks['in_log']} in the log"]
+    counts += [f"{ticks['accepted']} in {bar}"] if ticks["accepted"] else []
+    counts += [f"{len(report['rejected'])} rejected"] if report["rejected"] else []
+    counts += [f"{ticks['waiting']} not applied yet"] if ticks["waiting"] else []
+    return ", ".join(counts)
+
+
+class Lines:
+    """Labelled lines; on a terminal none is wider than that, nor than `_WIDEST`."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._width = min(console.width, _WIDEST) if console.is_terminal else None
+
+    def print(self, text: Text) -> None:
+        """A line as it is."""
+        self._console.print(text, soft_wrap=True)
+
+    def say(self, label: str, text: str, indent: int = 12) -> None:
+        """``text`` behind its label, and below itself where it needs more than a line."""
+        lines = [text]
+        if self._width is not None:
+            room = max(20, self._width - indent)
+            lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+        for number, line in enumerate(lines or [""]):
+            self.print(Text(f"{'' if number else label:<{indent}}{line}"))
+
+    def columns(self, rows: list[tuple[str, ...]], *, keys: int, rest: int | None = None) -> None:
+        """Aligned, the first row a heading.
+
+        Args:
+            rows: cells; one shorter than the heading is a remark.
+            keys: so many columns are repeated ...
+            rest: ... where those from here on stand below, because all are too wide.
+        """
+        count = max(map(len, rows))
+        whole = [row for row in rows if len(row) == count]
+        widths = [max(len(row[at]) for row in whole) for at in range(count)]
+        width = sum(widths) + 2 * (count - 1)
+        if rest is None or self._width is None or width <= self._width:
+            self._block(rows, widths, list(range(count)), count)
+            return
+        self._block(rows, widths, list(range(rest)), count)
+        self._block(whole, widths, [*range(keys), *range(rest, count)], count)
+
+    def _block(
+        self, rows: list[tuple[str, ...]], widths: list[int], columns: list[int], count: int
+    ) -> None:
+        for number, row in enumerate(rows):
+            is_remark = len(row) < count
+            places = range(len(row)) if is_remark else columns
+            line = "  ".join(row[at].ljust(widths[at]) for at in places).rstrip()
+            self.print(Text(line, style="bold" if not number else ""))
 
 
 def _cells(tick: Report) -> tuple[str, ...]:

@@ -47,3 +47,23 @@ def test_of_many_live_versions_the_first_and_last_are_printed(
     rows = [line.split() for line in out.getvalue().splitlines()]
     assert [row[1] for row in rows if row[0] == "live"] == printed
     assert [row[1] for row in rows if row[0] == "final"][-1] == "0"
+
+
+def test_on_a_terminal_no_line_is_wider_than_a_hundred_and_nothing_is_lost() -> None:
+    far = {"first_offset": 123_456_780, "last_offset": 123_456_789, "close_offset": 123_456_790}
+    wide = report(9)
+    for one in (*wide["finals"], *wide["live"]):
+        one.update(far | dict.fromkeys(("open", "high", "low", "close"), 12_345.6789))
+    words = "the heartbeat at offset 17 closed it when ticks had been applied that far " * 3
+    wide |= {"explanation": words.strip(), "notes": [words.strip()], "what_to_do": words.strip()}
+
+    def printed(*, terminal: bool) -> str:
+        out = io.StringIO()
+        console = Console(file=out, width=140, force_terminal=terminal, color_system=None)
+        show(wide, console)
+        return out.getvalue()
+
+    narrow, plain = printed(terminal=True), printed(terminal=False)
+    assert max(map(len, narrow.splitlines())) <= 100
+    assert set(plain.split()) == set(narrow.split()), "a pipe has the same in longer lines"
+    assert f"note        {words.strip()}" in plain
