@@ -60,12 +60,13 @@ class Log:
             if not self.settings.bars.schedule:
                 self._schedule = AlwaysOpenIndex(), []
             else:
-                topic, ticks = self.names.market_schedule, self.settings.ticks
-                records = await schedule_records(
-                    self.options, topic, ticks.registry_url, ticks.name_rule
-                )
+                records = await self._schedule_records()
                 self._schedule = schedule_index(records), records
         return self._schedule
+
+    async def _schedule_records(self) -> list[ScheduleRecord]:
+        topic, ticks = self.names.market_schedule, self.settings.ticks
+        return await schedule_records(self.options, topic, ticks.registry_url, ticks.name_rule)
 
     async def rows(self, partition: int) -> PartitionRows:
         """What a partition remembers."""
@@ -80,6 +81,8 @@ class Log:
         if partition not in self._regimes:
             _, records = await self.schedule()
             rules = (await self.rows(partition)).rules
+            if not self.settings.bars.schedule and any(row.schedule for row in rules):
+                records = await self._schedule_records()  # none is used any more
             self._regimes[partition] = Regimes.of(rules, records, RulesRow.of(self.settings))
         return self._regimes[partition]
 

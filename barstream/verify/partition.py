@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from barstream.codecs.rules import RulesRow
 from barstream.core.period import MINUTE, Period
@@ -84,7 +84,7 @@ class Verification:
             self.series.number(name)
         periods = in_order(self._task.periods)
         records, seen, refusals, published, uppers = await asyncio.gather(
-            self._schedule(),
+            self._schedule(rows.rules),
             series_seen(options, names.series_seen),
             self._refusals(),
             self._published(MINUTE, names.final_1m),
@@ -124,8 +124,8 @@ class Verification:
     async def _held(self, topic: str) -> Span:
         return (await held(self._options, topic, (self._partition,)))[self._partition]
 
-    async def _schedule(self) -> list[ScheduleRecord]:
-        if not self._settings.bars.schedule:
+    async def _schedule(self, told: Iterable[RulesRow]) -> list[ScheduleRecord]:
+        if not self._settings.bars.schedule and not any(row.schedule for row in told):
             return []
         topic, ticks = self._names.market_schedule, self._settings.ticks
         return await schedule_records(self._options, topic, ticks.registry_url, ticks.name_rule)

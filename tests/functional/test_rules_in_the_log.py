@@ -87,6 +87,10 @@ def test_a_schedule_that_comes_after_its_ticks_is_no_difference(
         }
         assert sum(each.ticks_total for each in outcome.findings.kept) == len(first)
 
+        # also where no schedule is used any more: that of the log is
+        made.options["BARS__SCHEDULE"] = "false"
+        assert differences(verified(made.settings)) == []
+
 
 def test_a_policy_and_a_grace_that_change_both_ways_are_no_difference(
     kafka: Any, unique: str, tmp_path: Path
