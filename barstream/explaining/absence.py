@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from barstream.core.period import MINUTE
-from barstream.core.schedule import SeriesSchedule, Session
 from barstream.core.state import NEVER_US
 from barstream.core.time import DAY_US, MINUTE_US, floor_minute, iso_date_from_days
 from barstream.core.universe import did_you_mean
 from barstream.explaining.closing import is_legal
 from barstream.explaining.facts import Facts, SeriesRow, Stand
+from barstream.explaining.sessions import session_at
 from barstream.explaining.sleep import Sleep
 from barstream.explaining.words import at, counted, session_words, span
 from barstream.history.regimes import Regime
@@ -325,7 +325,7 @@ def _why_passed_over(facts: Facts, row: SeriesRow) -> Absence:
     """Why a closed minute has no bar, by the rules that were in force when it was closed."""
     regime = _passed_in(facts)
     schedule, minute_us = facts.schedule_of(regime), facts.bucket_us
-    then = _session_of(schedule, minute_us)
+    then = None if schedule is None else session_at(schedule, minute_us)
     if then is None and facts.scheduled.session is None:
         return (
             why_unscheduled(facts) if facts.scheduled.schedule is None else why_off_session(facts)
@@ -350,12 +350,6 @@ def _is_told(facts: Facts, regime: Regime | None) -> bool:
     if regime is None or facts.regimes is None:
         return False
     return not facts.regimes.may_have_lost(facts.name, facts.bucket_us, regime.begin)
-
-
-def _session_of(schedule: SeriesSchedule | None, minute_us: int) -> Session | None:
-    if schedule is None:
-        return None
-    return next(schedule.sessions_between(minute_us, minute_us + MINUTE_US), None)
 
 
 def _passed_in(facts: Facts) -> Regime | None:

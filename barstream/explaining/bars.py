@@ -8,13 +8,19 @@ import polars as pl
 
 from barstream.core.time import SECOND_US
 from barstream.explaining.facts import Neighbours, Version
-from barstream.explaining.windows import Progress, backward, forward
+from barstream.explaining.windows import WINDOW, Progress, backward, forward
 from barstream.history.finals import SCHEMA, bars, versions
 from barstream.history.reading import Options, Span, held, offsets_at
 from barstream.history.selection import Selection
 
 #: A final is written after its minute is over; clocks of brokers differ a little.
 _MARGIN_US: Final = 60 * SECOND_US
+#: Where bars stand in the order of their minutes, so many records are looked at to tell where ...
+_PROBE: Final = 4_096
+#: ... until it is known within so many, which are read in one go.
+_NEAR: Final = 30_000
+#: What one flush writes stands in any order: so many records of live bars on either side.
+_FLUSH: Final = 40_000
 #: So many bars are kept among which is the one that ended a sleep.
 _WAKING: Final = 20
 
@@ -28,6 +34,9 @@ class BarTopic:
         partition: of the series.
         series: broker and symbol, normalised.
         progress: told how far each reading has come.
+        open_us: the bars of a series were written minute after minute, but for those no farther
+            apart than this, which were open together; None: some were revised, or written anew.
+        is_live: of live bars.
     """
 
     def __init__(
@@ -37,7 +46,12 @@ class BarTopic:
         partition: int,
         series: tuple[str, str],
         progress: Progress,
+        *,
+        open_us: int | None = None,
+        is_live: bool = False,
     ) -> None:
+        self._open_us = open_us
+        self._slack = _FLUSH if is_live else 0
         self._options = options
         self._topic = topic
         self._partition = partition
@@ -52,8 +66,12 @@ class BarTopic:
 
     async def versions(self, bucket_us: int, since_us: int) -> tuple[Version, ...]:
         """Every record of one bucket, oldest first; none was appended before ``since_us``."""
-        found = await self._from(since_us, Selection(*self._series, bucket_us, bucket_us + 1))
-        return _versions(found)
+        if self._open_us is None:
+            wanted = Selection(*self._series, bucket_us, bucket_us + 1)
+            return _versions(await self._from(since_us, wanted))
+        found, _ = await self._near(bucket_us, since_us)
+        key = pl.col("key").bin.ends_with(Selection.stamp(bucket_us))
+        return _versions(found.filter(key))
 
     async def between(self, from_us: int, to_us: int, since_us: int) -> tuple[Version, ...]:
         """The newest version of each bar with ``from_us <= bucket start < to_us``, ascending."""
@@ -63,25 +81,62 @@ class BarTopic:
 
     async def around(self, bucket_us: int, since_us: int) -> tuple[tuple[Version, ...], Neighbours]:
         """Every record of one bucket, and what lies beside it; of a bar with ticks not far back."""
-        found = await self._from(since_us, Selection(*self._series))
+        found, begin = await self._near(bucket_us, since_us)
         key = pl.col("key").bin.ends_with(Selection.stamp(bucket_us))
         own = _versions(found.filter(key))
         newest = own[-1].bar if own else None
         if newest is None or newest.synthetic:
-            return own, await self._neighbours(found, bucket_us, since_us)
+            return own, await self._neighbours(found, bucket_us, begin)
         before = found.filter((pl.col("kind") == "bar") & (pl.col("bucket_start") < bucket_us))
         return own, Neighbours(_newest_real(before), after=_first(_after(found, bucket_us)))
 
     async def neighbours(self, bucket_us: int, since_us: int) -> Neighbours:
         """Finals of the series beside a bucket."""
-        found = await self._from(since_us, Selection(*self._series))
-        return await self._neighbours(found, bucket_us, since_us)
+        found, begin = await self._near(bucket_us, since_us)
+        return await self._neighbours(found, bucket_us, begin)
 
-    async def _neighbours(self, found: pl.DataFrame, bucket_us: int, since_us: int) -> Neighbours:
+    async def _near(self, bucket_us: int, since_us: int) -> tuple[pl.DataFrame, int]:
+        """Bars of the series around a bucket and after it, and from which offset on they are."""
+        begin, end = await self._offset_at(since_us), (await self._whole()).end
+        apart_us, step = self._open_us, WINDOW
+        if apart_us is not None:
+            near = await self._begin_of(bucket_us - apart_us, Span(begin, end))
+            begin, step = max(begin, near - self._slack), _NEAR
+        parts = [pl.DataFrame(schema=SCHEMA)]
+        for window in forward(Span(begin, end), "bars", self._progress, step):
+            if window.begin >= end:
+                break
+            parts.append(await self._read(window, Selection(*self._series)))
+            if apart_us is not None and _reaches(parts[-1], bucket_us + apart_us):
+                end = min(end, window.end + self._slack)
+        return pl.concat(parts), begin
+
+    async def _begin_of(self, bucket_us: int, span: Span) -> int:
+        """An offset before which every bar of the series is earlier than a bucket; it is near."""
+        low, high, probe = span.begin, span.end, _PROBE
+        while high - low > _NEAR:
+            middle = (low + high) // 2
+            window = Span(middle, min(middle + probe, high))
+            found = await self._read(window, Selection(*self._series))
+            starts = found["bucket_start"].drop_nulls()
+            if starts.is_empty():
+                if window.end == high:
+                    high = middle  # what comes behind was looked at before
+                    continue
+                probe *= 4
+                continue
+            probe = _PROBE
+            if starts.to_numpy().max() < bucket_us:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    async def _neighbours(self, found: pl.DataFrame, bucket_us: int, begin: int) -> Neighbours:
         is_bar = pl.col("kind") == "bar"
         after = _after(found, bucket_us)
         before = found.filter(is_bar & (pl.col("bucket_start") < bucket_us))
-        older = await self._older(bucket_us, since_us, _newest_real(before))
+        older = await self._older(bucket_us, begin, _newest_real(before))
         before = pl.concat([older, before]).sort("bucket_start", "offset")
         return Neighbours(
             _last(before.filter(~pl.col("synthetic"))),
@@ -91,12 +146,11 @@ class BarTopic:
             await self._earliest(pl.concat([before, after])),
         )
 
-    async def _older(self, bucket_us: int, since_us: int, known: Version | None) -> pl.DataFrame:
-        """Finals before the bucket that were appended before ``since_us``, back to a real one."""
+    async def _older(self, bucket_us: int, end: int, known: Version | None) -> pl.DataFrame:
+        """Finals before the bucket that stand below offset ``end``, back to a real one."""
         if known is not None:
             return pl.DataFrame(schema=SCHEMA)
         whole = await self._whole()
-        end = await self._offset_at(since_us)
         wanted = Selection(*self._series, None, bucket_us)
         for window in backward(Span(whole.begin, end), "earlier bars", self._progress):
             found = await self._read(window, wanted)
@@ -154,6 +208,12 @@ def _after(found: pl.DataFrame, bucket_us: int) -> pl.DataFrame:
     """Bars after a bucket; first of all the first version of the next one."""
     after = found.filter((pl.col("kind") == "bar") & (pl.col("bucket_start") > bucket_us))
     return after.sort("bucket_start", "offset")
+
+
+def _reaches(found: pl.DataFrame, bucket_us: int) -> bool:
+    """Whether a bucket or a later one is among them."""
+    starts = found["bucket_start"].drop_nulls()
+    return not starts.is_empty() and bool(starts.to_numpy().max() >= bucket_us)
 
 
 def _waking(after: pl.DataFrame) -> tuple[Version, ...]:

@@ -25,13 +25,16 @@ from barstream.explaining.facts import (
 from barstream.explaining.log import Log
 from barstream.explaining.rejections import Rejections, rejected_in
 from barstream.explaining.scanning import Found, Looked, scan
-from barstream.explaining.sessions import scheduled
+from barstream.explaining.sessions import scheduled, session_at
 from barstream.history.reading import Span, held, offsets_at
 
 #: Clocks of brokers differ a little: so much earlier is looked as well.
 _MARGIN_US: Final = 60 * SECOND_US
 #: Late ticks so far behind the close are not looked up in the tick topic.
 _FAR: Final = 2_000_000
+#: So many offsets before a bar are looked through all the same: records that are no tick stand
+#: beside those of its minute.
+_BEFORE: Final = 100_000
 _EVER_US: Final = 1 << 60
 
 
@@ -46,8 +49,13 @@ async def gather_minute(log: Log, facts: Facts, stand: Stand) -> Facts:
 async def _closed(log: Log, facts: Facts, stand: Stand) -> Facts:
     start_us = facts.bucket_us
     series = facts.broker, facts.symbol
-    finals = BarTopic(log.options, log.names.final_1m, stand.partition, series, log.progress)
-    live = BarTopic(log.options, log.names.live_1m, stand.partition, series, log.progress)
+    finals, live = (
+        BarTopic(
+            log.options, topic, stand.partition, series, log.progress,
+            open_us=_open_us(facts), is_live=topic == log.names.live_1m,
+        )
+        for topic in (log.names.final_1m, log.names.live_1m)
+    )  # fmt: skip
     since_us = start_us - facts.most_skew_us
     (versions, neighbours), of_live, rejected = await asyncio.gather(
         finals.around(start_us, since_us),
@@ -61,10 +69,26 @@ async def _closed(log: Log, facts: Facts, stand: Stand) -> Facts:
         neighbours=neighbours,
         finals_begin=await finals.begin(),
     )
-    with_ticks, beats = await asyncio.gather(
-        _with_ticks(log, facts, stand, rejected), _beats(log, facts, stand)
+    facts = await _with_ticks(log, facts, stand, rejected)
+    if facts.before_close is not None and passes(facts, facts.before_close):
+        return facts  # the tick closed it, whatever heartbeats say
+    return replace(facts, beats=await _beats(log, facts, stand))
+
+
+def _open_us(facts: Facts) -> int | None:
+    """How far minutes may lie apart that were open together; None: bars were written anew."""
+    if not never_written_anew(facts) or facts.regimes is None:
+        return None
+    longest_us = max(each.rules.grace_us for each in facts.regimes.all)
+    return longest_us + facts.most_skew_us + _MARGIN_US
+
+
+def never_written_anew(facts: Facts) -> bool:
+    """Whether the log says that no bar of the partition was ever revised or made late."""
+    regimes = facts.regimes
+    return (
+        regimes is not None and regimes.is_told and not regimes.is_rewritten and not regimes.revises
     )
-    return replace(with_ticks, beats=beats)
 
 
 def _decoder(log: Log, facts: Facts) -> SeriesDecoder:
@@ -93,7 +117,7 @@ async def _with_ticks(log: Log, facts: Facts, stand: Stand, rejected: Rejections
     begin = (await offsets_at(options, names.ticks, {stand.partition: whole}, since_us))[
         stand.partition
     ]
-    span = Span(begin, _scan_end(facts, stand, mine))
+    span = Span(_scan_begin(facts, begin), _scan_end(facts, stand, mine))
     looked = _looked(facts, rejected)
     found = await scan_ticks(log, facts, decoder, stand.partition, span, looked)
     if not found.append_times and span.begin > stand.begin:
@@ -136,6 +160,37 @@ def _looked(facts: Facts, rejected: Rejections) -> Looked:
         is_accepted,
         None if first is None else first.close_offset,
     )
+
+
+def _scan_begin(facts: Facts, begin: int) -> int:
+    """From where on ticks of the minute may stand, but for those that are known as rejected.
+
+    By time alone a file of old ticks, all of them appended today, would be read from its first one.
+    """
+    if not never_written_anew(facts) or facts.regimes is None:
+        return begin
+    minute_us = facts.bucket_us
+    for regime in facts.regimes.all:
+        schedule = facts.schedule_of(regime if regime.is_told else None)
+        session = None if schedule is None else session_at(schedule, minute_us)
+        if (
+            session is None
+            or session.open_us > minute_us
+            or session.close_us < minute_us + MINUTE_US
+        ):
+            return begin  # no record tells of those off session
+    first = None if facts.first is None else facts.first.bar
+    known = first
+    if first is None:
+        known = None if facts.neighbours.before is None else facts.neighbours.before.bar
+    if known is None or known.close_offset is None:
+        return begin
+    if first is not None and facts.regimes.begins_at(known.close_offset):
+        return begin  # a shorter grace may have closed it: what it had passed stands anywhere
+    found = known.close_offset - 1
+    if first is not None and first.first_offset is not None:
+        found = min(found, first.first_offset)
+    return found if found - begin > _BEFORE else begin
 
 
 def _scan_end(facts: Facts, stand: Stand, rejected: list[RejectedTick]) -> int:

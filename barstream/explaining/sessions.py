@@ -60,6 +60,11 @@ def session_of(schedule: SeriesSchedule, period: Period, bucket_us: int) -> Sess
     return next(schedule.sessions_between(minute_us, minute_us + MINUTE_US), None)
 
 
+def session_at(schedule: SeriesSchedule, minute_us: int) -> Session | None:
+    """The session with an instant of a minute."""
+    return next(schedule.sessions_between(minute_us, minute_us + MINUTE_US), None)
+
+
 def bucket_of(schedule: SeriesSchedule | None, period: Period, time_us: int) -> int:
     """Start of the bucket that holds ``time_us``; anchored to sessions, that of its session."""
     if period.anchor != "session":

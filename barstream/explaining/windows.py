@@ -14,11 +14,11 @@ Progress = Callable[[str, int, int], None]
 """Called with what is read, offsets done and offsets there are at most."""
 
 
-def forward(span: Span, what: str, progress: Progress) -> Iterator[Span]:
-    """``span`` in windows from its begin on."""
+def forward(span: Span, what: str, progress: Progress, step: int = WINDOW) -> Iterator[Span]:
+    """``span`` in windows of ``step`` offsets from its begin on."""
     begin = span.begin
     while begin < span.end:
-        end = min(begin + WINDOW, span.end)
+        end = min(begin + step, span.end)
         yield Span(begin, end)
         progress(what, end - span.begin, span.end - span.begin)
         begin = end

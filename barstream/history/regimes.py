@@ -145,6 +145,10 @@ class Regimes:
         """The one a tick at ``offset`` was judged in."""
         return self.all[int(np.searchsorted(self.begin, offset, side="right")) - 1]
 
+    def begins_at(self, offset: int) -> bool:
+        """Whether other rules held from a tick at ``offset`` on."""
+        return bool((self.begin == offset).any())
+
     def numbers_of_heartbeats(self, offsets: Longs) -> Longs:
         """The regime each heartbeat was taken in, shape (n,)."""
         return np.searchsorted(self.heartbeat_begin, offsets, side="right").astype(np.int64) - 1
