@@ -84,7 +84,7 @@ def test_a_heartbeat_is_named_with_its_barrier_and_ticks_of_another_partition_ar
         ("2023-12-24T06:35", "off_session", "no session after"),
         (f"{DAY}T07:01", "schedule_newer", "written at"),
         ("2023-11-23T06:35", "asleep", "asleep since 2023-11-23T06:30:00Z"),
-        ("2023-11-24T06:30", "asleep", "minute 2023-11-24T06:31:00Z"),
+        ("2023-11-24T06:30", "asleep", "event time 2023-11-24T06:31:00Z"),
         ("2023-11-24T06:31", "historical", "2023-11-24T06:32"),
         ("2023-11-24T06:40", "historical", "ticks load"),
     ],
