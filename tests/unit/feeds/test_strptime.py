@@ -69,7 +69,10 @@ def test_a_column_is_read_as_python_reads_each_text(
     written = f"{when.microsecond:06}"[:width]
     text = aware.strftime(time_format.replace("%f", written))
     for variant in (text, text[: len(text) - cut] + junk):
-        assert ours([variant], time_format) == [of_python(variant.strip(), time_format)]
+        # a seventh digit of %f, which Python does not take, is cut
+        seventh = fraction and not zone and (width, cut, junk) == (6, 0, "0") and variant != text
+        expected = of_python((text if seventh else variant).strip(), time_format)
+        assert ours([variant], time_format) == [expected]
 
 
 @pytest.mark.parametrize(
