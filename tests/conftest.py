@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.kafka_cluster import KafkaCluster
@@ -17,6 +18,11 @@ from tests.kafka_jars import ROOT, KafkaUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# How long an example takes says something of what else the machine does, and nothing of the code.
+settings.register_profile(
+    "unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 #: Folders that stay in one process; of the others each file goes where there is room.
 _PROCESSES = dict.fromkeys(("functional", "integration", "replay", "timebucket"), "broker") | {
