@@ -34,11 +34,10 @@ def report_lines(batch: Batch, admission: Admission | None) -> Iterator[str]:
     """A line for each thing the user should know of what was sent and what was not."""
     facts, counted = load_facts(batch), batch.ticks.counted
     zone = f", times without a zone taken as {facts['zone']}" if batch.ticks.assumed_zone else ""
-    cut = ""
+    yield f"from {facts['first']} to {facts['last']}{zone}"
     if counted.cut:
         times = "1 time" if counted.cut == 1 else f"{counted.cut:,} times"
-        cut = f", {times} cut to whole {_UNITS[batch.time_us]}"
-    yield f"from {facts['first']} to {facts['last']}{zone}{cut}"
+        yield f"{times} cut to whole {_UNITS[batch.time_us]}"
     if counted.rounded:
         ticks = "tick is" if counted.rounded == 1 else "ticks are"
         yield f"numbers of {counted.rounded:,} {ticks} rounded: the feed holds 32-bit floats"
