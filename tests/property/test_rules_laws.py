@@ -117,6 +117,12 @@ def test_where_rules_change_no_range_of_time_is_accused(data: st.DataObject, lif
     assert differences(judged(life, [(first, life.case.end)], wanted)) == []
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(lives(periods=PERIODS))
+def test_where_no_schedule_is_used_any_more_nothing_right_is_accused(life: Life) -> None:
+    assert differences(judged(replace(life, rules=replace(life.rules, schedule=None)))) == []
+
+
 def rules_of(life: Life) -> list[RulesRow]:
     """All that the log says of them, and those of now."""
     return [*series_rows(life.store.series).rules, life.rules]
