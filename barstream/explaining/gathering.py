@@ -67,7 +67,7 @@ async def last_minute(log: Log, upper: UpperFacts) -> Facts | None:
 
 async def _common(log: Log, broker: str, symbol: str, period: Period, bucket_us: int) -> Facts:
     settings, name = log.settings, (broker, symbol)
-    seen, (index, records) = await asyncio.gather(log.seen(), log.schedule())
+    seen, (index, records) = await asyncio.gather(log.seen(), log.schedule_of(*name))
     row = seen.get(name)
     stand = series = None
     if row is not None:

@@ -40,7 +40,10 @@ class Log:
     progress: Progress = _silent
     clock: Callable[[], int] = system_clock_us
     _seen: dict[tuple[str, str], SeriesSeen] | None = None
-    _schedule: tuple[ScheduleIndex, list[ScheduleRecord]] | None = None
+    _records: list[ScheduleRecord] | None = None
+    _schedules: dict[tuple[str, str], tuple[ScheduleIndex, list[ScheduleRecord]]] = field(
+        default_factory=dict
+    )
     _rows: dict[int, PartitionRows] = field(default_factory=dict)
     _regimes: dict[int, Regimes] = field(default_factory=dict)
 
@@ -54,15 +57,24 @@ class Log:
             self._seen = await series_seen(self.options, self.names.series_seen)
         return self._seen
 
-    async def schedule(self) -> tuple[ScheduleIndex, list[ScheduleRecord]]:
-        """The schedule in force, and the records it is made of."""
-        if self._schedule is None:
-            if not self.settings.bars.schedule:
-                self._schedule = AlwaysOpenIndex(), []
-            else:
-                records = await self._schedule_records()
-                self._schedule = schedule_index(records), records
-        return self._schedule
+    async def records(self) -> list[ScheduleRecord]:
+        """What topic ``market_schedule`` holds; nothing where there is no schedule join."""
+        if self._records is None:
+            self._records = []
+            if self.settings.bars.schedule:
+                self._records = await self._schedule_records()
+        return self._records
+
+    async def schedule_of(
+        self, broker: str, symbol: str
+    ) -> tuple[ScheduleIndex, list[ScheduleRecord]]:
+        """The schedule of one series alone, and the records that may be about it."""
+        if (broker, symbol) not in self._schedules:
+            records = [each for each in await self.records() if each.may_be_of(broker, symbol)]
+            always = not self.settings.bars.schedule
+            index = AlwaysOpenIndex() if always else schedule_index(records)
+            self._schedules[broker, symbol] = index, records
+        return self._schedules[broker, symbol]
 
     async def _schedule_records(self) -> list[ScheduleRecord]:
         topic, ticks = self.names.market_schedule, self.settings.ticks
@@ -79,7 +91,7 @@ class Log:
     async def regimes(self, partition: int) -> Regimes:
         """By which rules a partition was judged, and from where on."""
         if partition not in self._regimes:
-            _, records = await self.schedule()
+            records = await self.records()
             rules = (await self.rows(partition)).rules
             if not self.settings.bars.schedule and any(row.schedule for row in rules):
                 records = await self._schedule_records()  # none is used any more
@@ -88,5 +100,5 @@ class Log:
 
     async def bucket(self, broker: str, symbol: str, period: Period, time_us: int) -> int:
         """Start of the bucket of a series that holds ``time_us``."""
-        index, _ = await self.schedule()
+        index, _ = await self.schedule_of(broker, symbol)
         return bucket_of(index.for_series(broker, symbol), period, time_us)

@@ -241,8 +241,8 @@ async def _was_made_late(log: Log, facts: Facts, stand: Stand, bar: Bar) -> bool
     rules = facts.rules_of(facts.regime_at(max(0, close_offset - 1)))
     if rules.late_policy != "revise" or bar.last_offset != close_offset - 1:
         return False
-    index, records = await log.schedule()
     name = facts.broker, facts.symbol
+    index, records = await log.schedule_of(*name)
     other = replace(
         facts,
         bucket_us=bar.bucket_start_us,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from barstream.codecs.session import NO_REGISTRY, Identity, read_session
-from barstream.codecs.session_schemas import SessionSchemas
+from barstream.codecs.session_schemas import SessionSchemas, is_framed
 from barstream.config import Settings
 from barstream.core.keys import FOLDED, NameRule
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex, Series, SessionRow
@@ -24,6 +24,18 @@ class ScheduleRecord:
     key: bytes
     value: bytes | None
     schemas: SessionSchemas = NO_REGISTRY
+
+    def may_be_of(self, broker: str, symbol: str) -> bool:
+        """Whether it may be about a series, by its normalised names; cheap, and never wrongly no.
+
+        Workers take a plain row only where it says what its key says; of other producers' rows the
+        key says nothing.
+        """
+        value = self.value
+        if value is not None and (value.startswith(b"{") or is_framed(value)):
+            return True
+        named = [part.strip().upper() for part in self.key.decode(errors="replace").split("\0")]
+        return named[:2] == [broker.upper(), symbol.upper()]
 
     def read(self) -> tuple[Identity, SessionRow | None]:
         """The session it is about, and its row; None where it is withdrawn.

@@ -139,3 +139,15 @@ def test_a_row_is_as_old_as_the_first_record_that_says_the_same() -> None:
     assert when(other, same) == 101
     assert when(same, None, same, same) == 102
     assert when(same, None) is None
+
+
+def test_rows_of_other_series_need_not_be_read_and_those_of_other_producers_do() -> None:
+    row = ROWS[0]
+    ours = ScheduleRecord(0, 0, 0, session_key(row), encode_session(row))
+    assert ours.may_be_of("B", "S")
+    assert not ours.may_be_of("B", "SS")
+    spelled = replace(ours, key=b" b\0s \0" + session_key(row).split(b"\0", 2)[2])
+    assert spelled.may_be_of("B", "S"), "its key says the same, written otherwise"
+    assert replace(ours, value=None).may_be_of("B", "S"), "a session that is withdrawn"
+    for value in (b"{}", b"\0\0\0\0\1\2"):
+        assert replace(ours, key=b"any", value=value).may_be_of("B", "S")
