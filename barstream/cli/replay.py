@@ -158,9 +158,10 @@ def switch_command(ctx: click.Context, suffix: str, *, yes: bool, as_json: bool)
     transaction per partition: a switch-over that was interrupted can be run again and does what is
     left.
     """
+    from barstream.consumer_group import require_no_workers
     from barstream.replay.diff import replayed_partitions
     from barstream.replay.request import checked_suffix
-    from barstream.replay.switching import Switched, outlook, require_no_workers, switch
+    from barstream.replay.switching import Switched, outlook, switch
 
     def say(part: Switched) -> None:
         row = {"type": "switched" if yes else "would_switch", **asdict(part)}

@@ -165,7 +165,9 @@ def _print_summary(outcome: Outcome) -> None:
     click.echo(
         f"ticks: {ticks.ticks:,} asked for; {ticks.in_bars:,} in finals, {ticks.open:,} in open "
         f"minutes, {ticks.late:,} late, {ticks.refused:,} rejected otherwise, "
-        f"{ticks.off_session:,} off session ({ticks.read:,} records read)"
+        f"{ticks.off_session:,} off session"
+        + (f", {ticks.withdrawn:,} withdrawn" if ticks.withdrawn else "")
+        + f" ({ticks.read:,} records read)"
     )
     if outcome.causes:
         closed = ", ".join(f"{count:,} by {name}" for name, count in outcome.causes.items())

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.codecs.rules import RulesRow, changes_of
+from barstream.codecs.withdrawal import Withdrawn
 from barstream.core.apply import Applied, apply_ticks
 from barstream.core.bars import Bar
 from barstream.core.close import Closed, close_series
@@ -78,6 +79,8 @@ class PartitionEngine:
         #: First offset not applied yet; None before the first chunk of a partition never read.
         self.position: int | None = None
         self.waiting = WaitingHeartbeats()
+        #: Ticks and heartbeats of series that were dropped: as if they were not there.
+        self.withdrawn = Withdrawn()
         self.counts = Counts()
         self._closings = Closings(
             self.state, self.counts, FinalsBook({}) if book is None else book, periods, live_periods
@@ -126,6 +129,7 @@ class PartitionEngine:
             return True
         self._use_schedule()
         self.outbox.position_moved()
+        columns, _ = self.withdrawn.split(columns, chunk.offsets)
         ticks = self._ticks(chunk, columns, now_us, start, at_end=at_end)
         self.position = start
         rewritten = 0
@@ -167,6 +171,8 @@ class PartitionEngine:
         due_us = heartbeat.minute_us + MINUTE_US + self._rules.grace_us
         if NEVER_US < heartbeat.appended_us < due_us:
             self.counts.early_heartbeats += 1
+            return
+        if self.withdrawn.holds_heartbeat(heartbeat.broker, heartbeat.symbol, heartbeat.offset):
             return
         self.waiting.add(heartbeat)
 

@@ -138,6 +138,20 @@ async def settled_ends(
         await raw.stop()
 
 
+async def decided(options: Mapping[str, Any], places: list[TopicPartition]) -> None:
+    """Wait until all that was committed to changelogs can be read; see `settled_ends`.
+
+    Raises:
+        ReadingStalled: a transaction does not end.
+    """
+    consumer = changelog_consumer(options, places, _FETCH_BYTES)
+    await consumer.start()
+    try:
+        await settled_ends(consumer, options, places, lambda _: None)
+    finally:
+        await consumer.stop()
+
+
 def _begin(
     consumer: AIOKafkaConsumer,
     places: Mapping[TopicPartition, LocalPartition],

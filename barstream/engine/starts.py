@@ -8,6 +8,12 @@ from typing import NamedTuple
 
 from barstream.codecs.rules import RulesRow, decode_rules, is_rules_key
 from barstream.codecs.state import POSITION_KEY, Position, decode_position, restore_series
+from barstream.codecs.withdrawal import (
+    WithdrawalRow,
+    Withdrawn,
+    decode_withdrawal,
+    is_withdrawal_key,
+)
 from barstream.engine.errors import StateUnusable
 from barstream.engine.local import LocalPartition
 from barstream.engine.offsets import Extent, check_identity, check_position
@@ -44,6 +50,7 @@ def restore_engine(
         StateUnusable: a row is none that a worker writes, or there is no position.
     """
     told: RulesRow | None = None
+    withdrawals: list[WithdrawalRow] = []
     for key, row in rows.items():
         if key == POSITION_KEY:
             continue
@@ -52,8 +59,12 @@ def restore_engine(
                 rules = decode_rules(key, row)
                 told = rules if told is None or told.key < key else told
                 continue
+            if is_withdrawal_key(key):
+                withdrawals.append(decode_withdrawal(key, row))
+                continue
             series = restore_series(engine.state, key, row)
         engine.rollups.restore(series)
+    engine.withdrawn = Withdrawn.of(withdrawals, engine.partition)
     engine.outbox.all_shown()
     found: Position | None = None
     with _readable(engine.partition, POSITION_KEY):

@@ -7,7 +7,13 @@ from enum import StrEnum
 
 from barstream.core.period import MINUTE
 from barstream.core.state import NEVER_US
-from barstream.core.time import DAY_US, MINUTE_US, floor_minute, iso_date_from_days
+from barstream.core.time import (
+    DAY_US,
+    MINUTE_US,
+    floor_minute,
+    iso_date_from_days,
+    iso_from_us,
+)
 from barstream.core.universe import did_you_mean
 from barstream.explaining.closing import is_legal
 from barstream.explaining.facts import Facts, SeriesRow, Stand
@@ -21,6 +27,7 @@ class Reason(StrEnum):
     """Why there is no final."""
 
     NEVER_SEEN = "never_seen"
+    DROPPED = "dropped"
     UNSCHEDULED = "unscheduled"
     NO_PRICE = "no_price"
     OFF_SESSION = "off_session"
@@ -94,6 +101,14 @@ def why_no_series(facts: Facts) -> Absence | None:
                 Reason.NOT_APPLIED,
                 f"no worker of this app_id has applied anything of partition {stand.partition} yet",
                 "start `barstream worker` with these settings",
+            )
+        if facts.dropped_at_us is not None and not facts.refused_before:
+            return Absence(
+                Reason.DROPPED,
+                f"{name} was dropped at {iso_from_us(facts.dropped_at_us)} (`barstream series "
+                "drop`): its bars are withdrawn, its ticks of before make none, and none has come "
+                "since",
+                "load the right ticks, or start its feed",
             )
         if facts.scheduled.schedule is None and facts.refused_before.get("unscheduled"):
             return why_unscheduled(facts)

@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from barstream.codecs.withdrawal import WithdrawalRow
 from barstream.core.time import SECOND_US
 from barstream.explaining.facts import Neighbours, Version
 from barstream.explaining.windows import WINDOW, Progress, backward, forward
@@ -23,6 +24,8 @@ _NEAR: Final = 30_000
 _FLUSH: Final = 40_000
 #: So many bars are kept among which is the one that ended a sleep.
 _WAKING: Final = 20
+#: A drop writes its tombstones in transactions of at most this length.
+_DROPPED_WITHIN_US: Final = 600 * SECOND_US
 
 
 class BarTopic:
@@ -34,6 +37,7 @@ class BarTopic:
         partition: of the series.
         series: broker and symbol, normalised.
         progress: told how far each reading has come.
+        withdrawal: of the series, if it was dropped: the bars of before are left out.
         open_us: the bars of a series were written minute after minute, but for those no farther
             apart than this, which were open together; None: some were revised, or written anew.
         is_live: of live bars.
@@ -46,11 +50,14 @@ class BarTopic:
         partition: int,
         series: tuple[str, str],
         progress: Progress,
+        withdrawal: WithdrawalRow | None = None,
         *,
         open_us: int | None = None,
         is_live: bool = False,
     ) -> None:
-        self._open_us = open_us
+        self._withdrawal = withdrawal
+        # bars that were dropped may have come again
+        self._open_us = open_us if withdrawal is None else None
         self._slack = _FLUSH if is_live else 0
         self._options = options
         self._topic = topic
@@ -181,7 +188,14 @@ class BarTopic:
         return pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
 
     async def _read(self, window: Span, wanted: Selection) -> pl.DataFrame:
-        return await versions(self._options, self._topic, {self._partition: window}, wanted)
+        found = await versions(self._options, self._topic, {self._partition: window}, wanted)
+        if self._withdrawal is None:
+            return found
+        # what was made of ticks after these was closed above them
+        before = pl.col("close_offset") <= self._withdrawal.end(self._partition).ticks
+        until_us = self._withdrawal.withdrawn_at_us + _DROPPED_WITHIN_US
+        tombstone = (pl.col("kind") == "tombstone") & (pl.col("appended_us") <= until_us)
+        return found.filter(~(before.fill_null(value=False) | tombstone))
 
     async def _whole(self) -> Span:
         if self._held is None:

@@ -24,6 +24,7 @@ async def beats_from(
     topic: str,
     partition: int,
     series: tuple[str, str],
+    begin: int,
     facts: Facts,
     close_offset: int | None,
     progress: Progress,
@@ -35,6 +36,7 @@ async def beats_from(
         topic: of heartbeats.
         partition: of the series.
         series: broker and symbol, normalised.
+        begin: the first offset that is looked at: those below are withdrawn.
         facts: of the minute, with the rules by which they were taken.
         close_offset: of the minute's final: the first heartbeat that was used behind it ends the
             search; None: it is not final, and the first legal one does.
@@ -44,7 +46,7 @@ async def beats_from(
     whole = (await held(options, topic, [partition]))[partition]
     # a legal one was appended after its minute, others are of interest as well
     spans, since_us = {partition: whole}, minute_us - _MARGIN_US
-    begin = (await offsets_at(options, topic, spans, since_us))[partition]
+    begin = max(begin, (await offsets_at(options, topic, spans, since_us))[partition])
     wanted = Selection(*series, minute_us)
     found: list[Beat] = []
     for window in forward(Span(begin, whole.end), "heartbeats", progress):

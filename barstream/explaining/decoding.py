@@ -46,6 +46,7 @@ class SeriesDecoder:
         partition: of the series, if it has one.
         regimes: of that partition: by which names were spelled at an offset; None: by the
             settings.
+        withdrawn: by partition the offset below which its ticks are withdrawn.
     """
 
     def __init__(
@@ -55,9 +56,11 @@ class SeriesDecoder:
         symbol: str,
         partition: int | None = None,
         regimes: Regimes | None = None,
+        withdrawn: Mapping[int, int] | None = None,
     ) -> None:
         self.partition = partition
         self._name = broker, symbol
+        self._withdrawn = withdrawn or {}
         self._settings = settings.ticks
         self._regimes = regimes
         self._made: dict[bool, TickDecoder] = {}
@@ -119,7 +122,23 @@ class SeriesDecoder:
         """The ticks of the series in a chunk of the tick topic, part by part."""
         borders = () if self._regimes is None else self._regimes.begin.tolist()
         for part in parts(chunk, borders):
-            yield part, await self.read(part.values, part.timestamps_us, part.start)
+            mine = await self.read(part.values, part.timestamps_us, part.start)
+            yield part, self._left(part, mine)
+
+    def _left(self, chunk: RecordChunk, mine: Mine) -> Mine:
+        """Without those that are withdrawn."""
+        left = chunk.offsets[mine.at] >= self._withdrawn.get(chunk.partition, 0)
+        if left.all():
+            return mine
+        at = mine.at[left]
+        invalid = {place: mine.invalid[place] for place in at.tolist() if place in mine.invalid}
+        return Mine(
+            at, mine.time_us[left], mine.price[left], mine.size[left], invalid, mine.unreadable
+        )
+
+    def is_withdrawn(self, partition: int, offset: int) -> bool:
+        """Whether a tick of the series that stands there is withdrawn."""
+        return offset < self._withdrawn.get(partition, 0)
 
 
 def _positions(index: NDArray[np.intp] | None, count: int) -> NDArray[np.bool_]:

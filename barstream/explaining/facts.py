@@ -201,6 +201,7 @@ class Facts:
         refused_before: how many ticks of the series stand in ``ticks_rejected`` by reason, counted
             only where no tick of it was ever accepted.
         beats: heartbeats for this minute or later ones, in log order, the first of them.
+        dropped_at_us: when the series was dropped, asked only where it was not seen since.
     """
 
     broker: str
@@ -231,6 +232,7 @@ class Facts:
     unapplied: Tick | None = None
     refused_before: Mapping[str, int] = field(default_factory=dict)
     beats: tuple[Beat, ...] = ()
+    dropped_at_us: int | None = None
 
     @property
     def name(self) -> tuple[str, str]:

@@ -135,8 +135,15 @@ async def _stand(log: Log, partition: int) -> Stand:
 
 async def _never_seen(log: Log, facts: Facts) -> Facts:
     """Its ticks may have been rejected, or stand where nothing was applied yet."""
-    decoder = SeriesDecoder(log.settings, facts.broker, facts.symbol)
     names, options = log.names, log.options
+    there = await held(options, names.ticks)
+    drops = {partition: await log.withdrawal(partition, facts.name) for partition in there}
+    dropped = {partition: row for partition, row in drops.items() if row is not None}
+    below = {at: row.end(at).ticks for at, row in dropped.items()}
+    decoder = SeriesDecoder(log.settings, *facts.name, withdrawn=below)
+    if dropped:
+        last_us = max(row.withdrawn_at_us for row in dropped.values())
+        facts = replace(facts, dropped_at_us=last_us)
     rejected = await held(options, names.ticks_rejected)
     counts = await rejected_by_reason(
         options, (names.ticks_rejected, names.ticks), rejected, decoder, log.progress
@@ -147,7 +154,7 @@ async def _never_seen(log: Log, facts: Facts) -> Facts:
         topics = names.ticks_rejected, names.ticks
         mine = await rejected_in(options, topics, rejected, decoder, bucket, log.progress)
         facts = replace(facts, rejected=mine.of_bucket)
-    for partition, span in (await held(options, names.ticks)).items():
+    for partition, span in there.items():
         stand = await _stand(log, partition)
         begin = span.begin if stand.position is None else max(span.begin, stand.position)
         if begin >= span.end:

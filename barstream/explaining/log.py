@@ -8,6 +8,7 @@ from typing import Any
 
 from barstream.clock import system_clock_us
 from barstream.codecs.rules import RulesRow
+from barstream.codecs.withdrawal import WithdrawalRow
 from barstream.config import Settings
 from barstream.core.period import Period
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex
@@ -87,6 +88,10 @@ class Log:
             spans = await held(self.options, topic, [partition])
             self._rows |= await series_rows(self.options, topic, spans)
         return self._rows[partition]
+
+    async def withdrawal(self, partition: int, series: tuple[str, str]) -> WithdrawalRow | None:
+        """What of a series is withdrawn in a partition; None: it was not dropped there."""
+        return (await self.rows(partition)).withdrawals.get(series)
 
     async def regimes(self, partition: int) -> Regimes:
         """By which rules a partition was judged, and from where on."""

@@ -49,9 +49,10 @@ async def gather_minute(log: Log, facts: Facts, stand: Stand) -> Facts:
 async def _closed(log: Log, facts: Facts, stand: Stand) -> Facts:
     start_us = facts.bucket_us
     series = facts.broker, facts.symbol
+    dropped = await log.withdrawal(stand.partition, series)
     finals, live = (
         BarTopic(
-            log.options, topic, stand.partition, series, log.progress,
+            log.options, topic, stand.partition, series, log.progress, dropped,
             open_us=_open_us(facts), is_live=topic == log.names.live_1m,
         )
         for topic in (log.names.final_1m, log.names.live_1m)
@@ -91,8 +92,10 @@ def never_written_anew(facts: Facts) -> bool:
     )
 
 
-def _decoder(log: Log, facts: Facts) -> SeriesDecoder:
-    return SeriesDecoder(log.settings, *facts.name, facts.home, facts.regimes)
+async def _decoder(log: Log, facts: Facts) -> SeriesDecoder:
+    homes = set() if facts.home is None else {facts.home}
+    below = await _withdrawn_below(log, facts, homes)
+    return SeriesDecoder(log.settings, *facts.name, facts.home, facts.regimes, below)
 
 
 async def _rejected(log: Log, facts: Facts) -> Rejections:
@@ -102,17 +105,28 @@ async def _rejected(log: Log, facts: Facts) -> Rejections:
     spans = await held(options, names.ticks_rejected)
     begins = await offsets_at(options, names.ticks_rejected, spans, since_us)
     spans = {p: Span(begins[p], span.end) for p, span in spans.items()}
-    decoder = _decoder(log, facts)
+    decoder = await _decoder(log, facts)
     topics, bucket = (names.ticks_rejected, names.ticks), (start_us, start_us + MINUTE_US)
     return await rejected_in(options, topics, spans, decoder, bucket, log.progress)
+
+
+async def _withdrawn_below(log: Log, facts: Facts, partitions: set[int]) -> dict[int, int]:
+    """By partition the offset below which ticks of the series are withdrawn."""
+    found = {}
+    for partition in partitions:
+        row = await log.withdrawal(partition, facts.name)
+        found[partition] = 0 if row is None else row.end(partition).ticks
+    return found
 
 
 async def _with_ticks(log: Log, facts: Facts, stand: Stand, rejected: Rejections) -> Facts:
     options, names, start_us = log.options, log.names, facts.bucket_us
     since_us = start_us - facts.most_skew_us - _MARGIN_US
-    decoder = _decoder(log, facts)
+    decoder = await _decoder(log, facts)
     mine = [one for one in rejected.of_bucket if one.tick.partition == stand.partition]
     elsewhere = [one.tick for one in rejected.of_bucket if one.tick.partition != stand.partition]
+    below = await _withdrawn_below(log, facts, {tick.partition for tick in elsewhere})
+    elsewhere = [tick for tick in elsewhere if tick.offset >= below[tick.partition]]
     whole = Span(stand.begin, stand.end)
     begin = (await offsets_at(options, names.ticks, {stand.partition: whole}, since_us))[
         stand.partition
@@ -224,7 +238,7 @@ async def _woken_by(log: Log, facts: Facts, stand: Stand) -> Tick | None:
     looked = replace(
         _looked(facts, Rejections()), bucket=(0, _EVER_US), closes_us=_EVER_US, around=(0, 0)
     )
-    decoder = _decoder(log, facts)
+    decoder = await _decoder(log, facts)
     span = Span(max(offset, stand.begin), offset + 1)
     found = await scan_ticks(log, facts, decoder, stand.partition, span, looked)
     return found.ticks[0] if found.ticks else None
@@ -272,11 +286,13 @@ def _all_rejected(found: Found, rejected: list[RejectedTick]) -> list[RejectedTi
 async def _beats(log: Log, facts: Facts, stand: Stand) -> tuple[Beat, ...]:
     first = None if facts.first is None else facts.first.bar
     most = None if first is None else first.close_offset
+    dropped = await log.withdrawal(stand.partition, facts.name)
     return await beats_from(
         log.options,
         log.names.heartbeats,
         stand.partition,
-        (facts.broker, facts.symbol),
+        facts.name,
+        0 if dropped is None else dropped.end(stand.partition).heartbeats,
         facts,
         most,
         log.progress,

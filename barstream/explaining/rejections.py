@@ -138,4 +138,5 @@ async def _decoded_alike(
             places[at].offset,
         )
         for at, time_us, price, size in rows
+        if not decoder.is_withdrawn(places[at].tick_partition, places[at].tick_offset)
     ]

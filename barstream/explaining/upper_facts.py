@@ -26,15 +26,15 @@ async def gather_upper(log: Log, facts: Facts, stand: Stand) -> UpperFacts:
     minutes = [] if schedule is None else children_of_bucket(facts, MINUTE, schedule)
     start_us = min(minutes[0], facts.bucket_us) if minutes else facts.bucket_us
     since_us = start_us - facts.most_skew_us
-    own = BarTopic(
-        log.options, log.names.finals(facts.period), stand.partition, series, log.progress
-    )
+    dropped = await log.withdrawal(stand.partition, series)
+    place = stand.partition, series, log.progress, dropped
+    own = BarTopic(log.options, log.names.finals(facts.period), *place)
     facts = replace(facts, finals=await own.versions(facts.bucket_us, since_us))
     if facts.period in log.names.live_rollups:
         topic = log.names.live_rollups[facts.period]
-        live = BarTopic(log.options, topic, stand.partition, series, log.progress)
+        live = BarTopic(log.options, topic, *place)
         facts = replace(facts, live=await live.versions(facts.bucket_us, since_us))
-    below = BarTopic(log.options, log.names.finals(child), stand.partition, series, log.progress)
+    below = BarTopic(log.options, log.names.finals(child), *place)
     span = _children_span(facts, child, minutes)
     children = await below.between(*span, since_us)
     children = tuple(one for one in children if one.bar is None or _belongs(facts, child, one))

@@ -53,14 +53,16 @@ async def newest_minutes(
 ) -> dict[SeriesName, int]:
     """Newest bucket of each series among the last records of ``topics``, keyed like bars.
 
+    What a tombstone withdrew does not count.
+
     Finals tell what is closed; heartbeats also what will be once a worker reads them.
 
     Raises:
         TailUnreadableError: the records did not come.
     """
-    numbers = sorted(set(partitions))
+    numbers, topics = sorted(set(partitions)), list(topics)
     assigned = [TopicPartition(topic, number) for topic in topics for number in numbers]
-    newest: dict[SeriesName, int] = {}
+    standing: dict[str, set[bytes]] = {topic: set() for topic in topics}
     consumer = AIOKafkaConsumer(
         **options, group_id=None, enable_auto_commit=False, isolation_level="read_committed"
     )
@@ -75,14 +77,14 @@ async def newest_minutes(
                 while not await _arrived(consumer, ends):
                     for records in (await consumer.getmany(timeout_ms=200)).values():
                         for record in records:
-                            _take(newest, record.key)
+                            _take(standing[record.topic], record.key, record.value)
         except TimeoutError as error:
             named = ", ".join(sorted({tp.topic for tp in assigned}))
             raise TailUnreadableError(
                 f"the end of {named} must be readable to know what is closed; it was not within "
                 f"{READ_WITHIN_S:.0f} s: check the broker"
             ) from error
-    return newest
+    return _newest(key for keys in standing.values() for key in keys)
 
 
 async def _arrived(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
@@ -92,13 +94,23 @@ async def _arrived(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int
     return True
 
 
-def _take(newest: dict[SeriesName, int], key: bytes | None) -> None:
-    try:
-        broker, symbol, minute_us = split_bar_key(key or b"")
-    except ValueError:  # not ours: the topic's owner reports it
-        return
-    name = (broker, symbol)
-    newest[name] = max(newest.get(name, minute_us), minute_us)
+def _take(standing: set[bytes], key: bytes | None, value: bytes | None) -> None:
+    if value is None:
+        standing.discard(key or b"")
+    else:
+        standing.add(key or b"")
+
+
+def _newest(keys: Iterable[bytes]) -> dict[SeriesName, int]:
+    found: dict[SeriesName, int] = {}
+    for key in keys:
+        try:
+            broker, symbol, minute_us = split_bar_key(key)
+        except ValueError:  # not ours: the topic's owner reports it
+            continue
+        name = (broker, symbol)
+        found[name] = max(found.get(name, minute_us), minute_us)
+    return found
 
 
 def closed_until(universe: Universe, newest: Mapping[SeriesName, int]) -> dict[SeriesName, int]:

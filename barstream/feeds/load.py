@@ -23,7 +23,7 @@ from barstream.feeds.admission import Admission
 from barstream.feeds.clocks import AS_FAST_EVERY_US, NEVER, PACED_EVERY_US, SeriesClocks
 from barstream.feeds.encoder import TickEncoder
 from barstream.feeds.files import FileTicks
-from barstream.feeds.positions import check_same_ticks, read_position
+from barstream.feeds.positions import LoadRecords, check_same_ticks, read_records
 from barstream.feeds.producing import Routes
 from barstream.feeds.refusals import (
     AlreadyClosedError,
@@ -172,10 +172,11 @@ class Load:
         )
 
     async def _where_to_begin(self) -> int:
-        found = await read_position(self._options, self._positions, self._writer.position.load_id)
+        records = await read_records(self._options, self._positions)
+        found = records.position(self._writer.position.load_id)
         if self._rules.again:
             return 0
-        if found is None:
+        if found is None or self._was_dropped(records, found):
             self._refuse_closed()
             return 0
         await check_same_ticks(self._options, found)
@@ -190,6 +191,24 @@ class Load:
         if found.rows:
             self._watcher.say(f"going on at tick {found.rows:,} of {found.total:,}")
         return found.rows
+
+    def _was_dropped(self, records: LoadRecords, found: LoadPosition) -> bool:
+        """Whether all series of the file were dropped since, so that it was never loaded.
+
+        Raises:
+            AlreadyLoadedError: some were, and the others would be counted twice.
+        """
+        names = self._ticks.names
+        dropped = records.withdrawn(found, names)
+        if 0 < len(dropped) < len(names):
+            more = f" and {len(dropped) - 3} more" if len(dropped) > 3 else ""
+            raise AlreadyLoadedError(
+                f"{found.file} was loaded before, and of its {len(names):,} series only "
+                f"{', '.join(' '.join(name) for name in dropped[:3])}{more} were dropped since. A "
+                "second load would count the others twice or have them rejected as late: load a "
+                "file of what was dropped alone, or drop the others as well"
+            )
+        return bool(dropped)
 
     def _refuse_closed(self) -> None:
         first_us = np.full(len(self._ticks.names), np.iinfo(np.int64).max, np.int64)

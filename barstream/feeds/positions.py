@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
@@ -20,6 +21,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
 from barstream.codecs.load_position import LastTick, LoadPosition, decode
+from barstream.codecs.withdrawal import WithdrawalRow, decode_withdrawal, withdrawal_key
+from barstream.config import Settings
+from barstream.core.names import shorten
+from barstream.core.schedule import Series
 from barstream.errors import BarstreamError
 
 READ_WITHIN_S: Final = 120.0
@@ -69,19 +74,74 @@ async def ensure_topic(options: Mapping[str, Any], topic: str, replication: int)
             )
 
 
-async def read_position(
-    options: Mapping[str, Any], topic: str, load_id: str
-) -> LoadPosition | None:
-    """The newest committed position of ``load_id``; call it when the producer has started.
+def positions_topic(settings: Settings) -> str:
+    """Its name; beside the topics of the plan, as only loads and drops read and write it."""
+    return shorten(f"{settings.app_id}-load-positions")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRecords:
+    """The newest record of each key of the topic of load positions."""
+
+    topic: str
+    by_key: Mapping[bytes, bytes]
+
+    def position(self, load_id: str) -> LoadPosition | None:
+        """How far a load has come; None: there was none.
+
+        Raises:
+            PositionUnknownError: the record is not a position.
+        """
+        found = self.by_key.get(load_id.encode())
+        try:
+            return None if found is None else decode(found)
+        except ValueError as error:
+            raise PositionUnknownError(
+                f"topic {self.topic!r} holds no position: {error}"
+            ) from error
+
+    def withdrawn(self, position: LoadPosition, names: Iterable[Series]) -> list[Series]:
+        """Of the series ``names`` of a load those that were dropped after its last tick.
+
+        Raises:
+            PositionUnknownError: a record is none of its kind.
+        """
+        found = []
+        for name in names:
+            row = self.withdrawal(name)
+            if row is not None and any(
+                0 <= last.offset < row.end(partition).ticks
+                for partition, last in position.last_ticks.items()
+            ):
+                found.append(name)
+        return found
+
+    def withdrawal(self, name: Series) -> WithdrawalRow | None:
+        """What is withdrawn of a series; None: it was never dropped.
+
+        Raises:
+            PositionUnknownError: the record is none of its kind.
+        """
+        key = withdrawal_key(*name)
+        value = self.by_key.get(key)
+        try:
+            return None if value is None else decode_withdrawal(key, value)
+        except ValueError as error:
+            raise PositionUnknownError(
+                f"topic {self.topic!r} holds no withdrawal of {' '.join(name)}: {error}"
+            ) from error
+
+
+async def read_records(options: Mapping[str, Any], topic: str) -> LoadRecords:
+    """The newest committed records; of a load, call it when its producer has started.
 
     Raises:
-        PositionUnknownError: an open transaction of another client did not end in time, or
-            the record is not a position.
+        PositionUnknownError: an open transaction of another client did not end in time.
     """
     partition = TopicPartition(topic, 0)
     async with _consumer(options, "read_uncommitted") as consumer:
         end = (await consumer.end_offsets([partition]))[partition]
-    found: bytes | None = None
+    found: dict[bytes, bytes] = {}
     async with _consumer(options, "read_committed") as consumer:
         consumer.assign([partition])
         await consumer.seek_to_beginning(partition)
@@ -90,20 +150,15 @@ async def read_position(
                 while await consumer.position(partition) < end:
                     for records in (await consumer.getmany(timeout_ms=200)).values():
                         for record in records:
-                            if record.key == load_id.encode():
-                                found = record.value
+                            if record.key is not None and record.value is not None:
+                                found[record.key] = record.value
         except TimeoutError as error:
             raise PositionUnknownError(
                 f"the position must be read up to offset {end} of {topic!r}, which did "
                 f"not happen within {READ_WITHIN_S:.0f} s: a transaction of another load is still "
                 "open; try again"
             ) from error
-    if found is None:
-        return None
-    try:
-        return decode(found)
-    except ValueError as error:
-        raise PositionUnknownError(f"topic {topic!r} holds no position: {error}") from error
+    return LoadRecords(topic, found)
 
 
 async def check_same_ticks(options: Mapping[str, Any], position: LoadPosition) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from barstream.config import Settings
 from barstream.core.keys import FOLDED, NameRule
-from barstream.core.names import shorten
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex
 from barstream.errors import BarstreamError
 from barstream.feeds.admission import admit, refuse_without_session
@@ -22,7 +21,7 @@ from barstream.feeds.layout import FileLayout, TickFileError
 from barstream.feeds.load import Load, LoadRules
 from barstream.feeds.options import FileOptions, FoundLayout, layout_of
 from barstream.feeds.order import disorders, in_time_order, refuse_unsorted
-from barstream.feeds.positions import ensure_topic
+from barstream.feeds.positions import ensure_topic, positions_topic
 from barstream.feeds.producing import Routes
 from barstream.feeds.watching import Watcher
 from barstream.feeds.writing import LoadTopics
@@ -213,8 +212,7 @@ async def prepare(
     options = client_options(settings)
     names = TopicNames.of(settings)
     ticks = batch.ticks
-    # beside the topics of the plan: only loads read and write it
-    positions = shorten(f"{settings.app_id}-load-positions")
+    positions = positions_topic(settings)
     tick_partitions, beat_partitions, *_ = await partitions_of(
         settings, names.ticks, names.heartbeats, names.final_1m, names.series_seen
     )

@@ -45,6 +45,15 @@ class Recovered:
             name = broker, symbol
             self.marks[name] = max(minute_us, self.marks.get(name, minute_us))
 
+    def withdraw(self, key: bytes) -> None:
+        """Take a tombstone in: of a series that was dropped each of its heartbeats has one."""
+        try:
+            broker, symbol, minute_us = split_bar_key(key)
+        except ValueError:
+            return
+        if self.marks.get((broker, symbol)) == minute_us:
+            del self.marks[broker, symbol]
+
 
 async def recover(
     options: Mapping[str, Any],
@@ -175,7 +184,11 @@ async def _read(
             if record.offset >= end:
                 break
             count += 1
-            if record.key is not None and record.value is not None:
+            if record.key is None:
+                continue
+            if record.value is None:
+                into.withdraw(record.key)
+            else:
                 into.take(record.key, record.timestamp * 1000, rules)
         await asyncio.sleep(0)
     return count

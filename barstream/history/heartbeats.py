@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from barstream.codecs.avro import decode_batch
 from barstream.codecs.heartbeat import decode
+from barstream.codecs.withdrawal import Withdrawn
 from barstream.history.reading import Options, Spans, chunks
 from barstream.history.selection import Selection
 from barstream.transport.chunk import RecordChunk
@@ -29,12 +30,28 @@ SCHEMA: Final[Mapping[str, type[pl.DataType]]] = {
 _FIELDS: Final = list(SCHEMA)[3:]
 
 
+#: ``source`` of a row that stands for a tombstone; its names and numbers are null.
+TOMBSTONE: Final = "tombstone"
+
+
 async def heartbeats(
-    options: Options, topic: str, spans: Spans, wanted: Selection | None = None
+    options: Options,
+    topic: str,
+    spans: Spans,
+    wanted: Selection | None = None,
+    *,
+    tombstones: bool = False,
 ) -> pl.DataFrame:
     """The heartbeats asked for, columns `SCHEMA`, in log order by partition.
 
     A record that is no heartbeat is left out: workers ignore it as well.
+
+    Args:
+        options: where the cluster is.
+        topic: of heartbeats.
+        spans: what to read, see `barstream.history.reading.held`.
+        wanted: which of them, judged by their keys; by default all.
+        tombstones: also the places where heartbeats were withdrawn, see `TOMBSTONE`.
 
     Raises:
         HistoryGone, ReadingStalled: the spans cannot be read.
@@ -45,8 +62,30 @@ async def heartbeats(
         at = [n for n in wanted.positions(chunk.keys) if chunk.values[n] is not None]
         if at:
             parts.append(_frame(chunk, at))
+        if tombstones and (at := [n for n, value in enumerate(chunk.values) if value is None]):
+            parts.append(_tombstones(chunk, at))
     whole = pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
     return whole.sort("partition", "offset")
+
+
+def without_withdrawn(found: pl.DataFrame, withdrawn: Withdrawn) -> pl.DataFrame:
+    """Those that no drop of their series withdrew."""
+    is_gone = pl.lit(value=False)
+    for (broker, symbol), end in withdrawn.ends.items():
+        of_series = (pl.col("broker") == broker) & (pl.col("symbol") == symbol)
+        is_gone |= of_series & (pl.col("offset") < end.heartbeats)
+    return found.filter(~is_gone)
+
+
+def _tombstones(chunk: RecordChunk, at: list[int]) -> pl.DataFrame:
+    rows = {
+        "partition": [chunk.partition] * len(at),
+        "offset": chunk.offsets[at],
+        "appended_us": chunk.timestamps_us[at] if chunk.append_time else [None] * len(at),
+        "source": [TOMBSTONE] * len(at),
+    }
+    nulls = {name: [None] * len(at) for name in SCHEMA if name not in rows}
+    return pl.DataFrame(rows | nulls, schema_overrides=SCHEMA).select(list(SCHEMA))
 
 
 def _frame(chunk: RecordChunk, at: list[int]) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from aiokafka.structs import ConsumerRecord
 
 from barstream.engine.errors import ReadingStalled
 from barstream.history.errors import HistoryGone
+from barstream.history.selection import Selection
 from barstream.reader import TopicMissingError
 from barstream.transport.chunk import RecordChunk
 from barstream.transport.records import ColumnarTopics, install
@@ -121,6 +122,24 @@ async def records(
             for record in found:
                 if record.offset < end:
                     yield record
+
+
+async def newest_values(
+    options: Options, topic: str, partition: int, wanted: Selection | None = None
+) -> dict[bytes, bytes]:
+    """The newest value of each key, without those that were withdrawn."""
+    wanted = wanted or Selection()
+    newest: dict[bytes, bytes] = {}
+    async for chunk in chunks(options, topic, await held(options, topic, [partition])):
+        for at in wanted.positions(chunk.keys):
+            key, value = chunk.keys[at], chunk.values[at]
+            if key is None:
+                continue
+            if value is None:
+                newest.pop(key, None)
+            else:
+                newest[key] = value
+    return newest
 
 
 def cut(chunk: RecordChunk, end: int) -> RecordChunk:

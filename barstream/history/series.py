@@ -8,6 +8,12 @@ from typing import Any
 from barstream.codecs.rules import RulesRow, decode_rules, is_rules_key
 from barstream.codecs.series_seen import UniverseReading
 from barstream.codecs.state import POSITION_KEY, Position, decode_position, decode_series
+from barstream.codecs.withdrawal import (
+    WithdrawalRow,
+    Withdrawn,
+    decode_withdrawal,
+    is_withdrawal_key,
+)
 from barstream.core.state import NEVER_US
 from barstream.core.universe import SeriesSeen, Universe
 from barstream.history.errors import HistoryUnreadable
@@ -40,12 +46,18 @@ class PartitionRows:
         series: by (broker, symbol).
         rules: by which it was judged, in the order in which they followed each other; what came
             before the first was judged by a worker that did not write them.
+        withdrawals: by (broker, symbol), of series that were dropped.
     """
 
     position: Position | None = None
     position_offset: int = -1
     series: dict[tuple[str, str], SeriesRow] = field(default_factory=dict)
     rules: list[RulesRow] = field(default_factory=list)
+    withdrawals: dict[tuple[str, str], WithdrawalRow] = field(default_factory=dict)
+
+    def withdrawn(self, partition: int) -> Withdrawn:
+        """What is withdrawn of the ticks and heartbeats of this partition, its number given."""
+        return Withdrawn.of(self.withdrawals.values(), partition)
 
 
 async def series_rows(options: Options, topic: str, spans: Spans) -> dict[int, PartitionRows]:
@@ -70,13 +82,7 @@ async def series_rows(options: Options, topic: str, spans: Spans) -> dict[int, P
             if value is None:
                 continue
             try:
-                if key == POSITION_KEY:
-                    part.position, part.position_offset = decode_position(value), offset
-                elif is_rules_key(key):
-                    part.rules.append(decode_rules(key, value))
-                else:
-                    row = _series_row(value)
-                    part.series[row.broker, row.symbol] = row
+                _take(part, key, value, offset)
             except ValueError as error:
                 raise HistoryUnreadable(
                     f"{topic}[{partition}] offset {offset} must be a row of a series or a "
@@ -84,6 +90,20 @@ async def series_rows(options: Options, topic: str, spans: Spans) -> dict[int, P
                 ) from error
         part.rules.sort(key=lambda row: row.key)
     return found
+
+
+def _take(part: PartitionRows, key: bytes, value: bytes, offset: int) -> None:
+    """Take the newest row of a key."""
+    if key == POSITION_KEY:
+        part.position, part.position_offset = decode_position(value), offset
+    elif is_rules_key(key):
+        part.rules.append(decode_rules(key, value))
+    elif is_withdrawal_key(key):
+        withdrawal = decode_withdrawal(key, value)
+        part.withdrawals[withdrawal.name] = withdrawal
+    else:
+        row = _series_row(value)
+        part.series[row.broker, row.symbol] = row
 
 
 async def series_seen(options: Options, topic: str) -> dict[tuple[str, str], SeriesSeen]:

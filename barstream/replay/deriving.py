@@ -178,6 +178,7 @@ class _Run:
     async def _apply(
         self, block: RecordChunk, decoded: TickColumns, in_range: TicksInRange, beats: Beats
     ) -> None:
+        decoded, _ = self.known.withdrawn.split(decoded, block.offsets)
         columns = self._without_rejected(block, in_range.of(decoded, self._closed_us))
         beats.give(self.engine, block.next_offset, self.in_turn.number)
         if self.bounds.to_us < FOREVER_US:

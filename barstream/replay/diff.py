@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from barstream.config import Settings
 from barstream.core.period import MINUTE, Period
-from barstream.history.reading import Options, chunks, held
+from barstream.history.reading import held, newest_values
 from barstream.history.selection import Selection
 from barstream.kafka import client_options, reaching
 from barstream.reader import TopicMissingError
@@ -113,21 +113,3 @@ async def diff(
             kept[period] = published
         report(len(published))
     return found
-
-
-async def newest_values(
-    options: Options, topic: str, partition: int, wanted: Selection | None = None
-) -> dict[bytes, bytes]:
-    """The newest value of each key, without those that were withdrawn."""
-    wanted = wanted or Selection()
-    newest: dict[bytes, bytes] = {}
-    async for chunk in chunks(options, topic, await held(options, topic, [partition])):
-        for at in wanted.positions(chunk.keys):
-            key, value = chunk.keys[at], chunk.values[at]
-            if key is None:
-                continue
-            if value is None:
-                newest.pop(key, None)
-            else:
-                newest[key] = value
-    return newest

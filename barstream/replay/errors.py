@@ -20,7 +20,7 @@ class ReplayIncomplete(BarstreamError):
 
 
 class SwitchRefused(BarstreamError):
-    """Switching over now could be undone by a running worker; nothing was written.
+    """Switching over would leave bars wrong, or bring withdrawn ones back; nothing was written.
 
-    Stop all workers of the application, wait until the group is empty, and switch again.
+    Replay again, as the message says, and switch over to that.
     """

@@ -8,6 +8,7 @@ from typing import Any, Final
 import polars as pl
 
 from barstream.codecs.rules import RulesRow
+from barstream.codecs.withdrawal import Withdrawn
 from barstream.core.bars import Bar
 from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import Series
@@ -15,7 +16,7 @@ from barstream.core.time import DAY_US, SECOND_US
 from barstream.engine.offsets import START_OVER, check_identity
 from barstream.errors import BarstreamError
 from barstream.history import finals
-from barstream.history.heartbeats import heartbeats
+from barstream.history.heartbeats import heartbeats, without_withdrawn
 from barstream.history.reading import Options, Span, chunks, held, offsets_at
 from barstream.history.regimes import Regime, Regimes
 from barstream.history.rejected import rejected
@@ -53,6 +54,7 @@ class Known:
         unreliable: recorded closes that were not used.
         regimes: the rules that held, and from where on; of a replay by other rules those alone.
         rejected: rejections of ticks of which the log does not say by which rules they were judged.
+        withdrawn: ticks that are as if they were not there.
     """
 
     ticks: Span
@@ -63,6 +65,7 @@ class Known:
     unreliable: int
     regimes: Regimes
     rejected: pl.DataFrame
+    withdrawn: Withdrawn
 
 
 async def known_of(job: Job, options: Options, names: TopicNames, identity: str | None) -> Known:
@@ -95,7 +98,10 @@ async def known_of(job: Job, options: Options, names: TopicNames, identity: str 
     else:
         beats = from_log(beats)
     refused = await _rejected(job, options, names, regimes)
-    return Known(ticks, starts, beats, _cut(newest, told), identity, unreliable, regimes, refused)
+    return Known(
+        ticks, starts, beats, _cut(newest, told), identity, unreliable, regimes, refused,
+        told.withdrawn(partition),
+    )  # fmt: skip
 
 
 async def _regimes(
@@ -176,7 +182,8 @@ async def _beats(
     there = (await held(options, names.heartbeats, [job.partition]))[job.partition]
     end = there.end if told.position is None else told.position.heartbeat_offset
     span = Span(there.begin, max(there.begin, min(end, there.end)))
-    return await heartbeats(options, names.heartbeats, {job.partition: span}, job.request.wanted)
+    found = await heartbeats(options, names.heartbeats, {job.partition: span}, job.request.wanted)
+    return without_withdrawn(found, told.withdrawn(job.partition))
 
 
 def _cut(newest: pl.DataFrame, told: PartitionRows) -> dict[Series, int]:

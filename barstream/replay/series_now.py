@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from barstream.codecs.rules import is_rules_key
 from barstream.codecs.state import POSITION_KEY, decode_position, decode_series
+from barstream.codecs.withdrawal import Withdrawn, decode_withdrawal, is_withdrawal_key
 from barstream.core.keys import series_key
 from barstream.core.schedule import Series
 from barstream.core.state import FOREVER_US, NEVER_US
+from barstream.history.reading import newest_values
 from barstream.kafka import client_options
-from barstream.replay.diff import Compare, newest_values
+from barstream.replay.diff import Compare
+from barstream.replay.errors import SwitchRefused
 from barstream.replay.scope import Scope
 from barstream.replay.shadow import ShadowTopics
 from barstream.topics import TopicNames
@@ -52,12 +54,18 @@ async def series_of(job: Compare, scope: Scope) -> tuple[dict[Series, SeriesNow]
 
     One that only the replay has stands as the replay left it.  That state fits only where
     production is: a replay that ended before leaves such a series out.
+
+    Raises:
+        SwitchRefused: a series was dropped after the replay was made.
     """
     names, options = TopicNames.of(job.settings), client_options(job.settings)
     rows = await newest_values(options, names.series, job.partition)
     shadow = await newest_values(options, ShadowTopics(names, job.suffix).scope, job.partition)
     row_of_position = rows.pop(POSITION_KEY, None)
-    rows = {key: value for key, value in rows.items() if not is_rules_key(key)}
+    withdrawals = [decode_withdrawal(*row) for row in rows.items() if is_withdrawal_key(row[0])]
+    refuse_withdrawn(scope, Withdrawn.of(withdrawals, job.partition))
+    # no series begins with a NUL: rows that do are of the partition
+    rows = {key: value for key, value in rows.items() if not key.startswith(b"\0")}
     position = 0 if row_of_position is None else decode_position(row_of_position).next_offset
     at_end = (
         row_of_position is not None
@@ -81,3 +89,23 @@ async def series_of(job: Compare, scope: Scope) -> tuple[dict[Series, SeriesNow]
         row = decode_series(value)
         found.setdefault((row["broker"], row["symbol"]), SeriesNow(row, row))
     return found, position
+
+
+def refuse_withdrawn(scope: Scope, withdrawn: Withdrawn) -> None:
+    """Refuse a replay from before a series was dropped: it has the bars that were withdrawn.
+
+    Args:
+        scope: of the replay.
+        withdrawn: of its partition, now.
+
+    Raises:
+        SwitchRefused: it is one.
+    """
+    for name in scope.series:
+        if scope.derived.end <= withdrawn.end(name).ticks:
+            raise SwitchRefused(
+                f"the replay must know that {' '.join(name)} was dropped, but it ends at offset "
+                f"{scope.derived.end} of partition {scope.derived.partition}, and ticks of the "
+                f"series below {withdrawn.end(name).ticks} were withdrawn since: make it anew with "
+                "--again"
+            )

@@ -12,26 +12,25 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
 from barstream.codecs.avro import encode
 from barstream.codecs.rules import encode_rules
 from barstream.codecs.series_seen import encode as encode_seen
 from barstream.config import Settings
+from barstream.consumer_group import require_no_workers
 from barstream.core.keys import bar_key, series_key, split_bar_key
 from barstream.core.period import MINUTE
 from barstream.core.schedule import ScheduleIndex, Series
 from barstream.core.state import LIVENESS_TICKS
 from barstream.core.time import iso_from_us
 from barstream.core.universe import SeriesSeen
-from barstream.engine.restore import changelog_consumer, settled_ends
+from barstream.engine.restore import decided
 from barstream.engine.rows import Flush, Row, bar_rows
 from barstream.engine.transaction import PartitionProducer
 from barstream.history.reading import held, records
 from barstream.history.schedule import current_index
 from barstream.history.series import series_rows
-from barstream.kafka import admin_client, client_options, explained
+from barstream.kafka import client_options
 from barstream.replay.comparing import bar_or_none
 from barstream.replay.diff import Compare, Kept, diff
 from barstream.replay.errors import SwitchRefused
@@ -43,7 +42,6 @@ from barstream.topics import TopicNames
 
 #: One transaction may hold the bars of months.
 _WITHIN_S: Final = 600.0
-_FETCH_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,36 +63,6 @@ class Switched:
     left: int
 
 
-async def require_no_workers(settings: Settings) -> None:
-    """Refuse while the application's group has members: their state would not know of it.
-
-    Raises:
-        SwitchRefused: there are.
-        BrokerUnreachableError, AccessRefusedError: the broker cannot be asked.
-    """
-    async with admin_client(settings) as admin:
-        try:
-            members = await _members(admin, settings.app_id)
-        except (KafkaError, OSError) as error:
-            raise explained(error, settings) from error
-    if members:
-        raise SwitchRefused(
-            f"no worker of {settings.app_id} must run, but its group has {len(members)} "
-            f"member(s): {', '.join(members)}; stop them all (one that was killed leaves after "
-            f"{settings.kafka.session_timeout_s:g} s), and start them when this is done: they "
-            "take what was written from the topics"
-        )
-
-
-async def _members(admin: AIOKafkaAdminClient, group: str) -> list[str]:
-    found: list[str] = []
-    for answer in await admin.describe_consumer_groups([group]):
-        for _, _, state, _, _, members, *_ in answer.groups:
-            if state not in ("Empty", "Dead"):
-                found += [f"{client} at {host}" for _, client, host, *_ in members] or [state]
-    return found
-
-
 async def switch(jobs: Sequence[Compare], report: Callable[[Switched], None]) -> None:
     """Switch every partition over, one after the other.
 
@@ -103,8 +71,8 @@ async def switch(jobs: Sequence[Compare], report: Callable[[Switched], None]) ->
         report: told of each partition once it is committed.
 
     Raises:
-        SwitchRefused: workers run, or bars after the range would be left wrong; partitions
-            reported before are switched.
+        WorkersRunning: they would not know of it; partitions reported before are switched.
+        SwitchRefused: bars after the range would be left wrong; likewise.
         BarstreamError: a partition cannot be compared or written.
     """
     index = await _index(jobs[0].settings)
@@ -130,12 +98,7 @@ async def _decided(job: Compare) -> None:
     options, names = client_options(job.settings), TopicNames.of(job.settings)
     topics = names.final_1m, *names.rollups.values(), names.series, names.ticks_rejected
     places = [TopicPartition(topic, job.partition) for topic in topics]
-    consumer = changelog_consumer(options, places, _FETCH_BYTES)
-    await consumer.start()
-    try:
-        await settled_ends(consumer, options, places, lambda _: None)
-    finally:
-        await consumer.stop()
+    await decided(options, places)
 
 
 async def outlook(jobs: Sequence[Compare], report: Callable[[Switched], None]) -> None:

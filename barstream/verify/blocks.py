@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from barstream.codecs.ticks import TickColumns
+from barstream.codecs.withdrawal import NO_TICKS, Withdrawn, WithdrawnTicks
 from barstream.transport.chunk import RecordChunk
 from barstream.verify.judging import Block, Judge
 from barstream.verify.scan import Scan
@@ -21,16 +22,25 @@ class Blocks:
     Args:
         scan: takes the blocks.
         judge: says what a tick is by itself.
+        withdrawn: ticks that no bar may have.
         position: ticks below it were applied.
         begin: the first offset that will come.
         block: so many records are compared at a time.
     """
 
     def __init__(
-        self, scan: Scan, judge: Judge, position: int, begin: int, block: int = BLOCK
+        self,
+        scan: Scan,
+        judge: Judge,
+        withdrawn: Withdrawn,
+        position: int,
+        begin: int,
+        block: int = BLOCK,
     ) -> None:
         self._scan = scan
         self._judge = judge
+        self._withdrawn = withdrawn
+        self._gone = NO_TICKS
         self._position = position
         self._begin = begin
         self._parts: list[Block] = []
@@ -41,6 +51,10 @@ class Blocks:
 
     def add(self, chunk: RecordChunk, columns: TickColumns) -> None:
         """Take a decoded chunk."""
+        columns, gone = self._withdrawn.split(columns, chunk.offsets)
+        if len(gone.offset):
+            self._gone = WithdrawnTicks(*map(np.concatenate, zip(self._gone, gone, strict=True)))
+            self._count += len(gone.offset)
         block = self._judge.judge(columns, chunk.offsets)
         refused = {int(chunk.offsets[at]): str(reason) for at, reason, _ in columns.rejected}
         cut = self._position
@@ -73,5 +87,9 @@ class Blocks:
 
     def _flush(self, end: int) -> None:
         if self._parts:
-            self._scan.take(Block.joined(self._parts), self._refused, self._begin, end)
+            cut = int(np.searchsorted(self._gone.offset, end))
+            gone = WithdrawnTicks(*(each[:cut] for each in self._gone))
+            self._gone = WithdrawnTicks(*(each[cut:] for each in self._gone))
+            block = Block.joined(self._parts)
+            self._scan.take(block, self._refused, gone, self._begin, end)
         self._begin, self._parts, self._refused, self._count = end, [], {}, 0

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from barstream.codecs.withdrawal import Withdrawn
 from barstream.core.time import MINUTE_US
 from barstream.verify.changes import ScheduleChanges
 from barstream.verify.expected import Stretch, expected_minutes
@@ -50,6 +51,7 @@ class Completeness:
 
     Attributes:
         stretches: of a series, the hours it was closed by, ascending.
+        withdrawn: of series that were dropped: tombstones took bars of before.
         corrected: by bar, what its fields should be, where synthetic bars are wrong.
         extra: bars that must not be there.
         lacking: minutes that have no final and must have one: fields as far as ticks give them.
@@ -66,6 +68,7 @@ class Completeness:
     revises: bool
     stretches: Callable[[int, pl.DataFrame], Sequence[Stretch]]
     findings: Findings
+    withdrawn: Withdrawn = field(default_factory=Withdrawn)
     corrected: dict[int, dict[str, Any]] = field(default_factory=dict)
     extra: set[int] = field(default_factory=set)
     lacking: list[dict[str, Any]] = field(default_factory=list)
@@ -343,21 +346,27 @@ class _Series:
         return regimes.is_rewritten or not regimes.is_told
 
     def _check_withdrawn(self, missing: set[int]) -> None:
-        """A worker takes no final back.
+        """A worker takes no final back; a drop took those of before.
 
         Args:
             missing: minutes that must have one, of which that was said.
         """
         if self._may_withdraw:
             return
-        for number, bucket_us in sorted(self._all.published.withdrawn):
-            if number == self._number and bucket_us not in missing:
-                self._add(
-                    "missing", bucket_us,
-                    "its final was withdrawn with a tombstone, and only a switch-over to a replay "
-                    "does that",
-                    None, offset=None,
-                )  # fmt: skip
+        below = self._all.withdrawn.end(self._name).ticks
+        for (number, bucket_us), closed in sorted(
+            self._all.published.withdrawn.items(), key=lambda each: each[0]
+        ):
+            if number != self._number or bucket_us in missing:
+                continue
+            if below and (closed is None or closed <= below):
+                continue
+            self._add(
+                "missing", bucket_us,
+                "its final was withdrawn with a tombstone, and only a switch-over to a replay or "
+                "a drop of its series does that",
+                None, offset=None,
+            )  # fmt: skip
 
     def _written_before(self, bucket_us: int) -> tuple[int | None, int | None]:
         """When the bar before (else after) a missing one was written, and its close offset."""

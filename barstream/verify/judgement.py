@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from barstream.codecs.ticks import TickColumns
+from barstream.codecs.withdrawal import Withdrawn
 from barstream.core.period import DAY, Period
 from barstream.core.time import MINUTE_US
 from barstream.history.reading import Span
@@ -106,10 +107,14 @@ class Judgement:
             _NEVER_US if row is None or row.closed_until_us is None else row.closed_until_us
             for row in rows
         ]
+        withdrawn = snapshot.rows.withdrawn(snapshot.partition)
+        self._withdrawn = Withdrawn(
+            {name: end for name, end in withdrawn.ends.items() if by.wanted.has_series(*name)}
+        )
         self._scan = Scan(
             self._partition, self.series, snapshot.published, snapshot.refusals,
             Reach(snapshot.ticks.begin, self._applied, np.array(closed, np.int64)),
-            by.wanted, snapshot.changes, outcome.findings, snapshot.judge,
+            by.wanted, snapshot.changes, outcome.findings, snapshot.judge, self._withdrawn,
         )  # fmt: skip
         self._blocks: Blocks | None = None
         self._end = snapshot.ticks.begin
@@ -135,8 +140,9 @@ class Judgement:
             if chunk.start > self._snapshot.ticks.begin:
                 self._scan.begins_later()
             self._blocks = Blocks(
-                self._scan, self._snapshot.judge, self._applied, chunk.start, self._block
-            )
+                self._scan, self._snapshot.judge, self._withdrawn, self._applied, chunk.start,
+                self._block,
+            )  # fmt: skip
         self._scan.accounts.read += len(chunk)
         self._blocks.add(chunk, columns)
         self._end = chunk.next_offset
@@ -207,7 +213,7 @@ class Judgement:
             lambda number, bars: stretches_of(
                 number, snapshot.judge, by.graces, snapshot.beats, ticks, bars
             ),
-            self._outcome.findings,
+            self._outcome.findings, self._withdrawn,
         )  # fmt: skip
         for number, name in enumerate(self.series.names):
             if by.wanted.has_series(*name):

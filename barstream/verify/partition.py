@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from barstream.codecs.rules import RulesRow
+from barstream.codecs.withdrawal import Withdrawn
 from barstream.core.period import MINUTE, Period
 from barstream.core.time import MINUTE_US
 from barstream.history.decoders import Decoders
@@ -94,7 +95,7 @@ class Verification:
         regimes = Regimes.of(rows.rules, records, RulesRow.of(self._settings))
         graces = Graces.in_force(regimes, self._task.graces_before_us)
         # after the finals: by then each has its live record, and the heartbeat that closed it
-        beats = await self._heartbeats(regimes, graces)
+        beats = await self._heartbeats(regimes, graces, rows.withdrawn(partition))
         await asyncio.gather(
             self._check_live(published, MINUTE, names.live_1m),
             *(
@@ -136,11 +137,15 @@ class Verification:
         found = await rejected(self._options, topic, {self._partition: span}, self._names.ticks)
         return Refusals(found, self._partition, span.begin)
 
-    async def _heartbeats(self, regimes: Regimes, graces: Sequence[Graces]) -> Heartbeats:
+    async def _heartbeats(
+        self, regimes: Regimes, graces: Sequence[Graces], withdrawn: Withdrawn
+    ) -> Heartbeats:
         topic = self._names.heartbeats
         span = await self._held(topic)
-        found = await heartbeats(self._options, topic, {self._partition: span})
-        return Heartbeats(found, self.series, graces, regimes, span.begin, self._task.wanted)
+        found = await heartbeats(self._options, topic, {self._partition: span}, tombstones=True)
+        return Heartbeats(
+            found, self.series, graces, regimes, span.begin, self._task.wanted, withdrawn
+        )
 
     async def _published(self, period: Period, topic: str) -> Published:
         return await read_published(

@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from barstream.codecs.withdrawal import Withdrawn
 from barstream.core.time import MINUTE_US, iso_from_us
+from barstream.history.heartbeats import TOMBSTONE, without_withdrawn
 from barstream.history.regimes import Regimes
 from barstream.history.selection import Selection
 from barstream.verify.graces import Graces
@@ -40,13 +42,14 @@ class Heartbeats:
     """The heartbeats of a partition that may close something, searched by series and barrier.
 
     Args:
-        found: as `barstream.history.heartbeats` gives them.
+        found: as `barstream.history.heartbeats` gives them, tombstones as well.
         series: numbers the series.
         graces: a heartbeat appended before the end of its minute and the grace closes nothing;
             by regime.
         regimes: the rules, and from where on they held.
         begin: first offset the partition has.
         wanted: heartbeats of other series close nothing that is asked for.
+        withdrawn: heartbeats that close nothing any more.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Heartbeats:
         regimes: Regimes,
         begin: int,
         wanted: Selection = EVERYTHING,
+        withdrawn: Withdrawn | None = None,
     ) -> None:
         self._grace_us = min(each.shortest_us for each in graces)
         shortest = np.array([each.shortest_us for each in graces], np.int64)
@@ -65,6 +69,9 @@ class Heartbeats:
         first_us = None if found.is_empty() else found["appended_us"][0]
         self.lost = Lost(begin, first_us)
         found = found.with_columns(hole_us=_hole_us(found, begin)).filter(_of(wanted))
+        found = found.filter(pl.col("source") != TOMBSTONE)
+        if withdrawn is not None:
+            found = without_withdrawn(found, withdrawn)
         due = pl.col("bucket_start") + MINUTE_US + pl.col("grace_us")
         legal = found.filter(
             (pl.col("appended_us").is_null() | (pl.col("appended_us") >= due))
@@ -158,7 +165,7 @@ def _hole_us(found: pl.DataFrame, begin: int) -> pl.Series:
     """
     gaps = np.diff(found["offset"].to_numpy(), prepend=begin - 1) - 1
     # one offset between two transactions is the marker of the first; the loader sends without
-    planned = (found["source"] == "planner").to_numpy()
+    planned = found["source"].is_in(["planner", TOMBSTONE]).to_numpy()
     markers = np.zeros(len(gaps), np.int64)
     markers[1:] = planned[:-1]
     appended_us = found["appended_us"].cast(pl.Int64).fill_null(_EVER).to_numpy()

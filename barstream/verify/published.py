@@ -22,7 +22,7 @@ _OF_KEY: Final = ("key_broker", "key_symbol", "bucket_us")
 
 @dataclass(slots=True)
 class Published:
-    """What a partition of a topic of finals says.
+    """What a partition of a topic of finals says; of a bar that was withdrawn, what came after.
 
     Attributes:
         bars: a row a bar, ascending by ``series`` and ``bucket_us`` (both as the key says them);
@@ -32,7 +32,8 @@ class Published:
             written, ``first_volume`` its volume, ``first_exact`` that unrounded.
         before: of each series the last bar before the range, and the last one with ticks.
         unreadable: keys (series, bucket) whose newest record is no bar.
-        withdrawn: keys whose newest record is a tombstone.
+        withdrawn: keys whose newest record is a tombstone, with the close offset of the bar it
+            took; None: that is not in the log any more.
         begin: first offset the topic still has; above 0 something may have been deleted.
         end: offset up to which it was read.
     """
@@ -41,7 +42,7 @@ class Published:
     before: dict[int, dict[str, Any]]
     before_real: dict[int, dict[str, Any]]
     unreadable: set[tuple[int, int]] = field(default_factory=set)
-    withdrawn: set[tuple[int, int]] = field(default_factory=set)
+    withdrawn: dict[tuple[int, int], int | None] = field(default_factory=dict)
     begin: int = 0
     end: int = 0
 
@@ -114,7 +115,8 @@ class Reading:
         versions = versions.with_columns(series=pl.Series(numbers, dtype=pl.Int64))
         _check_versions(versions, partition, timeframe, findings)
         first = (
-            versions.filter((pl.col("kind") == "bar") & (pl.col("revision") == 0))
+            _standing(versions)
+            .filter((pl.col("kind") == "bar") & (pl.col("revision") == 0))
             .unique("key", keep="first", maintain_order=True)
             .select(
                 "key",
@@ -127,7 +129,13 @@ class Reading:
             )
         )
         last = versions.unique("key", keep="last", maintain_order=True)
-        withdrawn = last.filter(pl.col("kind") == "tombstone")
+        taken = versions.filter(pl.col("kind") == "bar").unique("key", keep="last")
+        withdrawn = (
+            last.filter(pl.col("kind") == "tombstone")
+            .select("key", "series", "bucket_us")
+            .join(taken.select("key", "close_offset"), on="key", how="left")
+            .drop("key")
+        )
         newest = (
             last.filter(pl.col("kind") != "tombstone")
             .join(first, on="key", how="left")
@@ -143,7 +151,7 @@ class Reading:
             _latest(earlier, series, real=False),
             _latest(earlier, series, real=True),
             set(unreadable.select("series", "bucket_us").iter_rows()),
-            set(withdrawn.select("series", "bucket_us").iter_rows()),
+            {(number, at): close for number, at, close in withdrawn.iter_rows()},
             span.begin,
             span.end,
         )
@@ -171,9 +179,22 @@ def _with_keys(found: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _standing(versions: pl.DataFrame) -> pl.DataFrame:
+    """Without what came before a tombstone of the same key: that bar is withdrawn."""
+    tombstones = versions.filter(pl.col("kind") == "tombstone")
+    if tombstones.is_empty():
+        return versions
+    since = tombstones.group_by("key").agg(since=pl.col("offset").max())
+    joined = versions.join(since, on="key", how="left", maintain_order="left")
+    return joined.filter(pl.col("since").is_null() | (pl.col("offset") > pl.col("since"))).drop(
+        "since"
+    )
+
+
 def _last_ones(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
     """Of each series the last bar and the last one with ticks, newest versions."""
-    whole = pl.concat(frames).filter(pl.col("kind") == "bar").sort("bucket_us", "offset")
+    whole = _standing(pl.concat(frames))
+    whole = whole.filter(pl.col("kind") == "bar").sort("bucket_us", "offset")
     names = ["key_broker", "key_symbol"]
     last = whole.unique(names, keep="last")
     real = whole.filter(~pl.col("synthetic")).unique(names, keep="last")

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from barstream.codecs.withdrawal import Withdrawn, WithdrawnTicks
 from barstream.core.time import MINUTE_US
 from barstream.history.selection import Selection
 from barstream.verify.changes import ScheduleChanges
@@ -69,6 +70,8 @@ class Accounts:
     refused: int = 0
     off_session: int = 0
     unproven: int = 0
+    #: Of series that were dropped.
+    withdrawn: int = 0
 
 
 @dataclass(slots=True)
@@ -110,6 +113,7 @@ class Scan:
         changes: schedule rows by the time they were appended.
         findings: takes what is wrong.
         judge: knows the sessions, then and now.
+        withdrawn: ticks that no bar may have.
     """
 
     def __init__(
@@ -123,8 +127,10 @@ class Scan:
         changes: ScheduleChanges,
         findings: Findings,
         judge: Judge,
+        withdrawn: Withdrawn | None = None,
     ) -> None:
         self._partition = partition
+        self._withdrawn = Withdrawn() if withdrawn is None else withdrawn
         self._series = series
         self._published = published
         self._refusals = refusals
@@ -191,19 +197,29 @@ class Scan:
         #: The watermark of each series at the position, once the scan has passed it.
         self.at_position = np.empty(0, np.int64)
 
-    def take(self, block: Block, refused: dict[int, str], begin: int, end: int) -> None:
+    def take(
+        self,
+        block: Block,
+        refused: dict[int, str],
+        withdrawn: WithdrawnTicks,
+        begin: int,
+        end: int,
+    ) -> None:
         """Take the ticks of [begin, end), and the records that are none.
 
         Args:
             block: in offset order.
             refused: reason by offset of what could not be decoded to a tick.
+            withdrawn: those of the series asked for; not in ``block``.
             begin: first offset.
             end: exclusive.
         """
-        asked = self._in_range(block)
+        asked = self._in_range(block.bucket_us)
+        gone = np.count_nonzero(self._in_range(withdrawn.time_us - withdrawn.time_us % MINUTE_US))
         reasons = dict(refused) if self._wanted.is_everything else {}
-        self.accounts.ticks += int(np.count_nonzero(asked)) + len(reasons)
+        self.accounts.ticks += int(np.count_nonzero(asked)) + len(reasons) + int(gone)
         self.accounts.refused += len(reasons)
+        self.accounts.withdrawn += int(gone)
         inside = block.verdict == IN_SESSION
         if not inside.all():
             self._keep_outside(block.take(block.verdict == OFF_SESSION))
@@ -228,6 +244,8 @@ class Scan:
                 self.accounts.refused += len(offsets)
             reasons.update(dict.fromkeys(offsets.tolist(), reason))
         left_out = self._take_inside(whole, before, reasons, end)
+        # they may have been rejected before they were withdrawn
+        left_out.update(withdrawn.offset.tolist())
         block = block if asked.all() else block.take(asked)
         self.accounts.unproven += self._rejections.compare(block, reasons, left_out, begin, end)
 
@@ -235,20 +253,20 @@ class Scan:
         """Ticks of before the range are not scanned: series that have bars there had some."""
         self._first_tick[list(self._published.before)] = -1
 
-    def _in_range(self, block: Block) -> NDArray[np.bool_]:
-        """Which ticks are of the time asked for, shape (n,)."""
-        in_range = np.ones(len(block), np.bool_)
+    def _in_range(self, bucket_us: Longs) -> NDArray[np.bool_]:
+        """Which minutes are of the time asked for, shape (n,)."""
+        in_range = np.ones(len(bucket_us), np.bool_)
         if self._wanted.from_us is not None:
-            in_range &= block.bucket_us >= self._wanted.from_us
+            in_range &= bucket_us >= self._wanted.from_us
         if self._wanted.to_us is not None:
-            in_range &= block.bucket_us < self._wanted.to_us
+            in_range &= bucket_us < self._wanted.to_us
         return in_range
 
     def _take_inside(
         self, block: Block, before: Longs, reasons: dict[int, str], end: int
     ) -> set[int]:
         """Take those in session; the offsets of rejected ones that are earlier than a close."""
-        bucket, in_range = block.bucket_us, self._in_range(block)
+        bucket, in_range = block.bucket_us, self._in_range(block.bucket_us)
         if not in_range.all():
             block, bucket, before = block.take(in_range), bucket[in_range], before[in_range]
         keys = minute_key(block.series, bucket)
@@ -481,7 +499,9 @@ class Scan:
         """After the last tick, at ``end``: bars with ticks must have had some."""
         self._fold_complete(self._pending.clear(), max(end, 1 << 62))
         self._marks.take(_no_ticks(), 1 << 62)
-        lacking = ~self._has_ticks & ~self._synthetic & ~self._gone
+        withdrawn = self._tell_withdrawn()
+        self._gone &= ~withdrawn
+        lacking = ~self._has_ticks & ~self._synthetic & ~self._gone & ~withdrawn
         for bar in np.flatnonzero(lacking).tolist():
             if self._holds_rejected(bar, self._pending.clear()):
                 continue
@@ -518,6 +538,28 @@ class Scan:
             self._gone,
             self._corrected,
         )
+
+    def _tell_withdrawn(self) -> NDArray[np.bool_]:
+        """Which bars have withdrawn ticks and no others, shape (n,): each is told."""
+        found = np.zeros(len(self._bucket), np.bool_)
+        for name, (below, _) in self._withdrawn.ends.items():
+            number = self._series.get(name)
+            mine = (self._bar_series == number) & ~self._synthetic & ~self._has_ticks
+            found |= mine & (self._first_offset < below)
+        for bar in np.flatnonzero(found).tolist():
+            name = self._series.names[int(self._bar_series[bar])]
+            self._close[bar] = self._published.bars["close"][bar]
+            first = int(self._first_offset[bar])
+            self._findings.add(
+                Finding(
+                    "difference", "withdrawn", self._partition,
+                    f"its series was dropped, with the ticks below offset "
+                    f"{self._withdrawn.end(name).ticks}: no bar may have them, and it has the one "
+                    f"at {first}",
+                    *name, "1m", int(self._bucket[bar]), first,
+                )
+            )  # fmt: skip
+        return found
 
     def position_passed(self) -> None:
         """The scan has just taken everything below the position."""

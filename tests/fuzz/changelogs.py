@@ -13,6 +13,12 @@ from barstream.codecs.bar import decode_bar
 from barstream.codecs.rules import RulesRow, is_rules_key
 from barstream.codecs.state import POSITION_KEY
 from barstream.codecs.wire import Node, parse_wire
+from barstream.codecs.withdrawal import (
+    WithdrawalRow,
+    WithdrawnEnd,
+    encode_withdrawal,
+    is_withdrawal_key,
+)
 from barstream.core.period import MINUTE
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US, Rules
@@ -72,7 +78,12 @@ def _some_rows(number: int) -> dict[bytes, bytes]:
     count = chance.randrange(1, 40)
     made.apply_ticks(*chunk(_ticks(chance, 0, count), 0, count), 0, at_end=False)
     flush = build_flush(made.take(), made.state, 0, _TOPICS, None)
-    return {row.key or b"": row.value or b"" for row in flush.rows["series", 0]}
+    rows = {row.key or b"": row.value or b"" for row in flush.rows["series", 0]}
+    if number % 2:  # one of the series was dropped once
+        ends = {0: WithdrawnEnd(chance.randrange(60), chance.randrange(3))}
+        dropped = WithdrawalRow("B", chance.choice("XYZ"), _START_US, ends)
+        rows[dropped.key] = encode_withdrawal(dropped)
+    return rows
 
 
 def _time(*some: int) -> Value:
@@ -112,6 +123,12 @@ _RULES_VALUES: Final[dict[str, Value]] = {
     "from_offset": _time(0, 7, -1), "heartbeat_offset": _time(0, 3),
     "grace": _time(5_000_000, -1), "late_policy": _of(b"reject", b"revise", b"forget"),
 }  # fmt: skip
+_WITHDRAWAL_VALUES: Final[dict[str, Value]] = {
+    "broker": _of(b"B", b"B", b"B", b"b"), "symbol": _of(b"X", b"Y", b"Z", b"", b"x "),
+    "withdrawn_at": _time(_START_US, -1), "ends.partition": _of(0, 0, 1, -1),
+    "ends.ticks": _time(0, 30, -1), "ends.heartbeats": _time(0, 2, -1),
+}  # fmt: skip
+_WITHDRAWAL: Final[Node] = parse_wire(load_schema("withdrawal"))
 _RULES_ROW: Final[Node] = parse_wire(load_schema("rules"))
 _SERIES: Final[Node] = parse_wire(load_schema("series_state"))
 _POSITION: Final[Node] = parse_wire(load_schema("position"))
@@ -134,6 +151,8 @@ def _case(chance: Random) -> Rows:
             rows[key] = rows[other]
         case _ if is_rules_key(key):
             rows[key] = mutant(chance, _RULES_ROW, _RULES_VALUES)
+        case _ if is_withdrawal_key(key):
+            rows[key] = mutant(chance, _WITHDRAWAL, _WITHDRAWAL_VALUES)
         case _:
             node, values = (
                 (_POSITION, _POSITION_VALUES) if key == POSITION_KEY else (_SERIES, _SERIES_VALUES)

@@ -12,6 +12,7 @@ import polars as pl
 from barstream.codecs.rules import RulesRow, decode_rules, is_rules_key
 from barstream.codecs.state import POSITION_KEY, decode_position, decode_series
 from barstream.codecs.ticks import TickColumns
+from barstream.codecs.withdrawal import decode_withdrawal, is_withdrawal_key
 from barstream.core.period import Period
 from barstream.core.schedule import AlwaysOpenIndex, MarketScheduleProvider
 from barstream.core.state import NEVER_US, Rules
@@ -116,7 +117,8 @@ def verdict(
         },
         refusals=Refusals(_since(_refused(rejected), begins.rejected), 0, begins.rejected),
         beats=Heartbeats(
-            _since(beats_of(case.beats), begins.beats), numbers, graces, regimes, begins.beats
+            _since(beats_of(case.beats), begins.beats), numbers, graces, regimes, begins.beats,
+            withdrawn=rows.withdrawn(0),
         ),
         judge=Judge(0, numbers, wanted, regimes, {}),
         changes=ScheduleChanges([] if told is None else told.records, 0, regimes),
@@ -192,6 +194,10 @@ def series_rows(series: dict[bytes, bytes]) -> PartitionRows:
             continue
         if is_rules_key(key):
             found.rules.append(decode_rules(key, value))
+            continue
+        if is_withdrawal_key(key):
+            withdrawal = decode_withdrawal(key, value)
+            found.withdrawals[withdrawal.name] = withdrawal
             continue
         row = decode_series(value)
         closed_us = row["closed_until"]

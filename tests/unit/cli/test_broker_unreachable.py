@@ -31,6 +31,7 @@ NEEDING: Final[dict[str, list[list[str]]]] = {
         ["load", "--calendar", "FX", "--broker", "FX", "--symbol", "EURUSD", "--yes"],
         ["show", "FX", "EURUSD"],
     ],
+    "series": [["drop", "FX", "EURUSD", "--yes"]],
     "ticks": [
         ["load", "FILE", "--broker", "B", "--symbol", "S", "--map", "time=time",
          "--map", "price=price"],

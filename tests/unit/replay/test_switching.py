@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from barstream.codecs.withdrawal import Withdrawn, WithdrawnEnd
 from barstream.config import load_settings
 from barstream.core.schedule import AlwaysOpenIndex
 from barstream.engine.rows import Flush, Row
 from barstream.replay import switching
 from barstream.replay.diff import Compare
+from barstream.replay.errors import SwitchRefused
+from barstream.replay.scope import Derived, Scope, SeriesScope
+from barstream.replay.series_now import refuse_withdrawn
 from barstream.replay.switching import Plan, Switched, switch
 
 FINALS = ("rate_1m_final", 3)
@@ -27,13 +31,10 @@ class Steps:
     def producer(self, _options: Any, transactional_id: str, _within_s: float) -> Client:
         return Client(self.done, f"fenced {transactional_id}")
 
-    def consumer(self, *_: Any) -> Client:
-        return Client(self.done)
-
     async def no_workers(self, _settings: Any) -> None:
         self.done.append("no workers")
 
-    async def settled(self, _consumer: Any, _options: Any, places: Any, _waiting: Any) -> None:
+    async def decided(self, _options: Any, places: Any) -> None:
         self.done.append("decided")
         self.awaited.update(places)
 
@@ -43,14 +44,14 @@ class Steps:
 
 
 class Client:
-    """A producer or consumer."""
+    """A producer."""
 
-    def __init__(self, done: list[str], started: str | None = None) -> None:
+    def __init__(self, done: list[str], started: str) -> None:
         self._done = done
         self._started = started
 
     async def start(self) -> None:
-        self._done += [self._started] if self._started else []
+        self._done.append(self._started)
 
     async def write(self, _rows: Any) -> None:
         self._done.append("written")
@@ -63,14 +64,28 @@ async def _no_schedule(_settings: Any) -> AlwaysOpenIndex:
     return AlwaysOpenIndex()
 
 
+def replayed(end: int, *names: tuple[str, str]) -> Scope:
+    """A replay of partition 3 up to an offset that has these series."""
+    derived = Derived(3, 0, end, 0, 1 << 60, None, None, True, 5_000_000, "reject")
+    return Scope(derived, {name: SeriesScope(0, 0, {}) for name in names})
+
+
+def test_a_replay_from_before_a_series_was_dropped_is_refused() -> None:
+    dropped = Withdrawn({("FX", "EURUSD"): WithdrawnEnd(100, 0)})
+    with pytest.raises(SwitchRefused, match="FX EURUSD was dropped, but it ends at offset 100"):
+        refuse_withdrawn(replayed(100, ("FX", "EURUSD")), dropped)
+    # one that was made when it was loaded again, and one that never had it
+    refuse_withdrawn(replayed(101, ("FX", "EURUSD")), dropped)
+    refuse_withdrawn(replayed(100, ("FX", "USDJPY")), dropped)
+
+
 def test_a_partition_is_fenced_then_its_last_transaction_awaited_then_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps = Steps()
     monkeypatch.setattr(switching, "PartitionProducer", steps.producer)
-    monkeypatch.setattr(switching, "changelog_consumer", steps.consumer)
     monkeypatch.setattr(switching, "require_no_workers", steps.no_workers)
-    monkeypatch.setattr(switching, "settled_ends", steps.settled)
+    monkeypatch.setattr(switching, "decided", steps.decided)
     monkeypatch.setattr(switching, "plan_of", steps.plan)
     monkeypatch.setattr(switching, "_index", _no_schedule)
     settings = load_settings(env={}, overrides={"app_id": "mine"})

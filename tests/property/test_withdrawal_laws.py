@@ -1,0 +1,179 @@
+"""A series that was dropped: as if its ticks and heartbeats of before had never been there.
+
+::
+
+    ticks   0 ........ p ..... n ........ end      p: applied when it was dropped
+            |  applied  | not   | come since       n: ticks of the series below are withdrawn
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import accumulate
+from typing import NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from barstream.codecs.avro import decode
+from barstream.codecs.withdrawal import WithdrawalRow, WithdrawnEnd, encode_withdrawal
+from barstream.core.keys import series_key, split_bar_key
+from tests.property.engine_cases import Case, Store, cases, cuts, deliver, feed
+from tests.property.verify_cases import verdict
+
+
+class Drop(NamedTuple):
+    """Which series was dropped, and where."""
+
+    symbol: str
+    applied: int
+    end: WithdrawnEnd
+
+
+@st.composite
+def dropped_cases(draw: st.DrawFn) -> tuple[Case, Drop]:
+    case = draw(cases())
+    # each is sent after the one before it, so none holds another back
+    barriers = accumulate((beat.barrier for beat in case.beats), max)
+    beats = [b._replace(barrier=at) for b, at in zip(case.beats, barriers, strict=True)]
+    applied = draw(st.integers(1, case.end))
+    last = beats[-1].offset + 1 if beats else 0
+    end = WithdrawnEnd(draw(st.integers(applied, case.end)), draw(st.integers(0, last)))
+    return replace(case, beats=beats), Drop(draw(st.sampled_from(sorted(case.rows))), applied, end)
+
+
+def without(case: Case, drop: Drop) -> Case:
+    """The log that never had them."""
+    ticks = [
+        tick
+        for tick in case.ticks
+        if tick.price is None or tick.symbol != drop.symbol or tick.offset >= drop.end.ticks
+    ]
+    beats = [
+        beat
+        for beat in case.beats
+        if beat.symbol != drop.symbol or beat.offset >= drop.end.heartbeats
+    ]
+    return replace(case, ticks=ticks, beats=beats)
+
+
+def run(
+    case: Case, drop: Drop, data: st.DataObject, *, is_dropped: bool, is_late: bool = False
+) -> Store:
+    """A worker up to where it is dropped, and one that goes on from there.
+
+    Args:
+        is_late: whether the latter is given its heartbeats after the ticks.
+    """
+    store, first = Store(), case.engine()
+    deliver(first, [beat for beat in case.beats if beat.offset < drop.end.heartbeats])
+    for start, end in cuts(data.draw, 0, drop.applied):
+        feed(first, case.ticks, start, end)
+        store.flush(first)
+    if is_dropped:
+        withdraw(store, drop)
+    engine, begin, beats_from = store.restored(case.rules, case.provider, lambda *_: None)
+    assert begin == drop.applied
+    beats = [beat for beat in case.beats if beat.offset >= beats_from]
+    if not is_late:
+        deliver(engine, beats)
+    if begin < case.end:
+        for start, end in cuts(data.draw, begin, case.end):
+            feed(engine, case.ticks, start, end)
+            store.flush(engine)
+    if is_late:  # they close at the position reached, whoever's they are
+        deliver(engine, beats)
+    store.flush(engine)
+    return store
+
+
+def withdraw(store: Store, drop: Drop) -> None:
+    """What `barstream series drop` leaves of a partition."""
+    store.finals += [(key, None) for key in newest(store) if is_of(key, drop.symbol)]
+    store.series.pop(series_key("B", drop.symbol), None)
+    row = WithdrawalRow("B", drop.symbol, 1, {0: drop.end})
+    store.series[row.key] = encode_withdrawal(row)
+
+
+def newest(store: Store) -> dict[bytes, bytes]:
+    """The bars that stand."""
+    found: dict[bytes, bytes] = {}
+    for key, value in store.finals:
+        if key is not None and value is not None:
+            found[key] = value
+        else:
+            found.pop(key or b"", None)
+    return found
+
+
+def is_of(key: bytes, symbol: str) -> bool:
+    return split_bar_key(key)[1] == symbol
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), dropped_cases())
+def test_what_stands_is_as_if_they_had_never_been_there(
+    data: st.DataObject, both: tuple[Case, Drop]
+) -> None:
+    case, drop = both
+    is_late = data.draw(st.booleans())
+    store = run(case, drop, data, is_dropped=True, is_late=is_late)
+    never = run(without(case, drop), drop, data, is_dropped=False, is_late=is_late)
+    assert newest(store) == newest(never)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), dropped_cases())
+def test_series_that_share_the_partition_are_not_touched(
+    data: st.DataObject, both: tuple[Case, Drop]
+) -> None:
+    case, drop = both
+    is_late = data.draw(st.booleans())
+    found, undisturbed = (
+        run(case, drop, data, is_dropped=is_dropped, is_late=is_late)
+        for is_dropped in (True, False)
+    )
+    others = [
+        {key: value for key, value in newest(store).items() if not is_of(key, drop.symbol)}
+        for store in (found, undisturbed)
+    ]
+    assert others[0] == others[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), dropped_cases())
+def test_it_verifies_before_and_after_it_is_loaded_again(
+    data: st.DataObject, both: tuple[Case, Drop]
+) -> None:
+    case, drop = both
+    store = run(case, drop, data, is_dropped=True, is_late=data.draw(st.booleans()))
+    parts = cuts(data.draw, 0, case.end)
+    outcome = verdict(case, store.finals, store.rejected, store.series, parts)
+    assert outcome.findings.kept == []
+    ticks = outcome.accounts
+    assert ticks.ticks == ticks.in_bars + ticks.open + ticks.late + ticks.refused + (
+        ticks.off_session + ticks.withdrawn
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), dropped_cases())
+def test_a_bar_that_was_not_withdrawn_is_named(
+    data: st.DataObject, both: tuple[Case, Drop]
+) -> None:
+    case, drop = both
+    store = run(case, drop, data, is_dropped=True)
+    standing = newest(store)
+    left = [
+        (key, value)
+        for key, value in store.finals
+        if key is not None and value is not None and key not in standing
+    ]
+    if not left:
+        return
+    key, value = data.draw(st.sampled_from(left))
+    store.finals.append((key, value))
+    outcome = verdict(case, store.finals, store.rejected, store.series, [(0, case.end)])
+    assert outcome.findings.number("difference")
+    if not decode("bar", value)["synthetic"]:
+        assert outcome.findings.counts["difference", "withdrawn"] == 1
