@@ -25,12 +25,13 @@ def command(ctx: click.Context, as_json: bool, changed: bool) -> None:
             click.echo(json.dumps(row._asdict()))
         return
 
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from barstream.cli.table import print_table
 
     table = Table("setting", "value", "from", box=None, pad_edge=False, header_style="bold")
     for row in listed:
         style = "dim" if row.source == DEFAULT else ""
         table.add_row(row.name, Text(shown(row.value), overflow="fold"), row.source, style=style)
-    Console().print(table)
+    print_table(table)

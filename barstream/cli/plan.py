@@ -57,6 +57,8 @@ def _print(plan: Plan) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from barstream.cli.table import print_table
+
     entities = (*plan.inputs, *plan.entities)
     cells = {name: [cell(entity) for entity in entities] for name, cell in _COLUMNS.items()}
     console = Console()
@@ -68,7 +70,7 @@ def _print(plan: Plan) -> None:
     for entity, *row in zip(entities, *cells.values(), strict=True):
         style = "dim" if entity.topic is None else ""
         table.add_row(*map(Text, row), style=style, end_section=entity is plan.inputs[-1])
-    (console if console.is_terminal else Console(width=_width(cells))).print(table)
+    print_table(table)
     notes = list(plan.notes)
     if left_out:
         notes.append(f"no room for {' and '.join(left_out)}: use a wider terminal, or --json")

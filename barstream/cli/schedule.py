@@ -208,7 +208,7 @@ async def _load(
         console.print("nothing was changed")
         return
     columns = TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TextColumn("records")
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("loading", total=len(changes))
         await publish(config, current, changes, lambda count: progress.advance(task, count))
     console.print(f"loaded: {_counts(changes)}")
@@ -233,6 +233,8 @@ def _counts(changes: ScheduleDifference) -> str:
 def _show(console: Console, changes: ScheduleDifference) -> None:
     from rich.table import Table
 
+    from barstream.cli.table import print_table
+
     console.print(f"sessions: {_counts(changes)}")
     if not len(changes):
         return
@@ -245,7 +247,7 @@ def _show(console: Console, changes: ScheduleDifference) -> None:
         table.add_row("+", *_short_cells(new), style="yellow")
     for row in changes.withdrawn[:EXAMPLES]:
         table.add_row("-", *_short_cells(row), style="red")
-    console.print(table)
+    print_table(table)
     kinds = (changes.added, changes.changed, changes.withdrawn)
     if hidden := sum(max(0, len(kind) - EXAMPLES) for kind in kinds):
         console.print(f"... and {hidden} more")
@@ -336,11 +338,12 @@ def _print_rows(rows: list[SessionRow], line: Callable[[SessionRow], str] | None
         for row in rows:
             click.echo(line(row))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from barstream.cli.table import print_table
 
     titles = ("trading date", "session", "open (UTC)", "close (UTC)")
     table = Table(*titles, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*_cells(row)[2:])
-    Console().print(table)
+    print_table(table)

@@ -184,12 +184,13 @@ def _print_counts(counts: dict[Kind, int], seconds: float, *, as_json: bool) -> 
             )
         )
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from barstream.cli.table import print_table
 
     table = Table("kind", "ticks", "ticks_rejected", box=None, pad_edge=False)
     table.columns[1].justify = "right"
     for kind, count in counts.items():
         table.add_row(kind.name.lower().replace("_", " "), f"{count:,}", REASONS.get(kind, ""))
     table.add_row("all", f"{total:,}", "")
-    Console().print(table)
+    print_table(table)

@@ -120,15 +120,17 @@ def _print(findings: list[Finding], created: set[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("topic", "", "what", box=None, pad_edge=False, header_style="bold")
+    from barstream.cli.table import print_table
+
+    table = Table("topic", "state", "details", box=None, pad_edge=False, header_style="bold")
     for finding in findings:
         level = finding.level.value
         word = "created" if level == "ok" and finding.topic in created else level
         table.add_row(
             finding.topic, Text(word, style=_STYLES[level]), Text(finding.message, overflow="fold")
         )
+    print_table(table)
     console = Console()
-    console.print(table)
     # Outside the table and unwrapped, so that a command can be copied.
     for mend in dict.fromkeys(finding.mend for finding in findings if finding.mend):
         console.print(Text(f"  mend: {mend}"), soft_wrap=True)

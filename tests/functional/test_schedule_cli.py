@@ -61,6 +61,8 @@ def test_a_calendar_is_loaded_and_shown(run: Run) -> None:
     )  # fmt: skip
 
     assert "20 added, 0 changed, 0 withdrawn, 0 unchanged" in loaded.output
+    assert "━" not in loaded.output  # a bar is for a terminal
+    assert all(line == line.rstrip() for line in loaded.output.splitlines())
     sessions = shown(run, "Oanda", "eurusd", "--from", "2024-01-02", "--to", "2024-01-03")
     assert sessions == [
         {
