@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
@@ -129,8 +129,9 @@ def _line(alike: list[Finding]) -> str:
 
 def _print_sessions(reports: list[SessionReport]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from barstream.cli.table import print_table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for name in ("series", "date", "session"):
@@ -146,8 +147,7 @@ def _print_sessions(reports: list[SessionReport]) -> None:
             str(each.session), *(f"{getattr(each, name):,}" for name in counts), offsets,
             each.checksum,
         )  # fmt: skip
-    console = Console()
-    (console if console.is_terminal else Console(width=200)).print(table)
+    print_table(table)
 
 
 def _print_summary(outcome: Outcome) -> None:
@@ -159,26 +159,39 @@ def _print_summary(outcome: Outcome) -> None:
     click.echo(f"bars: {bars}")
     click.echo(
         f"minutes: {outcome.series:,} series, {len(outcome.sessions):,} sessions; "
-        + ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        f"{counts.pop('expected'):,} expected, {counts.pop('real'):,} real{_more(counts)}"
     )
     ticks = outcome.accounts
+    elsewhere = {
+        "in open minutes": ticks.open,
+        "late": ticks.late,
+        "rejected otherwise": ticks.refused,
+        "off session": ticks.off_session,
+        "withdrawn": ticks.withdrawn,
+    }
     click.echo(
-        f"ticks: {ticks.ticks:,} asked for; {ticks.in_bars:,} in finals, {ticks.open:,} in open "
-        f"minutes, {ticks.late:,} late, {ticks.refused:,} rejected otherwise, "
-        f"{ticks.off_session:,} off session"
-        + (f", {ticks.withdrawn:,} withdrawn" if ticks.withdrawn else "")
-        + f" ({ticks.read:,} records read)"
+        f"ticks: {ticks.ticks:,} asked for; {ticks.in_bars:,} in finals{_more(elsewhere)} "
+        f"({ticks.read:,} records read)"
     )
-    if outcome.causes:
-        closed = ", ".join(f"{count:,} by {name}" for name, count in outcome.causes.items())
-        click.echo(f"closed: {closed}")
+    causes = [f"{count:,} by {name}" for name, count in outcome.causes.items() if count]
+    if causes:
+        click.echo(f"closed: {', '.join(causes)}")
     for note in outcome.notes:
         click.echo(f"note: {note}")
     differences = outcome.findings.number("difference")
-    verdict = "no differences" if not differences else f"{differences:,} differences"
+    verdict = f"{differences:,}" if differences else "no"
+    others = {
+        "explained by the schedule": outcome.findings.number("schedule"),
+        "superseded": outcome.findings.number("superseded"),
+        "unproven": outcome.findings.number("unproven"),
+    }
     click.secho(
-        f"{verdict}; {outcome.findings.number('schedule'):,} explained by the schedule, "
-        f"{outcome.findings.number('superseded'):,} superseded, "
-        f"{outcome.findings.number('unproven'):,} unproven ({outcome.seconds:.1f} s)",
+        f"{verdict} {'difference' if differences == 1 else 'differences'}{_more(others)} "
+        f"({outcome.seconds:.1f} s)",
         fg="red" if differences else "green",
     )
+
+
+def _more(counts: Mapping[str, int]) -> str:
+    """Those that are not zero, each behind a comma."""
+    return "".join(f", {count:,} {name}" for name, count in counts.items() if count)

@@ -7,6 +7,7 @@ import pytest
 from barstream.cli.verify_report import print_report
 from barstream.core.time import MINUTE_US, us_from_iso
 from barstream.verify.findings import Finding, ShownTick
+from barstream.verify.scan import Accounts
 from barstream.verify.task import Outcome
 
 TEN_US = us_from_iso("2024-01-10T10:00:00Z")
@@ -85,4 +86,23 @@ def test_a_record_that_is_no_tick_stands_under_its_partition(
     assert lines[1:3] == [
         "  partition 3: rejected",
         "    rejected: tick 5: must be rejected as undecodable; published future",
+    ]
+
+
+def test_the_summary_leaves_out_what_there_is_none_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys) == [
+        "bars: 3 of 1m",
+        "minutes: 0 series, 0 sessions; 0 expected, 0 real",
+        "ticks: 0 asked for; 0 in finals (0 records read)",
+        "no differences (0.0 s)",
+    ]
+    accounts = Accounts(read=1_209, ticks=1_200, in_bars=1_197, late=2, off_session=1)
+    outcome = Outcome(bars={"1m": 3}, accounts=accounts, causes={"watermark": 3, "heartbeat": 0})
+    outcome.findings.add(Finding("unproven", "close", 0, "it is gone", *SERIES))
+    outcome.findings.add(Finding("difference", "missing", 0, "it must have a final", *SERIES))
+    print_report(outcome, sessions=False)
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "ticks: 1,200 asked for; 1,197 in finals, 2 late, 1 off session (1,209 records read)",
+        "closed: 3 by watermark",
+        "1 difference, 1 unproven (0.0 s)",
     ]
