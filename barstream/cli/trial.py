@@ -129,14 +129,16 @@ class _Shown:
         if self._keep is not None:
             from barstream.demo.sandbox import program_name
 
-            say("Everything is kept. After Ctrl-C, go on with")
+            say("Everything is kept. To go on with it after Ctrl-C:")
             toml = trial.sandbox.toml
             broker = trial.sandbox.directory / "broker"
             say(f"  export BARSTREAM_CONFIG={shlex.quote(str(toml))}")
             program = program_name()
             say(f"  {program} broker --data-dir {shlex.quote(str(broker))} &")
             say(f"  {program} worker")
-        say("Ctrl-C ends it. The page:")
+        if trial.sandbox.port_note:
+            say(trial.sandbox.port_note)
+        say("The page:" if self._keep is not None else "Ctrl-C ends it. The page:")
         say(trial.page)
         if self._open_page:
             webbrowser.open(trial.page)

@@ -145,6 +145,8 @@ class Demo:
         screen.say(f"  {program} verify")
         due = datetime_from_us(due_us)
         screen.say(f"New final bars are printed here, the next at {due:%H:%M:%S} UTC.")
+        if sandbox.port_note:
+            screen.say(sandbox.port_note)
         screen.say(f"Ctrl-C ends everything; {kept}. The page:")
         if self._rules.open_page:
             # A text browser would not return until it is left.

@@ -43,6 +43,8 @@ class Sandbox:
 
     Attributes:
         settings: what is in force, once the context is entered.
+        port_note: a sentence where the page is at another port than the usual one, which is taken;
+            else empty.
         toml: the file of the settings, for other commands (``BARSTREAM_CONFIG``).
     """
 
@@ -57,7 +59,12 @@ class Sandbox:
         self.toml = directory / f"{name}.toml"
         self._name = name
         self._extra = extra
-        self._port = web_port or _usual_or_free_port()
+        usual = WebSettings().port
+        self.port_note = ""
+        if web_port is None and not _is_free(usual):
+            web_port = free_port()
+            self.port_note = f"Port {usual} is taken, so the page is at another."
+        self._port = web_port or usual
         self._broker = EmbeddedBroker(directory / "broker")
         self._stop = asyncio.Event()
 
@@ -185,16 +192,15 @@ def program_name() -> str:
     return str(own.relative_to(here) if own.is_relative_to(here) else own)
 
 
-def _usual_or_free_port() -> int:
-    usual = WebSettings().port
+def _is_free(port: int) -> bool:
     with socket.socket() as trial:
         # As the worker does: connections of an earlier run that linger are no obstacle.
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind((HOST, usual))
+            trial.bind((HOST, port))
         except OSError:
-            return free_port()
-    return usual
+            return False
+    return True
 
 
 def _answer(url: str) -> bytes | None:

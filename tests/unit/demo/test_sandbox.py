@@ -19,7 +19,11 @@ def test_the_page_is_on_the_usual_port_unless_something_listens_there(
     """A worker of one's own may run already; two pages at one address would end the second."""
     usual = free_port()
     monkeypatch.setattr(sandbox, "WebSettings", lambda: WebSettings(port=usual))
-    assert Sandbox(tmp_path, "demo").url == f"http://{HOST}:{usual}/"
+    free = Sandbox(tmp_path, "demo")
+    assert (free.url, free.port_note) == (f"http://{HOST}:{usual}/", "")
     with socket.create_server((HOST, usual)):
-        assert Sandbox(tmp_path, "demo").url != f"http://{HOST}:{usual}/"
-        assert Sandbox(tmp_path, "demo", 7777).url == f"http://{HOST}:7777/"
+        moved = Sandbox(tmp_path, "demo")
+        assert moved.url != f"http://{HOST}:{usual}/"
+        assert moved.port_note == f"Port {usual} is taken, so the page is at another."
+        given = Sandbox(tmp_path, "demo", 7777)
+        assert (given.url, given.port_note) == (f"http://{HOST}:7777/", "")
