@@ -10,7 +10,7 @@ from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from barstream.errors import BarstreamError
+from barstream.errors import BarstreamError, with_advice
 
 PAGE_LIMIT: Final = 5000
 
@@ -33,9 +33,8 @@ class WorkerRefusedError(BarstreamError):
     """
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
-        what_to_do = body.get("what_to_do")
-        message = str(body.get("error", f"the worker answered {status}"))
-        super().__init__(f"{message}; {what_to_do}" if what_to_do else message)
+        error = str(body.get("error", f"the worker answered {status}"))
+        super().__init__(with_advice(error, body.get("what_to_do")))
         self.status = status
         self.body = body
 

@@ -17,6 +17,15 @@ class BarstreamError(Exception):
     exit_code = 2
 
 
+def with_advice(error: str, what_to_do: str | None) -> str:
+    """What was found and what to do about it; a question ends its own sentence."""
+    if not what_to_do:
+        return error
+    if error.endswith("?"):
+        return f"{error} {what_to_do[0].upper()}{what_to_do[1:]}"
+    return f"{error}; {what_to_do}"
+
+
 class ConfigError(BarstreamError):
     """The settings cannot be used, so nothing has been started.
 

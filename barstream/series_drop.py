@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any, Final
 
 import numpy as np
@@ -35,7 +34,7 @@ from barstream.core.keys import series_key, split_bar_key
 from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import Series
 from barstream.core.time import SECOND_US, iso_from_us
-from barstream.core.universe import SeriesSeen
+from barstream.core.universe import SeriesSeen, did_you_mean, nearest_series
 from barstream.engine.restore import decided
 from barstream.engine.rows import Flush, Row
 from barstream.engine.transaction import PartitionProducer
@@ -54,7 +53,6 @@ _WITHIN_S: Final = 600.0
 _LIVE_US: Final = 300 * SECOND_US
 #: A load that wrote so lately may go on.
 _LOADS_US: Final = 60 * SECOND_US
-_SIMILAR: Final = 3
 
 
 class DropRefused(BarstreamError):
@@ -185,8 +183,7 @@ class Drop:
         spans = await held(self._options, self._names.ticks, partitions)
         found = [await self._holding(number, spans[number]) for number in sorted(partitions)]
         if all(part.is_empty and part.before is None for part in found):
-            near = get_close_matches(self._spelled, [" ".join(each) for each in universe], _SIMILAR)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            hint = did_you_mean(nearest_series(self.name, universe))
             raise DropRefused(
                 f"a series that has ticks or bars is required, {self._spelled} has none{hint}"
             )

@@ -9,7 +9,8 @@ next tick brings it back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
+from heapq import nlargest
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 UNKNOWN: Final = -1
 #: A misspelt name is compared to so many others at most: a worker answers meanwhile.
 _COMPARED: Final = 2_000
-#: EURUSX is alike enough to EURUSD, and USDJPY is not.
+#: Of the symbols alone, as a broker's name that is right makes all of its series alike: EURUSX and
+#: EURUSD are, XAUUSD and EURUSD are not.
 _ALIKE: Final = 0.7
 
 SeriesName = tuple[str, str]
@@ -31,23 +33,22 @@ def nearest_series(
 ) -> list[SeriesName]:
     """The series that ``name`` may have been meant to be, those spelled most alike first.
 
-    One of another broker with the same symbol is among them, however that broker is called.
+    Their symbols are spelled alike; their brokers may be called anything.
     """
-    others = {" ".join(each): each for each in islice(known, _COMPARED) if each != name}
-    alike = get_close_matches(" ".join(name).upper(), _folded(others), most, _ALIKE)
-    same = (text for text, each in others.items() if each[1].upper() == name[1].upper())
-    found = dict.fromkeys([*(_folded(others)[text] for text in alike), *same])
-    return [others[text] for text in islice(found, most)]
+    others = [each for each in islice(known, _COMPARED) if each != name]
+    symbols = {each[1].upper() for each in others}
+    alike = set(get_close_matches(name[1].upper(), symbols, len(symbols) or 1, _ALIKE))
+
+    def likeness(other: SeriesName) -> float:
+        return SequenceMatcher(None, " ".join(other).upper(), " ".join(name).upper()).ratio()
+
+    return nlargest(most, (each for each in others if each[1].upper() in alike), key=likeness)
 
 
 def did_you_mean(near: Iterable[SeriesName]) -> str:
     """``; did you mean FX EURUSD?``, to be put behind what was found; empty without any."""
     names = " or ".join(map(" ".join, near))
     return f"; did you mean {names}?" if names else ""
-
-
-def _folded(names: Iterable[str]) -> dict[str, str]:
-    return {name.upper(): name for name in names}
 
 
 class SeriesSeen(NamedTuple):

@@ -12,7 +12,7 @@ from yarl import URL
 
 from barstream.codecs.bar_json import bar_from_json
 from barstream.core.time import us_from_iso
-from barstream.errors import BarstreamError
+from barstream.errors import BarstreamError, with_advice
 from barstream.reads import (
     BarPage,
     BarRequest,
@@ -93,9 +93,8 @@ class HttpBars:
 
 
 def _refusal(url: str, status: int, body: Mapping[str, Any]) -> BarstreamError:
-    message = str(body.get("error", f"{url} answered {status}"))
-    if body.get("what_to_do"):
-        message = f"{message}; {body['what_to_do']}"
+    error = str(body.get("error", f"{url} answered {status}"))
+    message = with_advice(error, body.get("what_to_do"))
     if status == 404 and "why" in body:
         return UnknownSeriesError(message)
     if status == 400 and body.get("parameter") == "timeframe":

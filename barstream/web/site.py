@@ -186,15 +186,15 @@ def unknown_series(reads: Reads, broker: str, symbol: str) -> NotFound:
     if reads.schedule(broker, symbol, 0, 1) is None:
         why = "unscheduled"
         what_to_do = (
-            f"check the spelling of {broker} {symbol} with GET /series; if it is right, load its "
-            "sessions, for until then its ticks are rejected: barstream schedule load FILE, or "
-            "barstream schedule load --calendar NAME"
+            f"look for {broker} {symbol} on the page of a worker or in GET /series; if it is "
+            "spelled right, load its sessions, for until then its ticks are rejected: barstream "
+            "schedule load FILE, or barstream schedule load --calendar NAME"
         )
     else:
         why = "no tick seen yet"
         what_to_do = (
-            "it has a schedule, so bars start with its first accepted tick; check the spelling with"
-            " GET /series, and barstream_ticks_rejected_total in GET /metrics"
+            "it has a schedule, so bars start with its first accepted tick; GET /status counts what"
+            " was rejected, and the page of a worker or GET /series shows how others are spelled"
         )
     return NotFound(
         f"{broker} {symbol} has no bars: {why}{did_you_mean(near)}",

@@ -8,6 +8,7 @@ from typing import Any, Final
 from barstream.codecs.bar_json import bar_from_json
 from barstream.core.keys import FOLDED, NameRule
 from barstream.core.time import us_from_iso
+from barstream.errors import with_advice
 from barstream.reads import (
     MAX_PAGE,
     BarPage,
@@ -112,7 +113,7 @@ class RoutedBars:
 async def _page(request: BarRequest, answer: Answer) -> BarPage:
     body = await decoded(answer)
     if answer.status == 404:
-        raise UnknownSeriesError(f"{body.get('error')}; {body.get('what_to_do')}")
+        raise UnknownSeriesError(with_advice(str(body.get("error")), body.get("what_to_do")))
     if answer.status != 200 or not body:
         raise BarsUnavailableError(
             f"{answer.worker} answered {answer.status}: {body.get('error', 'nothing to be read')}"

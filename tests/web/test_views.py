@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from barstream.client import WorkerRefusedError
 from barstream.codecs.series_names import Respelled
 from barstream.core.bars import Bar
 from barstream.core.schedule import ScheduleIndex, SessionRow
@@ -199,6 +200,8 @@ def test_a_series_misspelt_is_asked_for(worker: WebWorker, path: str) -> None:
     status, body = worker.get(path)
     assert (status, body["similar"]) == (404, ["FX GBPUSD"])
     assert "did you mean FX GBPUSD?" in body["error"]
+    told = str(WorkerRefusedError(status, body))
+    assert "did you mean FX GBPUSD? Look for FX GBPUSX on the page of a worker" in told
 
 
 def test_nothing_is_read_from_a_worker_that_recovers(worker: WebWorker) -> None:

@@ -17,6 +17,8 @@ KNOWN = [("FX", "EURUSD"), ("FX", "USDJPY"), ("LMAX", "EURUSD"), ("x", "BCpC")]
         (("x", "BCPC"), [("x", "BCpC")]),
         (("FX", "EURUSD"), [("LMAX", "EURUSD")]),
         (("NYSE", "IBM"), []),
+        (("FX", "XAUUSD"), []),
+        (("x", "EURUSDX"), [("FX", "EURUSD"), ("LMAX", "EURUSD")]),
     ],
 )
 def test_names_spelled_alike_and_the_symbol_at_other_brokers_are_near(
