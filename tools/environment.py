@@ -35,7 +35,7 @@ class PipProgress:
     def __init__(self, lock: str, directory: Path) -> None:
         self.total = len(re.findall(r"^[A-Za-z0-9].*==", lock, re.MULTILINE))
         self._directory = directory
-        self._collected = 0
+        self._collected = 0  # the total is known with the first: those ignored come before
         self._present: int | None = None
         self._file = ""
 
@@ -57,6 +57,8 @@ class PipProgress:
     def __str__(self) -> str:
         if self._present is not None:
             return f"installed {self._count() - self._present} of {self.total} packages"
+        if not self._collected:
+            return "pip reads which packages are needed"
         file = f", downloading {self._file}" if self._file else ""
         return f"collected {self._collected} of {self.total} packages{file}"
 
@@ -151,7 +153,11 @@ def make(directory: Path) -> None:
     """
     screen = Screen()
     version = ".".join(map(str, sys.version_info[:3]))
-    print(f"Making the environment in {directory} with Python {version}", flush=True)
+    print(
+        f"Making the environment in {directory} with Python {version}: a minute or two, several "
+        "where the machine or the network is busy",
+        flush=True,
+    )
     venv = [sys.executable, "-m", "venv", "--clear", str(directory.absolute())]
     run(venv, screen, "an empty environment")
     progress = PipProgress((ROOT / LOCK).read_text(encoding="utf-8"), directory)

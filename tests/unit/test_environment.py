@@ -37,8 +37,8 @@ def test_progress_counts_what_is_collected_and_names_what_is_downloaded(tmp_path
         progress.read(line)
         shown.append(str(progress))
     assert shown == [
-        "collected 0 of 3 packages",
-        "collected 0 of 2 packages",
+        "pip reads which packages are needed",
+        "pip reads which packages are needed",
         "collected 1 of 2 packages",
         "collected 1 of 2 packages, downloading big (55.0 MB)",
         "collected 2 of 2 packages",
@@ -77,7 +77,7 @@ def test_a_package_with_another_hash_is_refused_in_the_words_of_pip(tmp_path: Pa
 
     assert done.returncode == 1
     assert "Making the environment in .venv with Python 3." in done.stdout
-    assert "collected 0 of 1 packages" in done.stdout
+    assert "pip reads which packages are needed" in done.stdout
     assert f"Expected sha256 {wrong}" in done.stderr
     assert done.stderr.endswith(
         "The environment must be made from requirements.lock, and that failed: the reason stands "
