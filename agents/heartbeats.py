@@ -191,6 +191,8 @@ class HeartbeatSender(Service):
         )
         unseen = sum(name not in self.universe for name in index.series())
         self.report.planned_by(due, unseen=unseen)
+        if due.held_until_us is not None:
+            self._waker.again_in(max(0.0, (due.held_until_us - due.now_us) / SECOND_US))
         if due.remaining:
             log.debug("catching up planned=%d remaining=%d", len(due), due.remaining)
             self._waker.again_in(CATCH_UP_S)
@@ -229,7 +231,9 @@ class HeartbeatSender(Service):
     def _acknowledged(self, due: Plan, appended: Mapping[int, Appended]) -> None:
         now_us = self._clock()
         self._resume.acknowledged(now_us)
-        early, repeated = self._emitted.acknowledged(due, appended, now_us, self.rules)
+        early, repeated = self._emitted.acknowledged(
+            due, appended, now_us, self.rules, self.provider.index
+        )
         if early:
             self._waker.again_in(EARLY_S)
         if repeated:
@@ -242,7 +246,8 @@ class HeartbeatSender(Service):
             return False  # what is sent again closes nothing, so it makes no tick late
         row, oldest_us = oldest
         now_us = self._clock()
-        overdue_us = now_us - self.rules.due_us(row.broker, oldest_us)
+        schedule = self.provider.index.for_series(row.broker, row.symbol)
+        overdue_us = now_us - self.rules.due_us(row.broker, oldest_us, schedule)
         hold_s = self._resume.hold_s(overdue_us, now_us, time.monotonic())
         if hold_s and not self.report.holding:
             log.warning("after an outage, catching up in %.0f s planned=%d", hold_s, len(due))
@@ -282,7 +287,9 @@ class HeartbeatSender(Service):
             windows = await asyncio.to_thread(
                 recovery_windows, now_us, rows, index, self.rules, WINDOW_US
             )
-            recovered = await recover(self._options, self._topic, now_us, windows, self.rules)
+            recovered = await recover(
+                self._options, self._topic, now_us, windows, self.rules, index
+            )
         self._emitted = Emitted(recovered.marks)
         self._resume.took_over(recovered.newest_us, time.monotonic())
         self.report.leader = True

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from barstream.codecs.session import row_from_fields
+from barstream.codecs.session_schemas import TOLERANCE
 from barstream.core.keys import FOLDED, NameRule
 from barstream.core.schedule import Series, SessionRow, find_conflicts
 from barstream.core.time import datetime_from_iso
@@ -41,17 +42,23 @@ class ScheduleFileError(BarstreamError):
 
 
 def read_schedule_file(
-    path: Path, zone: tzinfo = UTC, name_rule: NameRule = FOLDED
+    path: Path,
+    zone: tzinfo = UTC,
+    name_rule: NameRule = FOLDED,
+    *,
+    close_tolerance_us: int = 0,
 ) -> list[SessionRow]:
     """The rows of a CSV file, or of a Parquet file when its name ends so.
 
-    Columns ``broker, symbol, trading_date, open, close`` and optionally ``session``; sessions
-    without a number are numbered from 0 in order of opening within their trading date.
+    Columns ``broker, symbol, trading_date, open, close`` and optionally ``session`` and
+    ``close_tolerance_s``; sessions without a number are numbered from 0 in order of opening within
+    their trading date.
 
     Args:
         path: the file.
         zone: of times that name none.
         name_rule: how names are spelled.
+        close_tolerance_us: of rows that say none.
 
     Raises:
         ScheduleFileError: rows or the header are bad; it names every one of them.
@@ -63,6 +70,8 @@ def read_schedule_file(
     for line, fields in _numbered_rows(path):
         try:
             row = _row(fields, zone, name_rule)
+            if fields.get(TOLERANCE) is None:
+                row = replace(row, close_tolerance_us=close_tolerance_us)
         except (ValueError, OverflowError) as error:
             problems.append((line, str(error)))
             continue
@@ -143,8 +152,8 @@ def _checked_columns(path: Path, header: list[str]) -> list[str]:
     columns = [name.strip().lower() for name in header]
     if missing := [name for name in REQUIRED if name not in columns]:
         reason = (
-            f"columns {', '.join(REQUIRED)} are required (session is optional), missing: "
-            f"{', '.join(missing)}; found: {', '.join(columns) or 'none'}"
+            f"columns {', '.join(REQUIRED)} are required (session and {TOLERANCE} are optional), "
+            f"missing: {', '.join(missing)}; found: {', '.join(columns) or 'none'}"
         )
         raise ScheduleFileError(path, [(1, reason)])
     if repeated := [name for name in dict.fromkeys(columns) if name and columns.count(name) > 1]:

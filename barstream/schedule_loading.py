@@ -39,6 +39,7 @@ TRANSACTION_TIMEOUT_MS: Final = 600_000
 CONNECT_TIMEOUT_S: Final = 20.0
 ABORT_TIMEOUT_S: Final = 15.0
 SLOWEST_ROWS_A_SECOND: Final = 500
+PROBLEMS_SHOWN: Final = 20
 
 
 class ScheduleConflictError(BarstreamError):
@@ -143,9 +144,12 @@ def difference(
                 unchanged += 1
         found.withdrawn.extend(sorted(replaced.values(), key=_identity))
     if problems:
+        shown = problems[:PROBLEMS_SHOWN]
+        if len(problems) > PROBLEMS_SHOWN:
+            shown.append(f"... and {len(problems) - PROBLEMS_SHOWN} more")
         raise ScheduleConflictError(
             "the schedule after this load must hold together, so nothing was loaded:\n  "
-            + "\n  ".join(problems)
+            + "\n  ".join(shown)
         )
     return ScheduleDifference(found.added, found.changed, found.withdrawn, unchanged)
 

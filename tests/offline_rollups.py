@@ -87,7 +87,8 @@ def rolled(ticks: pl.DataFrame, minutes: pl.DataFrame, timeframe: str) -> pl.Dat
     a time, which is another number where the sizes of a minute do not add up to a float.
 
     Args:
-        ticks: the accepted ones, columns ``time_us``, ``price``, ``size``, ``offset``.
+        ticks: the accepted ones, columns ``time_us``, ``price``, ``size``, ``offset``; where some
+            come within a close tolerance ``placed_us``, which decides their minutes.
         minutes: those with a bar, as `minutes_of` gives them, ascending, ``close_offset`` besides
             if that is wanted.  Every tick lies in one.
 
@@ -95,6 +96,7 @@ def rolled(ticks: pl.DataFrame, minutes: pl.DataFrame, timeframe: str) -> pl.Dat
         The columns of ``FIELDS``, ``volume_of_ticks``, ``last_minute`` and, if it was given,
         ``close_offset``; ascending.
     """
+    at = "placed_us" if "placed_us" in ticks.columns else "time_us"
     placed = with_buckets(minutes, timeframe)
     offsets = [pl.col("close_offset").max()] if "close_offset" in minutes.columns else []
     grid = placed.group_by("bucket").agg(
@@ -105,7 +107,7 @@ def rolled(ticks: pl.DataFrame, minutes: pl.DataFrame, timeframe: str) -> pl.Dat
     )
     of_minute = placed.select("minute", "bucket", day="trading_date")
     inside = (
-        ticks.with_columns(minute=pl.col("time_us") // MINUTE_US * MINUTE_US)
+        ticks.with_columns(minute=pl.col(at) // MINUTE_US * MINUTE_US)
         .join(of_minute, on="minute", how="left", validate="m:1")
         .sort("time_us", "offset")
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tables.schedule import ScheduleRows
 
 EXAMPLES: Final = 8
+_TOLERANCE_TITLE: Final = ("tolerance",)
 _NO_JOIN: Final = "bars.schedule is false, so no worker reads sessions"
 
 
@@ -61,6 +63,23 @@ class Zone(click.ParamType):
             )
 
 
+class Tolerance(click.ParamType):
+    """A close tolerance, as microseconds: seconds, with or without an ``s`` behind them."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The tolerance that ``value`` names; fails the command when it names none."""
+        from barstream.codecs.session import tolerance_us
+
+        if isinstance(value, int):
+            return value
+        try:
+            return tolerance_us(str(value).strip().removesuffix("s"))
+        except ValueError:
+            self.fail(f"0 to 3600 seconds are required, such as 90s, found {value!r}", param, ctx)
+
+
 @click.group("schedule")
 def command() -> None:
     """Load or show market sessions."""
@@ -83,6 +102,11 @@ def command() -> None:
     "--timezone", "zone", type=Zone(), default="UTC", show_default=True,
     help="Time zone of times in FILE that name none.",
 )  # fmt: skip
+@click.option(
+    "--close-tolerance", "close_tolerance_us", type=Tolerance(), default=0, metavar="SECONDS",
+    help="Keep ticks so long after a close in the last minute of the session, such as prints of "
+    "a closing auction: 90s.",
+)  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--dry-run", is_flag=True, help="Show the difference and change nothing.")
 @click.pass_context
@@ -96,17 +120,18 @@ def load(
     first: date | None,
     last: date | None,
     zone: ZoneInfo,
+    close_tolerance_us: int,
     yes: bool,
     dry_run: bool,
 ) -> None:
     """Replace sessions with those of FILE (CSV or Parquet) or of a calendar.
 
-    FILE has the columns broker, symbol, trading_date, open, close and optionally session.
-    Sessions of its series that it does not contain are withdrawn: within --from and --to, else
-    from the first to the last trading date that it has for the series. A calendar reaches from
-    400 days ago to 370 days ahead, as far as its holidays are known, unless --from and --to say
-    otherwise. Futures of CME have their daily maintenance hour in CME_EQUITY, CME_RATES,
-    CME_FX and CME_ENERGY_METALS.
+    FILE has the columns broker, symbol, trading_date, open, close and optionally session and
+    close_tolerance_s (where that is empty, --close-tolerance holds). Sessions of its series that
+    it does not contain are withdrawn: within --from and --to, else from the first to the last
+    trading date that it has for the series. A calendar reaches from 400 days ago to 370 days
+    ahead, as far as its holidays are known, unless --from and --to say otherwise. Futures of CME
+    have their daily maintenance hour in CME_EQUITY, CME_RATES, CME_FX and CME_ENERGY_METALS.
     """
     from rich.console import Console
 
@@ -121,10 +146,11 @@ def load(
             raise click.UsageError("--calendar needs --broker and at least one --symbol")
         first, last = _dates_of_calendar(calendar, first, last)
         rows = _calendar_rows(calendar, broker, symbols, first, last, name_rule)
+        rows = [replace(row, close_tolerance_us=close_tolerance_us) for row in rows]
     elif file is not None:
         if broker or symbols:
             raise click.UsageError("--broker and --symbol go with --calendar: FILE has its own")
-        rows = _file_rows(file, zone, first, last, name_rule)
+        rows = _file_rows(file, zone, first, last, name_rule, close_tolerance_us)
     else:
         raise click.UsageError("either FILE or --calendar NAME is required")
     console = Console()
@@ -161,14 +187,19 @@ def _calendar_rows(
 
 
 def _file_rows(
-    file: Path, zone: ZoneInfo, first: date | None, last: date | None, name_rule: NameRule
+    file: Path,
+    zone: ZoneInfo,
+    first: date | None,
+    last: date | None,
+    name_rule: NameRule,
+    close_tolerance_us: int,
 ) -> list[SessionRow]:
     from barstream.schedule_files import read_schedule_file
 
     low, high = _days(first), _days(last)
     rows = [
         row
-        for row in read_schedule_file(file, zone, name_rule)
+        for row in read_schedule_file(file, zone, name_rule, close_tolerance_us=close_tolerance_us)
         if (low is None or row.trading_date >= low) and (high is None or row.trading_date <= high)
     ]
     if not rows:
@@ -238,8 +269,13 @@ def _show(console: Console, changes: ScheduleDifference) -> None:
     console.print(f"sessions: {_counts(changes)}")
     if not len(changes):
         return
-    titles = ("", "broker", "symbol", "trading date", "session", "open", "close")
-    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
+    changed = [row for pair in changes.changed for row in pair]
+    is_tolerant = _have_tolerance([*changes.added, *changed, *changes.withdrawn])
+    titles = "", "broker", "symbol", "trading date", "session", "open", "close"
+    table = Table(
+        *titles, *_TOLERANCE_TITLE[: int(is_tolerant)], box=None, pad_edge=False,
+        header_style="bold",
+    )  # fmt: skip
     for row in changes.added[:EXAMPLES]:
         table.add_row("+", *_short_cells(row), style="green")
     for old, new in changes.changed[:EXAMPLES]:
@@ -255,8 +291,16 @@ def _show(console: Console, changes: ScheduleDifference) -> None:
 
 def _cells(row: SessionRow) -> tuple[str, ...]:
     from barstream.codecs.session import session_to_json
+    from barstream.codecs.session_schemas import TOLERANCE
 
-    return tuple(str(value) for value in session_to_json(row).values())
+    fields = session_to_json(row)
+    tolerance_s = fields.pop(TOLERANCE, None)
+    cells = tuple(str(value) for value in fields.values())
+    return cells if tolerance_s is None else (*cells, f"+{tolerance_s} s")
+
+
+def _have_tolerance(rows: Iterable[SessionRow]) -> bool:
+    return any(row.close_tolerance_us for row in rows)
 
 
 def _short_cells(row: SessionRow) -> Iterator[str]:
@@ -342,8 +386,12 @@ def _print_rows(rows: list[SessionRow], line: Callable[[SessionRow], str] | None
 
     from barstream.cli.table import print_table
 
-    titles = ("trading date", "session", "open (UTC)", "close (UTC)")
-    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
+    titles = "trading date", "session", "open (UTC)", "close (UTC)"
+    is_tolerant = _have_tolerance(rows)
+    table = Table(
+        *titles, *_TOLERANCE_TITLE[: int(is_tolerant)], box=None, pad_edge=False,
+        header_style="bold",
+    )  # fmt: skip
     for row in rows:
         table.add_row(*_cells(row)[2:])
     print_table(table)

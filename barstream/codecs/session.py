@@ -5,10 +5,13 @@ that no session overwrites another in a compacted topic.  The value is a plain A
 ``schemas/session.avsc``.  Of other producers JSON objects are understood as well, and Avro behind
 a registry's header, by the schema it names.  A plain body says nothing of the schema it was written
 with, so it has to agree with its key: another order of fields would swap broker and symbol.
+
+A row without close tolerance is written as before there was one: its body ends with ``close``.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from datetime import date, datetime
 from typing import Any, Final
@@ -16,12 +19,19 @@ from typing import Any, Final
 import orjson
 
 from barstream.codecs import avro
-from barstream.codecs.session_schemas import REQUIRED, SessionSchemas, is_framed, micros
+from barstream.codecs.session_schemas import (
+    REQUIRED,
+    TOLERANCE,
+    SessionSchemas,
+    is_framed,
+    micros,
+)
 from barstream.core.keys import FOLDED, NameRule, series_key
-from barstream.core.sessions import SessionRow
+from barstream.core.sessions import LONGEST_TOLERANCE_US, SessionRow
 from barstream.core.time import (
     DAY_US,
     END_OF_TIME_US,
+    SECOND_US,
     days_from_iso_date,
     iso_date_from_days,
     iso_from_us,
@@ -39,6 +49,8 @@ LONGEST_SESSION_US: Final = 31 * DAY_US
 #: Trading dates lie close to their sessions: what does not is in another unit than it says.
 _FARTHEST_DATE_US: Final = 31 * DAY_US
 _END_OF_TIME_DAYS: Final = 2_932_897
+#: No tolerance, as the last field of a body; left out, that is what an earlier release wrote.
+_NO_TOLERANCE: Final = bytes(8)
 
 
 def session_key(row: SessionRow) -> bytes:
@@ -76,8 +88,9 @@ def encode_session(row: SessionRow) -> bytes:
         "session": row.session,
         "open": row.open_us,
         "close": row.close_us,
+        TOLERANCE: row.close_tolerance_us / SECOND_US,
     }
-    return avro.encode("session", record)
+    return avro.encode("session", record).removesuffix(_NO_TOLERANCE)
 
 
 def read_session(
@@ -113,13 +126,20 @@ def decode_session(value: bytes, schemas: SessionSchemas = NO_REGISTRY) -> Sessi
     if is_framed(value):
         return row_from_fields(schemas.fields(value), schemas.name_rule)
     try:
-        fields = avro.decode("session", value)
+        fields = _plain(value)
     except ValueError as error:
         raise ValueError(
             f"the {len(value)} bytes are neither a JSON object, nor Avro with the header of a "
             "schema registry, nor a plain Avro body of session.avsc"
         ) from error
     return row_from_fields(fields, schemas.name_rule)
+
+
+def _plain(value: bytes) -> dict[str, Any]:
+    try:
+        return avro.decode("session", value + _NO_TOLERANCE)
+    except ValueError:
+        return avro.decode("session", value)
 
 
 def _check_key(key: bytes, row: SessionRow, name_rule: NameRule) -> None:
@@ -142,7 +162,8 @@ def row_from_fields(fields: dict[str, Any], name_rule: NameRule = FOLDED) -> Ses
     Args:
         fields: ``broker``, ``symbol``; ``trading_date`` as days, date or ISO text;
             ``session``; ``open`` and ``close`` as microseconds, datetime or ISO text, UTC
-            when naive.
+            when naive; where it is there and not null, ``close_tolerance_s``: a number of
+            seconds, or its digits.
         name_rule: how names are spelled.
 
     Raises:
@@ -182,11 +203,15 @@ def row_from_fields(fields: dict[str, Any], name_rule: NameRule = FOLDED) -> Ses
         session=_number(fields["session"]),
         open_us=open_us,
         close_us=close_us,
+        close_tolerance_us=tolerance_us(fields.get(TOLERANCE)),
     )
 
 
 def session_to_json(row: SessionRow) -> dict[str, Any]:
-    """The row with the field names of the schema, times in ISO 8601 ending in Z."""
+    """The row with the field names of the schema, times in ISO 8601 ending in Z.
+
+    ``close_tolerance_s`` is there where the session has one.
+    """
     return {
         "broker": row.broker,
         "symbol": row.symbol,
@@ -194,7 +219,35 @@ def session_to_json(row: SessionRow) -> dict[str, Any]:
         "session": row.session,
         "open": iso_time(row.open_us),
         "close": iso_time(row.close_us),
+        **tolerance_to_json(row.close_tolerance_us),
     }
+
+
+def tolerance_to_json(tolerance_us: int) -> dict[str, float]:
+    """The field ``close_tolerance_s``, in seconds; nothing without a tolerance."""
+    if not tolerance_us:
+        return {}
+    whole, rest = divmod(tolerance_us, SECOND_US)
+    return {TOLERANCE: tolerance_us / SECOND_US if rest else whole}
+
+
+def tolerance_us(value: object) -> int:
+    """A close tolerance in microseconds, from a number of seconds or its digits; 0 of None.
+
+    Raises:
+        ValueError: it is no number of seconds, negative, or longer than an hour.
+    """
+    if value is None:
+        return 0
+    try:
+        seconds = float("nan") if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 <= seconds * SECOND_US <= LONGEST_TOLERANCE_US:
+        raise ValueError(
+            f"{TOLERANCE} must be 0 to {LONGEST_TOLERANCE_US // SECOND_US} seconds, found {value!r}"
+        )
+    return round(seconds * SECOND_US)
 
 
 def iso_time(ts_us: int) -> str:

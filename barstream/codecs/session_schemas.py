@@ -18,6 +18,8 @@ from barstream.core.keys import FOLDED, NameRule
 from barstream.core.time import DAY_US
 
 MAGIC: Final = b"\0"
+TOLERANCE: Final = "close_tolerance_s"
+"""The field that a schema need not have."""
 REQUIRED: Final = ("broker", "symbol", "trading_date", "session", "open", "close")
 
 #: Microseconds in each unit, by logical type; nanoseconds are another matter.
@@ -142,8 +144,8 @@ def _schema_id(value: bytes) -> int:
 
 
 def _reader(schema: Node) -> tuple[Reader, dict[str, Convert]]:
-    found = {name: schema.field_named(name) for name in REQUIRED}
-    if missing := [name for name, node in found.items() if node is None]:
+    found = {name: schema.field_named(name) for name in (*REQUIRED, TOLERANCE)}
+    if missing := [name for name in REQUIRED if found[name] is None]:
         raise SchemaError(
             f"a session has the fields {', '.join(REQUIRED)}, the schema lacks "
             f"{', '.join(missing)}; it has {', '.join(schema.names)}"
@@ -160,6 +162,8 @@ def _convert(name: str, node: Node) -> Convert:
             convert = _same if node.kind == "varint" and node.logical is None else _text(node)
         case "trading_date":
             convert = _date(node)
+        case "close_tolerance_s":
+            convert = _seconds(node)
         case _:
             convert = _time(name, node)
     if convert is None:
@@ -178,6 +182,12 @@ def _text(node: Node) -> Convert | None:
     if node.kind == "string":
         return lambda value: value.decode()
     return None
+
+
+def _seconds(node: Node) -> Convert | None:
+    """A number of seconds, or its digits: what has a unit of its own is not of this name."""
+    is_number = node.kind in ("varint", "float", "double") and node.logical is None
+    return _same if is_number else _text(node)
 
 
 def _date(node: Node) -> Convert | None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from barstream.core import exact
 from barstream.core.keys import is_stored_name, series_key
+from barstream.core.sessions import LONGEST_TOLERANCE_US
 from barstream.core.state import LIVENESS_TICKS, NEVER_US
 from barstream.core.time import DAY_US, END_OF_TIME_US, MINUTE_US
 
@@ -58,8 +59,11 @@ def _check_bar(row: Mapping[str, Any], bar: Mapping[str, Any]) -> None:
     within = low <= bar["open"] <= high and low <= bar["close"] <= high
     _must(within, f"open and close of the bar at {start} lie between low and high")
     times = (bar["open_time"], bar["close_time"])
-    _must(start <= times[0] <= times[1] < start + MINUTE_US, f"times {times} of the bar at {start}")
-    _must(times[1] <= row["watermark"], f"the bar at {start} is of ticks after the watermark")
+    # a tick within the close tolerance of its session lies after its minute and the watermark
+    end = start + MINUTE_US + LONGEST_TOLERANCE_US
+    _must(start <= times[0] <= times[1] < end, f"times {times} of the bar at {start}")
+    is_passed = start <= row["watermark"] and times[1] <= row["watermark"] + LONGEST_TOLERANCE_US
+    _must(is_passed, f"the bar at {start} is of ticks after the watermark")
     _must(row["first_tick"] <= times[0], f"the bar at {start} is of ticks before the first")
     offsets = (bar["open_offset"], bar["last_tick_offset"])
     _must(0 <= first <= min(offsets) and max(offsets) <= last, f"offsets of the bar at {start}")

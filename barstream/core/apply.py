@@ -3,9 +3,11 @@
 The result is that of taking the ticks one at a time in offset order, however the input is cut
 into batches: a tick is refused when it is off session or when its bar is closed, otherwise it
 enters its bar, may raise the watermark of its series, and the watermark closes every minute
-``k`` with ``k + 1 minute + grace <= watermark``.  Series are independent of each other, so a
-batch is sorted by series (stable) and each step is one array operation over all of them;
-Python touches bars, never ticks.
+``k`` with ``k + 1 minute + grace <= watermark``.  Bar and watermark go by the time at which a tick
+is placed, so that one within the close tolerance never closes the minute it is in.
+
+Series are independent of each other, so a batch is sorted by series (stable) and each step is one
+array operation over all of them; Python touches bars, never ticks.
 
 A late tick is refused or, under the policy ``revise``, handed on once everything before it in
 the log is closed and before anything after it is.
@@ -107,7 +109,8 @@ def _apply_sorted(
     tick after a late one that closes a bar or wakes it, because it needs what the late one leaves.
     """
     runs = Segments.of(ticks.slot)
-    inside = judge_sessions(partition, ticks.time_us, runs)
+    inside, placed_us = judge_sessions(partition, ticks.time_us, runs)
+    ticks = ticks.placed(placed_us)
     if not inside.all():
         out.reject(ticks.offset[~inside], Reason.OFF_SESSION)
         ticks = ticks.take(inside)
@@ -117,9 +120,9 @@ def _apply_sorted(
 
     # Late: the bar was closed before this batch, or by the running maximum before the tick.
     # A late tick never raises the running maximum, so that needs no second pass.
-    bucket = ticks.time_us - ticks.time_us % MINUTE_US
+    bucket = ticks.placed_us - ticks.placed_us % MINUTE_US
     in_time = bucket >= partition.closed_until_us[ticks.slot]
-    watermark = running_max(ticks.time_us, in_time, runs)
+    watermark = running_max(ticks.placed_us, in_time, runs)
     np.maximum(watermark, partition.watermark_us[ticks.slot], out=watermark)
     before = runs.shifted(watermark, partition.watermark_us[runs.value])
     accepted = in_time & (bucket >= _closed_by(before, partition))
@@ -127,7 +130,7 @@ def _apply_sorted(
     held: Flags | None = None
     if takes_late is not None and not accepted.all():
         closes = _closes(partition, ticks, _closed_by(watermark, partition), before)
-        held = _after_late(partition, ticks.time_us, accepted, closes, runs)
+        held = _after_late(partition, ticks.placed_us, accepted, closes, runs)
     rest = ticks.take(_NOTHING) if held is None else ticks.take(held)
     is_late = ~accepted if held is None else ~accepted & ~held
     late: Ticks | None = None
@@ -167,7 +170,7 @@ def _closes(partition: PartitionState, ticks: Ticks, until: Ints, before: Ints) 
 
 
 def _after_late(
-    partition: PartitionState, time_us: Ints, accepted: Flags, closes: Flags, runs: Segments
+    partition: PartitionState, placed_us: Ints, accepted: Flags, closes: Flags, runs: Segments
 ) -> Flags:
     """The ticks of each series from the first one after a late tick that needs what it leaves.
 
@@ -179,7 +182,7 @@ def _after_late(
     place = np.arange(length)
     first_late = np.minimum.reduceat(np.where(accepted, length, place), runs.start)
     asleep_us = np.array([partition.series[slot].asleep_us for slot in runs.value.tolist()])
-    wakes = time_us >= np.repeat(asleep_us, counts)
+    wakes = placed_us >= np.repeat(asleep_us, counts)
     needs = accepted & (closes | wakes) & (place > np.repeat(first_late, counts))
     first = np.minimum.reduceat(np.where(needs, place, length), runs.start)
     held: Flags = place >= np.repeat(first, counts)

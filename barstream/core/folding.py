@@ -15,8 +15,8 @@ from barstream.core.time import MINUTE_US
 def merge_bars(partition: PartitionState, ticks: Ticks) -> None:
     """Merge accepted ticks, sorted by series and in offset order within it, into open bars."""
     ticks = _by_time(ticks)
-    slot, time_us, offset = ticks.slot, ticks.time_us, ticks.offset
-    bucket = time_us - time_us % MINUTE_US
+    slot, time_us, placed_us, offset = ticks.slot, ticks.time_us, ticks.placed_us, ticks.offset
+    bucket = placed_us - placed_us % MINUTE_US
     first = np.empty(len(ticks), np.bool_)
     first[0] = True
     np.not_equal(slot[1:], slot[:-1], out=first[1:])
@@ -27,6 +27,7 @@ def merge_bars(partition: PartitionState, ticks: Ticks) -> None:
     columns = zip(
         slot[start].tolist(),
         bucket[start].tolist(),
+        placed_us[start].tolist(),
         ticks.price[start].tolist(),
         time_us[start].tolist(),
         offset[start].tolist(),
@@ -44,6 +45,7 @@ def merge_bars(partition: PartitionState, ticks: Ticks) -> None:
     for (
         at,
         bucket_us,
+        first_us,
         open_,
         open_us,
         open_at,
@@ -55,7 +57,7 @@ def merge_bars(partition: PartitionState, ticks: Ticks) -> None:
         *rest,
     ) in columns:
         series = partition.series[at]
-        session = partition.session_at(series, open_us)
+        session = partition.session_at(series, first_us)
         part = PartialBar(
             bucket_us, session.trading_date, session.number,
             open_, open_us, open_at, high, low, close, close_us, close_at, *rest,
@@ -64,8 +66,8 @@ def merge_bars(partition: PartitionState, ticks: Ticks) -> None:
             series.open_bars[bucket_us] = part
         else:
             begun.merge(part)
-        if series.first_tick_us == NEVER_US or open_us < series.first_tick_us:
-            series.first_tick_us = open_us
+        if series.first_tick_us == NEVER_US or first_us < series.first_tick_us:
+            series.first_tick_us = first_us
 
 
 def _by_time(ticks: Ticks) -> Ticks:

@@ -31,6 +31,13 @@ class HeartbeatsPart(Protocol):
     def max_catch_up(self) -> int: ...
 
 
+class MinuteEnds(Protocol):
+    """What a schedule says of the end of minutes, see `barstream.core.sessions`."""
+
+    def minute_end(self, minute_us: int) -> int: ...
+    def ended_until(self, ts_us: int) -> int: ...
+
+
 class RuleSettings(Protocol):
     """Settings with both sections; the core does not import the configuration."""
 
@@ -75,27 +82,39 @@ class HeartbeatRules:
             beats.max_catch_up,
         )
 
-    def due_us(self, broker: str, minute_us: int) -> int:
+    def due_us(self, broker: str, minute_us: int, schedule: MinuteEnds | None = None) -> int:
         """The instant from which minute ``minute_us`` of a series of ``broker`` is due."""
-        return minute_us + MINUTE_US + self.lateness_us(broker)
+        return _minute_end(minute_us, schedule) + self.lateness_us(broker)
 
     def lateness_us(self, broker: str) -> int:
         """How long after its end a bucket of a series of ``broker`` is due."""
         return self.grace_us + self.feed_delay_us.get(broker, 0)
 
-    def newest_due(self, broker: str, now_us: int) -> int:
-        """Start of the newest minute that is due at ``now_us``, in session or not."""
-        return floor_minute(now_us - self.lateness_us(broker)) - MINUTE_US
+    def newest_due(self, broker: str, now_us: int, schedule: MinuteEnds | None = None) -> int:
+        """Start of the newest minute that is due at ``now_us``, in session or not.
+
+        Without a ``schedule`` that of a series without a close tolerance.
+        """
+        over_us = now_us - self.lateness_us(broker)
+        until_us = floor_minute(over_us) if schedule is None else schedule.ended_until(over_us)
+        return until_us - MINUTE_US
 
     def next_due_us(self, now_us: int) -> int:
-        """The next instant, later than ``now_us``, at which minutes of any broker come due."""
+        """The next instant, later than ``now_us``, at which minutes of any broker come due.
+
+        A minute that waits for a close tolerance may come due before, see `Plan.held_until_us`.
+        """
         return min(
             floor_minute(now_us - late_us) + MINUTE_US + late_us for late_us in self._latenesses()
         )
 
-    def closes_at(self, minute_us: int) -> int:
+    def closes_at(self, minute_us: int, schedule: MinuteEnds | None = None) -> int:
         """A heartbeat for ``minute_us`` appended before this instant closes nothing."""
-        return minute_us + MINUTE_US + self.grace_us
+        return _minute_end(minute_us, schedule) + self.grace_us
 
     def _latenesses(self) -> set[int]:
         return {self.grace_us + delay_us for delay_us in (0, *self.feed_delay_us.values())}
+
+
+def _minute_end(minute_us: int, schedule: MinuteEnds | None) -> int:
+    return minute_us + MINUTE_US if schedule is None else schedule.minute_end(minute_us)

@@ -8,6 +8,8 @@ oldest minutes first, whether or not it had ticks, so that a late wake-up leaves
     |=== emitted ===|== due ==|== due ==|..|  still running
                                         ^ floor_minute
 
+The last minute of a session with a close tolerance ends with that, and so is due later: ticks
+still come for it.
 A series that is asleep gets nothing from the first open it sleeps through; minutes before
 that are still planned.  Where a week or month ended after the schedule did, the last minute is
 planned once more, see `barstream.core.evidence`.  No clock is read here and nothing is sent.
@@ -70,6 +72,8 @@ class Plan:
     unscheduled: int
     repeats: tuple[Repeat, ...] = ()
     """Minutes emitted before, to be sent once more as evidence; they move no mark."""
+    held_until_us: int | None = None
+    """When the first minute comes due that waits for nothing but its close tolerance."""
 
     def __len__(self) -> int:
         return len(self.minute) + len(self.repeats)
@@ -137,12 +141,15 @@ def plan(
     owner: list[int] = []
     began: dict[SeriesName, int] = {}
     skipped = dict.fromkeys(("active", "historical", "asleep", "unscheduled"), 0)
+    held: list[int] = []
     for i, row in enumerate(series):
         schedule = schedule_index.for_series(row.broker, row.symbol) if row.live else None
         skipped[standing(row, schedule, now_us, rules.inactive_after)] += 1
         if schedule is None:
             continue
-        newest = rules.newest_due(row.broker, now_us)
+        newest = rules.newest_due(row.broker, now_us, schedule)
+        if schedule.has_tolerance and newest < rules.newest_due(row.broker, now_us):
+            held.append(rules.due_us(row.broker, newest + MINUTE_US, schedule))
         first = first_missing(row, last_emitted.get(row.name))
         if first is None:
             began[row.name] = newest - rules.backfill_minutes * MINUTE_US
@@ -166,6 +173,7 @@ def plan(
         skipped["asleep"],
         skipped["unscheduled"],
         tuple(repeats),
+        min(held, default=None),
     )
     return every.head(rules.max_catch_up)
 
@@ -220,10 +228,10 @@ def recovery_windows(
         first = first_missing(row, None)
         if schedule is None or first is None:
             continue
-        newest = rules.newest_due(row.broker, now_us)
+        newest = rules.newest_due(row.broker, now_us, schedule)
         last = _last_due(row, schedule, first, newest, rules.inactive_after)
         if last is not None:
-            instants.add(rules.due_us(row.broker, last))
+            instants.add(rules.due_us(row.broker, last, schedule))
     windows: list[tuple[int, int]] = []
     for instant in sorted(instants):
         if windows and instant <= windows[-1][1]:

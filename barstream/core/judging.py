@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from barstream.core.schedule import OFF_SESSION
 from barstream.core.segments import Segments
 from barstream.core.state import PartitionState
-
-_OFF = -1
 
 
 def judge_sessions(
     partition: PartitionState, time_us: NDArray[np.int64], runs: Segments
-) -> NDArray[np.bool_]:
-    """Session membership (open <= t < close) of ticks sorted by series.
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Session membership of ticks sorted by series, and where those in session are placed.
 
-    Almost always all ticks of a series lie in the session it was in last, which one comparison
-    of columns shows; only the others are searched in the schedule.
+    In session is ``open <= t < close``, and what a close tolerance lets in after that.  Almost
+    always all ticks of a series lie in the session it was in last, which one comparison of columns
+    shows; only the others are searched in the schedule.
 
     Args:
         partition: holds the series; the session looked at last is updated.
@@ -25,15 +25,19 @@ def judge_sessions(
         runs: the runs of the ticks' slots.
 
     Returns:
-        In session or not, shape (n,).
+        In session or not, shape (n,); and ``placed_us`` of `Ticks`, ``time_us`` itself where no
+        series has a close tolerance.
     """
     slots = runs.value
     counts = np.diff(runs.stop, prepend=0)
     opens = partition.session_open_us[slots]
-    closes = partition.session_close_us[slots]
-    inside = (time_us >= np.repeat(opens, counts)) & (time_us < np.repeat(closes, counts))
+    ends = partition.session_end_us[slots]
+    inside = (time_us >= np.repeat(opens, counts)) & (time_us < np.repeat(ends, counts))
+    placed_us = time_us
+    if partition.tolerant:
+        placed_us = np.minimum(time_us, np.repeat(partition.session_last_us[slots], counts))
     if inside.all():
-        return inside
+        return inside, placed_us
     outside = ~np.logical_and.reduceat(inside, runs.start)
     for run in np.flatnonzero(outside).tolist():
         part = slice(int(runs.start[run]), int(runs.stop[run]))
@@ -43,9 +47,12 @@ def judge_sessions(
             inside[part] = False
             continue
         found = schedule.locate(time_us[part])
-        inside[part] = found != _OFF
-        if (latest := int(found.max())) != _OFF:
+        inside[part] = found != OFF_SESSION
+        if placed_us is not time_us:
+            placed_us[part] = schedule.placed(time_us[part], found)
+        if (latest := int(found.max())) != OFF_SESSION:
             session = schedule.session(latest)
             partition.session_open_us[slot] = session.open_us
-            partition.session_close_us[slot] = session.close_us
-    return inside
+            partition.session_end_us[slot] = session.close_us + session.close_tolerance_us
+            partition.session_last_us[slot] = session.close_us - 1
+    return inside, placed_us

@@ -73,7 +73,7 @@ def revise(partition: PartitionState, late: Ticks, finals: Finals, out: Revised)
     """
     if not len(late):
         return
-    minute = late.time_us - late.time_us % MINUTE_US
+    minute = late.placed_us - late.placed_us % MINUTE_US
     begins = (late.slot[1:] != late.slot[:-1]) | (minute[1:] != minute[:-1])
     # ticks of one minute that follow each other are merged in one go: nothing comes in between
     cuts = [0, *(np.flatnonzero(begins) + 1).tolist(), len(late)]
@@ -111,7 +111,7 @@ class _Minute:
             self._out.rejected.extend(offsets)
             return
         self._out.merged.extend(offsets)
-        session = self._partition.session_at(self._series, int(ticks.time_us[0]))
+        session = self._partition.session_at(self._series, int(ticks.placed_us[0]))
         date, number = session.trading_date, session.number
         if old is not None:  # a newer schedule changes nothing that is final
             date, number = old.trading_date, old.session

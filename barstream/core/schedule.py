@@ -213,9 +213,11 @@ class MarketScheduleProvider:
     def is_in_session(self, broker: str, symbol: str, ts_us: int) -> bool:
         """Whether ``open <= ts_us < close`` for a session of the series.
 
-        Names may come in any spelling; a series without schedule is never in session.
+        A tick within a close tolerance is taken all the same, see `SeriesSchedule.locate`.  Names
+        may come in any spelling; a series without schedule is never in session.
         """
         schedule = self._index.for_series(*self._name_rule.series(broker, symbol))
         if schedule is None:
             return False
-        return bool(schedule.locate(np.array([ts_us], dtype=np.int64))[0] != OFF_SESSION)
+        found = int(schedule.locate(np.array([ts_us], dtype=np.int64))[0])
+        return found != OFF_SESSION and ts_us < schedule.session(found).close_us

@@ -7,7 +7,16 @@ The rules, all of them half-open and in microseconds since the epoch, UTC:
   session that opens or closes inside a minute has its partial minutes too;
 * rows are never merged: FX days that touch stay two sessions;
 * two sessions of a series neither overlap nor share a minute, and a later session never
-  belongs to an earlier trading date.
+  belongs to an earlier trading date;
+* a session may have a *close tolerance*, for prints of a closing auction that come seconds after
+  the close: a tick with ``close_us <= t < close_us + tolerance`` is *placed* at the last instant
+  of the session, and so in its last minute.  Nothing opens before the tolerance has passed.
+
+::
+
+    open                        close   close + tolerance
+    |====|====|====|====|====|===|..x..|          off session
+                             ^ x is placed here: its minute ends with the tolerance
 """
 
 from __future__ import annotations
@@ -18,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +35,7 @@ from numpy.typing import NDArray
 from barstream.core.time import (
     DAY_US,
     MINUTE_US,
+    SECOND_US,
     ceil_minute,
     floor_minute,
     iso_date_from_days,
@@ -35,6 +45,9 @@ from barstream.core.time import (
 OFF_SESSION = -1
 """What ``locate`` says of a time in no session."""
 
+LONGEST_TOLERANCE_US: Final = 60 * MINUTE_US
+"""A close tolerance is for prints of an auction: of more, the session closes later."""
+
 
 class Session(NamedTuple):
     """One session of a series, as bars are judged by it; ``trading_date`` in days since 1970."""
@@ -43,6 +56,7 @@ class Session(NamedTuple):
     close_us: int
     trading_date: int
     number: int
+    close_tolerance_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +69,14 @@ class SessionRow:
     session: int
     open_us: int
     close_us: int
+    close_tolerance_us: int = 0
 
     def __str__(self) -> str:
+        tolerance = self.close_tolerance_us
         return (
             f"trading_date={iso_date_from_days(self.trading_date)} session={self.session} "
             f"open={iso_micros_from_us(self.open_us)} close={iso_micros_from_us(self.close_us)}"
+            + (f" close_tolerance={tolerance / SECOND_US:g}s" if tolerance else "")
         )
 
 
@@ -86,11 +103,38 @@ class Conflict:
 class SeriesSchedule(Protocol):
     """What the engine asks of the schedule of one series."""
 
-    def locate(self, ts_us: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Session id of each time, ``OFF_SESSION`` where there is none; same shape.
+    @property
+    def has_tolerance(self) -> bool:
+        """Whether any session has a close tolerance."""
+        ...
 
-        Ids belong to this object alone: another version of the schedule has others.
+    def locate(self, ts_us: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Session id of each tick's time, ``OFF_SESSION`` where there is none; same shape.
+
+        A time within the close tolerance belongs to the session before it.  Ids belong to this
+        object alone: another version of the schedule has others.
         """
+        ...
+
+    def placed(self, ts_us: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where ticks are placed: at their time, those after the close at its last instant.
+
+        Args:
+            ts_us: event times, shape (n,).
+            ids: what ``locate`` says of them; times off session stay as they are.
+        """
+        ...
+
+    def minute_end(self, minute_us: int) -> int:
+        """The ticks of this minute, and of those before it, have event times before this.
+
+        The end of the minute; of one in which a session closes, or a minute after it, that of
+        the close tolerance where that is later.
+        """
+        ...
+
+    def ended_until(self, ts_us: int) -> int:
+        """The first minute that has not ended at ``ts_us``, see ``minute_end``."""
         ...
 
     def session(self, session_id: int) -> Session:
@@ -156,14 +200,18 @@ def find_conflicts(rows: Sequence[SessionRow]) -> list[Conflict]:
             conflicts.append(
                 Conflict("a later session has an earlier trading date", (before, after))
             )
+        elif after.open_us < before.close_us + before.close_tolerance_us:
+            conflicts.append(
+                Conflict("a session opens within the close tolerance before it", (before, after))
+            )
     return conflicts
 
 
 class RowsSchedule:
     """The schedule of a series that has rows; ids are positions in order of opening.
 
-    Plain int64 columns, 40 bytes a session, so that it can be shared by every series
-    that keeps the same hours: broker and symbol are not part of it.
+    Plain int64 columns, 40 bytes a session (48 with a close tolerance), so that it can be shared
+    by every series that keeps the same hours: broker and symbol are not part of it.
 
     Raises:
         ValueError: the rows conflict (``find_conflicts``), or there are none.
@@ -173,6 +221,8 @@ class RowsSchedule:
         "_closes",
         "_closes_np",
         "_dates",
+        "_ends",
+        "_ends_np",
         "_first_opens",
         "_numbers",
         "_opens",
@@ -189,6 +239,10 @@ class RowsSchedule:
         ordered = sorted(rows, key=lambda row: row.open_us)
         self._opens = array("q", [row.open_us for row in ordered])
         self._closes = array("q", [row.close_us for row in ordered])
+        # from when on no tick is of a session any more
+        self._ends = self._closes
+        if any(row.close_tolerance_us for row in ordered):
+            self._ends = array("q", [row.close_us + row.close_tolerance_us for row in ordered])
         self._dates = array("q", [row.trading_date for row in ordered])
         self._numbers = array("q", [row.session for row in ordered])
         self._trading_dates = array("q", sorted(set(self._dates)))
@@ -197,19 +251,44 @@ class RowsSchedule:
         )
         self._opens_np = np.frombuffer(self._opens, dtype=np.int64)
         self._closes_np = np.frombuffer(self._closes, dtype=np.int64)
+        self._ends_np = np.frombuffer(self._ends, dtype=np.int64)
         digest = blake2b(digest_size=16)
-        for column in (self._opens, self._closes, self._dates, self._numbers):
+        for column in (self._opens, self._closes, self._dates, self._numbers, self._ends):
             digest.update(column)
         self.fingerprint = digest.digest()
 
     def __len__(self) -> int:
         return len(self._opens)
 
+    @property
+    def has_tolerance(self) -> bool:
+        return self._ends is not self._closes
+
     def locate(self, ts_us: NDArray[np.int64]) -> NDArray[np.int64]:
         ids = np.searchsorted(self._opens_np, ts_us, side="right").astype(np.int64) - 1
-        # Before the first open the id is -1 and its close the last one: masked here too.
-        ids[(ids >= 0) & (ts_us >= self._closes_np[ids])] = OFF_SESSION
+        # Before the first open the id is -1 and its end the last one: masked here too.
+        ids[(ids >= 0) & (ts_us >= self._ends_np[ids])] = OFF_SESSION
         return ids
+
+    def placed(self, ts_us: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        if not self.has_tolerance:
+            return ts_us
+        last_us = np.minimum(ts_us, self._closes_np[ids] - 1)
+        return np.where(ids == OFF_SESSION, ts_us, last_us)
+
+    def minute_end(self, minute_us: int) -> int:
+        end_us = minute_us + MINUTE_US
+        # an earlier session ended before this one opened
+        session_id = bisect_right(self._closes, end_us) - 1
+        return end_us if session_id < 0 else max(end_us, self._ends[session_id])
+
+    def ended_until(self, ts_us: int) -> int:
+        until_us = floor_minute(ts_us)
+        if self.minute_end(until_us - MINUTE_US) <= ts_us:
+            return until_us
+        # the last minute of the session whose tolerance lasts, and all that follow it
+        session_id = bisect_right(self._closes, until_us) - 1
+        return floor_minute(self._closes[session_id] - 1)
 
     def session(self, session_id: int) -> Session:
         if session_id < 0:
@@ -219,6 +298,7 @@ class RowsSchedule:
             self._closes[session_id],
             self._dates[session_id],
             self._numbers[session_id],
+            self._ends[session_id] - self._closes[session_id],
         )
 
     def sessions_between(self, start_us: int, end_us: int) -> Iterator[Session]:
@@ -257,8 +337,19 @@ class UtcCalendar:
 
     __slots__ = ()
 
+    has_tolerance: Final = False
+
     def locate(self, ts_us: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.maximum(ts_us // DAY_US, OFF_SESSION)
+
+    def placed(self, ts_us: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:  # noqa: ARG002 - no session has a tolerance
+        return ts_us
+
+    def minute_end(self, minute_us: int) -> int:
+        return minute_us + MINUTE_US
+
+    def ended_until(self, ts_us: int) -> int:
+        return floor_minute(ts_us)
 
     def session(self, session_id: int) -> Session:
         if session_id < 0:

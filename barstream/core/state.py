@@ -74,10 +74,14 @@ class PartitionState:
     Columns, each of shape (capacity,), valid up to ``len(self)``:
 
     - ``closed_until_us``: every minute before it is closed (final, or passed without a bar);
-    - ``watermark_us``: latest event time of an accepted tick;
+    - ``watermark_us``: latest event time of an accepted tick, as it is placed in its session;
     - ``since_timely``: accepted ticks since the last timely one;
-    - ``session_open_us``, ``session_close_us``: the session looked at last;
+    - ``session_open_us``, ``session_end_us``: the session looked at last, its end with tolerance;
+    - ``session_last_us``: the last instant before its close;
     - ``timely_within_us``: see `Rules.timely_within_us`.
+
+    Attributes:
+        tolerant: slots of series with a close tolerance in any session.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -85,11 +89,13 @@ class PartitionState:
         self.series: list[SeriesState] = []
         self._slot_of: dict[tuple[str, str], int] = {}
         self._index: ScheduleIndex | None = None
+        self.tolerant: set[int] = set()
         self.closed_until_us = np.empty(0, np.int64)
         self.watermark_us = np.empty(0, np.int64)
         self.since_timely = np.empty(0, np.int64)
         self.session_open_us = np.empty(0, np.int64)
-        self.session_close_us = np.empty(0, np.int64)
+        self.session_end_us = np.empty(0, np.int64)
+        self.session_last_us = np.empty(0, np.int64)
         self.timely_within_us = np.empty(0, np.int64)
 
     def __len__(self) -> int:
@@ -125,7 +131,7 @@ class PartitionState:
     def _grow(self, capacity: int) -> None:
         for name in (
             "closed_until_us", "watermark_us", "since_timely", "session_open_us",
-            "session_close_us", "timely_within_us",
+            "session_end_us", "session_last_us", "timely_within_us",
         ):  # fmt: skip
             old: NDArray[np.int64] = getattr(self, name)
             new = np.zeros(capacity, np.int64)
@@ -165,7 +171,11 @@ class PartitionState:
         state.schedule, state.session = found, None
         # an empty window: the next tick looks its session up
         self.session_open_us[state.slot] = FOREVER_US
-        self.session_close_us[state.slot] = NEVER_US
+        self.session_end_us[state.slot] = self.session_last_us[state.slot] = NEVER_US
+        if found is not None and found.has_tolerance:
+            self.tolerant.add(state.slot)
+        else:
+            self.tolerant.discard(state.slot)
         self.saw_trading_date(state, state.last_trading_date)
         self.saw_final(state, state.filled_date)
 
@@ -188,7 +198,7 @@ class PartitionState:
         return FOREVER_US if asleep_us is None else floor_minute(asleep_us)
 
     def session_at(self, state: SeriesState, ts_us: int) -> Session:
-        """The session of an accepted tick.
+        """The session of an accepted tick, by the time at which it is placed.
 
         Raises:
             LookupError: the schedule has no session at that time.

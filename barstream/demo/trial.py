@@ -294,7 +294,7 @@ def _wanted(ticks: FileTicks, admission: Admission) -> dict[tuple[str, str], int
     """The minute of the last tick of each series that is in a bar."""
     last_us = np.full(len(ticks.names), _NEVER_US, np.int64)
     accepted = admission.accepted
-    np.maximum.at(last_us, ticks.series[accepted], ticks.time_us[accepted])
+    np.maximum.at(last_us, ticks.series[accepted], admission.placed_us[accepted])
     return {
         name: floor_minute(us)
         for name, us in zip(ticks.names, last_us.tolist(), strict=True)

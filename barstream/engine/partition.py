@@ -167,7 +167,11 @@ class PartitionEngine:
         return int(reach[reach > 0].sum()) // MINUTE_US
 
     def add_heartbeat(self, heartbeat: Waiting) -> None:
-        """Take the next heartbeat of the log; it closes at once when its barrier is applied."""
+        """Take the next heartbeat of the log; it closes at once when its barrier is applied.
+
+        One that was appended before its minute and the grace were over closes nothing.  Whether
+        a close tolerance was over is judged by the schedule in force when it would close.
+        """
         due_us = heartbeat.minute_us + MINUTE_US + self._rules.grace_us
         if NEVER_US < heartbeat.appended_us < due_us:
             self.counts.early_heartbeats += 1
@@ -194,6 +198,9 @@ class PartitionEngine:
         self._use_schedule()
         out = Closed()
         for heartbeat in self.waiting.release(self.position):
+            if self._comes_early(heartbeat):
+                self.counts.early_heartbeats += 1
+                continue
             series = self.state.get(heartbeat.broker, heartbeat.symbol)
             if series is None or series.first_tick_us == NEVER_US:
                 self.counts.unpriced_minutes += 1
@@ -209,6 +216,14 @@ class PartitionEngine:
                 break
         self.counts.heartbeat_finals += len(out.finals)
         self._closings.written(out)
+
+    def _comes_early(self, heartbeat: Waiting) -> bool:
+        """Whether ticks within the close tolerance might still have come when it was appended."""
+        schedule = self._provider.index.for_series(heartbeat.broker, heartbeat.symbol)
+        if schedule is None or heartbeat.appended_us <= NEVER_US:
+            return False
+        due_us = schedule.minute_end(heartbeat.minute_us) + self._rules.grace_us
+        return heartbeat.appended_us < due_us
 
     def _use_schedule(self) -> None:
         """Judge by the newest schedule; upper bars that wait may be complete by it."""

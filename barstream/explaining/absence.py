@@ -288,8 +288,8 @@ def _why_open(facts: Facts, row: SeriesRow) -> Absence:
             f"in order and up to {stand.heartbeat_position} of {stand.heartbeat_end}",
             "start a worker, or wait for it",
         )
-    due_us = rules.due_us(minute_us)
-    if facts.now_us < minute_us + MINUTE_US:
+    due_us = facts.due_us
+    if facts.now_us < facts.end_us:
         return Absence(
             Reason.NOT_OVER, f"the minute is not over yet: it is due at {_due(facts, due_us)}"
         )
@@ -330,10 +330,12 @@ def _why_open(facts: Facts, row: SeriesRow) -> Absence:
 
 def _due(facts: Facts, due_us: int) -> str:
     rules = facts.rules
-    parts = [f"grace {span(rules.grace_us)}"]
+    is_tolerant = facts.end_us > facts.bucket_us + MINUTE_US
+    parts = ["end of the close tolerance" if is_tolerant else "end"]
+    parts.append(f"grace {span(rules.grace_us)}")
     if rules.feed_delay_us:
         parts.append(f"feed delay {span(rules.feed_delay_us)}")
-    return f"{at(due_us)} (end, {', '.join(parts)}), in {span(max(0, due_us - facts.now_us))}"
+    return f"{at(due_us)} ({', '.join(parts)}), in {span(max(0, due_us - facts.now_us))}"
 
 
 def _why_passed_over(facts: Facts, row: SeriesRow) -> Absence:

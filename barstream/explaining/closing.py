@@ -17,7 +17,7 @@ import numpy as np
 from barstream.core.bars import Bar
 from barstream.core.time import floor_minute
 from barstream.explaining.acceptance import refusal
-from barstream.explaining.facts import Beat, Facts, Rules, Tick, Version
+from barstream.explaining.facts import Beat, Facts, Rules, Tick, Version, minute_end_us
 from barstream.explaining.words import at, span
 
 By = Literal["watermark", "heartbeat", "late_tick", "grace", "unproven"]
@@ -45,14 +45,17 @@ class Closing:
 
 def is_legal(facts: Facts, beat: Beat) -> bool:
     """Whether a heartbeat was appended late enough for its own minute: others close nothing."""
-    rules = facts.rules_of(facts.regime_of_beat(beat))
-    return beat.appended_us < 0 or beat.appended_us >= rules.closes_at_us(beat.minute_us)
+    regime = facts.regime_of_beat(beat)
+    end_us = minute_end_us(beat.minute_us, facts.schedule_of(regime))
+    closes_us = end_us + facts.rules_of(regime).grace_us
+    return beat.appended_us < 0 or beat.appended_us >= closes_us
 
 
 def passes(facts: Facts, tick: Tick) -> bool:
     """Whether a tick was accepted and had passed the end of the minute and the grace."""
     rules = facts.rules_of(facts.regime_at(tick.offset))
-    return tick.time_us >= rules.closes_at_us(facts.bucket_us) and refusal(facts, tick) is None
+    is_past = facts.placed_us(tick) >= rules.closes_at_us(facts.bucket_us)
+    return is_past and refusal(facts, tick) is None
 
 
 def could_close_at(facts: Facts, beat: Beat, offset: int) -> bool:
@@ -160,7 +163,7 @@ def made_late_by(facts: Facts, bar: Bar) -> Tick | None:
         return None
     if facts.rules_of(facts.regime_at(tick.offset)).late_policy != "revise":
         return None
-    minute_us = floor_minute(tick.time_us)
+    minute_us = floor_minute(facts.placed_us(tick))
     if minute_us == facts.bucket_us:
         # each of them but the first is a revision
         return tick if not bar.synthetic and bar.tick_count == bar.revision + 1 else None
@@ -219,7 +222,7 @@ def _by_grace(facts: Facts, number: int, offset: int) -> Closing | None:
     reached = facts.furthest
     if now.grace_us >= before.grace_us or reached is None:
         return None
-    if reached.time_us < now.closes_at_us(facts.bucket_us):
+    if facts.placed_us(reached) < now.closes_at_us(facts.bucket_us):
         return None
     sentence = (
         f"a shorter grace: a worker went on at offset {offset} with {span(now.grace_us)} instead "
@@ -235,7 +238,7 @@ def _rules_of(facts: Facts, number: int) -> Rules:
 
 
 def _by_late_tick(facts: Facts, tick: Tick, close_offset: int) -> Closing:
-    minute_us = floor_minute(tick.time_us)
+    minute_us = floor_minute(facts.placed_us(tick))
     if minute_us == facts.bucket_us:
         sentence = (
             f"made by the late tick at offset {tick.offset}: the minute had been closed "

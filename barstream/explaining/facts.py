@@ -34,12 +34,13 @@ class Rules:
     has_schedule: bool = True
 
     def closes_at_us(self, minute_us: int) -> int:
-        """A tick with this event time, or a heartbeat appended then, may close the minute."""
+        """A tick with this event time may close the minute."""
         return minute_us + MINUTE_US + self.grace_us
 
-    def due_us(self, minute_us: int) -> int:
-        """When the clock closes the minute of a live series."""
-        return self.closes_at_us(minute_us) + self.feed_delay_us
+
+def minute_end_us(minute_us: int, schedule: SeriesSchedule | None) -> int:
+    """When a minute ends: that of a close tolerance, where one lasts longer."""
+    return minute_us + MINUTE_US if schedule is None else schedule.minute_end(minute_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,3 +298,36 @@ class Facts:
         if regime is None:
             return self.scheduled.schedule
         return regime.index.for_series(self.broker, self.symbol)
+
+    def placed_us(self, tick: Tick) -> int:
+        """The time that decides the minute of a tick, by the sessions that judged it.
+
+        That is its own, unless a close tolerance lets it in.
+        """
+        schedule = self.schedule_of(self.regime_at(tick.offset))
+        if schedule is None or not schedule.has_tolerance:
+            return tick.time_us
+        time_us = np.array([tick.time_us], np.int64)
+        return int(schedule.placed(time_us, schedule.locate(time_us))[0])
+
+    def is_of_minute(self, tick: Tick) -> bool:
+        """Whether a tick is of the minute."""
+        return 0 <= self.placed_us(tick) - self.bucket_us < MINUTE_US
+
+    @property
+    def ticks_between(self) -> tuple[int, int]:
+        """Event times between which ticks of the minute lie, by whatever sessions; half-open."""
+        told = [] if self.regimes is None else self.regimes.all
+        schedules = [self.schedule_of(each) for each in (None, *told)]
+        ends = [minute_end_us(self.bucket_us, schedule) for schedule in schedules]
+        return self.bucket_us, max(ends)
+
+    @property
+    def end_us(self) -> int:
+        """When the minute is over, by the sessions of now."""
+        return minute_end_us(self.bucket_us, self.scheduled.schedule)
+
+    @property
+    def due_us(self) -> int:
+        """When the clock closes the minute of a live series."""
+        return self.end_us + self.rules.grace_us + self.rules.feed_delay_us

@@ -160,13 +160,13 @@ async def _never_seen(log: Log, facts: Facts) -> Facts:
         if begin >= span.end:
             continue
         every = (0, FOREVER_US)
-        looked = Looked(every, FOREVER_US, (0, 0), lambda _: False, lambda _: False)
+        looked = Looked(every, FOREVER_US, (0, 0), lambda _: True, lambda _: False, lambda _: False)
         found = await scan_ticks(log, facts, decoder, partition, Span(begin, span.end), looked)
         wrong = {one.tick.offset for one in found.invalid}
         first = next((tick for tick in found.ticks if tick.offset not in wrong), None)
         if first is not None:
             start_us, end_us = facts.bucket_us, facts.period.advance(facts.bucket_us)
-            ticks = [tick for tick in found.ticks if start_us <= tick.time_us < end_us]
+            ticks = [one for one in found.ticks if start_us <= one.time_us < end_us]
             invalid = [one for one in found.invalid if start_us <= one.tick.time_us < end_us]
             refused = (*facts.rejected, *invalid)
             return replace(

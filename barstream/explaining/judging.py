@@ -12,7 +12,7 @@ from barstream.explaining.absence import Absence, Reason, why_no_final
 from barstream.explaining.acceptance import Places, places_of
 from barstream.explaining.closing import Closing, closing_of
 from barstream.explaining.facts import Facts, Tick, Version
-from barstream.explaining.words import counted
+from barstream.explaining.words import at, counted
 
 Status = Literal["final", "open", "missing"]
 
@@ -179,4 +179,9 @@ def _notes(facts: Facts, places: Places) -> list[str]:
         session.open_us > facts.bucket_us or session.close_us < facts.bucket_us + MINUTE_US
     ):
         notes.append("a partial minute: its session opens or closes inside it")
+    if session is not None and facts.end_us > facts.bucket_us + MINUTE_US:
+        notes.append(
+            "the last minute of its session, whose close tolerance lets ticks in until "
+            f"{at(facts.end_us)}"
+        )
     return notes

@@ -106,8 +106,10 @@ async def _rejected(log: Log, facts: Facts) -> Rejections:
     begins = await offsets_at(options, names.ticks_rejected, spans, since_us)
     spans = {p: Span(begins[p], span.end) for p, span in spans.items()}
     decoder = await _decoder(log, facts)
-    topics, bucket = (names.ticks_rejected, names.ticks), (start_us, start_us + MINUTE_US)
-    return await rejected_in(options, topics, spans, decoder, bucket, log.progress)
+    topics = names.ticks_rejected, names.ticks
+    found = await rejected_in(options, topics, spans, decoder, facts.ticks_between, log.progress)
+    mine = tuple(one for one in found.of_bucket if facts.is_of_minute(one.tick))
+    return replace(found, of_bucket=mine)
 
 
 async def _withdrawn_below(log: Log, facts: Facts, partitions: set[int]) -> dict[int, int]:
@@ -153,7 +155,7 @@ async def _with_ticks(log: Log, facts: Facts, stand: Stand, rejected: Rejections
 def _looked(facts: Facts, rejected: Rejections) -> Looked:
     """What to look for among the ticks of a minute's series."""
     start_us, rules = facts.bucket_us, facts.rules
-    end_us = start_us + MINUTE_US
+    low_us, high_us = facts.ticks_between
     graces_us = [rules.grace_us]
     if facts.regimes is not None:
         graces_us += [each.rules.grace_us for each in facts.regimes.all]
@@ -164,12 +166,13 @@ def _looked(facts: Facts, rejected: Rejections) -> Looked:
         return place not in rejected.places and refusal(facts, tick) is None
 
     return Looked(
-        (start_us, end_us),
-        end_us + min(graces_us),
+        (low_us, high_us),
+        start_us + MINUTE_US + min(graces_us),
         (
             start_us - rules.max_future_skew_us - _MARGIN_US,
-            end_us + rules.grace_us + rules.feed_delay_us + _MARGIN_US,
+            high_us + rules.grace_us + rules.feed_delay_us + _MARGIN_US,
         ),
+        facts.is_of_minute,
         lambda tick: (tick.partition, tick.offset) not in rejected.places and passes(facts, tick),
         is_accepted,
         None if first is None else first.close_offset,
@@ -236,8 +239,9 @@ async def _woken_by(log: Log, facts: Facts, stand: Stand) -> Tick | None:
         return None
     offset = min(offsets)
     looked = replace(
-        _looked(facts, Rejections()), bucket=(0, _EVER_US), closes_us=_EVER_US, around=(0, 0)
-    )
+        _looked(facts, Rejections()), bucket=(0, _EVER_US), closes_us=_EVER_US, around=(0, 0),
+        is_of_bucket=lambda _: True,
+    )  # fmt: skip
     decoder = await _decoder(log, facts)
     span = Span(max(offset, stand.begin), offset + 1)
     found = await scan_ticks(log, facts, decoder, stand.partition, span, looked)

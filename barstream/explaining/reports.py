@@ -6,6 +6,7 @@ import math
 from typing import Any, Final
 
 from barstream.codecs.bar import bar_to_json
+from barstream.codecs.session import tolerance_to_json
 from barstream.core.schedule import Session
 from barstream.core.state import NEVER_US
 from barstream.core.time import iso_date_from_days, iso_from_us, iso_micros_from_us
@@ -179,6 +180,7 @@ def _session(session: Session | None) -> Json | None:
         "session": session.number,
         "open": iso_micros_from_us(session.open_us),
         "close": iso_micros_from_us(session.close_us),
+        **tolerance_to_json(session.close_tolerance_us),
     }
 
 

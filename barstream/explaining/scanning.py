@@ -24,9 +24,10 @@ class Looked:
     """What is looked for; times half-open, microseconds.
 
     Attributes:
-        bucket: event times of the ticks that are wanted.
+        bucket: event times between which ticks that are wanted lie.
         closes_us: before it no tick closes the bucket, whatever the grace was.
         around: append times between which records that are no tick are of interest.
+        is_of_bucket: whether a tick is wanted.
         passes: whether a tick was accepted and closes the bucket.
         is_accepted: whether it was accepted.
         close_offset: of the final; None: there is none.
@@ -35,6 +36,7 @@ class Looked:
     bucket: tuple[int, int]
     closes_us: int
     around: tuple[int, int]
+    is_of_bucket: Callable[[Tick], bool]
     passes: Callable[[Tick], bool]
     is_accepted: Callable[[Tick], bool]
     close_offset: int | None = None
@@ -94,6 +96,8 @@ def _take(chunk: RecordChunk, mine: Mine, looked: Looked, key: bytes, found: Fou
     inside = (mine.time_us >= low_us) & (mine.time_us < high_us)
     for row in np.flatnonzero(inside).tolist():
         tick = _tick(chunk, mine, row)
+        if not looked.is_of_bucket(tick):
+            continue
         found.ticks.append(tick)
         if (wrong := mine.invalid.get(int(mine.at[row]))) is not None:
             found.invalid.append(RejectedTick(tick, wrong.reason, wrong.detail))

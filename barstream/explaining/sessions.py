@@ -89,7 +89,10 @@ def written_at(
             continue  # workers refuse it as well
         if named != (broker, symbol, session.trading_date, session.number):
             continue
-        if row is None or (row.open_us, row.close_us) != (session.open_us, session.close_us):
+        if row is None or (
+            (row.open_us, row.close_us, row.close_tolerance_us)
+            != (session.open_us, session.close_us, session.close_tolerance_us)
+        ):
             since_us = None
         elif since_us is None:
             since_us = record.appended_us

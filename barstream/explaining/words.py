@@ -30,9 +30,11 @@ def span(length_us: int) -> str:
 
 def session_words(session: Session) -> str:
     """Trading date, number, open and close."""
+    end_us = session.close_us + session.close_tolerance_us
+    tolerance = f", with ticks until {at(end_us)}" if session.close_tolerance_us else ""
     return (
         f"{iso_date_from_days(session.trading_date)} session {session.number}, "
-        f"{at(session.open_us)} to {at(session.close_us)}"
+        f"{at(session.open_us)} to {at(session.close_us)}{tolerance}"
     )
 
 

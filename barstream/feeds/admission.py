@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.core.reasons import Reason
-from barstream.core.schedule import OFF_SESSION, ScheduleIndex
+from barstream.core.schedule import OFF_SESSION, ScheduleIndex, SeriesSchedule
 from barstream.core.time import DAY_US, MINUTE_US, iso_date_from_days, iso_from_us
 from barstream.feeds.files import FileTicks
 from barstream.feeds.refusals import NoSessionError
@@ -27,11 +27,15 @@ class Admission:
 
     Attributes:
         accepted: which of them will be in bars, shape (n,).
+        placed_us: the times that decide their minutes, see `barstream.core.ticks.Ticks`.
+        tolerant: by index of series, the schedules with a close tolerance.
         no_bar: how many of the others there are, by reason.
         first: the first of each reason, in words.
     """
 
     accepted: NDArray[np.bool_]
+    placed_us: NDArray[np.int64]
+    tolerant: Mapping[int, SeriesSchedule] = field(default_factory=dict)
     no_bar: Counter[str] = field(default_factory=Counter)
     first: Mapping[str, str] = field(default_factory=dict)
 
@@ -51,6 +55,8 @@ def admit(
     accepted = np.ones(count, np.bool_)
     late = np.zeros(count, np.bool_)
     unscheduled = np.zeros(count, np.bool_)
+    placed_us = ticks.time_us
+    tolerant: dict[int, SeriesSchedule] = {}
     if not schedule.always_open:
         order = np.argsort(ticks.series, kind="stable")
         ends = np.cumsum(np.bincount(ticks.series, minlength=len(ticks.names)))
@@ -61,12 +67,17 @@ def admit(
                 unscheduled[rows] = True
                 accepted[rows] = False
             else:
-                accepted[rows] = sessions.locate(ticks.time_us[rows]) != OFF_SESSION
+                found = sessions.locate(ticks.time_us[rows])
+                accepted[rows] = found != OFF_SESSION
+                if sessions.has_tolerance:
+                    placed_us = placed_us if tolerant else placed_us.copy()
+                    tolerant[i] = sessions
+                    placed_us[rows] = sessions.placed(ticks.time_us[rows], found)
     if closed_until and not revise:
         closed = np.full(len(ticks.names), np.iinfo(np.int64).min, np.int64)
         for i, until_us in closed_until.items():
             closed[i] = until_us
-        late = accepted & (ticks.time_us - ticks.time_us % MINUTE_US < closed[ticks.series])
+        late = accepted & (placed_us - placed_us % MINUTE_US < closed[ticks.series])
     off = ~accepted & ~unscheduled
     no_bar: Counter[str] = Counter()
     first: dict[str, str] = {}
@@ -80,7 +91,7 @@ def admit(
             at = int(which.argmax())
             broker, symbol = ticks.names[int(ticks.series[at])]
             first[reason] = f"{broker} {symbol} at {iso_from_us(int(ticks.time_us[at]))}"
-    return Admission(accepted & ~late, no_bar, first)
+    return Admission(accepted & ~late, placed_us, tolerant, no_bar, first)
 
 
 def refuse_without_session(ticks: FileTicks, schedule: ScheduleIndex) -> None:
@@ -100,13 +111,7 @@ def refuse_without_session(ticks: FileTicks, schedule: ScheduleIndex) -> None:
         if last_us[i] < first_us[i]:
             continue  # all its rows were left out
         sessions = schedule.for_series(*name)
-        found = sessions and next(
-            sessions.sessions_between(
-                int(first_us[i]) - int(first_us[i]) % MINUTE_US, int(last_us[i]) + 1
-            ),
-            None,
-        )
-        if not found:
+        if sessions is None or not _has_session(sessions, int(first_us[i]), int(last_us[i])):
             lacking.append(i)
     if not lacking:
         return
@@ -125,3 +130,11 @@ def refuse_without_session(ticks: FileTicks, schedule: ScheduleIndex) -> None:
         "exchange such as XNYS); where bars follow no schedule set bars.schedule = false, and with "
         "--without-sessions such ticks are sent all the same"
     )
+
+
+def _has_session(sessions: SeriesSchedule, first_us: int, last_us: int) -> bool:
+    """Whether there is one between two ticks, or one that still takes the first."""
+    start_us = first_us - first_us % MINUTE_US
+    if next(sessions.sessions_between(start_us, last_us + 1), None) is not None:
+        return True
+    return bool(sessions.locate(np.array([first_us], np.int64))[0] != OFF_SESSION)

@@ -119,9 +119,11 @@ class Load:
         self._stop = asyncio.Event()
         self._last_us = np.full(len(ticks.names), NEVER, np.int64)
         accepted = admission.accepted
-        np.maximum.at(self._last_us, ticks.series[accepted], ticks.time_us[accepted])
+        np.maximum.at(self._last_us, ticks.series[accepted], admission.placed_us[accepted])
         every_us = AS_FAST_EVERY_US if rules.pace is None else PACED_EVERY_US
-        self._clocks = SeriesClocks(self._last_us, every_us, rules.grace_us + CLOCKS_DIFFER_US)
+        self._clocks = SeriesClocks(
+            self._last_us, every_us, rules.grace_us + CLOCKS_DIFFER_US, admission.tolerant
+        )
         self._writer = LoadWriter(
             ticks,
             routes=routes,
@@ -213,7 +215,8 @@ class Load:
     def _refuse_closed(self) -> None:
         first_us = np.full(len(self._ticks.names), np.iinfo(np.int64).max, np.int64)
         accepted = self.admission.accepted
-        np.minimum.at(first_us, self._ticks.series[accepted], self._ticks.time_us[accepted])
+        placed_us = self.admission.placed_us[accepted]
+        np.minimum.at(first_us, self._ticks.series[accepted], placed_us)
         closed = [
             f"{broker} {symbol} begins at {iso_from_us(int(first_us[i]))} and is closed until "
             f"{iso_from_us(self._closed_until[i])}"
@@ -267,8 +270,8 @@ class Load:
 
     def _pass(self, start: int, end: int) -> None:
         accepted = self.admission.accepted[start:end]
-        series, time_us = self._ticks.series[start:end], self._ticks.time_us[start:end]
-        self._clocks.passed(series[accepted], time_us[accepted])
+        series, placed_us = self._ticks.series[start:end], self.admission.placed_us[start:end]
+        self._clocks.passed(series[accepted], placed_us[accepted])
 
     async def _chunk(self, start: int, end: int) -> None:
         self._pass(start, end)

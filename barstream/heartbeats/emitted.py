@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from barstream.core.heartbeats import HeartbeatRules, Plan
+from barstream.core.heartbeats import HeartbeatRules, Index, Plan
 from barstream.core.universe import SeriesName
 from barstream.heartbeats.producer import Appended
 
@@ -44,7 +44,12 @@ class Emitted:
         self.heard.update((repeat.series.name, due.now_us) for repeat in due.repeats)
 
     def acknowledged(
-        self, due: Plan, appended: Mapping[int, Appended], now_us: int, rules: HeartbeatRules
+        self,
+        due: Plan,
+        appended: Mapping[int, Appended],
+        now_us: int,
+        rules: HeartbeatRules,
+        schedule: Index,
     ) -> Counted:
         """Take in what was committed.
 
@@ -53,6 +58,7 @@ class Emitted:
             appended: the broker's answers by partition.
             now_us: own clock, which counts where the topic has no append times.
             rules: when a heartbeat counts.
+            schedule: the sessions.
         """
         at_us = {
             partition: now_us if part.earliest_us is None else part.earliest_us
@@ -63,7 +69,8 @@ class Emitted:
             if row.partition not in at_us:
                 continue
             self.heard[row.name] = at_us[row.partition]
-            if at_us[row.partition] >= rules.closes_at(minute_us):
+            counts_us = rules.closes_at(minute_us, schedule.for_series(row.broker, row.symbol))
+            if at_us[row.partition] >= counts_us:
                 self.marks[row.name] = minute_us
             else:  # by the broker's clock its minute was not over: it closes nothing
                 early += 1

@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from barstream.core.heartbeats import HeartbeatRules
+from barstream.core.heartbeats import HeartbeatRules, Index
 from barstream.core.keys import split_bar_key
 from barstream.core.time import MINUTE_US
 from barstream.core.universe import SeriesName
@@ -33,7 +33,7 @@ class Recovered:
     newest_us: int | None = None
     """Append time of the newest heartbeat; None: there is none."""
 
-    def take(self, key: bytes, appended_us: int, rules: HeartbeatRules) -> None:
+    def take(self, key: bytes, appended_us: int, rules: HeartbeatRules, schedule: Index) -> None:
         """Take one record in; a key that is no heartbeat's is passed over."""
         self.newest_us = max(appended_us, self.newest_us or appended_us)
         try:
@@ -41,7 +41,7 @@ class Recovered:
         except ValueError:
             return
         # One that was appended before its minute was over closes nothing: it is still due.
-        if appended_us >= rules.closes_at(minute_us):
+        if appended_us >= rules.closes_at(minute_us, schedule.for_series(broker, symbol)):
             name = broker, symbol
             self.marks[name] = max(minute_us, self.marks.get(name, minute_us))
 
@@ -61,6 +61,7 @@ async def recover(
     now_us: int,
     windows: Sequence[tuple[int, int]],
     rules: HeartbeatRules,
+    schedule: Index,
 ) -> Recovered:
     """Read the recent end of ``topic`` and ``windows`` of it, committed records only.
 
@@ -96,10 +97,10 @@ async def recover(
             while not found and end > begins[tp]:
                 starts = await _offsets_at(consumer, {tp: newest.get(tp, 0) - back_us}, ends)
                 start = min(starts[tp], end)
-                found = await _read(consumer, tp, start, end, recovered, rules)
+                found = await _read(consumer, tp, start, end, recovered, rules, schedule)
                 end, back_us = start, 4 * back_us
             for start, end in spans[tp]:
-                await _read(consumer, tp, start, end, recovered, rules)
+                await _read(consumer, tp, start, end, recovered, rules, schedule)
     finally:
         await consumer.stop()
     return recovered
@@ -173,6 +174,7 @@ async def _read(
     end: int,
     into: Recovered,
     rules: HeartbeatRules,
+    schedule: Index,
 ) -> int:
     """Read ``[start, end)``; how many committed records were there."""
     count = 0
@@ -189,6 +191,6 @@ async def _read(
             if record.value is None:
                 into.withdraw(record.key)
             else:
-                into.take(record.key, record.timestamp * 1000, rules)
+                into.take(record.key, record.timestamp * 1000, rules, schedule)
         await asyncio.sleep(0)
     return count

@@ -69,7 +69,7 @@ def _regimes_of(closes: pl.DataFrame, heartbeats: pl.DataFrame, regimes: Regimes
     first = np.searchsorted(regimes.begin, offsets, side="left") - 1
     last = regimes.numbers(offsets)
     grace_us = np.array([each.rules.grace_us for each in regimes.all], np.int64)
-    due_us = pl.col("bucket_start") + MINUTE_US
+    due_us = _ends_us(heartbeats, regimes)
     due_us = due_us + pl.Series(grace_us[heartbeats["regime"].to_numpy()], dtype=pl.Int64)
     may_close = pl.col("appended_us").is_null() | (pl.col("appended_us") >= due_us)
     told = closes.join(
@@ -79,6 +79,21 @@ def _regimes_of(closes: pl.DataFrame, heartbeats: pl.DataFrame, regimes: Regimes
         on=[*SERIES, "bucket_start"], how="left", maintain_order="left",
     )["beat_regime"].fill_null(len(regimes)).to_numpy()  # fmt: skip
     return pl.Series(np.clip(told, np.maximum(first, 0), last), dtype=pl.Int64)
+
+
+def _ends_us(heartbeats: pl.DataFrame, regimes: Regimes) -> pl.Series:
+    """When the minute of each heartbeat ends, by the sessions of its regime."""
+    ends_us = heartbeats["bucket_start"] + MINUTE_US
+    for broker, symbol, number in heartbeats.select(*SERIES, "regime").unique().iter_rows():
+        schedule = regimes.all[number].index.for_series(broker, symbol)
+        if schedule is None or not schedule.has_tolerance:
+            continue
+        mine = (heartbeats["broker"] == broker) & (heartbeats["symbol"] == symbol)
+        mine &= heartbeats["regime"] == number
+        minutes = heartbeats["bucket_start"].filter(mine)
+        ends = pl.Series(map(schedule.minute_end, minutes), dtype=pl.Int64)
+        ends_us = ends_us.scatter(mine.arg_true(), ends)
+    return ends_us
 
 
 class Beats:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.codecs.ticks import TickColumns
-from barstream.core.schedule import Series
+from barstream.core.schedule import ScheduleIndex, Series
 from barstream.core.time import MINUTE_US
 from barstream.history.reading import cut, tail
 from barstream.history.selection import Selection
@@ -65,6 +65,22 @@ def _joined(parts: list[RecordChunk]) -> RecordChunk:
     )
 
 
+def placed(columns: TickColumns, index: ScheduleIndex) -> NDArray[np.int64]:
+    """The time that decides the minute of each tick, by the sessions of ``index``.
+
+    Its event time, unless it comes within the close tolerance of a session.
+    """
+    placed_us = columns.time_us
+    for number, name in enumerate(columns.names):
+        schedule = index.for_series(*name)
+        if schedule is not None and schedule.has_tolerance:
+            mine = columns.series == number
+            time_us = columns.time_us[mine]
+            placed_us = placed_us.copy() if placed_us is columns.time_us else placed_us
+            placed_us[mine] = schedule.placed(time_us, schedule.locate(time_us))
+    return placed_us
+
+
 class TicksInRange:
     """Leaves out what a replay has not to judge.
 
@@ -91,16 +107,19 @@ class TicksInRange:
         self._fold_to_us = fold_to_us
         self._whole = whole
 
-    def of(self, columns: TickColumns, closed_us: ClosedUntil) -> TickColumns:
+    def of(
+        self, columns: TickColumns, placed_us: NDArray[np.int64], closed_us: ClosedUntil
+    ) -> TickColumns:
         """The ticks in range; see `TickColumns`.
 
         Args:
             columns: of a block.
+            placed_us: the time that decides the minute of each, see `placed`.
             closed_us: how far series are closed: one that is over needs no more ticks that only
                 move it on.
         """
         rejected = columns.rejected if self._whole else []
-        minute = columns.time_us - columns.time_us % MINUTE_US
+        minute = placed_us - placed_us % MINUTE_US
         keep = minute >= self._from(columns.names)[columns.series]
         if self._fold_to_us is not None:
             over = self._over(columns.names, closed_us)[columns.series]

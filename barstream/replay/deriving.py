@@ -29,7 +29,7 @@ from barstream.history.decoders import Decoders
 from barstream.history.reading import chunks, parts
 from barstream.kafka import client_options
 from barstream.replay.beats import Beats
-from barstream.replay.blocks import TicksInRange, blocks
+from barstream.replay.blocks import TicksInRange, blocks, placed
 from barstream.replay.known import Known, known_of, published_before
 from barstream.replay.request import Job, Request
 from barstream.replay.rules import RulesInTurn
@@ -179,10 +179,12 @@ class _Run:
         self, block: RecordChunk, decoded: TickColumns, in_range: TicksInRange, beats: Beats
     ) -> None:
         decoded, _ = self.known.withdrawn.split(decoded, block.offsets)
-        columns = self._without_rejected(block, in_range.of(decoded, self._closed_us))
+        placed_us = placed(decoded, self.in_turn.provider.index)
+        columns = in_range.of(decoded, placed_us, self._closed_us)
+        columns = self._without_rejected(block, columns)
         beats.give(self.engine, block.next_offset, self.in_turn.number)
         if self.bounds.to_us < FOREVER_US:
-            late = columns.time_us >= self.bounds.to_us
+            late = placed(columns, self.in_turn.provider.index) >= self.bounds.to_us
             places = late.nonzero()[0] if columns.index is None else columns.index[late]
             self.after = set(block.offsets[places].tolist())
         self.engine.release()

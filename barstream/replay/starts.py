@@ -111,6 +111,7 @@ def _start(part: pl.DataFrame, start_us: int, first_us: int | None, *, later: bo
         later,
         last["close"],
         real["trading_date"],
-        real_us if real["close_time"] is None else real["close_time"],
+        # a tick after the close of its session is placed in its minute
+        real_us if real["close_time"] is None else min(real["close_time"], real_us + MINUTE_US - 1),
         before["bucket_start"].item(0) if first_us is None else first_us,
     )

@@ -32,13 +32,20 @@ class Hours:
         close_us: exclusive.
         trading_date: days since 1970-01-01, ascending.
         session: numbers.
+        end_us: the close, and the close tolerance after it; None: no session has one.
     """
 
     def __init__(
-        self, open_us: Longs, close_us: Longs, trading_date: Longs, session: Longs
+        self,
+        open_us: Longs,
+        close_us: Longs,
+        trading_date: Longs,
+        session: Longs,
+        end_us: Longs | None = None,
     ) -> None:
         self.open_us = open_us
         self.close_us = close_us
+        self.end_us = close_us if end_us is None else end_us
         self.trading_date = trading_date
         self.session = session
         self.dates, self._ordinal = np.unique(trading_date, return_inverse=True)
@@ -54,13 +61,33 @@ class Hours:
             np.array([row.close_us for row in rows], np.int64),
             np.array([row.trading_date for row in rows], np.int64),
             np.array([row.number for row in rows], np.int64),
+            np.array([row.close_us + row.close_tolerance_us for row in rows], np.int64),
         )
 
     def at(self, time_us: Longs) -> Longs:
-        """The row of the session with ``open <= t < close``, -1 where there is none; same shape."""
+        """The row of the session that takes a tick, -1 where there is none; same shape.
+
+        That is the one with ``open <= t < close``, or whose close tolerance reaches past ``t``.
+        """
         row = np.searchsorted(self.open_us, time_us, side="right") - 1
-        outside = (row < 0) | (time_us >= self.close_us[np.maximum(row, 0)])
+        outside = (row < 0) | (time_us >= self.end_us[np.maximum(row, 0)])
         return np.where(outside, -1, row).astype(np.int64)
+
+    @property
+    def is_tolerant(self) -> bool:
+        """Whether a session takes ticks after its close."""
+        return bool((self.end_us > self.close_us).any())
+
+    def minutes_over_us(self, minute_us: Longs) -> Longs:
+        """When each minute is over: no tick for it, or for one before it, is of a later time.
+
+        The last minute of a session is so when the tolerance is over, and so is what follows it.
+        """
+        over_us = minute_us + MINUTE_US
+        # of the sessions that have closed by then the last one decides
+        row = np.searchsorted(self.close_us, over_us, side="right") - 1
+        tolerated = np.where(row < 0, over_us, self.end_us[np.maximum(row, 0)])
+        return np.maximum(over_us, tolerated)
 
     def is_like(self, other: Hours, from_us: int, until_us: int) -> bool:
         """Whether both have the same sessions in [from, until), by time and by trading date."""
@@ -71,7 +98,7 @@ class Hours:
         near = (self.open_us < until_us) & (self.close_us > from_us)
         first, last = from_us // DAY_US, until_us // DAY_US
         near |= (self.trading_date >= first) & (self.trading_date <= last)
-        columns = self.open_us, self.close_us, self.trading_date, self.session
+        columns = self.open_us, self.close_us, self.trading_date, self.session, self.end_us
         return [column[near] for column in columns]
 
     def at_minutes(self, start_us: Longs) -> Longs:
@@ -85,9 +112,9 @@ class Hours:
         """Trading date and session of a row."""
         return int(self.trading_date[row]), int(self.session[row])
 
-    def bounds(self, row: int) -> tuple[int, int]:
-        """Open and close of a row."""
-        return int(self.open_us[row]), int(self.close_us[row])
+    def bounds(self, row: int) -> tuple[int, int, int]:
+        """Open and close of a row, and the close with its tolerance."""
+        return int(self.open_us[row]), int(self.close_us[row]), int(self.end_us[row])
 
     def ordinals(self, trading_date: Longs) -> Longs:
         """Ordinal of the last trading date at or before each; -1 before the first."""
@@ -142,8 +169,11 @@ class AlwaysOpen(Hours):
     def of_row(self, row: int) -> tuple[int, int]:
         return row, 0
 
-    def bounds(self, row: int) -> tuple[int, int]:
-        return row * DAY_US, (row + 1) * DAY_US
+    def bounds(self, row: int) -> tuple[int, int, int]:
+        return row * DAY_US, (row + 1) * DAY_US, (row + 1) * DAY_US
+
+    def minutes_over_us(self, minute_us: Longs) -> Longs:
+        return minute_us + MINUTE_US
 
     def ordinals(self, trading_date: Longs) -> Longs:
         return np.maximum(trading_date, -1)

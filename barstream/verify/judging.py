@@ -29,10 +29,16 @@ OFF_SESSION: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Ticks in offset order, all of shape (n,)."""
+    """Ticks in offset order, all of shape (n,).
+
+    Attributes:
+        placed_us: the time of each in its session: its own, or of a tick that a close tolerance
+            lets in the last instant before the close.  Minute and watermark go by it.
+    """
 
     series: Longs
     time_us: Longs
+    placed_us: Longs
     offset: Longs
     price: NDArray[np.float64]
     size: NDArray[np.float64]
@@ -46,6 +52,7 @@ class Block:
         return cls(
             np.concatenate([part.series for part in parts]),
             np.concatenate([part.time_us for part in parts]),
+            np.concatenate([part.placed_us for part in parts]),
             np.concatenate([part.offset for part in parts]),
             np.concatenate([part.price for part in parts]),
             np.concatenate([part.size for part in parts]),
@@ -55,13 +62,14 @@ class Block:
     @property
     def bucket_us(self) -> Longs:
         """Start of the minute of each."""
-        return self.time_us - self.time_us % MINUTE_US
+        return self.placed_us - self.placed_us % MINUTE_US
 
     def take(self, which: NDArray[np.bool_] | slice) -> Block:
         """Some of them."""
         return Block(
             self.series[which],
             self.time_us[which],
+            self.placed_us[which],
             self.offset[which],
             self.price[which],
             self.size[which],
@@ -154,7 +162,8 @@ class Judge:
         # -0.0 equals 0.0 but is not the same bytes: bars have 0.0
         price = columns.price + 0.0
         verdict = np.empty(len(offset), np.int8)
-        block = Block(series, columns.time_us, offset, price, columns.size, verdict)
+        time_us = columns.time_us
+        block = Block(series, time_us, time_us, offset, price, columns.size, verdict)
         ends = np.searchsorted(offset, self.regimes.begin[1:]).tolist()
         parts = [
             self._then[at].judged(block.take(slice(start, stop)))
@@ -215,6 +224,8 @@ class _Sessions:
         #: The session looked at last, an empty one before the first.
         self._open_us = np.empty(0, np.int64)
         self._close_us = np.empty(0, np.int64)
+        self._end_us = np.empty(0, np.int64)
+        self._has_tolerance = False
 
     def hours(self, number: int) -> Hours | None:
         """The sessions of a series; None: it has no row in the index."""
@@ -227,8 +238,8 @@ class _Sessions:
         block = replace(block, verdict=self._wrong[block.series])
         if not self._wanted.is_all_series:
             block = block.take(self._asked[block.series])
-        self._judge_sessions(block)
-        return block
+        placed_us = self._judge_sessions(block)
+        return block if placed_us is None else replace(block, placed_us=placed_us)
 
     def _know(self) -> None:
         first, names = len(self._hours), self._series.names
@@ -243,6 +254,7 @@ class _Sessions:
                 if hours is None:
                     hours = self._shared[id(schedule)] = Hours.of(schedule)
             self._hours.append(hours)
+            self._has_tolerance |= hours is not None and hours.is_tolerant
             asked.append(self._wanted.has_series(*name))
             if self._homes.get(name, self._partition) != self._partition:
                 wrong.append(PARTITION)
@@ -253,15 +265,24 @@ class _Sessions:
         self._asked = np.concatenate([self._asked, np.array(asked, np.bool_)])
         self._open_us = np.concatenate([self._open_us, np.zeros(count, np.int64)])
         self._close_us = np.concatenate([self._close_us, np.zeros(count, np.int64)])
+        self._end_us = np.concatenate([self._end_us, np.zeros(count, np.int64)])
 
-    def _judge_sessions(self, block: Block) -> None:
-        """Set the verdict of those outside every session (open <= t < close)."""
+    def _judge_sessions(self, block: Block) -> Longs | None:
+        """Set the verdict of those outside every session.
+
+        Returns:
+            Where ticks are placed; None: at their own times.
+        """
         inside = (block.time_us >= self._open_us[block.series]) & (
-            block.time_us < self._close_us[block.series]
+            block.time_us < self._end_us[block.series]
         )
+        placed_us: Longs | None = None
+        if self._has_tolerance:
+            last_us = self._close_us[block.series] - 1
+            placed_us = np.where(inside, np.minimum(block.time_us, last_us), block.time_us)
         searched = np.flatnonzero(~inside & (block.verdict == IN_SESSION))
         if not len(searched):
-            return
+            return placed_us
         series = block.series[searched]
         order = np.argsort(series, kind="stable")
         searched, series = searched[order], series[order]
@@ -274,5 +295,11 @@ class _Sessions:
                 continue
             rows = hours.at(block.time_us[at])
             block.verdict[at[rows < 0]] = OFF_SESSION
+            if placed_us is not None and hours.is_tolerant:
+                there = rows >= 0
+                last_us = hours.close_us[rows[there]] - 1
+                placed_us[at[there]] = np.minimum(block.time_us[at[there]], last_us)
             if rows[-1] >= 0:
-                self._open_us[number], self._close_us[number] = hours.bounds(int(rows[-1]))
+                found = hours.bounds(int(rows[-1]))
+                self._open_us[number], self._close_us[number], self._end_us[number] = found
+        return placed_us

@@ -95,7 +95,9 @@ class Verification:
         regimes = Regimes.of(rows.rules, records, RulesRow.of(self._settings))
         graces = Graces.in_force(regimes, self._task.graces_before_us)
         # after the finals: by then each has its live record, and the heartbeat that closed it
-        beats = await self._heartbeats(regimes, graces, rows.withdrawn(partition))
+        homes = {name: row.partition for name, row in seen.items()}
+        judge = Judge(partition, self.series, self._task.wanted, regimes, homes)
+        beats = await self._heartbeats(regimes, graces, judge, rows.withdrawn(partition))
         await asyncio.gather(
             self._check_live(published, MINUTE, names.live_1m),
             *(
@@ -106,7 +108,6 @@ class Verification:
         )
         rows_now = await self._rows_since(rows_span.end)
         position = rows_now.position or rows.position
-        homes = {name: row.partition for name, row in seen.items()}
         return Snapshot(
             partition=partition,
             series=self.series,
@@ -117,7 +118,7 @@ class Verification:
             uppers=by_period,
             refusals=refusals,
             beats=beats,
-            judge=Judge(partition, self.series, self._task.wanted, regimes, homes),
+            judge=judge,
             changes=ScheduleChanges(records, max(each.longest_us for each in graces), regimes),
             ticks=await self._held(names.ticks),
         )
@@ -138,13 +139,13 @@ class Verification:
         return Refusals(found, self._partition, span.begin)
 
     async def _heartbeats(
-        self, regimes: Regimes, graces: Sequence[Graces], withdrawn: Withdrawn
+        self, regimes: Regimes, graces: Sequence[Graces], judge: Judge, withdrawn: Withdrawn
     ) -> Heartbeats:
         topic = self._names.heartbeats
         span = await self._held(topic)
         found = await heartbeats(self._options, topic, {self._partition: span}, tombstones=True)
         return Heartbeats(
-            found, self.series, graces, regimes, span.begin, self._task.wanted, withdrawn
+            found, self.series, graces, regimes, span.begin, judge, self._task.wanted, withdrawn
         )
 
     async def _published(self, period: Period, topic: str) -> Published:

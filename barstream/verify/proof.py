@@ -16,6 +16,7 @@ from barstream.history.heartbeats import TOMBSTONE, without_withdrawn
 from barstream.history.regimes import Regimes
 from barstream.history.selection import Selection
 from barstream.verify.graces import Graces
+from barstream.verify.judging import Judge
 from barstream.verify.names import SeriesNumbers, offset_key
 
 Longs = NDArray[np.int64]
@@ -48,6 +49,8 @@ class Heartbeats:
             by regime.
         regimes: the rules, and from where on they held.
         begin: first offset the partition has.
+        judge: knows the sessions of each regime: the last minute of one with a close tolerance is
+            over when that is.
         wanted: heartbeats of other series close nothing that is asked for.
         withdrawn: heartbeats that close nothing any more.
     """
@@ -59,6 +62,7 @@ class Heartbeats:
         graces: Sequence[Graces],
         regimes: Regimes,
         begin: int,
+        judge: Judge,
         wanted: Selection = EVERYTHING,
         withdrawn: Withdrawn | None = None,
     ) -> None:
@@ -68,19 +72,20 @@ class Heartbeats:
         found = found.with_columns(grace_us=pl.Series(shortest[numbers_of], dtype=pl.Int64))
         first_us = None if found.is_empty() else found["appended_us"][0]
         self.lost = Lost(begin, first_us)
-        found = found.with_columns(hole_us=_hole_us(found, begin)).filter(_of(wanted))
-        found = found.filter(pl.col("source") != TOMBSTONE)
+        found = found.with_columns(
+            hole_us=_hole_us(found, begin), regime=pl.Series(numbers_of, dtype=pl.Int64)
+        )
+        found = found.filter(
+            _of(wanted), pl.col("source") != TOMBSTONE, pl.col("bucket_start") % MINUTE_US == 0
+        )
         if withdrawn is not None:
             found = without_withdrawn(found, withdrawn)
-        due = pl.col("bucket_start") + MINUTE_US + pl.col("grace_us")
-        legal = found.filter(
-            (pl.col("appended_us").is_null() | (pl.col("appended_us") >= due))
-            & (pl.col("bucket_start") % MINUTE_US == 0)
-        )
-        names = legal.select(_NAME).unique(maintain_order=True)
+        names = found.select(_NAME).unique(maintain_order=True)
         numbers = pl.Series(series.numbers(names.iter_rows()), dtype=pl.Int64)
+        found = found.join(names.with_columns(series=numbers), on=_NAME, how="left")
+        due = _over_us(found, judge) + found["grace_us"]
         ordered = (
-            legal.join(names.with_columns(series=numbers), on=_NAME, how="left")
+            found.filter(pl.col("appended_us").is_null() | (pl.col("appended_us") >= due))
             .sort("series", "barrier", "offset")
             .with_columns(highest=pl.col("bucket_start").cum_max().over("series"))
         )
@@ -156,6 +161,17 @@ def _of(wanted: Selection) -> pl.Expr:
         if name is not None:
             asked &= pl.col(column) == name
     return asked
+
+
+def _over_us(found: pl.DataFrame, judge: Judge) -> pl.Series:
+    """When the minute of each heartbeat is over, by the sessions of its regime."""
+    minute, over_us = found["bucket_start"].to_numpy(), found["bucket_start"].to_numpy() + MINUTE_US
+    for number, regime in found.select("series", "regime").unique().iter_rows():
+        hours = judge.hours_in(regime, number)
+        if hours is not None and hours.is_tolerant:
+            mine = ((found["series"] == number) & (found["regime"] == regime)).to_numpy()
+            over_us[mine] = hours.minutes_over_us(minute[mine])
+    return pl.Series(over_us, dtype=pl.Int64)
 
 
 def _hole_us(found: pl.DataFrame, begin: int) -> pl.Series:

@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from barstream.codecs.withdrawal import Withdrawn, WithdrawnTicks
+from barstream.core.sessions import LONGEST_TOLERANCE_US
 from barstream.core.time import MINUTE_US
 from barstream.history.selection import Selection
 from barstream.verify.changes import ScheduleChanges
@@ -354,6 +355,23 @@ class Scan:
         kept = bar >= 0
         if kept.any():
             self._outside.append(_frame(block.take(kept), bar[kept]))
+        if any(regime.lost for regime in self._regimes.all):
+            self._keep_tolerated(block)
+
+    def _keep_tolerated(self, block: Block) -> None:
+        """Those off session by a row that took the place of one with a longer close tolerance."""
+        for number in np.unique(block.series).tolist():
+            hours = self._judge.hours(number)
+            if hours is None or not len(hours.close_us):
+                continue
+            mine = block.take(block.series == number)
+            row = np.searchsorted(hours.close_us, mine.time_us, side="right") - 1
+            last_us = hours.close_us[np.maximum(row, 0)] - 1
+            minute = last_us - last_us % MINUTE_US
+            bar = find(self._keys, minute_key(mine.series, minute))
+            kept = (row >= 0) & (mine.time_us <= last_us + LONGEST_TOLERANCE_US) & (bar >= 0)
+            kept &= minute != mine.bucket_us
+            self._outside.append(_frame(mine.take(kept), bar[kept]))
 
     # -- bars ---------------------------------------------------------------------------------
 
@@ -612,7 +630,7 @@ def _frame(block: Block, bar: Longs) -> pl.DataFrame:
 def _no_ticks() -> Block:
     none = np.empty(0, np.int64)
     empty = np.empty(0, np.float64)
-    return Block(none, none, none, empty, empty, np.empty(0, np.int8))
+    return Block(none, none, none, none, empty, empty, np.empty(0, np.int8))
 
 
 def _sentence(field_name: str, *, explained: bool) -> str:

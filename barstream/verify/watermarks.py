@@ -16,7 +16,9 @@ NEVER_US: Final = -(1 << 60)
 
 
 class Watermarks:
-    """Latest event time of a series' ticks below an offset, for the offsets asked beforehand.
+    """Latest time of a series' ticks below an offset, for the offsets asked beforehand.
+
+    Times are those at which ticks are placed: one after a close does not pass its own minute.
 
     Only ticks in session count.  That some of them are late makes no difference to what is asked:
     a late tick's minute, and so every one before it, was closed already.
@@ -55,7 +57,7 @@ class Watermarks:
         """
         self._grow(int(block.series.max()) + 1 if len(block) else 0)
         order = np.argsort(block.series, kind="stable")
-        series, offset, time_us = block.series[order], block.offset[order], block.time_us[order]
+        series, offset, time_us = block.series[order], block.offset[order], block.placed_us[order]
         frame = pl.DataFrame({"series": series, "time_us": time_us})
         running = frame.select(pl.col("time_us").cum_max().over("series"))["time_us"].to_numpy()
         running = np.maximum(running, self._latest[series])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+from barstream.codecs.session import tolerance_to_json
 from barstream.core.time import iso_date_from_days, iso_from_us
 from barstream.reads import after_text
 from barstream.web.parameters import (
@@ -140,6 +141,7 @@ class Schedule(ReadView):
                     "session": session.number,
                     "open": time_text(session.open_us),
                     "close": time_text(session.close_us),
+                    **tolerance_to_json(session.close_tolerance_us),
                 }
                 for session in sessions[: span.limit]
             ],

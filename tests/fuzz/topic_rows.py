@@ -96,7 +96,7 @@ def _judge_beats(records: Sequence[Record], _: Random) -> list[str]:
     outcome, recovered = [], Recovered()
     for at, (key, value) in enumerate(records):
         if key is not None and value is not None:
-            recovered.take(key, NOW_US, _RULES)
+            recovered.take(key, NOW_US, _RULES, ScheduleIndex())
         if value is None:
             outcome.append("tombstone")
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
@@ -22,7 +22,7 @@ from barstream.engine.starts import restore_engine
 from barstream.engine.waiting import Waiting
 from barstream.transport.chunk import RecordChunk
 from tests.property.plain import MINUTE, PlainSeries
-from tests.property.test_batching import NAMES, schedules
+from tests.property.test_batching import NAMES, close_edges, schedules
 
 TOPICS = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
 
@@ -70,17 +70,21 @@ class Case:
     beats: list[Beat]
     end: int
 
-    def legal(self, beat: Beat) -> bool:
+    def waits(self, beat: Beat) -> bool:
+        """Whether a heartbeat waits for its barrier: by the clock alone its minute was over."""
         return beat.minute_us + MINUTE + self.rules.grace_us <= beat.appended_us
+
+    def legal(self, beat: Beat) -> bool:
+        """Whether it closes anything: also where a session has a close tolerance."""
+        series = PlainSeries(self.rows[beat.symbol], 0, 0)
+        return series.over(beat.minute_us) + self.rules.grace_us <= beat.appended_us
 
     @property
     def provider(self) -> MarketScheduleProvider:
         provider = MarketScheduleProvider()
         provider.swap(
             ScheduleIndex.build(
-                SessionRow("B", name, r.trading_date, r.session, r.open_us, r.close_us)
-                for name, rows in self.rows.items()
-                for r in rows
+                replace(r, symbol=name) for name, rows in self.rows.items() for r in rows
             )
         )
         return provider
@@ -105,10 +109,10 @@ class Case:
         events: list[tuple[int, int, int, Tick | Beat]] = []
         closes_at = 0
         for i, beat in enumerate(self.beats):
-            if self.legal(beat):
+            if self.waits(beat):
                 arrived = delivered_at[i] if delivered_at else 0
                 closes_at = max(closes_at, beat.barrier, arrived)
-                if closes_at <= self.end:
+                if closes_at <= self.end and self.legal(beat):
                     events.append((closes_at, 0, i, beat))
         events += [(tick.offset, 1, 0, tick) for tick in self.ticks if tick.price is not None]
         for at, _, _, event in sorted(events, key=lambda each: each[:3]):
@@ -135,7 +139,8 @@ def cases(draw: st.DrawFn) -> Case:
         if draw(st.integers(0, 2)) == 0:
             beat_offset += draw(st.integers(1, 2))
             minute = clock // MINUTE * MINUTE - draw(st.integers(0, 3)) * MINUTE
-            due = minute + MINUTE + grace
+            over = PlainSeries(rows[name], grace, 0).over(minute)
+            due = draw(st.sampled_from([over, over, over, minute + MINUTE])) + grace
             early = draw(st.integers(0, 5)) == 0
             # sent by then: mostly the end there is, but two senders may be out of step
             barrier = max(0, offset - draw(st.sampled_from([0, 0, 1, 5])))
@@ -143,10 +148,14 @@ def cases(draw: st.DrawFn) -> Case:
             continue
         clock += draw(st.sampled_from([0, 1, 1_000_000, 20_000_000, MINUTE, 7 * MINUTE]))
         back = draw(st.sampled_from([0, 0, 0, 1_000_000, 30_000_000, 3 * MINUTE]))
+        time = max(0, clock - back)
+        if draw(st.integers(0, 3)) == 0:
+            time = draw(close_edges(rows[name], clock))
+            clock = max(clock, time)
         price = draw(st.integers(90, 110)) / 10
         size = draw(st.sampled_from([0.0, 1.0, 0.1, 0.3, 1e17, 3e-9]))
         garbage = draw(st.integers(0, 9)) == 0
-        ticks.append(Tick(offset, name, max(0, clock - back), None if garbage else price, size))
+        ticks.append(Tick(offset, name, time, None if garbage else price, size))
     end = offset + draw(st.integers(1, 3))
     return Case(rows, Rules(grace, draw(st.integers(1, 3))), ticks, beats, end)
 

@@ -16,11 +16,13 @@ from barstream.codecs.rules import RulesRow
 from barstream.config import Settings
 from barstream.core.bars import Bar
 from barstream.core.keys import NameRule, series_key
+from barstream.core.schedule import ScheduleIndex
 from barstream.core.state import NEVER_US
 from barstream.core.time import MINUTE_US, SECOND_US
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.rows import Flush
 from barstream.explaining.log import Log
+from barstream.history.regimes import Regimes
 from barstream.topics.names import TopicNames
 from tests.memory_kafka import MemoryKafka
 from tests.property.engine_cases import Tick, deliver
@@ -38,6 +40,7 @@ class Step:
     Attributes:
         by: ``watermark``, ``late_tick``, ``heartbeat`` or ``grace``.
         offset: of the tick or the heartbeat; of a grace, the tick offset it held from.
+        placed_us: the time that decides the minute of the tick, by the sessions in force.
         verdict: where the tick went: ``accepted``, ``merged``, or why it was rejected.
         passed: minutes closed without a bar, and why: ``off_session``, ``unpriced``, ``asleep``.
     """
@@ -46,6 +49,7 @@ class Step:
     offset: int
     flush: Flush
     symbol: str = ""
+    placed_us: int = 0
     verdict: str | None = None
     passed: dict[Minute, str] = field(default_factory=dict)
     appended_us: int = 0
@@ -109,6 +113,7 @@ class NarratedWorkers(Workers):
             step.by = "late_tick" if counts.revised else by
             taken = "merged" if counts.revised else "accepted"
             step.symbol, step.verdict = self.name_of(tick), str(refused) if refused else taken
+            step.placed_us = placed_us(self.schedule.provider.index, step.symbol, tick.time_us)
         step.passed = _passed(engine, before, {(b.symbol, b.bucket_start_us) for b in made(step)})
         self._pending.append(step)
 
@@ -134,6 +139,16 @@ class NarratedWorkers(Workers):
     def change(self, rules: RulesRow) -> None:
         self._pending = []
         super().change(rules)
+
+
+def placed_us(index: ScheduleIndex, symbol: str, time_us: int) -> int:
+    """Where a tick is placed: at its own time, or before the close whose tolerance lets it in."""
+    schedule = index.for_series("B", symbol)
+    for session in () if schedule is None else schedule.sessions_between(0, time_us + MINUTE_US):
+        close_us = session.close_us
+        if session.open_us <= time_us < close_us + session.close_tolerance_us:
+            return min(time_us, close_us - 1)
+    return time_us
 
 
 def _closed(engine: PartitionEngine) -> dict[str, int]:
@@ -188,6 +203,7 @@ class Truth:
         assert isinstance(workers, NarratedWorkers)
         garbage = {tick.offset for tick in life.case.ticks if tick.is_garbage}
         times = {tick.offset: tick.time_us for tick in life.case.ticks}
+        seen = {step.symbol for step in workers.steps if step.verdict in ("accepted", "merged")}
         for step in workers.steps:
             for bar in made(step):
                 version = Version(step.by, step.offset, bar)
@@ -197,15 +213,21 @@ class Truth:
                     truth.uppers[period, (bar.symbol, bar.bucket_start_us)] = bar
             truth.passed |= step.passed
             if step.verdict is not None and step.offset not in garbage:
-                time_us = times[step.offset]
-                minute = step.symbol, time_us // MINUTE_US * MINUTE_US
+                # of a series that nobody has seen, ticks are named by their own times
+                at_us = step.placed_us if step.symbol in seen else times[step.offset]
+                minute = step.symbol, at_us // MINUTE_US * MINUTE_US
                 truth.ticks.setdefault(minute, {})[step.offset] = step.verdict
                 if step.verdict == "accepted":
                     truth.in_time.setdefault(step.symbol, []).append((step.offset, minute[1]))
         applied = {step.offset for step in workers.steps if step.verdict is not None}
+        rows = series_rows(life.store.series).rules
+        regimes = Regimes.of(rows, life.schedule.records, life.rules)
         for tick in life.case.ticks:
             if tick.offset not in applied and not tick.is_garbage:
-                minute = workers.name_of(tick), tick.time_us // MINUTE_US * MINUTE_US
+                regime, name = regimes.at(tick.offset), workers.name_of(tick)
+                index = regime.index if regime.is_told else regimes.now
+                at_us = placed_us(index, name, tick.time_us) if name in seen else tick.time_us
+                minute = name, at_us // MINUTE_US * MINUTE_US
                 verdict = "invalid" if tick.price is None else "waiting"
                 truth.ticks.setdefault(minute, {})[tick.offset] = verdict
         return truth

@@ -51,7 +51,10 @@ class PlainSeries:
     unpriced: int = 0
 
     def session(self, t: int) -> SessionRow | None:
-        return next((row for row in self.rows if row.open_us <= t < row.close_us), None)
+        for row in self.rows:
+            if row.open_us <= t < row.close_us + row.close_tolerance_us:
+                return row
+        return None
 
     def session_of_minute(self, minute: int) -> SessionRow | None:
         for row in self.rows:
@@ -77,7 +80,9 @@ class PlainSeries:
         if row is None:
             self.rejected.append((offset, "off_session"))
             return
-        bucket = t // MINUTE * MINUTE
+        # a print after the close is kept at the last instant of the session
+        at = min(t, row.close_us - 1)
+        bucket = at // MINUTE * MINUTE
         if self.closed_until is not None and bucket < self.closed_until:
             self.late(bucket, (t, offset, price, size), row)
             return
@@ -85,9 +90,18 @@ class PlainSeries:
         self.ticks.setdefault(bucket, []).append((t, offset, price, size))
         judged = ((t, offset), row.trading_date, row.session)
         self.judged[bucket] = min(self.judged.get(bucket, judged), judged)
-        if self.watermark is None or t > self.watermark:
-            self.watermark, self.last_date = t, row.trading_date
+        if self.watermark is None or at > self.watermark:
+            self.watermark, self.last_date = at, row.trading_date
         self.close((self.watermark - self.grace) // MINUTE * MINUTE, offset + 1)
+
+    def minute_of(self, t: int) -> int:
+        row = self.session(t)
+        return (t if row is None else min(t, row.close_us - 1)) // MINUTE * MINUTE
+
+    def over(self, minute: int) -> int:
+        """From when on no event time is of the minute, or of one before it."""
+        closed = [row for row in self.rows if row.close_us <= minute + MINUTE]
+        return max([minute + MINUTE, *(row.close_us + row.close_tolerance_us for row in closed)])
 
     def heartbeat(self, minute: int, position: int) -> None:
         if self.watermark is not None:

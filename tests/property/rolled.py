@@ -59,11 +59,16 @@ class History:
         refused = {offset for offset, _ in self.series.rejected}
         kept = [t for t in self.ticks if t.offset not in refused]
         return pl.DataFrame(
-            [(t.time_us, t.price, t.size, t.offset) for t in kept],
-            schema={"time_us": pl.Int64, "price": pl.Float64, "size": pl.Float64,
-                    "offset": pl.Int64},
+            [(t.time_us, self._placed(t.time_us), t.price, t.size, t.offset) for t in kept],
+            schema={"time_us": pl.Int64, "placed_us": pl.Int64, "price": pl.Float64,
+                    "size": pl.Float64, "offset": pl.Int64},
             orient="row",
         )  # fmt: skip
+
+    def _placed(self, time_us: int) -> int:
+        row = self.series.session(time_us)
+        assert row is not None
+        return min(time_us, row.close_us - 1)
 
     @property
     def sessions(self) -> list[tuple[int, int, int, int]]:
@@ -81,9 +86,9 @@ def histories(case: Case, delivered_at: Sequence[int] | None = None) -> dict[str
     events: list[tuple[int, int, int, Any]] = []
     closes_at = 0
     for i, beat in enumerate(case.beats):
-        if case.legal(beat):
+        if case.waits(beat):
             closes_at = max(closes_at, beat.barrier, delivered_at[i] if delivered_at else 0)
-            if closes_at <= case.end:
+            if closes_at <= case.end and case.legal(beat):
                 events.append((closes_at, 0, i, beat))
     events += [(tick.offset, 1, 0, tick) for tick in case.ticks if tick.price is not None]
     for at, _, _, event in sorted(events, key=lambda each: each[:3]):
@@ -122,14 +127,14 @@ def expected(history: History, timeframe: str, grace_us: int) -> list[dict[str, 
     minutes = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Int64))
     closed = minutes["minute"].to_list()
     ticks = history.accepted
-    ticks = ticks.filter((pl.col("time_us") // MINUTE * MINUTE).is_in(closed))
+    ticks = ticks.filter((pl.col("placed_us") // MINUTE * MINUTE).is_in(closed))
     parents = _parents(history, minutes, timeframe, grace_us)
     if timeframe.endswith(("wk", "mo")):
         # a day that is not final yet is no child
         days = _parents(history, minutes, "1d", grace_us)
         minutes = minutes.filter((pl.col("trading_date") * DAY_US).is_in(list(days)))
         starts = minutes["minute"].to_list()
-        ticks = ticks.filter((pl.col("time_us") // MINUTE * MINUTE).is_in(starts))
+        ticks = ticks.filter((pl.col("placed_us") // MINUTE * MINUTE).is_in(starts))
         if not len(minutes):
             return []
     rows = rolled(ticks, minutes, timeframe).iter_rows(named=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import zip_longest
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +39,29 @@ def schedules(draw: st.DrawFn) -> list[SessionRow]:
             rows.append(("B", date, number, open_us, close_us))
             at = -(-close_us // MINUTE) * MINUTE
         date += draw(st.integers(1, 3))
-    return [SessionRow("B", "", d, n, o, c) for _, d, n, o, c in rows]
+    return draw(tolerant([SessionRow("B", "", d, n, o, c) for _, d, n, o, c in rows]))
+
+
+@st.composite
+def tolerant(draw: st.DrawFn, rows: list[SessionRow]) -> list[SessionRow]:
+    """The sessions, some of them with a close tolerance: at most up to the next open."""
+    found = []
+    opens = [row.open_us for row in rows[1:]]
+    for row, next_open in zip_longest(rows, opens):
+        room = 10 * MINUTE if next_open is None else next_open - row.close_us
+        tolerances = [0, 0, 1, 10_000_000, 90_000_000, 150_000_000, room]
+        longest = min(draw(st.sampled_from(tolerances)), room)
+        found.append(replace(row, close_tolerance_us=longest))
+    return found
+
+
+@st.composite
+def close_edges(draw: st.DrawFn, rows: list[SessionRow], clock: int) -> int:
+    """A time at the close of a session, or at the end of its tolerance: of the one near a clock."""
+    row = min(rows, key=lambda row: abs(row.close_us - clock))
+    end = row.close_us + row.close_tolerance_us
+    middle = row.close_us + row.close_tolerance_us // 2
+    return draw(st.sampled_from([row.close_us - 1, row.close_us, middle, end - 1, end]))
 
 
 Event = tuple[str, int, int, float, float]
@@ -57,9 +81,13 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
             continue
         clock += draw(st.sampled_from([0, 1, 1_000_000, 20_000_000, MINUTE, 7 * MINUTE]))
         back = draw(st.sampled_from([0, 0, 0, 1_000_000, 30_000_000, 3 * MINUTE]))
+        time = max(0, clock - back)
+        if draw(st.integers(0, 3)) == 0:
+            time = draw(close_edges(rows[name], clock))
+            clock = max(clock, time)
         price = draw(st.integers(90, 110)) / 10
         size = draw(st.sampled_from([0.0, 1.0, 0.1, 0.3, 1e17, 3e-9, 123.456]))
-        events.append((name, max(0, clock - back), 0, price, size))
+        events.append((name, time, 0, price, size))
     return {
         "rows": rows,
         "grace": grace,
@@ -88,9 +116,7 @@ def run_core(
     ``taking`` makes what takes late ticks, for the policy revise.
     """
     index = ScheduleIndex.build(
-        SessionRow("B", name, r.trading_date, r.session, r.open_us, r.close_us)
-        for name, rows in case["rows"].items()
-        for r in rows
+        replace(r, symbol=name) for name, rows in case["rows"].items() for r in rows
     )
     assert not index.problems
     policy: Literal["reject", "revise"] = "reject" if taking is None else "revise"

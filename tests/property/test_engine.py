@@ -26,7 +26,7 @@ def closing_offsets(case: Case) -> list[int]:
     """Where each heartbeat takes effect when it comes in time: none overtakes the one before."""
     found, at = [], 0
     for beat in case.beats:
-        if case.legal(beat):
+        if case.waits(beat):
             at = max(at, beat.barrier)
         found.append(at)
     return found
@@ -53,12 +53,15 @@ def test_any_cut_and_any_delivery_before_the_barrier_gives_the_bars_closed_at_th
     plain = case.plain()
     counts = engine.take_counts()
     assert len(engine.waiting) == sum(
-        case.legal(beat) and at > case.end for beat, at in zip(case.beats, effective, strict=True)
+        case.waits(beat) and at > case.end for beat, at in zip(case.beats, effective, strict=True)
     )
     found = finals_of(engine)
     for name, series in plain.items():
         assert [as_plain(bar) for bar in found.get(name, [])] == series.finals
-    assert counts.early_heartbeats == sum(not case.legal(beat) for beat in case.beats)
+    assert counts.early_heartbeats == sum(
+        not case.waits(beat) or (at <= case.end and not case.legal(beat))
+        for beat, at in zip(case.beats, effective, strict=True)
+    )
     assert counts.rejected.get(Reason.INVALID, 0) == sum(t.price is None for t in case.ticks)
     for reason in (Reason.LATE, Reason.OFF_SESSION):
         expected = sum(why == reason for s in plain.values() for _, why in s.rejected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -24,15 +25,19 @@ def schedules(draw: st.DrawFn, symbol: str) -> list[SessionRow]:
     for number in range(draw(st.integers(1, 5))):
         open_us = cursor_us + draw(st.integers(0, 40 * 60)) * SECOND_US
         close_us = open_us + draw(st.integers(1, 40 * 60)) * SECOND_US
-        rows.append(SessionRow("DEMO", symbol, number, 0, open_us, close_us))
-        cursor_us = -(-close_us // MINUTE_US) * MINUTE_US
+        tolerance_us = draw(st.sampled_from([0, 0, 10, 90, 300])) * SECOND_US
+        rows.append(SessionRow("DEMO", symbol, number, 0, open_us, close_us, tolerance_us))
+        cursor_us = max(-(-close_us // MINUTE_US) * MINUTE_US, close_us + tolerance_us)
     return rows
 
 
 def due_one_by_one(
     seen: SeriesSeen, rows: list[SessionRow], mark_us: int, now_us: int, rules: HeartbeatRules
 ) -> list[int]:
-    """The definition, a minute at a time: in session, after the mark, over, and awake."""
+    """The definition, a minute at a time: in session, after the mark, over, and awake.
+
+    The last minute of a session is over when its close tolerance is.
+    """
     late_us = MINUTE_US + rules.grace_us + rules.feed_delay_us.get(seen.broker, 0)
     later_dates = sorted({r.trading_date for r in rows if r.trading_date > seen.last_trading_date})
     asleep_dates = later_dates[rules.inactive_after :]
@@ -42,7 +47,9 @@ def due_one_by_one(
             continue
         for r in rows:
             in_session = r.open_us < k + MINUTE_US and k < r.close_us
-            if in_session and r.trading_date not in asleep_dates:
+            tolerated_us = r.close_us + r.close_tolerance_us + late_us - MINUTE_US
+            is_over = r.close_us > k + MINUTE_US or tolerated_us <= now_us
+            if in_session and is_over and r.trading_date not in asleep_dates:
                 found.append(k)
     return found
 
@@ -60,6 +67,7 @@ def test_any_sequence_of_wake_ups_covers_every_due_minute_exactly_once(data: st.
         feed_delay_us={"DEMO": data.draw(st.sampled_from([0, 30, 900])) * SECOND_US},
         max_catch_up=data.draw(st.integers(1, 60)),
     )
+    unbounded = replace(rules, max_catch_up=1_000_000)
     universe = [
         SeriesSeen("DEMO", symbol, 0, FIRST_US, data.draw(st.integers(0, 2)), True, -1)
         for symbol in symbols
@@ -86,6 +94,13 @@ def test_any_sequence_of_wake_ups_covers_every_due_minute_exactly_once(data: st.
                 for seen in universe
             )
             assert due.remaining == expected_left
+            if due.held_until_us is not None:
+                # it is told when the first of those comes due that wait for a tolerance alone
+                assert now_us < due.held_until_us
+                later_us = due.held_until_us
+                assert len(plan(later_us, universe, index, marks, unbounded)) >= len(
+                    plan(later_us - 1, universe, index, marks, unbounded)
+                )
             if gap_s or not due.remaining:
                 break  # an outage may begin in the midst of a catch-up
 

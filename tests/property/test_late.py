@@ -17,7 +17,14 @@ from barstream.core.state import PartitionState
 from barstream.core.ticks import Ticks
 from barstream.engine.book import FinalsBook
 from tests.property.plain import MINUTE
-from tests.property.test_batching import NAMES, as_plain, run_core, run_plain, schedules
+from tests.property.test_batching import (
+    NAMES,
+    as_plain,
+    close_edges,
+    run_core,
+    run_plain,
+    schedules,
+)
 
 
 class KeptBook(FinalsBook):
@@ -76,6 +83,8 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         at = min(len(minutes) - 1, at + draw(st.sampled_from([0, 0, 0, 1, 2, 5, 15])))
         back = draw(st.sampled_from([0, 0, 0, 1, 2, 3, 5, 15, 40]))
         time = minutes[max(0, at - back)] + draw(st.sampled_from([0, 1, 10_000_000, 59_999_999]))
+        if draw(st.integers(0, 3)) == 0:
+            time = draw(close_edges(rows[name], time))
         price = draw(st.integers(90, 110)) / 10
         size = draw(st.sampled_from([0.0, 1.0, 0.1, 0.3, 1e17, 3e-9, 123.456]))
         events.append((name, time, 0, price, size))

@@ -17,7 +17,8 @@ from barstream.core.state import Rules
 from barstream.core.time import DAY_US
 from barstream.engine.partition import PartitionEngine
 from tests.property.engine_cases import Beat, Case, Tick, cuts, deliver, feed
-from tests.property.test_batching import NAMES, schedules
+from tests.property.plain import PlainSeries
+from tests.property.test_batching import NAMES, close_edges, schedules
 from tests.property.test_engine import closing_offsets
 
 M = 60_000_000
@@ -40,11 +41,14 @@ def late_cases(draw: st.DrawFn) -> Case:
         offset += draw(st.integers(1, 2))
         if draw(st.integers(0, 7)) == 0:
             minute = minutes[at] // M * M - draw(st.integers(-3, 2)) * M
-            beats.append(Beat(len(beats), name, minute, offset, minute + M + grace))
+            over = PlainSeries(rows[name], grace, 0).over(minute)
+            beats.append(Beat(len(beats), name, minute, offset, over + grace))
             continue
         at = min(len(minutes) - 1, at + draw(st.sampled_from([0, 0, 0, 1, 2, 5, 15])))
         back = draw(st.sampled_from([0, 0, 0, 1, 2, 3, 5, 15, 40]))
         time_us = minutes[max(0, at - back)] + draw(st.sampled_from([0, 1, 59_999_999]))
+        if draw(st.integers(0, 3)) == 0:
+            time_us = draw(close_edges(rows[name], time_us))
         price, size = draw(st.integers(90, 110)) / 10, draw(st.sampled_from([0.0, 0.1, 0.3, 1e17]))
         ticks.append(Tick(offset, name, time_us, price, size))
     return Case(rows, Rules(grace, draw(st.integers(1, 3))), ticks, beats, offset + 1)

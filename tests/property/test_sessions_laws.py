@@ -36,8 +36,10 @@ def valid_rows(draw: st.DrawFn) -> list[SessionRow]:
         same_day = bool(rows) and draw(st.booleans())
         trading_date += 0 if same_day else draw(st.integers(1, 3))
         number = rows[-1].session + 1 if same_day else 0
-        rows.append(SessionRow("B", "S", trading_date, number, open_us, close_us))
+        tolerance_us = draw(st.sampled_from([0, 0, 1, 2, 5, 9])) * UNIT_US
+        rows.append(SessionRow("B", "S", trading_date, number, open_us, close_us, tolerance_us))
         time_us = -(-close_us // MINUTE_US) * MINUTE_US
+        time_us = max(time_us, close_us + tolerance_us)
     return draw(st.permutations(rows))
 
 
@@ -49,7 +51,8 @@ def any_rows(draw: st.DrawFn) -> list[SessionRow]:
         open_us = ORIGIN_US + draw(st.integers(0, 20)) * UNIT_US
         close_us = open_us + draw(st.integers(-1, 6)) * UNIT_US
         trading_date, number = draw(st.integers(20_000, 20_002)), draw(st.integers(0, 2))
-        rows.append(SessionRow("B", "S", trading_date, number, open_us, close_us))
+        tolerance_us = draw(st.sampled_from([0, 0, 1, 4])) * UNIT_US
+        rows.append(SessionRow("B", "S", trading_date, number, open_us, close_us, tolerance_us))
     return rows
 
 
@@ -57,27 +60,57 @@ def covers(row: SessionRow | Session, ts_us: int) -> bool:
     return row.open_us <= ts_us < row.close_us
 
 
+def takes(row: SessionRow, ts_us: int) -> bool:
+    return row.open_us <= ts_us < row.close_us + row.close_tolerance_us
+
+
 def has_minute(row: SessionRow | Session, minute_us: int) -> bool:
     return any(covers(row, t) for t in range(minute_us, minute_us + MINUTE_US, UNIT_US))
 
 
 @given(rows=valid_rows())
-def test_a_time_is_in_the_one_session_that_covers_it(rows: list[SessionRow]) -> None:
+def test_a_time_is_in_the_one_session_that_takes_it_and_placed_before_its_close(
+    rows: list[SessionRow],
+) -> None:
     schedule = RowsSchedule(rows)
-    last_us = max(row.close_us for row in rows)
+    last_us = max(row.close_us + row.close_tolerance_us for row in rows)
     edges = np.arange(ORIGIN_US - UNIT_US, last_us + 2 * UNIT_US, UNIT_US, dtype=np.int64)
     times = np.concatenate([edges - 1, edges, edges + 1])
 
     ids = schedule.locate(times)
+    placed = schedule.placed(times, ids)
 
-    for ts_us, session_id in zip(times.tolist(), ids.tolist(), strict=True):
-        expected = [row for row in rows if covers(row, ts_us)]
+    for ts_us, session_id, at_us in zip(times.tolist(), ids.tolist(), placed.tolist(), strict=True):
+        expected = [row for row in rows if takes(row, ts_us)]
         if not expected:
-            assert session_id == OFF_SESSION
+            assert (session_id, at_us) == (OFF_SESSION, ts_us)
             continue
+        assert at_us == min(ts_us, expected[0].close_us - 1)
         found, (row,) = schedule.session(session_id), expected
         assert (found.open_us, found.close_us) == (row.open_us, row.close_us)
         assert (found.trading_date, found.number) == (row.trading_date, row.session)
+        assert found.close_tolerance_us == row.close_tolerance_us
+
+
+@given(rows=valid_rows())
+def test_a_minute_ends_when_no_tick_of_it_or_before_it_can_be_later(rows: list[SessionRow]) -> None:
+    # a tick every 20 s and those just before and after; placed, they lie in minutes
+    schedule = RowsSchedule(rows)
+    last_us = max(row.close_us + row.close_tolerance_us for row in rows) + 2 * MINUTE_US
+    edges = np.arange(ORIGIN_US - MINUTE_US, last_us, UNIT_US, dtype=np.int64)
+    times = np.concatenate([edges - 1, edges])
+    ids = schedule.locate(times)
+    times, ids = times[ids != OFF_SESSION], ids[ids != OFF_SESSION]
+    minute_of = schedule.placed(times, ids) // MINUTE_US * MINUTE_US
+
+    minutes = range(ORIGIN_US - MINUTE_US, last_us, MINUTE_US)
+    for minute_us in minutes:
+        of_it = times[minute_of <= minute_us]
+        end_us = schedule.minute_end(minute_us)
+        assert end_us == max([minute_us + MINUTE_US, *(of_it + 1).tolist()])
+        # by then it has ended, and just before it has not
+        assert schedule.ended_until(end_us) > minute_us
+        assert schedule.ended_until(end_us - 1) <= minute_us
 
 
 @given(rows=valid_rows(), start=st.integers(-4, 80), length=st.integers(-4, 80))
@@ -128,6 +161,8 @@ def test_rows_are_refused_exactly_when_a_rule_is_broken(rows: list[SessionRow]) 
     broken = any(row.close_us <= row.open_us for row in rows) or any(
         (a.trading_date, a.session) == (b.trading_date, b.session)
         or minutes(a) & minutes(b)
+        or (a.open_us < b.open_us < a.close_us + a.close_tolerance_us)
+        or (b.open_us < a.open_us < b.close_us + b.close_tolerance_us)
         or (a.open_us < b.open_us and a.trading_date > b.trading_date)
         or (b.open_us < a.open_us and b.trading_date > a.trading_date)
         for a, b in pairs

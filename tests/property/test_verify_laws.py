@@ -18,6 +18,7 @@ from barstream.history.selection import Selection
 from barstream.verify.uppers import in_order
 from tests.property.engine_cases import Beat, Case, Store, Tick, cases, cuts, deliver, feed
 from tests.property.market_cases import Market, markets
+from tests.property.plain import PlainSeries
 from tests.property.rollup_cases import PERIODS
 from tests.property.test_revised_rollups import PERIODS as REVISED
 from tests.property.test_revised_rollups import late_cases
@@ -69,7 +70,7 @@ def test_counts_are_of_the_series_and_the_time_asked_for(data: st.DataObject, ca
     asked = [
         tick for tick in case.ticks
         if tick.symbol == symbol and tick.price is not None
-        and wanted.has_time(tick.time_us // MINUTE_US * MINUTE_US)
+        and wanted.has_time(PlainSeries(case.rows[symbol], 0, 0).minute_of(tick.time_us))
     ]  # fmt: skip
     late = {int(said["offset"]) for _, _, said in store.rejected if said["reason"] == b"late"}
     counted = outcome.accounts

@@ -108,6 +108,7 @@ def verdict(
     regimes = _regimes(case, rows, told)
     graces = Graces.in_force(regimes)
     published = _published(finals, numbers, outcome, "1m", wanted)
+    judge = Judge(0, numbers, wanted, regimes, {})
     snapshot = Snapshot(
         partition=0, series=numbers, rows=rows, rows_now=PartitionRows(), position=position,
         published=published,
@@ -118,9 +119,9 @@ def verdict(
         refusals=Refusals(_since(_refused(rejected), begins.rejected), 0, begins.rejected),
         beats=Heartbeats(
             _since(beats_of(case.beats), begins.beats), numbers, graces, regimes, begins.beats,
-            withdrawn=rows.withdrawn(0),
+            judge, withdrawn=rows.withdrawn(0),
         ),
-        judge=Judge(0, numbers, wanted, regimes, {}),
+        judge=judge,
         changes=ScheduleChanges([] if told is None else told.records, 0, regimes),
         ticks=Span(begins.ticks, case.end),
     )  # fmt: skip

@@ -218,3 +218,24 @@ def test_a_file_that_is_no_text_in_utf_8_is_refused_in_our_words(csv_file: Path)
         read_schedule_file(csv_file)
     with pytest.raises(BarstreamError, match="must be a file that can be read: Is a directory"):
         read_schedule_file(csv_file.parent)
+
+
+def test_a_close_tolerance_is_read_and_stands_in_for_one_that_is_not_said(csv_file: Path) -> None:
+    day = "2024-01-{0:02},0,2024-01-{0:02} 09:00,2024-01-{0:02} 16:00"
+    lines = [f"B,S,{day.format(n)},{said}" for n, said in ((2, "30"), (3, "0"), (4, ""))]
+    write(csv_file, f"{HEADER},close_tolerance_s", *lines)
+
+    rows = read_schedule_file(csv_file, close_tolerance_us=90_000_000)
+
+    assert [row.close_tolerance_us for row in rows] == [30_000_000, 0, 90_000_000]
+
+
+def test_a_tolerance_that_reaches_the_next_session_refuses_the_file(csv_file: Path) -> None:
+    write(
+        csv_file, HEADER, "B,S,2024-01-02,0,2024-01-02 09:00,2024-01-02 12:00",
+        "B,S,2024-01-02,1,2024-01-02 12:01,2024-01-02 16:00",
+    )  # fmt: skip
+
+    assert len(read_schedule_file(csv_file, close_tolerance_us=60_000_000)) == 2
+    with pytest.raises(ScheduleFileError, match=r"close tolerance before it.*\(lines 2 and 3\)"):
+        read_schedule_file(csv_file, close_tolerance_us=60_000_001)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -141,3 +142,22 @@ def test_a_session_under_our_key_in_another_spelling_changes_in_its_place() -> N
     )
 
     assert changed == {2: [(key, encode_session(row(1, hours=2)))]}
+
+
+def test_a_tolerance_that_is_added_changes_a_session() -> None:
+    tolerant = replace(row(1), close_tolerance_us=1_000_000)
+
+    found = difference(topic_with(row(1), row(2)), [tolerant, row(2)], {("B", "S"): (1, 2)})
+
+    assert found == ScheduleDifference([], [(row(1), tolerant)], [], 1)
+
+
+def test_of_many_sessions_that_do_not_go_together_some_are_named() -> None:
+    """Sessions that touch, as those of FX do, leave no room for a tolerance."""
+    rows = [replace(row(day, hours=24), close_tolerance_us=1_000_000) for day in range(100)]
+
+    with pytest.raises(ScheduleConflictError, match="close tolerance") as refused:
+        difference(topic_with(), rows, dates_of(rows))
+
+    assert str(refused.value).count("\n") < 25
+    assert "and 79 more" in str(refused.value)

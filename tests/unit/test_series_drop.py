@@ -18,6 +18,7 @@ from barstream.codecs.withdrawal import WithdrawalRow, WithdrawnEnd, encode_with
 from barstream.config import load_settings
 from barstream.core.heartbeats import HeartbeatRules
 from barstream.core.keys import bar_key
+from barstream.core.schedule import AlwaysOpenIndex
 from barstream.core.time import MINUTE_US, SECOND_US
 from barstream.core.universe import SeriesSeen
 from barstream.engine.rows import Row
@@ -239,7 +240,7 @@ def test_a_leader_does_not_go_on_from_a_heartbeat_that_was_withdrawn() -> None:
     minute_us = NOW_US - NOW_US % MINUTE_US
     keys = {name: bar_key(*name, minute_us) for name in (NAME, OTHER)}
     for key in keys.values():
-        found.take(key, minute_us + 2 * MINUTE_US, rules)
+        found.take(key, minute_us + 2 * MINUTE_US, rules, AlwaysOpenIndex())
     found.withdraw(keys[NAME])
     found.withdraw(b"garbage")
     assert found.marks == {OTHER: minute_us}

@@ -250,6 +250,7 @@ def test_the_schedule_shows_sessions_and_its_own_truncation(worker: WebWorker) -
             trading_date=19_786 + day,
             open_us=TEN_US + day * 1440 * MINUTE_US,
             close_us=TEN_US + (day * 1440 + 60) * MINUTE_US,
+            close_tolerance_us=day * 1_500_000,
         )
         for day in range(5)
     ]
@@ -263,6 +264,7 @@ def test_the_schedule_shows_sessions_and_its_own_truncation(worker: WebWorker) -
         "open": "2024-03-04T10:00:00.000000Z",
         "close": "2024-03-04T11:00:00.000000Z",
     }
+    assert body["sessions"][1]["close_tolerance_s"] == 1.5
     assert body["truncated"] is True
     _, rest = worker.get(f"/schedule/fx/eurusd?from={body['next_from']}&to=2024-04-01")
     assert len(body["sessions"]) + len(rest["sessions"]) == 5

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from io import BytesIO
 
+import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from barstream.codecs.avro import load_schema, without_logical_types
 from barstream.codecs.session import (
     LONGEST_SESSION_US,
     decode_session,
@@ -19,6 +22,7 @@ from barstream.codecs.session import (
     split_session_key,
 )
 from barstream.core.schedule import SessionRow
+from barstream.core.sessions import LONGEST_TOLERANCE_US
 from barstream.core.time import DAY_US, days_from_iso_date, us_from_iso
 
 ROW = SessionRow(
@@ -154,3 +158,52 @@ def test_a_body_cut_short_or_with_bytes_left_over_is_refused(cut: int, junk: byt
 def test_a_key_without_its_four_parts_is_refused(key: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the text differs with what is wrong
         split_session_key(key)
+
+
+TOLERANT = replace(ROW, close_tolerance_us=90_000_000)
+
+
+def test_a_row_without_tolerance_is_written_as_before_there_was_one() -> None:
+    written = encode_session(ROW)
+    fields = {"broker": "OANDA", "symbol": "EURUSD", "trading_date": ROW.trading_date, "session": 1,
+              "open": ROW.open_us, "close": ROW.close_us}  # fmt: skip
+    schema = load_schema("session")
+    schema = {**schema, "fields": [f for f in schema["fields"] if f["name"] in fields]}
+    out = BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(without_logical_types(schema)), fields)
+    assert written == out.getvalue()
+    assert decode_session(written) == ROW
+    assert "close_tolerance_s" not in session_to_json(ROW)
+
+
+@given(st.integers(1, LONGEST_TOLERANCE_US))
+def test_a_tolerance_survives_the_way_through_kafka(tolerance_us: int) -> None:
+    row = replace(ROW, close_tolerance_us=tolerance_us)
+    assert read_session(session_key(row), encode_session(row))[1] == row
+    assert decode_session(json.dumps(session_to_json(row)).encode()) == row
+    assert len(encode_session(row)) == len(encode_session(ROW)) + 8
+
+
+def test_whole_seconds_of_tolerance_are_shown_without_a_point() -> None:
+    assert session_to_json(TOLERANT)["close_tolerance_s"] == 90
+    assert str(session_to_json(TOLERANT)["close_tolerance_s"]) == "90"
+    assert session_to_json(replace(ROW, close_tolerance_us=1_500_000))["close_tolerance_s"] == 1.5
+
+
+@pytest.mark.parametrize("tolerance", [-1, 3600.1, 1e300, "soon", True, [90], "nan"])
+def test_a_tolerance_that_is_none_is_refused(tolerance: object) -> None:
+    fields = session_to_json(ROW) | {"close_tolerance_s": tolerance}
+    with pytest.raises(ValueError, match="close_tolerance_s must be 0 to 3600 seconds, found"):
+        decode_session(json.dumps(fields).encode())
+
+
+@pytest.mark.parametrize("tolerance", [0, None, "0", 0.0])
+def test_no_tolerance_may_be_said(tolerance: object) -> None:
+    fields = session_to_json(ROW) | {"close_tolerance_s": tolerance}
+    assert decode_session(json.dumps(fields).encode()) == ROW
+
+
+@given(st.binary(max_size=8).filter(lambda tail: len(tail) not in (0, 8)))
+def test_a_body_with_another_end_is_no_row(tail: bytes) -> None:
+    with pytest.raises(ValueError, match="neither a JSON object, nor Avro"):
+        decode_session(encode_session(ROW) + tail)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from io import BytesIO
 from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barstream.codecs import registry
@@ -56,6 +57,8 @@ KINDS: dict[str, list[tuple[Any, Any]]] = {
              (logical("long", "local-timestamp-millis"), OPEN.replace(tzinfo=None))],
     "close": [(MILLIS, CLOSE), (MICROS, CLOSE), ("long", ROW.close_us),
               ("string", "2024-01-02T22:00:00.250Z")],
+    "close_tolerance_s": [(["null", "long"], None), ("int", 90), ("double", 90.0),
+                          (["null", "float"], 90.0), ("string", "90")],
     "venue": [("string", "LD4"), ({"type": "array", "items": "double"}, [1.0])],
 }  # fmt: skip
 
@@ -87,10 +90,12 @@ async def fetched(url: str | None, value: bytes) -> SessionSchemas:
     return schemas
 
 
+@settings(deadline=None)  # a registry is asked each time
 @given(data=st.data())
 def test_a_row_is_read_by_its_own_schema_in_any_order_and_of_any_type(data: st.DataObject) -> None:
     """Also with symbol before broker, which by position would be swapped in silence."""
-    names = data.draw(st.permutations(list(KINDS)))
+    left_out = data.draw(st.sampled_from([None, "close_tolerance_s"]))
+    names = data.draw(st.permutations([name for name in KINDS if name != left_out]))
     chosen = {name: data.draw(st.sampled_from(KINDS[name])) for name in names}
     schema = schema_of([(name, chosen[name][0]) for name in names])
     value = body_of(schema, {name: written for name, (_, written) in chosen.items()})
@@ -98,8 +103,10 @@ def test_a_row_is_read_by_its_own_schema_in_any_order_and_of_any_type(data: st.D
     async def scenario(server: Registry, url: str) -> None:
         framed = frame(server.add(schema), value)
         schemas = await fetched(url, framed)
-        assert decode_session(framed, schemas) == ROW
-        assert read_session(b"any key", framed, schemas)[1] == ROW
+        _, tolerance_s = chosen.get("close_tolerance_s", ("", None))
+        expected = replace(ROW, close_tolerance_us=0 if tolerance_s is None else 90_000_000)
+        assert decode_session(framed, schemas) == expected
+        assert read_session(b"any key", framed, schemas)[1] == expected
 
     with_registry(scenario)
 
@@ -107,6 +114,7 @@ def test_a_row_is_read_by_its_own_schema_in_any_order_and_of_any_type(data: st.D
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        ({"close_tolerance_s": MILLIS}, "field close_tolerance_s of a session"),
         ({"close": None}, "the schema lacks close; it has broker, symbol"),
         ({"open": "double"}, "field open of a session cannot be read from Avro type double"),
         ({"open": logical("int", "time-millis")}, "varint with time-millis"),
@@ -136,6 +144,7 @@ def test_a_schema_that_is_of_something_else_refuses_its_rows(
         ({"open": (MICROS, OPEN.replace(year=1970))}, "31 days at most"),
         ({"broker": (["null", "string"], None)}, "missing: broker"),
         ({"session": ("int", -1)}, "session must be"),
+        ({"close_tolerance_s": ("long", 90_000)}, "close_tolerance_s must be 0 to 3600 seconds"),
         ({"trading_date": (MILLIS, OPEN)}, "midnight UTC"),
         ({"trading_date": ("int", 20_240_102)}, "trading_date must be a date"),
         ({"close": (MICROS, OPEN)}, "close must be after open"),

@@ -191,3 +191,36 @@ def test_recovery_reads_where_each_series_had_its_last_heartbeat_not_the_days_be
     ends = [friday * DAY_US + close_us + GRACE_US for close_us in
             (22 * 60 * MINUTE_US, (22 * 60 + 30) * MINUTE_US)]  # fmt: skip
     assert windows == [(end, end + 2 * MINUTE_US) for end in ends]
+
+
+def test_the_last_minute_of_a_session_waits_for_its_close_tolerance() -> None:
+    #  15:59          16:00        16:01:30   16:01:35
+    #  |== last k ====|  tolerance |== grace ==|  due here; the minute before it as ever
+    close_us = at("16:00:00")
+    hours = ScheduleIndex.build(
+        [SessionRow("DEMO", "EURUSD", MONDAY, 0, at("09:00:00"), close_us, 90 * SECOND_US)]
+    )
+    marks = {("DEMO", "EURUSD"): at("15:57:00")}
+    early = plan(at("16:00:05"), [row()], hours, marks, RULES)
+    assert minutes(early) == [("EURUSD", at("15:58:00"))]
+    assert early.held_until_us == at("16:01:35")
+    marks = early.marks()
+    assert not len(plan(at("16:01:35") - 1, [row()], hours, marks, RULES))
+    late = plan(at("16:01:35"), [row()], hours, marks, RULES)
+    assert (minutes(late), late.held_until_us) == ([("EURUSD", at("15:59:00"))], None)
+    # it was sent then, so a new leader looks for it there
+    (window,) = recovery_windows(at("20:00:00"), [row()], hours, RULES, MINUTE_US)
+    assert window == (at("16:01:35"), at("16:02:35"))
+
+
+def test_a_series_met_within_the_tolerance_gets_the_heartbeat_that_still_comes_due() -> None:
+    close_us = at("16:00:00")
+    hours = ScheduleIndex.build(
+        [SessionRow("DEMO", "EURUSD", MONDAY, 0, at("09:00:00"), close_us, 90 * SECOND_US)]
+    )
+    new = row(first_tick_us=-1)
+    met = plan(at("16:00:10"), [new], hours, {}, RULES)
+    assert not len(met)
+    assert minutes(plan(at("16:01:35"), [new], hours, met.began, RULES)) == [
+        ("EURUSD", at("15:59:00"))
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from barstream.core.schedule import (
     MarketScheduleProvider,
     RowsSchedule,
     ScheduleIndex,
+    Session,
     SessionRow,
     UtcCalendar,
     find_conflicts,
@@ -229,7 +232,7 @@ def test_without_a_schedule_join_every_series_is_open_on_utc_days() -> None:
     schedule = provider.index.for_series("ANYONE", "BTCUSD")
     assert isinstance(schedule, UtcCalendar)
     (day,) = schedule.locate(np.array([sunday_us], dtype=np.int64)).tolist()
-    assert schedule.session(day) == (day * DAY_US, (day + 1) * DAY_US, day, 0)
+    assert schedule.session(day) == Session(day * DAY_US, (day + 1) * DAY_US, day, 0)
 
 
 def test_sessions_between_is_lazy() -> None:
@@ -264,3 +267,31 @@ def test_sessions_between_hold_a_minute_start_inside_half_open_bounds(
 
     first = days_from_iso_date("2024-01-01")
     assert [session.trading_date - first + 1 for session in found] == days
+
+
+def test_a_session_that_opens_within_the_close_tolerance_before_it_is_refused() -> None:
+    noon_us = us_from_iso("2024-01-02T12:00")
+    hour_us, tolerance_us = 60 * MINUTE_US, 90_000_000
+    morning = SessionRow("B", "S", 19_724, 0, noon_us - hour_us, noon_us, tolerance_us)
+    early, late = (
+        SessionRow("B", "S", 19_724, 1, noon_us + tolerance_us - less_us, noon_us + hour_us)
+        for less_us in (1, 0)
+    )
+    assert not ScheduleIndex.build([morning, late]).problems
+    (conflict,) = ScheduleIndex.build([morning, early]).problems["B", "S"]
+    assert "opens within the close tolerance" in str(conflict)
+    assert "close_tolerance=90s" in str(conflict)
+
+
+def test_hours_that_differ_in_tolerance_alone_are_others() -> None:
+    open_us = us_from_iso("2024-01-02T09:00")
+    close_us = open_us + 60 * MINUTE_US
+    row = SessionRow("B", "S", 19_724, 0, open_us, close_us)
+    before = ScheduleIndex.build([row])
+    after = before.updated({("B", "S"): [replace(row, close_tolerance_us=1_000_000)]})
+    assert after.changed == {("B", "S")}
+    provider = MarketScheduleProvider()
+    provider.swap(after)
+    # a tick at the close is taken, and still the session is over
+    assert not provider.is_in_session("B", "S", close_us)
+    assert provider.is_in_session("B", "S", close_us - 1)

@@ -61,6 +61,7 @@ def set_row(**values: Any) -> Change:
         set_row(symbol="Y"),
         set_row(watermark=START_US - 1),
         set_row(watermark=2**62),
+        set_bar(close_time=START_US + 7_200_000_000),
         set_row(closed_until=START_US + 1),
         set_row(closed_until=START_US + 600_000_000),
         set_row(previous_close=float("nan")),

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
-from barstream.core.time import MINUTE_US
+from barstream.core.period import MINUTE
+from barstream.core.schedule import RowsSchedule
+from barstream.core.time import DAY_US, MINUTE_US
 from barstream.explaining.absence import Reason, why_no_final
 from barstream.explaining.facts import Neighbours, Rules, Scheduled, Stand
+from barstream.explaining.sessions import session_of
 from tests.explained import (
     DATE,
     MONDAY_US,
     ROW,
+    ROWS,
     SCHEDULE,
     SECOND_US,
     bar,
@@ -165,3 +169,44 @@ def test_off_session_names_both_neighbours_and_the_command_where_the_schedule_en
     assert "2024-01-02" in between.sentence
     ended = why_no_final(facts(minute(30), scheduled=Scheduled(SCHEDULE, None, before)))
     assert "schedule load" in str(ended.what_to_do)
+
+
+def tolerant(minute_us: int) -> Scheduled:
+    """The sessions, each with 90 s of close tolerance."""
+    schedule = RowsSchedule([replace(row, close_tolerance_us=90 * SECOND_US) for row in ROWS])
+    session = session_of(schedule, MINUTE, minute_us)
+    before = None if session else schedule.session(0)
+    return Scheduled(schedule, session, before, row_appended_us=MONDAY_US - DAY_US)
+
+
+def test_the_last_minute_of_a_session_is_not_over_within_its_close_tolerance() -> None:
+    # 06:09 | 06:10 close, tolerance to 06:11:30 | grace to 06:11:35
+    at, last = tolerant(minute(9)), minute(9)
+    end_us = minute(11) + 30 * SECOND_US
+
+    def when(now_us: int) -> Reason:
+        return reason(last, row=LIVE, scheduled=at, now_us=now_us)
+
+    assert when(end_us - 1) is Reason.NOT_OVER
+    assert when(end_us + 5 * SECOND_US - 1) is Reason.NOT_OVER
+    assert when(end_us + 5 * SECOND_US) is Reason.HEARTBEAT_NOT_SENT
+    said = why_no_final(facts(last, row=LIVE, scheduled=at, now_us=end_us - 1))
+    assert "2024-01-01T06:11:35Z (end of the close tolerance, grace 5.0 s)" in said.sentence
+    # one that was appended before closes nothing
+    early = (beat(0, last, 1, appended_us=end_us + 5 * SECOND_US - 1),)
+    assert reason(last, row=LIVE, scheduled=at, beats=early) is Reason.HEARTBEAT_NOT_SENT
+    legal = (beat(0, last, 3, appended_us=end_us + 5 * SECOND_US),)
+    assert reason(last, row=LIVE, scheduled=at, beats=legal) is Reason.WAITING_FOR_BARRIER
+
+
+def test_of_a_minute_after_the_close_the_ticks_are_named_that_are_in_the_session_before() -> None:
+    off = facts(minute(10), scheduled=tolerant(minute(10)))
+    print_us = minute(10) + 20 * SECOND_US
+    assert not off.is_of_minute(tick(0, print_us))
+    said = why_no_final(off)
+    assert said.reason is Reason.OFF_SESSION
+    assert "06:10:00Z, with ticks until 2024-01-01T06:11:30Z" in said.sentence
+    assert facts(minute(9)).ticks_between == (minute(9), minute(10))
+    last = facts(minute(9), scheduled=tolerant(minute(9)))
+    assert last.ticks_between == (minute(9), minute(11) + 30 * SECOND_US)
+    assert last.is_of_minute(tick(0, print_us))

@@ -75,3 +75,21 @@ def test_a_series_of_which_no_tick_is_accepted_is_not_closed() -> None:
     due, whole_from = clocks.closing(at("12:00:00"))
     assert due == [(0, at("10:05:00"))]
     assert whole_from == at("10:06:00")
+
+
+def test_a_tick_within_the_close_tolerance_is_of_the_last_minute() -> None:
+    # close 11:00, tolerance 90 s     | in    | off
+    day = days_from_iso_date(DAY)
+    rows = [SessionRow("X", "A", day, 0, at("10:00:00"), at("11:00:00"), 90_000_000)]
+    loaded = ticks((0, "10:59:30"), (0, "11:00:00"), (0, "11:01:29"), (0, "11:01:30"))
+    found = admit(loaded, ScheduleIndex.build(rows), {}, revise=False)
+    assert found.accepted.tolist() == [True, True, True, False]
+    last_us = at("11:00:00") - 1
+    assert found.placed_us.tolist() == [at("10:59:30"), last_us, last_us, at("11:01:30")]
+    assert list(found.tolerant) == [0]
+    closed = {0: at("11:00:00")}
+    assert admit(loaded, ScheduleIndex.build(rows), closed, revise=False).no_bar["late"] == 3
+    # and such a tick alone is reason enough to load a file
+    refuse_without_session(ticks((0, "11:01:00")), ScheduleIndex.build(rows))
+    with pytest.raises(NoSessionError):
+        refuse_without_session(ticks((0, "11:02:00")), ScheduleIndex.build(rows))

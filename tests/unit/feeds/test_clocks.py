@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from barstream.core.schedule import RowsSchedule, SessionRow
 from barstream.core.time import MINUTE_US, SECOND_US
 from barstream.feeds.clocks import SeriesClocks
 
@@ -74,3 +75,31 @@ def test_no_heartbeat_is_sent_before_it_is_legal() -> None:
     [(_, minute_us)] = found.closing(now_us)[0]
     assert minute_us == M0 + 3 * MINUTE_US
     assert found.closing(now_us + 1)[0] == [(0, M0 + 4 * MINUTE_US)]
+
+
+def tolerant(close_us: int, tolerance_us: int) -> RowsSchedule:
+    return RowsSchedule([SessionRow("B", "S", 1, 0, M0 - 60 * MINUTE_US, close_us, tolerance_us)])
+
+
+def test_the_last_minute_of_a_session_is_due_once_its_close_tolerance_has_passed() -> None:
+    # M0        M1 close       M2    | M2 + 30 s
+    # x         |  tolerance         |       x of another session, or the pace
+    hours = tolerant(M0 + MINUTE_US, 90 * SECOND_US)
+    last = np.array([M0 + 600 * MINUTE_US], np.int64)
+    found = SeriesClocks(last, MINUTE_US, GRACE_US, {0: hours})
+    passed(found, (0, M0 - 5 * MINUTE_US))
+    found.due(NOW_US)
+    end_us = M0 + MINUTE_US + 90 * SECOND_US
+    found.pace(end_us - 1)
+    assert found.due(NOW_US) == [(0, M0 - MINUTE_US)]
+    found.pace(end_us)
+    assert found.due(NOW_US) == [(0, M0 + MINUTE_US)]
+
+
+def test_the_closing_heartbeat_of_a_session_is_legal_when_its_tolerance_has_passed() -> None:
+    hours = tolerant(M0 + MINUTE_US, 90 * SECOND_US)
+    last = np.array([M0 + MINUTE_US - 1], np.int64)  # a print after the close, as it is placed
+    found = SeriesClocks(last, MINUTE_US, GRACE_US, {0: hours})
+    legal_us = M0 + MINUTE_US + 90 * SECOND_US + GRACE_US
+    assert found.closing(legal_us - 1) == ([(0, M0 - MINUTE_US)], legal_us)
+    assert found.closing(legal_us) == ([(0, M0)], legal_us)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from barstream.codecs.ticks import TickColumns
 from barstream.codecs.verdicts import Rejected
 from barstream.core.reasons import Reason
+from barstream.core.schedule import ScheduleIndex, SessionRow
 from barstream.core.state import NEVER_US
 from barstream.history.selection import Selection
-from barstream.replay.blocks import BLOCK, TicksInRange, blocks
+from barstream.replay.blocks import BLOCK, TicksInRange, blocks, placed
 from barstream.transport.chunk import RecordChunk
 
 MINUTE = 60_000_000
@@ -78,7 +79,7 @@ def left(found: TickColumns) -> list[tuple[str, int]]:
 def test_ticks_before_the_start_bucket_of_their_series_are_left_out() -> None:
     some = ticks(("X", MINUTE - 1), ("Y", MINUTE - 1), ("X", MINUTE), ("Z", 0))
     in_range = TicksInRange(Selection(), {("B", "X"): MINUTE}, NEVER_US, None, whole=True)
-    found = in_range.of(some, lambda *_: NEVER_US)
+    found = in_range.of(some, some.time_us, lambda *_: NEVER_US)
     assert left(found) == [("Y", MINUTE - 1), ("X", MINUTE), ("Z", 0)]
     assert len(found.rejected) == 1
 
@@ -86,7 +87,7 @@ def test_ticks_before_the_start_bucket_of_their_series_are_left_out() -> None:
 def test_other_series_and_records_that_are_no_ticks_are_left_out_of_a_part() -> None:
     some = ticks(("X", 0), ("Y", 0))
     found = TicksInRange(Selection("B", "Y"), {}, NEVER_US, None, whole=False).of(
-        some, lambda *_: NEVER_US
+        some, some.time_us, lambda *_: NEVER_US
     )
     assert left(found) == [("Y", 0)]
     assert found.rejected == []
@@ -97,6 +98,18 @@ def test_ticks_after_the_range_still_close_it_until_it_is_closed() -> None:
     some = ticks(("X", 5 * MINUTE), ("Y", 5 * MINUTE), ("X", MINUTE))
     closed = {"X": 3 * MINUTE, "Y": 2 * MINUTE}
     found = TicksInRange(Selection(), {}, NEVER_US, 3 * MINUTE, whole=False).of(
-        some, lambda _, symbol: closed[symbol]
+        some, some.time_us, lambda _, symbol: closed[symbol]
     )
     assert left(found) == [("Y", 5 * MINUTE), ("X", MINUTE)]
+
+
+def test_a_tick_within_the_close_tolerance_is_in_range_by_its_minute() -> None:
+    # X closes at the end of minute 0: what comes 10 s later is of that minute, not of the range
+    hours = ScheduleIndex.build([SessionRow("B", "X", 0, 0, 0, MINUTE, 30_000_000)])
+    some = ticks(("X", MINUTE + 10_000_000), ("X", MINUTE + 40_000_000), ("Y", MINUTE + 10_000_000))
+    at_us = placed(some, hours)
+    assert at_us.tolist() == [MINUTE - 1, MINUTE + 40_000_000, MINUTE + 10_000_000]
+    in_range = TicksInRange(Selection(), {}, MINUTE, None, whole=True)
+    found = in_range.of(some, at_us, lambda *_: NEVER_US)
+    assert left(found) == [("X", MINUTE + 40_000_000), ("Y", MINUTE + 10_000_000)]
+    assert placed(some, ScheduleIndex()) is some.time_us

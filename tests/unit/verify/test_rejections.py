@@ -50,7 +50,7 @@ def kinds(*written: tuple[Bar, int]) -> list[tuple[str, str]]:
     )
     one = np.ones(1)
     block = Block(
-        np.zeros(1, np.int64), np.array([AT + 1]), np.array([5]), one, one,
+        np.zeros(1, np.int64), np.array([AT + 1]), np.array([AT + 1]), np.array([5]), one, one,
         np.full(1, IN_SESSION, np.int8),
     )  # fmt: skip
     rejections = Rejections(

@@ -13,7 +13,9 @@ from barstream.core.schedule import SessionRow
 from barstream.core.state import Rules
 from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.history import heartbeats as heartbeats_history
+from barstream.history.selection import Selection
 from barstream.verify.graces import Graces
+from barstream.verify.judging import Judge
 from barstream.verify.names import SeriesNumbers
 from barstream.verify.proof import Heartbeats
 from barstream.verify.task import Outcome
@@ -37,7 +39,8 @@ def log(*rows: tuple[int, int, str, int, int], begin: int = 0, by: str = "planne
     )  # fmt: skip
     numbers = SeriesNumbers()
     numbers.number(("X", "A"))
-    return Heartbeats(frame, numbers, [Graces.of(GRACE_US)], untold(), begin)
+    judge = Judge(0, numbers, Selection(), untold(), {})
+    return Heartbeats(frame, numbers, [Graces.of(GRACE_US)], untold(), begin, judge)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def block(begin: int, end: int) -> Block:
     rows = [row for row in LOG if begin <= row[1] < end]
     series, offset, time_us = np.array(rows, np.int64).reshape(-1, 3).T
     prices = np.ones(len(rows))
-    return Block(series, time_us, offset, prices, prices, np.zeros(len(rows), np.int8))
+    return Block(series, time_us, time_us, offset, prices, prices, np.zeros(len(rows), np.int8))
 
 
 def latest_below(series: int, offset: int) -> int:

@@ -20,6 +20,7 @@ from barstream.history.selection import Selection
 from barstream.transport.chunk import RecordChunk
 from barstream.verify.findings import Findings
 from barstream.verify.graces import Graces
+from barstream.verify.judging import Judge
 from barstream.verify.names import SeriesNumbers
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published import Published, Reading
@@ -43,7 +44,10 @@ def beats(*rows: tuple[Any, ...], withdrawn: Withdrawn | None = None) -> Heartbe
     numbers = SeriesNumbers()
     numbers.number(("X", "A"))
     numbers.number(("X", "B"))
-    return Heartbeats(frame, numbers, [Graces.of(GRACE_US)], untold(), 0, withdrawn=withdrawn)
+    judge = Judge(0, numbers, Selection(), untold(), {})
+    return Heartbeats(
+        frame, numbers, [Graces.of(GRACE_US)], untold(), 0, judge, withdrawn=withdrawn
+    )
 
 
 def test_a_withdrawn_heartbeat_proves_no_close() -> None:
