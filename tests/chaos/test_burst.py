@@ -100,7 +100,8 @@ def test_output_that_is_stuck_holds_the_ticks_back(
                 if (now := lag(worker)) != before:
                     before, stood = now, time.monotonic()
                 time.sleep(0.2)
-            assert before > count / 3
+            # what the broker took meanwhile, at its rate, is more on a machine that is slow
+            assert before > count / 5
             held_mib, _ = memory_mib(worker.process.pid)
             assert worker.ready, "reads are answered meanwhile"
             # nothing is fetched now, and the end is known all the same
