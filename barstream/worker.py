@@ -49,7 +49,14 @@ from barstream.topics import TopicNames, require
 from barstream.transport.driver import Consumer
 from barstream.troubles import Troubles, span
 from barstream.web.reporting import Reporting
-from barstream.web.serve import app_options, is_loopback, page_url, register, require_address
+from barstream.web.serve import (
+    WebAddressError,
+    app_options,
+    is_loopback,
+    page_url,
+    register,
+    require_address,
+)
 from barstream.web.worker_reads import WorkerReads
 from barstream.worker_log import configure
 
@@ -130,6 +137,16 @@ class Process(faust.Worker):
     def __init__(self, app: BarstreamApp) -> None:
         super().__init__(app, quiet=True, override_logging=False, redirect_stdouts=False)
         self.spinner = None
+        self._barstream = app
+
+    async def start(self) -> None:
+        """Start, and run until it stops; what fails while it starts crashes no service of Faust."""
+        try:
+            await super().start()
+        except Exception as error:
+            if self._barstream.failure is None:
+                self._barstream.failure = error
+            raise
 
     def _schedule_shutdown(self, signal: Signals) -> None:
         if not self._signal_stop_time:
@@ -320,6 +337,8 @@ class Worker:
         except SystemExit as ended:  # Faust always ends with it
             code = 1 if self.app.failure is not None or ended.code else 0
         troubles.close()  # the last word is why it ended
+        if isinstance(self.app.failure, WebAddressError):
+            raise self.app.failure  # as if the port had been taken a moment earlier
         if self.app.failure is not None:
             log.error("worker stopped: %s", self.app.failure)
         elif code == 0:

@@ -38,18 +38,19 @@ class Sandbox:
     Args:
         directory: for broker, tables, logs and the settings.
         name: the app_id; the settings are in ``NAME.toml``.
-        web_port: of the worker; None takes the usual one, or a free one when that is taken.
+        web_port: of the worker; None takes the usual one, or a free one when something listens
+            there or another sandbox has it.
         extra: more settings, as the text of TOML tables other than ``[web]``.
 
     Attributes:
         settings: what is in force, once the context is entered.
-        port_note: a sentence where the page is at another port than the usual one, which is taken;
-            else empty.
         toml: the file of the settings, for other commands (``BARSTREAM_CONFIG``).
     """
 
     settings: Settings
     _children: Children
+    _port: int
+    _claim: socket.socket
 
     def __init__(
         self, directory: Path, name: str, web_port: int | None = None, extra: str = ""
@@ -59,19 +60,22 @@ class Sandbox:
         self.toml = directory / f"{name}.toml"
         self._name = name
         self._extra = extra
-        usual = WebSettings().port
-        self.port_note = ""
-        if web_port is None and not _is_free(usual):
-            web_port = free_port()
-            self.port_note = f"Port {usual} is taken, so the page is at another."
-        self._port = web_port or usual
+        self._web_port = web_port
         self._broker = EmbeddedBroker(directory / "broker")
         self._stop = asyncio.Event()
 
     @property
     def url(self) -> str:
-        """Where the page of the worker is."""
+        """Where the page of the worker is; known once the context is entered."""
         return f"http://{HOST}:{self._port}/"
+
+    @property
+    def port_note(self) -> str:
+        """A sentence where the page is at another port than the usual one, which is taken."""
+        usual = WebSettings().port
+        if self._web_port is not None or self._port == usual:
+            return ""
+        return f"Port {usual} is taken, so the page is at another."
 
     @property
     def stopped(self) -> bool:
@@ -92,7 +96,9 @@ class Sandbox:
         self.logs.mkdir(parents=True, exist_ok=True)
         # In this thread: the broker ends when the thread that started it does.
         self._broker.start()
+        self._claim = socket.socket(type=socket.SOCK_DGRAM)
         try:
+            self._port = self._web_port or usual_or_free_port(self._claim)
             self.toml.write_text(
                 f'app_id = "{self._name}"\n'
                 f'bootstrap = "{self._broker.bootstrap}"\n'
@@ -101,6 +107,7 @@ class Sandbox:
             )
             self.settings = load_settings(self.toml, env={})
         except BaseException:
+            self._claim.close()
             self._broker.stop()
             raise
         kept = {k: v for k, v in os.environ.items() if not k.startswith("BARSTREAM_")}
@@ -112,6 +119,7 @@ class Sandbox:
         try:
             await asyncio.to_thread(self._children.stop)
         finally:
+            self._claim.close()
             await asyncio.to_thread(self._broker.stop)
 
     async def create_topics(self) -> None:
@@ -192,15 +200,26 @@ def program_name() -> str:
     return str(own.relative_to(here) if own.is_relative_to(here) else own)
 
 
-def _is_free(port: int) -> bool:
+def usual_or_free_port(claim: socket.socket) -> int:
+    """A port for a page: the usual one, unless something listens there or has claimed it.
+
+    The worker listens some seconds after the port was chosen, so that two sandboxes that start
+    together would choose the same.  Who takes the usual one therefore holds the UDP port of that
+    number, which nothing else wants and which the system gives back however the program ends.
+
+    Args:
+        claim: a UDP socket, to be kept open for as long as the page is wanted.
+    """
+    usual = WebSettings().port
     with socket.socket() as trial:
         # As the worker does: connections of an earlier run that linger are no obstacle.
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind((HOST, port))
+            claim.bind((HOST, usual))
+            trial.bind((HOST, usual))
         except OSError:
-            return False
-    return True
+            return free_port()
+    return usual
 
 
 def _answer(url: str) -> bytes | None:

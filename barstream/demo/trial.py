@@ -180,7 +180,10 @@ class Trial:
         try:
             return await self._load.run(), self._load.admission
         except AlreadyLoadedError:
-            self._watcher.say("was loaded before; its bars are there")
+            self._watcher.say(
+                "was loaded before: its ticks are kept and not sent twice, and the worker makes "
+                "what bars of them are missing"
+            )
             return None, self._load.admission
 
     async def finish(self, loaded: Loaded | None, admission: Admission) -> TrialResult:

@@ -79,6 +79,7 @@ def register(
     for view in VIEWS:
         server.add_view(view)
     server.add_static("/static", STATIC)
+    _refuse_in_our_words(app)
     for resource in server.web_app.router.resources():
         metrics.show_path(resource.canonical)
     return RoutedBars(reads, router, name_rule)
@@ -130,17 +131,35 @@ def require_address(settings: WebSettings) -> None:
                     trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 trial.bind(place)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise WebAddressError(
-                f"port {port} of {host} must be free for the web views, but something listens "
-                "there, perhaps another worker: give this one another with --web-port or "
-                "BARSTREAM_WEB_PORT"
-            ) from error
-        raise WebAddressError(
-            f"the web views must be served at {host} port {port}, and cannot be "
-            f"({(error.strerror or str(error)).lower()}): web.host must be an address of this "
-            "machine, and a port below 1024 may need rights"
-        ) from error
+        raise _refused(host, port, error) from error
+
+
+def _refuse_in_our_words(app: App) -> None:
+    """Something may have taken the port since `require_address` looked."""
+    server: Any = app.web
+    start = server.start_server
+
+    async def start_server() -> None:
+        try:
+            await start()
+        except OSError as error:
+            raise _refused(app.conf.web_bind, app.conf.web_port, error) from error
+
+    server.start_server = start_server
+
+
+def _refused(host: str, port: int, error: OSError) -> WebAddressError:
+    if error.errno == errno.EADDRINUSE:
+        return WebAddressError(
+            f"port {port} of {host} must be free for the web views, but something listens "
+            "there, perhaps another worker: give this one another with --web-port or "
+            "BARSTREAM_WEB_PORT"
+        )
+    return WebAddressError(
+        f"the web views must be served at {host} port {port}, and cannot be "
+        f"({(error.strerror or str(error)).lower()}): web.host must be an address of this "
+        "machine, and a port below 1024 may need rights"
+    )
 
 
 def page_url(settings: WebSettings) -> str:

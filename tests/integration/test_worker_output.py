@@ -18,6 +18,11 @@ from tests.pipeline import ROOT, Pipeline, WorkerProcess, free_port, pipeline, u
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ (info|warning|error) +(.+)")
 AWAY_S = 4.0
+#: A worker whose port was free when it looked.
+LOOKED_EARLIER = (
+    "import barstream.worker; from barstream.cli import cli; "
+    "barstream.worker.require_address = lambda settings: None; cli(['worker'])"
+)
 
 
 def lines(worker: WorkerProcess) -> list[str]:
@@ -28,10 +33,10 @@ def lines(worker: WorkerProcess) -> list[str]:
     return [match[2] for match in found if match]
 
 
-def started(made: Pipeline, **env: str) -> tuple[int, str]:
+def started(made: Pipeline, *program: str, **env: str) -> tuple[int, str]:
     """Exit code and output of a worker that should not start."""
     done = subprocess.run(
-        [sys.executable, "-m", "barstream", "worker"],
+        [sys.executable, *(program or ("-m", "barstream", "worker"))],
         cwd=ROOT, env=made.env | {f"BARSTREAM_{name}": value for name, value in env.items()},
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
@@ -120,6 +125,21 @@ def test_a_port_that_is_taken_is_said_before_anything_is_joined(
         code, said = started(made, DATA_DIR=str(tmp_path / "p"), WEB_PORT=str(port))
     assert (code, said.count("\n")) == (2, 1), said
     assert f"port {port} of 127.0.0.1 must be free for the web views" in said
+
+
+def test_a_port_that_is_taken_after_the_look_at_it_is_said_alike(
+    made: Pipeline, tmp_path: Path
+) -> None:
+    """Two that start together both find it free, and one of them comes second."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        env = {"DATA_DIR": str(tmp_path / "p"), "WEB_PORT": str(port)}
+        _, wanted = started(made, **env)
+        code, said = started(made, "-c", LOOKED_EARLIER, **env)
+    assert code == 2, said
+    assert said.splitlines()[-1] == wanted.rstrip("\n"), said
+    assert " error " not in said
+    assert "Traceback" not in said
 
 
 def test_a_data_directory_that_is_none_is_said(made: Pipeline, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +20,9 @@ from typing import Any
 
 import pytest
 
-from barstream.broker.embedded import free_port
+from barstream.broker.embedded import HOST, free_port
+from barstream.config import WebSettings
+from barstream.demo import sandbox
 from barstream.demo.venue import LISTINGS, PAST_DATES
 
 pytestmark = [
@@ -187,6 +191,23 @@ def test_a_market_with_a_past_is_there_and_goes_on_without_a_hole(
     assert demo.returncode == 0, rest
     assert "everything is stopped" in rest
     assert not left_over(tmp_path)
+
+
+def test_a_page_at_another_port_than_the_usual_one_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = free_port()
+    monkeypatch.setattr(sandbox, "WebSettings", lambda: WebSettings(port=usual))
+
+    async def note(directory: str, web_port: int | None = None) -> str:
+        async with sandbox.Sandbox(tmp_path / directory, "demo", web_port) as made:
+            return made.port_note
+
+    assert asyncio.run(note("free")) == ""
+    with socket.create_server((HOST, usual)):
+        told = asyncio.run(note("taken"))
+        assert told == f"Port {usual} is taken, so the page is at another."
+        assert asyncio.run(note("given", free_port())) == ""
 
 
 def test_a_demo_ends_by_itself_and_its_directory_is_not_used_twice(

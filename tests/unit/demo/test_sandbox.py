@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from barstream.broker.embedded import HOST, free_port
 from barstream.config import WebSettings
 from barstream.demo import sandbox
-from barstream.demo.sandbox import Sandbox
+from barstream.demo.sandbox import usual_or_free_port
 
 
-def test_the_page_is_on_the_usual_port_unless_something_listens_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def usual(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A usual port that nobody else uses."""
+    port = free_port()
+    monkeypatch.setattr(sandbox, "WebSettings", lambda: WebSettings(port=port))
+    return port
+
+
+@contextmanager
+def chosen() -> Iterator[int]:
+    """The port that a sandbox takes, while it runs."""
+    with socket.socket(type=socket.SOCK_DGRAM) as claim:
+        yield usual_or_free_port(claim)
+
+
+def test_the_page_is_on_the_usual_port_unless_something_listens_there(usual: int) -> None:
     """A worker of one's own may run already; two pages at one address would end the second."""
-    usual = free_port()
-    monkeypatch.setattr(sandbox, "WebSettings", lambda: WebSettings(port=usual))
-    free = Sandbox(tmp_path, "demo")
-    assert (free.url, free.port_note) == (f"http://{HOST}:{usual}/", "")
-    with socket.create_server((HOST, usual)):
-        moved = Sandbox(tmp_path, "demo")
-        assert moved.url != f"http://{HOST}:{usual}/"
-        assert moved.port_note == f"Port {usual} is taken, so the page is at another."
-        given = Sandbox(tmp_path, "demo", 7777)
-        assert (given.url, given.port_note) == (f"http://{HOST}:7777/", "")
+    with chosen() as port:
+        assert port == usual
+    with socket.create_server((HOST, usual)), chosen() as port:
+        assert port != usual
+
+
+def test_of_two_that_start_together_one_has_the_usual_port(usual: int) -> None:
+    """Neither of them listens yet."""
+    with chosen() as first, chosen() as second:
+        assert first == usual
+        assert second != usual
+    with chosen() as third:
+        assert third == usual
