@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
     KafkaConnectionError,
     KafkaError,
     NodeNotReadyError,
@@ -30,6 +31,9 @@ QUIET_S: Final = 90.0
 ASK_AFTER_S: Final = 1.0
 #: What follows from an outage is said while clients complain, or a little after.
 _AFTERMATH_S: Final = 15.0
+#: A new Kafka makes the topic of its groups when the first one comes, and a group moves with the
+#: leader of its partition: no trouble before it lasts so long.
+_NO_COORDINATOR_S: Final = 30.0
 #: Kinds of trouble remembered at a time.
 _MOST: Final = 500
 _KAFKA: Final = "aiokafka"
@@ -97,6 +101,9 @@ class Troubles(logging.Handler):
         #: By kind, the one heard of longest ago first.
         self._repeating: dict[tuple[Any, ...], _Trouble] = {}
         self._away: dict[Node, _Trouble] = {}
+        #: Since when the consumer group has no coordinator; and whether that was said.
+        self._no_coordinator: _Trouble | None = None
+        self._no_coordinator_said = False
         self._ended_s = -_AFTERMATH_S
         self._next_look_s = 0.0
 
@@ -108,7 +115,11 @@ class Troubles(logging.Handler):
         now_s = self._clock()
         if now_s >= self._next_look_s:
             self._close_quiet(now_s)
-        known = self._is_of_outage(record, now_s) or self._is_repeated(record, now_s)
+        known = (
+            self._is_of_outage(record, now_s)
+            or self._is_of_coordinator(record, now_s)
+            or self._is_repeated(record, now_s)
+        )
         if not known or self._show_all:
             self._to.handle(record)
 
@@ -156,6 +167,13 @@ class Troubles(logging.Handler):
                     counted(trouble.left_out, "message"),
                 )
             self._away.clear()
+            if (lacking := self._take_coordinator()) is not None:
+                log.warning(
+                    "the consumer group has had no coordinator for %s (%s of the Kafka clients "
+                    "left out)",
+                    span(now_s - lacking.began_s),
+                    counted(lacking.left_out, "message"),
+                )
             for trouble in self._repeating.values():
                 self._say_end(trouble)
             self._repeating.clear()
@@ -196,6 +214,33 @@ class Troubles(logging.Handler):
         )
         return True
 
+    def _is_of_coordinator(self, record: logging.LogRecord, now_s: float) -> bool:
+        """Count that the group has no coordinator yet; said once, when it lasts."""
+        lacking = isinstance(_error_of(record), GroupCoordinatorNotAvailableError)
+        if not lacking or not _is_of(record.name, _KAFKA):
+            return False
+        if self._no_coordinator is None:
+            self._no_coordinator = _Trouble(now_s, now_s)
+        trouble = self._no_coordinator
+        trouble.left_out += 1
+        trouble.last_s = now_s
+        lasted_s = now_s - trouble.began_s
+        if lasted_s >= _NO_COORDINATOR_S and not self._no_coordinator_said:
+            self._no_coordinator_said = True
+            log.warning(
+                "the brokers have had no coordinator for the consumer group for %s, trying again: "
+                "each partition of their topic __consumer_offsets must have a leader, and they "
+                "must be as many as its replication factor to make it",
+                span(lasted_s),
+            )
+        return True
+
+    def _take_coordinator(self) -> _Trouble | None:
+        """That trouble, which ends; None when there is none, or none that was said."""
+        trouble = self._no_coordinator if self._no_coordinator_said else None
+        self._no_coordinator, self._no_coordinator_said = None, False
+        return trouble
+
     def _counted(self, now_s: float) -> bool:
         """Count something that names no broker, if one is away; says whether one is."""
         for trouble in self._away.values():
@@ -230,6 +275,15 @@ class Troubles(logging.Handler):
                 break
             del self._repeating[kind]
             self._say_end(trouble)
+        lacking = self._no_coordinator
+        quiet = lacking is not None and now_s - lacking.last_s >= _AFTERMATH_S
+        if quiet and (said := self._take_coordinator()) is not None:
+            log.warning(
+                "the consumer group has a coordinator again after %s (%s of the Kafka clients "
+                "left out)",
+                span(said.last_s - said.began_s),
+                counted(said.left_out, "message"),
+            )
         for node, trouble in tuple(self._away.items()):
             # one whose address nobody knows cannot be asked
             if self._address(node) is None and now_s - trouble.last_s >= self._quiet_s:

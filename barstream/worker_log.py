@@ -50,8 +50,12 @@ _ROUTINE: Final = (
     "Heartbeat failed for group %s because it is rebalancing",
     "We experienced a crash! Reraising original exception...",
 )
-#: A client that an error kept from being closed goes with the process; the error is shown.
-_UNCLOSED: Final = "Unclosed AIOKafka"
+_ROUTINE_BEGINNINGS: Final = (
+    # a client that an error kept from being closed goes with the process; the error is shown
+    "Unclosed AIOKafka",
+    # it asks who the new one is; that brokers are away, or have none, is what matters
+    "Marking the coordinator dead",
+)
 
 
 class LineFormatter(logging.Formatter):
@@ -125,7 +129,7 @@ def is_routine(record: logging.LogRecord) -> bool:
     text = str(record.msg)
     if record.levelno < logging.WARNING:
         return text.startswith(_SERVICE)
-    if text.endswith(_ROUTINE) or text.startswith(_UNCLOSED):
+    if text.endswith(_ROUTINE) or text.startswith(_ROUTINE_BEGINNINGS):
         return True
     # one of ours that ends the worker is its last word; on its way there every service tells it
     args = record.args if isinstance(record.args, tuple) else ()

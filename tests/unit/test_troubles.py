@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
     KafkaConnectionError,
     KafkaTimeoutError,
     NodeNotReadyError,
@@ -113,6 +114,54 @@ def test_our_own_warnings_of_what_waits_for_a_broker_belong_to_its_outage(log: L
     assert len(log.said) == 1
     log.troubles.answers(1)
     assert "6 messages" in log.said[1]
+
+
+def lacks_a_coordinator(log: Log, seconds: float) -> None:
+    """What a client says while it asks for the coordinator of its group."""
+    for _ in range(round(seconds)):
+        log.say(
+            f"{CLIENT}.consumer.group_coordinator",
+            "Group Coordinator Request failed: %s",
+            GroupCoordinatorNotAvailableError(),
+            level=logging.ERROR,
+        )
+        log.now_s += 1
+
+
+def test_a_new_kafka_that_makes_the_topic_of_its_groups_is_no_trouble(log: Log) -> None:
+    lacks_a_coordinator(log, 30)
+    log.now_s += 100
+    log.troubles.look()
+    lacks_a_coordinator(log, 20)  # another one, and not the end of the first
+    log.troubles.close()
+    assert log.said == []
+
+
+def test_a_group_that_gets_no_coordinator_is_one_line_at_each_end(log: Log) -> None:
+    lacks_a_coordinator(log, 60)
+    (begin,) = log.said
+    assert begin.startswith(
+        "the brokers have had no coordinator for the consumer group for 30 s, trying again: "
+    )
+    log.now_s += 20
+    log.troubles.look()
+    (end,) = log.said[1:]
+    assert end == (
+        "the consumer group has a coordinator again after 59 s "
+        "(60 messages of the Kafka clients left out)"
+    )
+    log.troubles.close()
+    assert len(log.said) == 2
+
+
+def test_a_group_without_coordinator_is_told_at_the_end(log: Log) -> None:
+    lacks_a_coordinator(log, 40)
+    log.troubles.close()
+    (end,) = log.said[1:]
+    assert end == (
+        "the consumer group has had no coordinator for 40 s "
+        "(40 messages of the Kafka clients left out)"
+    )
 
 
 def test_each_broker_is_a_trouble_of_its_own(log: Log) -> None:

@@ -108,7 +108,7 @@ def logging_restored() -> Iterator[None]:
 
 SAID = {
     "debug": ["bars.debug", "bars.info", "bars.warning", "aiokafka.debug", "aiokafka.info",
-              "aiokafka.warning", "mode.info", "of Faust", "routine"],
+              "aiokafka.warning", "mode.info", "of Faust", "routine", "moved"],
     "info": ["bars.info", "bars.warning", "aiokafka.warning"],
     "warning": ["bars.warning", "aiokafka.warning"],
     "error": [],
@@ -130,6 +130,9 @@ def test_a_level_shows_ours_and_the_warnings_of_libraries(loglevel: str) -> None
     logging.getLogger("agents.schedule").info("[^--ScheduleService]: of Faust")
     logging.getLogger("aiokafka.consumer.group_coordinator").warning(
         "Heartbeat failed for group %s because it is rebalancing", "routine"
+    )
+    logging.getLogger("aiokafka.consumer.group_coordinator").warning(
+        "Marking the coordinator dead (node %s)for group %s.", 1, "moved"
     )
     shown = [part for each in out.getvalue().splitlines() for part in SAID["debug"] if part in each]
     assert shown == SAID[loglevel]
