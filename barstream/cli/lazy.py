@@ -59,6 +59,7 @@ class LazyGroup(click.Group):
         # what the clients would say of a broker that is away, our own message says better; a
         # worker says what is to be heard of them
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        logging.getLogger("asyncio").addFilter(_is_no_client_left_open)
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:
@@ -77,6 +78,11 @@ class LazyGroup(click.Group):
                     "then run this again"
                 )
             ) from error
+
+
+def _is_no_client_left_open(record: logging.LogRecord) -> bool:
+    """A client that Ctrl-C kept from being closed goes with the process."""
+    return not str(record.msg).startswith("Unclosed AIOKafka")
 
 
 def _takes_names(command: click.Command) -> bool:

@@ -84,6 +84,7 @@ def command(
             trial = Trial(rules, batch, progress)
             shown = _Shown(screen, progress, keep, open_page, seconds)
             result = asyncio.run(_run(trial, batch, rules, shown))
+        screen.say(f"everything is stopped, {keep or 'nothing of it'} stays")
     if result is not None and (batch.ticks.counted.refused or not result.bars["1m"]):
         ctx.exit(1)
 
@@ -148,21 +149,36 @@ async def _run(trial: Trial, batch: Batch, rules: TrialRules, shown: _Shown) -> 
     """None when it was stopped before all bars were there."""
     from barstream.cli.feeding import stopped_by_signals
 
-    screen = shown.screen
-    async with trial.sandbox:
-        with stopped_by_signals(trial.stop):
-            hours = (
-                "around the clock" if rules.calendar is None else f"sessions of {rules.calendar}"
-            )
-            with screen.step("topics") as told:
-                await trial.start()
-                told(hours)
-            loaded, admission = await trial.load()
-            with screen.step("bars") as told:
-                result = await trial.finish(loaded, admission)
-                told(f"{result.bars['1m']:,} of one minute")
-            if trial.sandbox.stopped:
-                return None
-            shown.result(trial, batch, result)
-            await trial.wait(shown.seconds)
+    with stopped_by_signals(trial.stop):
+        async with trial.sandbox:
+            result = await _result(trial, rules, shown.screen)
+            if result is not None:
+                shown.result(trial, batch, result)
+                await trial.wait(shown.seconds)
+            shown.screen.say("stopping", "dim")
+    return result
+
+
+async def _result(trial: Trial, rules: TrialRules, screen: DemoScreen) -> TrialResult | None:
+    """None when it was stopped before all bars were there."""
+
+    def stopped() -> bool:
+        return trial.sandbox.stopped
+
+    hours = "around the clock" if rules.calendar is None else f"sessions of {rules.calendar}"
+    if stopped():
+        return None
+    with screen.step("topics") as told:
+        await trial.start()
+        told(hours)
+    if stopped():
+        return None
+    loaded, admission = await trial.load()
+    if stopped():
+        return None
+    with screen.step("bars") as told:
+        result = await trial.finish(loaded, admission)
+        if stopped():
+            return None
+        told(f"{result.bars['1m']:,} of one minute")
     return result

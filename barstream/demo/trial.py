@@ -177,6 +177,8 @@ class Trial:
                 f"{iso_from_us(int(ticks.time_us[0]))} to {iso_from_us(int(ticks.time_us[-1]))}: "
                 "try another --calendar or none, and look at --timezone"
             ) from error
+        if self.sandbox.stopped:  # before there was a load to stop
+            self._load.stop()
         try:
             return await self._load.run(), self._load.admission
         except AlreadyLoadedError:

@@ -66,8 +66,9 @@ def test_a_file_becomes_bars_and_what_is_kept_goes_on(tmp_path: Path) -> None:
         assert [bar["synthetic"] for bar in bars] == [False, False, True, False]
         assert bars[0]["close"] == (1.1 + 1.3) / 2
         trial.send_signal(signal.SIGINT)
-        trial.communicate(timeout=60)
+        rest, _ = trial.communicate(timeout=60)
         assert trial.returncode == 0
+        assert rest.splitlines()[-2:] == ["stopping", f"everything is stopped, {kept} stays"]
     finally:
         trial.kill()
     assert not left_over(kept)
