@@ -136,6 +136,12 @@ def layout_of(source: TickSource, options: FileOptions) -> FoundLayout:
         **_settings(source, options, shape, from_name),
     )
     cautions = [preset.caution] if preset and preset.caution and layout.timezone is None else []
+    usual = shape.settings.get("timezone") if shape is not None else None
+    if preset is not None and usual is not None and layout.timezone != usual:
+        cautions.append(
+            f"--timezone {layout.timezone} is used; as a rule {preset.vendor} writes times in "
+            f"{usual}"
+        )
     cautions += _repeated_columns(columns, layout) if dialect is not None and header else []
     caution = "; ".join(cautions)
     return FoundLayout(layout, name, bool(taken), caution)

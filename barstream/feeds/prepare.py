@@ -113,6 +113,12 @@ def read_batch(
         name_rule=name_rule,
         feed=feed,
     )
+    zone = options.settings.get("timezone")
+    if zone is not None and not batch.ticks.assumed_zone:
+        watcher.say(
+            f"times in the file carry their own zone, or count from 1970 in UTC; --timezone {zone} "
+            "is not used"
+        )
     return batch, found[0]
 
 

@@ -13,10 +13,10 @@ from barstream.feeds.encoder import FeedFields, NumberField
 from barstream.feeds.files import joined
 from barstream.feeds.layout import TickFileError
 from barstream.feeds.options import FileOptions, layout_of
-from barstream.feeds.prepare import read_in_order
+from barstream.feeds.prepare import read_batch, read_in_order
 from barstream.feeds.times import TimeFormatError, parse_times
 from barstream.feeds.watching import Silent
-from tests.unit.feeds.reading import read, times, written, zipped
+from tests.unit.feeds.reading import NOW_US, read, times, written, zipped
 
 OPTIONS = FileOptions(broker_default="X", symbol_by_name=True)
 
@@ -375,6 +375,38 @@ def test_of_columns_with_one_name_it_is_said_which_is_taken(tmp_path: Path) -> N
     mapping = {"time": "time", "price": "price (2)"}
     assert read(source, mapping=mapping).price.tolist() == [9]
     assert not layout_of(source, replace(OPTIONS, mapping=mapping)).caution
+
+
+class Noted(Silent):
+    """Keeps what the user should know."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+@pytest.mark.parametrize(
+    ("time", "zone", "used"),
+    [
+        ("2024-01-02 15:00:00", "America/New_York", True),
+        ("2024-01-02 15:00:00Z", "America/New_York", False),
+        ("1704207600", "America/New_York", False),
+        ("2024-01-02 15:00:00Z", None, True),
+    ],
+)
+def test_a_zone_that_is_said_for_nothing_is_told(
+    tmp_path: Path, time: str, zone: str | None, used: bool
+) -> None:
+    source = written(tmp_path, f"time,price\n{time},1\n")
+    noted = Noted()
+    read_batch([source], replace(OPTIONS, settings={"timezone": zone}), noted, latest_us=NOW_US)
+    told = (
+        "times in the file carry their own zone, or count from 1970 in UTC; "
+        "--timezone America/New_York is not used"
+    )
+    assert noted.said == ([] if used else [told])
 
 
 @pytest.mark.parametrize("bad", ["2842-01-02 15:00:00,1", "2024-01-02 15:00:00,x"])

@@ -254,8 +254,14 @@ def test_every_preset_is_tried_and_offered() -> None:
 
 def test_a_zone_that_is_said_goes_before_that_of_the_preset(tmp_path: Path) -> None:
     _, name, text, _ = FILES["histdata"]
-    ticks = read(written(tmp_path, text, name), timezone="UTC")
-    assert ticks.time_us[0] == times("2024-01-02T17:00:00.065Z")[0]
+    source = written(tmp_path, text, name)
+    assert read(source, timezone="UTC").time_us[0] == times("2024-01-02T17:00:00.065Z")[0]
+    said = FileOptions(settings={"timezone": "UTC"})
+    assert layout_of(source, said).caution == (
+        "--timezone UTC is used; as a rule HistData writes times in -05:00"
+    )
+    for alike in (FileOptions(), FileOptions(settings={"timezone": "-05:00"})):
+        assert not layout_of(source, alike).caution
 
 
 def test_a_file_of_another_shape_is_refused_with_what_the_preset_wants(tmp_path: Path) -> None:
