@@ -205,7 +205,8 @@ def _preset(
     if options.preset is None:
         if options.mapping or options.columns:
             return None, None
-        return recognised(columns, header=header) or (None, None)
+        found = recognised(columns, header=header, file_name=source.name)
+        return found or (None, None)
     for shape in PRESETS[options.preset].shapes:
         if shape.fits(columns, header=header):
             return options.preset, shape

@@ -27,7 +27,7 @@ class Shape:
         needs: the columns a header must have, besides those mapped.
         row: what the first row of a file without header looks like, fields joined by a tab.
         settings: more of the layout.
-        sure: whether a first row alone tells that it is this vendor's.
+        sure: whether a first row alone tells that it is this vendor's; else the file's name must.
         dated_by_name: whether times are times of day, and the date is in the file's name.
     """
 
@@ -274,10 +274,11 @@ PRESETS: Final[dict[str, Preset]] = {
 }  # fmt: skip
 
 
-def recognised(first: Sequence[str], *, header: bool) -> tuple[str, Shape] | None:
-    """The preset and shape of a file with this first row, where it is sure."""
+def recognised(first: Sequence[str], *, header: bool, file_name: str) -> tuple[str, Shape] | None:
+    """The preset and shape of a file with this first row, where it is sure, or the name says it."""
     for name, preset in PRESETS.items():
         for shape in preset.shapes:
-            if shape.sure and shape.fits(first, header=header):
+            sure = shape.sure or name in file_name.lower()
+            if sure and shape.fits(first, header=header):
                 return name, shape
     return None

@@ -248,6 +248,29 @@ def test_what_only_one_vendor_writes_is_recognised(tmp_path: Path, case: str) ->
     assert layout_of(written(tmp_path, text, name), FileOptions()).preset == preset
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "preset"),
+    [
+        (
+            "truefx-usdjpy-ticks.csv",
+            "timestamp,bid,ask\n2013-01-01 22:00:00.295Z,86.6,86.7\n",
+            "truefx",
+        ),
+        ("Kraken_XBTUSD.csv", FILES["kraken"][2], "kraken"),
+        ("usdjpy-ticks.csv", "timestamp,bid,ask\n2013-01-01 22:00:00.295Z,86.6,86.7\n", None),
+        ("truefx-trades.csv", "timestamp,price\n2013-01-01 22:00:00.295Z,86.6\n", None),
+    ],
+)
+def test_what_anybody_might_write_is_recognised_by_the_name_of_the_file(
+    tmp_path: Path, name: str, text: str, preset: str | None
+) -> None:
+    found = layout_of(
+        written(tmp_path, text, name), FileOptions(broker_default="X", symbol_by_name=True)
+    )
+    assert found.preset == preset
+    assert found.layout.broker == (PRESETS[preset].broker if preset else "X")
+
+
 def test_every_preset_is_tried_and_offered() -> None:
     assert {preset for preset, *_ in FILES.values()} == set(PRESETS) == set(OFFERED)
 
