@@ -131,7 +131,7 @@ export class BarChart {
       },
       grid: { vertLines: { color: `${line}80` }, horzLines: { color: `${line}80` } },
       crosshair: { mode: CrosshairMode.Normal },
-      rightPriceScale: { borderColor: line },
+      rightPriceScale: { borderColor: line, entireTextOnly: true },
       timeScale: {
         borderColor: line, secondsVisible: false,
         // null: as the library writes it
