@@ -24,9 +24,9 @@ settings.register_profile(
 )
 settings.load_profile("unhurried")
 
-#: Folders that stay whole, some of them together; of the others each file goes where there is room.
-_TOGETHER = dict.fromkeys(("functional", "integration"), "broker") | {
-    folder: folder for folder in ("chaos", "replay", "timebucket")
+#: Folders that stay in one process; of the others each file goes where there is room.
+_PROCESSES = dict.fromkeys(("functional", "integration", "replay", "timebucket"), "broker") | {
+    "chaos": "drills"
 }
 
 
@@ -56,15 +56,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class ByRoom(LoadScopeScheduling):  # type: ignore[misc]  # it comes without types
-    """Of the two processes of `make test` one begins with the drills, the other with the broker.
+    """Of the two processes of `make test` one has the drills, the other what else needs a broker.
 
-    Each starts one broker, and what the modules of a folder share is made once; who is idle takes
-    what comes next.
+    Each starts one broker and makes what modules share once; who is idle takes files of the rest.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return _TOGETHER.get(Path(file).parts[1], file)
+        return _PROCESSES.get(Path(file).parts[1], file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByRoom:
