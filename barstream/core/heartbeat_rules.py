@@ -84,7 +84,7 @@ class HeartbeatRules:
 
     def due_us(self, broker: str, minute_us: int, schedule: MinuteEnds | None = None) -> int:
         """The instant from which minute ``minute_us`` of a series of ``broker`` is due."""
-        return _minute_end(minute_us, schedule) + self.lateness_us(broker)
+        return minute_end_us(minute_us, schedule) + self.lateness_us(broker)
 
     def lateness_us(self, broker: str) -> int:
         """How long after its end a bucket of a series of ``broker`` is due."""
@@ -110,11 +110,12 @@ class HeartbeatRules:
 
     def closes_at(self, minute_us: int, schedule: MinuteEnds | None = None) -> int:
         """A heartbeat for ``minute_us`` appended before this instant closes nothing."""
-        return _minute_end(minute_us, schedule) + self.grace_us
+        return minute_end_us(minute_us, schedule) + self.grace_us
 
     def _latenesses(self) -> set[int]:
         return {self.grace_us + delay_us for delay_us in (0, *self.feed_delay_us.values())}
 
 
-def _minute_end(minute_us: int, schedule: MinuteEnds | None) -> int:
+def minute_end_us(minute_us: int, schedule: MinuteEnds | None) -> int:
+    """When a minute ends: that of a close tolerance, where one lasts longer."""
     return minute_us + MINUTE_US if schedule is None else schedule.minute_end(minute_us)

@@ -278,13 +278,15 @@ class RowsSchedule:
 
     def minute_end(self, minute_us: int) -> int:
         end_us = minute_us + MINUTE_US
+        if not self.has_tolerance:
+            return end_us
         # an earlier session ended before this one opened
         session_id = bisect_right(self._closes, end_us) - 1
         return end_us if session_id < 0 else max(end_us, self._ends[session_id])
 
     def ended_until(self, ts_us: int) -> int:
         until_us = floor_minute(ts_us)
-        if self.minute_end(until_us - MINUTE_US) <= ts_us:
+        if not self.has_tolerance or self.minute_end(until_us - MINUTE_US) <= ts_us:
             return until_us
         # the last minute of the session whose tolerance lasts, and all that follow it
         session_id = bisect_right(self._closes, until_us) - 1

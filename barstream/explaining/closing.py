@@ -15,9 +15,10 @@ from typing import Literal
 import numpy as np
 
 from barstream.core.bars import Bar
+from barstream.core.heartbeat_rules import minute_end_us
 from barstream.core.time import floor_minute
 from barstream.explaining.acceptance import refusal
-from barstream.explaining.facts import Beat, Facts, Rules, Tick, Version, minute_end_us
+from barstream.explaining.facts import Beat, Facts, Rules, Tick, Version
 from barstream.explaining.words import at, span
 
 By = Literal["watermark", "heartbeat", "late_tick", "grace", "unproven"]

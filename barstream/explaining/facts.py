@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from barstream.core.bars import Bar, PartialBar
+from barstream.core.heartbeat_rules import minute_end_us
 from barstream.core.period import Period
 from barstream.core.schedule import SeriesSchedule, Session
 from barstream.core.time import MINUTE_US
@@ -36,11 +37,6 @@ class Rules:
     def closes_at_us(self, minute_us: int) -> int:
         """A tick with this event time may close the minute."""
         return minute_us + MINUTE_US + self.grace_us
-
-
-def minute_end_us(minute_us: int, schedule: SeriesSchedule | None) -> int:
-    """When a minute ends: that of a close tolerance, where one lasts longer."""
-    return minute_us + MINUTE_US if schedule is None else schedule.minute_end(minute_us)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.core.heartbeat_rules import MinuteEnds
+from barstream.core.heartbeat_rules import MinuteEnds, minute_end_us
 from barstream.core.time import MINUTE_US
 
 Int64s = NDArray[np.int64]
@@ -90,7 +90,7 @@ class SeriesClocks:
         final = self._last_us[last] - self._last_us[last] % MINUTE_US
         legal = np.minimum(final, self._newest_legal(now_us)[last])
         ends = [
-            self._tolerant[i].minute_end(minute) if i in self._tolerant else minute + MINUTE_US
+            minute_end_us(minute, self._tolerant.get(i))
             for i, minute in zip(last.tolist(), final.tolist(), strict=True)
         ]
         whole_from = max(ends, default=NEVER) + self._grace_us
