@@ -355,18 +355,11 @@ def _why_passed_over(facts: Facts, row: SeriesRow) -> Absence:
     if asleep is not None:
         return asleep
     written_us, passed_us = facts.scheduled.row_appended_us, passed_by_us(facts)
-    if _is_told(facts, regime):
+    if regime is not None and not facts.may_have_lost(facts.bucket_us, regime.begin):
         return _unexplained(facts, row)
     if written_us is not None and passed_us is not None and written_us > passed_us:
         return _schedule_newer(facts)
     return _unexplained(facts, row)
-
-
-def _is_told(facts: Facts, regime: Regime | None) -> bool:
-    """Whether the log says of the minute by which sessions it was passed over."""
-    if regime is None or facts.regimes is None:
-        return False
-    return not facts.regimes.may_have_lost(facts.name, facts.bucket_us, regime.begin)
 
 
 def _passed_in(facts: Facts) -> Regime | None:

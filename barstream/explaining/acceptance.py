@@ -6,6 +6,7 @@ A tick is judged by the rules that stood in the log at its offset.  What is writ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,15 +65,20 @@ def places_of(facts: Facts, bar: Bar | None) -> Places:
         else:
             accepted.append(tick)
     places = Places(tuple(accepted), tuple(rejected), tuple(waiting))
-    return places if bar is None or len(accepted) == bar.tick_count else _other(facts, bar, places)
+    if bar is None or len(accepted) == bar.tick_count:
+        return places
+    return _other(facts, bar, places, recorded)
 
 
-def _other(facts: Facts, bar: Bar, places: Places) -> Places:
-    """Where the ticks of a bar may be that they do not give by the rules that are known."""
-    recorded = {one.tick.offset: one for one in facts.rejected if one.tick.partition == facts.home}
+def _other(facts: Facts, bar: Bar, places: Places, recorded: Mapping[int, RejectedTick]) -> Places:
+    """Where the ticks of a bar may be that they do not give by the rules that are known.
+
+    ``recorded`` are those of its partition that the log says were rejected, by offset.
+    """
     within = [tick for tick in facts.ticks if tick.offset < (bar.close_offset or 0)]
     not_rejected = tuple(tick for tick in within if tick.offset not in recorded)
-    if len(not_rejected) == bar.tick_count and any(_is_lost(facts, tick) for tick in within):
+    is_lost = any(facts.may_have_lost(tick.time_us, tick.offset) for tick in within)
+    if len(not_rejected) == bar.tick_count and is_lost:
         return _with(facts, places, not_rejected)  # whatever the schedule says now
     if _was_written_anew(facts, bar):
         late = {offset for offset, one in recorded.items() if one.reason == Reason.LATE}
@@ -92,13 +98,6 @@ def _with(facts: Facts, places: Places, accepted: tuple[Tick, ...]) -> Places:
             rejected[tick.offset] = _late(tick)
     kept = [rejected[offset] for offset in sorted(rejected) if offset not in inside]
     return Places(accepted, tuple(kept), places.waiting)
-
-
-def _is_lost(facts: Facts, tick: Tick) -> bool:
-    """Whether the log does not say, or not any more, by which sessions a tick was judged."""
-    if facts.regime_at(tick.offset) is None or facts.regimes is None:
-        return True
-    return facts.regimes.may_have_lost((facts.broker, facts.symbol), tick.time_us, tick.offset)
 
 
 def _was_written_anew(facts: Facts, bar: Bar) -> bool:

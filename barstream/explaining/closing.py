@@ -59,7 +59,7 @@ def passes(facts: Facts, tick: Tick) -> bool:
     return is_past and refusal(facts, tick) is None
 
 
-def could_close_at(facts: Facts, beat: Beat, offset: int) -> bool:
+def _could_close_at(facts: Facts, beat: Beat, offset: int) -> bool:
     """Whether a heartbeat for the minute or a later one may have been used at a tick offset."""
     first, last = _used_between(facts, beat)
     return first <= offset <= last and is_legal(facts, beat)
@@ -75,9 +75,9 @@ def _used_between(facts: Facts, beat: Beat) -> tuple[int, int]:
     regimes = facts.regimes
     if regimes is None:
         return beat.barrier, _NO_END
-    number = int(regimes.numbers_of_heartbeats(np.array([beat.offset], np.int64))[0])
-    begins = [*regimes.begin.tolist(), _NO_END]
-    return max(beat.barrier, begins[number]), begins[number + 1]
+    number = _number_of(facts, beat)
+    end = regimes.all[number + 1].begin if number + 1 < len(regimes) else _NO_END
+    return max(beat.barrier, regimes.all[number].begin), end
 
 
 def closing_of(facts: Facts, version: Version) -> Closing | None:
@@ -144,14 +144,14 @@ def _at(facts: Facts, offset: int) -> Iterator[Closing]:
         if number != numbers[0] and (shorter := _by_grace(facts, number, offset)) is not None:
             yield shorter
         for beat in facts.beats:
-            if could_close_at(facts, beat, offset) and _number_of(facts, beat) == number:
+            if _number_of(facts, beat) == number and _could_close_at(facts, beat, offset):
                 yield _by_beat(facts, beat, offset)
 
 
 def _number_of(facts: Facts, beat: Beat) -> int:
     if facts.regimes is None:
         return 0
-    return int(facts.regimes.numbers_of_heartbeats(np.array([beat.offset], np.int64))[0])
+    return facts.regimes.number_of_heartbeat(beat.offset)
 
 
 def made_late_by(facts: Facts, bar: Bar) -> Tick | None:

@@ -29,10 +29,7 @@ class Rules:
     late_policy: str = "reject"
     inactive_after: int = 5
     heartbeats: bool = True
-    publish_off_session: bool = False
     max_future_skew_us: int = 5_000_000
-    #: Without a schedule every series trades around the clock.
-    has_schedule: bool = True
 
     def closes_at_us(self, minute_us: int) -> int:
         """A tick with this event time may close the minute."""
@@ -274,9 +271,14 @@ class Facts:
         """By what a heartbeat was taken; None where the log does not say."""
         if self.regimes is None:
             return None
-        number = self.regimes.numbers_of_heartbeats(np.array([beat.offset], np.int64))[0]
-        regime = self.regimes.all[int(number)]
+        regime = self.regimes.all[self.regimes.number_of_heartbeat(beat.offset)]
         return regime if regime.is_told else None
+
+    def may_have_lost(self, time_us: int, offset: int) -> bool:
+        """Whether the log does not say, or not any more, by which sessions something was judged."""
+        if self.regimes is None or self.regime_at(offset) is None:
+            return True
+        return self.regimes.may_have_lost(self.name, time_us, offset)
 
     def rules_of(self, regime: Regime | None) -> Rules:
         """The rules of a regime; None: those of now."""
@@ -286,7 +288,6 @@ class Facts:
         return replace(
             self.rules, grace_us=told.grace_us, late_policy=told.late_policy,
             inactive_after=told.inactive_after, max_future_skew_us=told.max_future_skew_us,
-            publish_off_session=told.publish_off_session,
         )  # fmt: skip
 
     def schedule_of(self, regime: Regime | None) -> SeriesSchedule | None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from barstream.codecs.state import open_bar_of
 from barstream.config.periods import kept_days
 from barstream.core.period import MINUTE, Period
-from barstream.core.state import FOREVER_US, LIVENESS_TICKS, NEVER_US
+from barstream.core.state import LIVENESS_TICKS, NEVER_US
 from barstream.core.time import MINUTE_US
 from barstream.core.universe import nearest_series
 from barstream.explaining.decoding import SeriesDecoder
@@ -25,7 +25,7 @@ from barstream.explaining.facts import (
 from barstream.explaining.log import Log
 from barstream.explaining.minutes import gather_minute, scan_ticks
 from barstream.explaining.rejections import rejected_by_reason, rejected_in
-from barstream.explaining.scanning import Looked
+from barstream.explaining.scanning import EVERY_TICK
 from barstream.explaining.sessions import scheduled
 from barstream.explaining.upper_facts import gather_upper
 from barstream.explaining.uppers import UpperFacts
@@ -86,9 +86,7 @@ async def _common(log: Log, broker: str, symbol: str, period: Period, bucket_us:
             bars.late_policy,
             bars.inactive_after,
             settings.heartbeats.enabled,
-            bars.publish_off_session,
             bars.max_future_skew_us,
-            bars.schedule,
         ),
         scheduled(index, records, broker, symbol, period, bucket_us),
         seen=row,
@@ -159,9 +157,7 @@ async def _never_seen(log: Log, facts: Facts) -> Facts:
         begin = span.begin if stand.position is None else max(span.begin, stand.position)
         if begin >= span.end:
             continue
-        every = (0, FOREVER_US)
-        looked = Looked(every, FOREVER_US, (0, 0), lambda _: True, lambda _: False, lambda _: False)
-        found = await scan_ticks(log, facts, decoder, partition, Span(begin, span.end), looked)
+        found = await scan_ticks(log, facts, decoder, partition, Span(begin, span.end), EVERY_TICK)
         wrong = {one.tick.offset for one in found.invalid}
         first = next((tick for tick in found.ticks if tick.offset not in wrong), None)
         if first is not None:

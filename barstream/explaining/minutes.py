@@ -24,7 +24,7 @@ from barstream.explaining.facts import (
 )
 from barstream.explaining.log import Log
 from barstream.explaining.rejections import Rejections, rejected_in
-from barstream.explaining.scanning import Found, Looked, scan
+from barstream.explaining.scanning import EVERY_TICK, Found, Looked, scan
 from barstream.explaining.sessions import scheduled, session_at
 from barstream.history.reading import Span, held, offsets_at
 
@@ -35,18 +35,18 @@ _FAR: Final = 2_000_000
 #: So many offsets before a bar are looked through all the same: records that are no tick stand
 #: beside those of its minute.
 _BEFORE: Final = 100_000
-_EVER_US: Final = 1 << 60
 
 
 async def gather_minute(log: Log, facts: Facts, stand: Stand) -> Facts:
     """Complete the facts of a minute whose partition is known."""
-    facts = await _closed(log, facts, stand)
+    decoder = await _decoder(log, facts)
+    facts = await _closed(log, facts, stand, decoder)
     if facts.final is not None or facts.open_bar is not None:
         return facts
-    return replace(facts, woken_by=await _woken_by(log, facts, stand))
+    return replace(facts, woken_by=await _woken_by(log, facts, stand, decoder))
 
 
-async def _closed(log: Log, facts: Facts, stand: Stand) -> Facts:
+async def _closed(log: Log, facts: Facts, stand: Stand, decoder: SeriesDecoder) -> Facts:
     start_us = facts.bucket_us
     series = facts.broker, facts.symbol
     dropped = await log.withdrawal(stand.partition, series)
@@ -61,7 +61,7 @@ async def _closed(log: Log, facts: Facts, stand: Stand) -> Facts:
     (versions, neighbours), of_live, rejected = await asyncio.gather(
         finals.around(start_us, since_us),
         live.versions(start_us, since_us),
-        _rejected(log, facts),
+        _rejected(log, facts, decoder),
     )
     facts = replace(
         facts,
@@ -70,7 +70,7 @@ async def _closed(log: Log, facts: Facts, stand: Stand) -> Facts:
         neighbours=neighbours,
         finals_begin=await finals.begin(),
     )
-    facts = await _with_ticks(log, facts, stand, rejected)
+    facts = await _with_ticks(log, facts, stand, rejected, decoder)
     if facts.before_close is not None and passes(facts, facts.before_close):
         return facts  # the tick closed it, whatever heartbeats say
     return replace(facts, beats=await _beats(log, facts, stand))
@@ -98,14 +98,13 @@ async def _decoder(log: Log, facts: Facts) -> SeriesDecoder:
     return SeriesDecoder(log.settings, *facts.name, facts.home, facts.regimes, below)
 
 
-async def _rejected(log: Log, facts: Facts) -> Rejections:
+async def _rejected(log: Log, facts: Facts, decoder: SeriesDecoder) -> Rejections:
     """Rejected ticks of the series, above all those of the minute, of all partitions."""
     options, names, start_us = log.options, log.names, facts.bucket_us
     since_us = start_us - facts.most_skew_us - _MARGIN_US
     spans = await held(options, names.ticks_rejected)
     begins = await offsets_at(options, names.ticks_rejected, spans, since_us)
     spans = {p: Span(begins[p], span.end) for p, span in spans.items()}
-    decoder = await _decoder(log, facts)
     topics = names.ticks_rejected, names.ticks
     found = await rejected_in(options, topics, spans, decoder, facts.ticks_between, log.progress)
     mine = tuple(one for one in found.of_bucket if facts.is_of_minute(one.tick))
@@ -121,10 +120,11 @@ async def _withdrawn_below(log: Log, facts: Facts, partitions: set[int]) -> dict
     return found
 
 
-async def _with_ticks(log: Log, facts: Facts, stand: Stand, rejected: Rejections) -> Facts:
+async def _with_ticks(
+    log: Log, facts: Facts, stand: Stand, rejected: Rejections, decoder: SeriesDecoder
+) -> Facts:
     options, names, start_us = log.options, log.names, facts.bucket_us
     since_us = start_us - facts.most_skew_us - _MARGIN_US
-    decoder = await _decoder(log, facts)
     mine = [one for one in rejected.of_bucket if one.tick.partition == stand.partition]
     elsewhere = [one.tick for one in rejected.of_bucket if one.tick.partition != stand.partition]
     below = await _withdrawn_below(log, facts, {tick.partition for tick in elsewhere})
@@ -223,7 +223,7 @@ def _scan_end(facts: Facts, stand: Stand, rejected: list[RejectedTick]) -> int:
     return min(stand.end, max(end, last) if last <= end + _FAR else end)
 
 
-async def _woken_by(log: Log, facts: Facts, stand: Stand) -> Tick | None:
+async def _woken_by(log: Log, facts: Facts, stand: Stand, decoder: SeriesDecoder) -> Tick | None:
     """The first tick in time after a minute without a bar: what ended its sleep, if it slept."""
     offsets = [bar.first_offset for bar in _open_after(facts)]
     for version in facts.neighbours.reals_after:
@@ -232,19 +232,14 @@ async def _woken_by(log: Log, facts: Facts, stand: Stand) -> Tick | None:
             continue
         if offsets and min(offsets) < bar.first_offset:
             break
-        if not await _was_made_late(log, facts, stand, bar):
+        if not await _was_made_late(log, facts, stand, decoder, bar):
             offsets.append(bar.first_offset)
             break
     if not offsets:
         return None
     offset = min(offsets)
-    looked = replace(
-        _looked(facts, Rejections()), bucket=(0, _EVER_US), closes_us=_EVER_US, around=(0, 0),
-        is_of_bucket=lambda _: True,
-    )  # fmt: skip
-    decoder = await _decoder(log, facts)
     span = Span(max(offset, stand.begin), offset + 1)
-    found = await scan_ticks(log, facts, decoder, stand.partition, span, looked)
+    found = await scan_ticks(log, facts, decoder, stand.partition, span, EVERY_TICK)
     return found.ticks[0] if found.ticks else None
 
 
@@ -253,7 +248,9 @@ def _open_after(facts: Facts) -> list[PartialBar]:
     return [bar for bar in bars if bar.bucket_us > facts.bucket_us]
 
 
-async def _was_made_late(log: Log, facts: Facts, stand: Stand, bar: Bar) -> bool:
+async def _was_made_late(
+    log: Log, facts: Facts, stand: Stand, decoder: SeriesDecoder, bar: Bar
+) -> bool:
     """Whether late ticks made a bar: it ends no sleep."""
     close_offset = bar.close_offset or 0
     rules = facts.rules_of(facts.regime_at(max(0, close_offset - 1)))
@@ -266,7 +263,7 @@ async def _was_made_late(log: Log, facts: Facts, stand: Stand, bar: Bar) -> bool
         bucket_us=bar.bucket_start_us,
         scheduled=scheduled(index, records, *name, MINUTE, bar.bucket_start_us),
     )
-    other = await _closed(log, other, stand)
+    other = await _closed(log, other, stand, decoder)
     closing = None if other.first is None else closing_of(other, other.first)
     return closing is not None and closing.by == "late_tick"
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from barstream.core.state import FOREVER_US
 from barstream.explaining.decoding import Mine, SeriesDecoder
 from barstream.explaining.facts import RejectedTick, Tick
 from barstream.explaining.windows import Progress, forward
@@ -40,6 +41,12 @@ class Looked:
     passes: Callable[[Tick], bool]
     is_accepted: Callable[[Tick], bool]
     close_offset: int | None = None
+
+
+#: Every tick there is; none of them closes anything.
+EVERY_TICK: Final = Looked(
+    (0, FOREVER_US), FOREVER_US, (0, 0), lambda _: True, lambda _: False, lambda _: False
+)
 
 
 @dataclass(slots=True)

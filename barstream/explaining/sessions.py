@@ -56,8 +56,7 @@ def session_of(schedule: SeriesSchedule, period: Period, bucket_us: int) -> Sess
     open_us = schedule.start_of_dates(bucket_us // DAY_US, end_us // DAY_US)
     if open_us is None:
         return None
-    minute_us = open_us - open_us % MINUTE_US
-    return next(schedule.sessions_between(minute_us, minute_us + MINUTE_US), None)
+    return session_at(schedule, open_us - open_us % MINUTE_US)
 
 
 def session_at(schedule: SeriesSchedule, minute_us: int) -> Session | None:

@@ -149,6 +149,10 @@ class Regimes:
         """Whether other rules held from a tick at ``offset`` on."""
         return bool((self.begin == offset).any())
 
+    def number_of_heartbeat(self, offset: int) -> int:
+        """The regime a heartbeat at ``offset`` was taken in."""
+        return int(np.searchsorted(self.heartbeat_begin, offset, side="right")) - 1
+
     def numbers_of_heartbeats(self, offsets: Longs) -> Longs:
         """The regime each heartbeat was taken in, shape (n,)."""
         return np.searchsorted(self.heartbeat_begin, offsets, side="right").astype(np.int64) - 1
