@@ -191,14 +191,17 @@ def read_ticks(
     priced = [what for what in ("price", "bid", "ask") if what in numbers]
     if layout.carry:
         _carry(numbers, series)
+    columns = {what: values.to_numpy().astype(np.float64) for what, values in numbers.items()}
+    if "price" not in columns:
+        columns["price"] = _middle(columns["bid"], columns["ask"])
     verdict = _Verdicts(len(frame))
     if layout.no_price or layout.carry:
         none = np.zeros(len(frame), np.bool_)
         for what in priced:
             none |= numbers[what].is_null().to_numpy() & _empty(raw[what], layout).to_numpy()
         verdict.set_aside(none, NO_PRICE)
-    _judge(verdict, raw, numbers, parsed, latest_us, name_rule)
-    rounded = _judge_fit(verdict, numbers, feed)
+    _judge(verdict, raw, numbers, columns, parsed, latest_us, name_rule)
+    rounded = _judge_fit(verdict, columns, feed)
     ids = None
     if layout.id_column is not None:
         ids = _column(frame, layout.id_column, source).cast(pl.String)
@@ -210,19 +213,17 @@ def read_ticks(
     if counted.refused and not layout.skip_bad:
         raise TickFileError(_refusal(source, layout, counted, feed))
     keep = verdict.good
-    notes = (*_no_prices(numbers, raw, keep), *spellings)
+    notes = (*_no_prices(columns, raw, keep), *spellings)
     cut = _cut(parsed, feed)
     counted += RowCount(cut=int((cut & keep).sum()), rounded=int((rounded & keep).sum()))
-    taken = {what: values.to_numpy().astype(np.float64)[keep] for what, values in numbers.items()}
-    bid, ask = taken.get("bid"), taken.get("ask")
-    price = taken["price"] if "price" in taken else _middle(taken["bid"], taken["ask"])
+    taken = {what: values[keep] for what, values in columns.items()}
     return FileTicks(
         names,
         series[keep],
         parsed.us.fill_null(0).to_numpy().astype(np.int64)[keep],
-        price,
-        bid,
-        ask,
+        taken["price"],
+        taken.get("bid"),
+        taken.get("ask"),
         taken.get("size"),
         counted,
         parsed.assumed,
@@ -427,17 +428,17 @@ def _middle(bid: Float64s, ask: Float64s) -> Float64s:
 
 
 def _no_prices(
-    numbers: Mapping[str, pl.Series], raw: Mapping[str, pl.Series], good: NDArray[np.bool_]
+    columns: Mapping[str, Float64s], raw: Mapping[str, pl.Series], good: NDArray[np.bool_]
 ) -> tuple[str, ...]:
     """What to say of values by which some files mean that there is no price."""
     notes = []
     for what, other in (("price", None), ("bid", "ask"), ("ask", "bid")):
-        if what not in numbers:
+        if what not in raw:  # a price that is in the middle
             continue
-        values = numbers[what].to_numpy().astype(np.float64)
+        values = columns[what]
         odd = np.isin(np.abs(values), _LARGEST)
         if other is not None:
-            odd |= (values == 0) & (numbers[other].to_numpy().astype(np.float64) != 0)
+            odd |= (values == 0) & (columns[other] != 0)
         odd &= good
         if count := int(odd.sum()):
             value = float(values[odd.argmax()])
@@ -510,6 +511,7 @@ def _judge(
     verdict: _Verdicts,
     raw: Mapping[str, pl.Series],
     numbers: Mapping[str, pl.Series],
+    columns: Mapping[str, Float64s],
     times: Times,
     latest_us: int | None,
     name_rule: NameRule,
@@ -531,8 +533,7 @@ def _judge(
             invalid |= values < 0
         verdict.refuse(invalid.fill_null(value=False).to_numpy(), Reason.INVALID, what)
     if "price" not in numbers:
-        sides = (numbers[side].to_numpy().astype(np.float64) for side in ("bid", "ask"))
-        verdict.refuse(~np.isfinite(_middle(*sides)), Reason.INVALID, "price")
+        verdict.refuse(~np.isfinite(columns["price"]), Reason.INVALID, "price")
     if latest_us is not None:
         future = (times.us > latest_us).fill_null(value=False)
         verdict.refuse(future.to_numpy(), Reason.FUTURE, "time")
@@ -557,15 +558,13 @@ def _cut(times: Times, feed: FeedFields) -> NDArray[np.bool_]:
 
 
 def _judge_fit(
-    verdict: _Verdicts, numbers: Mapping[str, pl.Series], feed: FeedFields
+    verdict: _Verdicts, columns: Mapping[str, Float64s], feed: FeedFields
 ) -> NDArray[np.bool_]:
     """Refuse numbers that would be others in the feed; which rows a feed of 32 bits rounds."""
-    columns = {what: values.to_numpy().astype(np.float64) for what, values in numbers.items()}
-    price = columns["price"] if "price" in columns else _middle(columns["bid"], columns["ask"])
     fields = {**feed.prices, **({"size": feed.size} if "size" in columns else {})}
-    rounded = np.zeros(len(price), np.bool_)
+    rounded = np.zeros(len(columns["price"]), np.bool_)
     for what, field_ in fields.items():
-        values = columns.get(what, price)
+        values = columns.get(what, columns["price"])
         verdict.refuse(field_.too_fine(values), DECIMALS, what)
         verdict.refuse(field_.too_large(values), RANGE, what)
         if field_.single:
@@ -640,9 +639,9 @@ def _refusal(source: TickSource, layout: FileLayout, counted: RowCount, feed: Fe
 
 def _hint(layout: FileLayout, counted: RowCount, feed: FeedFields) -> str:
     """What the first refused values look like."""
+    fields = {**feed.prices, "size": feed.size}
     for row in counted.shown:
         what, _, value = row.what.partition(" = ")
-        fields = {**feed.prices, "size": feed.size}
         if row.reason == DECIMALS:
             held = ", ".join(
                 f"{field_.decimals} decimals in {each}"

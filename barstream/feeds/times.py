@@ -118,7 +118,8 @@ def parse_times(column: pl.Series, time_format: str | None, timezone: str | None
             "digits); where times are times of day, give the day with --date YYYYMMDD"
         )
     if column.dtype == pl.String:
-        found = _from_text(column.str.strip_chars(), time_format, timezone)
+        column = column.str.strip_chars()
+        found = _from_text(column, time_format, timezone)
     elif column.dtype.is_numeric():
         found = _from_integers(column, EPOCH_UNITS.get(time_format or "", "auto"), timezone)
     elif column.dtype in (pl.Datetime, pl.Date):
@@ -144,7 +145,7 @@ def parse_times(column: pl.Series, time_format: str | None, timezone: str | None
 def _finer(column: pl.Series, time_format: str | None) -> pl.Series:
     """Which values are written finer than a microsecond."""
     if column.dtype == pl.String:
-        return column.str.strip_chars().str.contains(_FINER.get(time_format or "auto", _FINER_TEXT))
+        return column.str.contains(_FINER.get(time_format or "auto", _FINER_TEXT))
     if column.dtype == pl.Datetime:
         return column.dt.timestamp("ns") % 1_000 != 0
     if not column.dtype.is_integer() or time_format not in (None, "ns"):
