@@ -156,10 +156,15 @@ class Drop:
     records: LoadRecords | None = None
     _names: TopicNames = field(init=False)
     _options: dict[str, Any] = field(init=False)
+    _decoder: TickDecoder = field(init=False)
 
     def __post_init__(self) -> None:
         self._names = TopicNames.of(self.settings)
         self._options = client_options(self.settings)
+        # one for all partitions: it remembers the schemas of a registry
+        self._decoder = TickDecoder(
+            self.settings.ticks, max_future_skew_us=self.settings.bars.max_future_skew_us
+        )
 
     @property
     def _spelled(self) -> str:
@@ -242,7 +247,7 @@ class Drop:
         spans = await held(options, names.series, [partition])
         rows = (await series_rows(options, names.series, spans))[partition]
         before = rows.withdrawals.get(self.name)
-        known = WithdrawnEnd(0, 0) if before is None else before.end(partition)
+        known = rows.withdrawn(partition).end(self.name)
         count = await self._count(partition, Span(max(ticks.begin, known.ticks), ticks.end))
         keys: dict[str, list[bytes]] = {}
         bars: dict[str, Bars] = {}
@@ -289,10 +294,7 @@ class Drop:
         Raises:
             DropRefused: one of them is of a feed that is live.
         """
-        decoder = TickDecoder(
-            self.settings.ticks, max_future_skew_us=self.settings.bars.max_future_skew_us
-        )
-        await decoder.start()
+        decoder = self._decoder
         count = 0
         async for chunk in chunks(self._options, self._names.ticks, {partition: span}):
             if missing := decoder.missing_schema_ids(chunk.values):

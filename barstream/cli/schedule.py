@@ -18,6 +18,7 @@ from barstream.cli.context import Name, settings
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from barstream.config import Settings
     from barstream.core.keys import NameRule
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from tables.schedule import ScheduleRows
 
 EXAMPLES: Final = 8
-_TOLERANCE_TITLE: Final = ("tolerance",)
 _NO_JOIN: Final = "bars.schedule is false, so no worker reads sessions"
 
 
@@ -262,20 +262,14 @@ def _counts(changes: ScheduleDifference) -> str:
 
 
 def _show(console: Console, changes: ScheduleDifference) -> None:
-    from rich.table import Table
-
     from barstream.cli.table import print_table
 
     console.print(f"sessions: {_counts(changes)}")
     if not len(changes):
         return
     changed = [row for pair in changes.changed for row in pair]
-    is_tolerant = _have_tolerance([*changes.added, *changed, *changes.withdrawn])
     titles = "", "broker", "symbol", "trading date", "session", "open", "close"
-    table = Table(
-        *titles, *_TOLERANCE_TITLE[: int(is_tolerant)], box=None, pad_edge=False,
-        header_style="bold",
-    )  # fmt: skip
+    table = _table([*changes.added, *changed, *changes.withdrawn], *titles)
     for row in changes.added[:EXAMPLES]:
         table.add_row("+", *_short_cells(row), style="green")
     for old, new in changes.changed[:EXAMPLES]:
@@ -299,8 +293,12 @@ def _cells(row: SessionRow) -> tuple[str, ...]:
     return cells if tolerance_s is None else (*cells, f"+{tolerance_s} s")
 
 
-def _have_tolerance(rows: Iterable[SessionRow]) -> bool:
-    return any(row.close_tolerance_us for row in rows)
+def _table(rows: Iterable[SessionRow], *titles: str) -> Table:
+    """An empty one for ``rows``: of their tolerance there is a column where one has any."""
+    from rich.table import Table
+
+    more = ("tolerance",) if any(row.close_tolerance_us for row in rows) else ()
+    return Table(*titles, *more, box=None, pad_edge=False, header_style="bold")
 
 
 def _short_cells(row: SessionRow) -> Iterator[str]:
@@ -382,16 +380,9 @@ def _print_rows(rows: list[SessionRow], line: Callable[[SessionRow], str] | None
         for row in rows:
             click.echo(line(row))
         return
-    from rich.table import Table
-
     from barstream.cli.table import print_table
 
-    titles = "trading date", "session", "open (UTC)", "close (UTC)"
-    is_tolerant = _have_tolerance(rows)
-    table = Table(
-        *titles, *_TOLERANCE_TITLE[: int(is_tolerant)], box=None, pad_edge=False,
-        header_style="bold",
-    )  # fmt: skip
+    table = _table(rows, "trading date", "session", "open (UTC)", "close (UTC)")
     for row in rows:
         table.add_row(*_cells(row)[2:])
     print_table(table)

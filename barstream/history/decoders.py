@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Self
 
 from barstream.codecs.rules import RulesRow
 from barstream.codecs.ticks import TickColumns, TickDecoder
@@ -35,19 +34,6 @@ class Decoders:
             if key not in self._made:
                 spelled = settings.model_copy(update={"fold_case": fold_case})
                 self._made[key] = TickDecoder(spelled, max_future_skew_us=skew_us)
-
-    @classmethod
-    async def started(cls, settings: TickSettings, regimes: Regimes) -> Self:
-        """Ready to decode.
-
-        Raises:
-            SchemaError: the local schema or the mapping cannot be used.
-            RegistryError: the registry does not answer.
-        """
-        made = cls(settings, regimes)
-        for decoder in made._made.values():
-            await decoder.start()
-        return made
 
     @property
     def most_skew_us(self) -> int:

@@ -148,7 +148,7 @@ class _Run:
     async def through(self, options: dict[str, Any], report: Report) -> Derived:
         """From the first block to the last."""
         known = self.known
-        decoders = await Decoders.started(self.job.request.settings.ticks, known.regimes)
+        decoders = Decoders(self.job.request.settings.ticks, known.regimes)
         in_range = TicksInRange(
             self.job.request.wanted,
             {name: start.start_us for name, start in known.starts.items()},

@@ -73,6 +73,14 @@ class Completeness:
     extra: set[int] = field(default_factory=set)
     lacking: list[dict[str, Any]] = field(default_factory=list)
     sessions: list[SessionReport] = field(default_factory=list)
+    #: By series the minutes whose bar a tombstone took, ascending, with their close offsets.
+    taken: dict[int, list[tuple[int, int | None]]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        withdrawn = self.published.withdrawn
+        for number, bucket_us in sorted(withdrawn):
+            closed = withdrawn[number, bucket_us]
+            self.taken.setdefault(number, []).append((bucket_us, closed))
 
     def check(self, number: int, bounds: Bounds) -> None:
         """Judge the minutes of a series."""
@@ -354,10 +362,8 @@ class _Series:
         if self._may_withdraw:
             return
         below = self._all.withdrawn.end(self._name).ticks
-        for (number, bucket_us), closed in sorted(
-            self._all.published.withdrawn.items(), key=lambda each: each[0]
-        ):
-            if number != self._number or bucket_us in missing:
+        for bucket_us, closed in self._all.taken.get(self._number, ()):
+            if bucket_us in missing:
                 continue
             if below and (closed is None or closed <= below):
                 continue

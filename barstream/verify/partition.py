@@ -172,7 +172,7 @@ class Verification:
     # -- the ticks ------------------------------------------------------------------------------
 
     async def _scan(self, judgement: Judgement, regimes: Regimes) -> None:
-        decoders = await Decoders.started(self._settings.ticks, regimes)
+        decoders = Decoders(self._settings.ticks, regimes)
         span = {self._partition: await self._from(judgement.span(), decoders.most_skew_us)}
         async for chunk in chunks(self._options, self._names.ticks, span):
             for part in decoders.parts(chunk):
