@@ -19,7 +19,8 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from barstream.metrics import running_version
-from barstream.troubles import Troubles, counted, span
+from barstream.plurals import counted
+from barstream.troubles import Troubles, span
 from barstream.web.health import mending
 
 if TYPE_CHECKING:

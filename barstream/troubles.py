@@ -23,6 +23,8 @@ from aiokafka.errors import (
     RequestTimedOutError,
 )
 
+from barstream.plurals import counted
+
 log = logging.getLogger(__name__)
 
 #: A trouble that was not heard of for so long has ended.
@@ -101,9 +103,8 @@ class Troubles(logging.Handler):
         #: By kind, the one heard of longest ago first.
         self._repeating: dict[tuple[Any, ...], _Trouble] = {}
         self._away: dict[Node, _Trouble] = {}
-        #: Since when the consumer group has no coordinator; and whether that was said.
+        #: Since when the consumer group has no coordinator; said when it lasts.
         self._no_coordinator: _Trouble | None = None
-        self._no_coordinator_said = False
         self._ended_s = -_AFTERMATH_S
         self._next_look_s = 0.0
 
@@ -222,24 +223,22 @@ class Troubles(logging.Handler):
         if self._no_coordinator is None:
             self._no_coordinator = _Trouble(now_s, now_s)
         trouble = self._no_coordinator
+        was_said = _lasts(trouble)
         trouble.left_out += 1
         trouble.last_s = now_s
-        lasted_s = now_s - trouble.began_s
-        if lasted_s >= _NO_COORDINATOR_S and not self._no_coordinator_said:
-            self._no_coordinator_said = True
+        if _lasts(trouble) and not was_said:
             log.warning(
                 "the brokers have had no coordinator for the consumer group for %s, trying again: "
                 "each partition of their topic __consumer_offsets must have a leader, and they "
                 "must be as many as its replication factor to make it",
-                span(lasted_s),
+                span(now_s - trouble.began_s),
             )
         return True
 
     def _take_coordinator(self) -> _Trouble | None:
         """That trouble, which ends; None when there is none, or none that was said."""
-        trouble = self._no_coordinator if self._no_coordinator_said else None
-        self._no_coordinator, self._no_coordinator_said = None, False
-        return trouble
+        trouble, self._no_coordinator = self._no_coordinator, None
+        return trouble if trouble is not None and _lasts(trouble) else None
 
     def _counted(self, now_s: float) -> bool:
         """Count something that names no broker, if one is away; says whether one is."""
@@ -376,6 +375,11 @@ def brief(error: BaseException | None) -> str:
     return (getattr(error, "strerror", None) or type(error).__name__).lower()
 
 
+def _lasts(trouble: _Trouble) -> bool:
+    """Whether the group has had no coordinator for so long that it is said."""
+    return trouble.last_s - trouble.began_s >= _NO_COORDINATOR_S
+
+
 def span(seconds: float) -> str:
     """``0.4 s``, ``12 s``, ``3 min``, ``2.5 h``."""
     if seconds < 9.95:
@@ -383,8 +387,3 @@ def span(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 message``, ``2,850 messages``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from barstream.core.time import iso_micros_from_us
+from barstream.plurals import counted
 
 if TYPE_CHECKING:
     from barstream.feeds.admission import Admission
@@ -32,25 +33,26 @@ def load_facts(batch: Batch) -> dict[str, Any]:
 
 def report_lines(batch: Batch, admission: Admission | None) -> Iterator[str]:
     """A line for each thing the user should know of what was sent and what was not."""
-    facts, counted = load_facts(batch), batch.ticks.counted
+    facts, rows = load_facts(batch), batch.ticks.counted
     zone = f", times without a zone taken as {facts['zone']}" if batch.ticks.assumed_zone else ""
     yield f"from {facts['first']} to {facts['last']}{zone}"
-    if counted.cut:
-        times = "1 time" if counted.cut == 1 else f"{counted.cut:,} times"
-        yield f"{times} cut to whole {_UNITS[batch.time_us]}"
-    if counted.rounded:
-        ticks = "tick is" if counted.rounded == 1 else "ticks are"
-        yield f"numbers of {counted.rounded:,} {ticks} rounded: the feed holds 32-bit floats"
+    if rows.cut:
+        yield f"{counted(rows.cut, 'time')} cut to whole {_UNITS[batch.time_us]}"
+    if rows.rounded:
+        ticks = "tick is" if rows.rounded == 1 else "ticks are"
+        yield f"numbers of {rows.rounded:,} {ticks} rounded: the feed holds 32-bit floats"
     if admission is not None:
         for reason, count in admission.no_bar.items():
             verb = "makes" if count == 1 else "make"
             yield f"{count:,} {verb} no bar: {reason} (the first is {admission.first[reason]})"
-    if counted.set_aside:
-        rows = _rows(counted.set_aside.total())
-        yield f"{rows} set aside, by the file's own word no ticks: {_by(counted.set_aside)}"
-    if counted.refused:
-        yield f"{_rows(counted.refused.total())} left out: {_by(counted.refused)}"
-        for row in counted.shown:
+    if rows.set_aside:
+        yield (
+            f"{counted(rows.set_aside.total(), 'row')} set aside, by the file's own word no ticks: "
+            f"{_by(rows.set_aside)}"
+        )
+    if rows.refused:
+        yield f"{counted(rows.refused.total(), 'row')} left out: {_by(rows.refused)}"
+        for row in rows.shown:
             where = f"{row.file} " if len(batch.sources) > 1 else ""
             yield f"  {where}{row}"
 
@@ -68,10 +70,6 @@ def first_ticks(batch: Batch, count: int) -> Iterator[dict[str, Any]]:
             "price": float(ticks.price[at]),
             "size": None if size is None or size != size else size,  # noqa: PLR0124 - NaN
         }
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 
 def _by(counts: Mapping[str, int]) -> str:

@@ -14,6 +14,7 @@ from barstream.cli.context import settings
 from barstream.cli.feeding import stopped_by_signals
 from barstream.cli.file_options import file_options, options_of
 from barstream.clock import system_clock_us
+from barstream.plurals import counted
 
 if TYPE_CHECKING:
     from barstream.cli.progress import TickProgress
@@ -192,7 +193,6 @@ def _print_dry(batch: Batch, found: FoundLayout, *, as_json: bool) -> None:
         click.echo(
             "  " + "  ".join(f"{name} {value}" for name, value in tick.items() if value is not None)
         )
-    ticks = "1 tick" if len(batch.ticks) == 1 else f"{len(batch.ticks):,} ticks"
-    click.echo(f"{batch.name}: {ticks}, nothing was sent")
+    click.echo(f"{batch.name}: {counted(len(batch.ticks), 'tick')}, nothing was sent")
     for line in report_lines(batch, None):
         click.echo(f"  {line}")

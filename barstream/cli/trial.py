@@ -13,6 +13,7 @@ import click
 
 from barstream.cli.file_options import file_options, options_of
 from barstream.clock import system_clock_us
+from barstream.plurals import counted
 
 if TYPE_CHECKING:
     from barstream.cli.progress import TickProgress
@@ -113,7 +114,7 @@ class _Shown:
         say = self.screen.say
         loaded = result.loaded
         ticks = 0 if loaded is None else loaded.ticks
-        sent = f"{ticks:,} {'tick' if ticks == 1 else 'ticks'} sent"
+        sent = f"{counted(ticks, 'tick')} sent"
         say(f"{batch.name}: {sent}, {result.seconds:.1f} s in all", "bold")
         for line in report_lines(batch, result.admission):
             say(f"  {line}")

@@ -13,6 +13,7 @@ from rich.console import Console
 from barstream.core.bars import Bar
 from barstream.core.period import Period
 from barstream.core.time import datetime_from_us
+from barstream.plurals import counted
 
 _HEADER_EVERY: Final = 60
 
@@ -101,7 +102,7 @@ class FinalsTable:
         self._rejected = {**self._rejected, **counts}
         for reason, count in new.items():
             so_far = f", {counts[reason]:,} so far" if counts[reason] > count else ""
-            self._screen.say(f"{'':<12}{_plural(count, 'tick')} rejected: {reason}{so_far}", "red")
+            self._screen.say(f"{'':<12}{counted(count, 'tick')} rejected: {reason}{so_far}", "red")
 
     def _place(self, final: FinalBar) -> tuple[int, int, int]:
         bar = final.bar
@@ -148,8 +149,4 @@ def _note(bar: Bar) -> str:
     """What is special about a bar, in words."""
     if bar.synthetic:
         return "no tick, revised" if bar.revision else "no tick"
-    return f"revised: {_plural(bar.revision, 'late tick')}" if bar.revision else ""
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return f"revised: {counted(bar.revision, 'late tick')}" if bar.revision else ""
