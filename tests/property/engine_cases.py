@@ -241,10 +241,14 @@ class Store:
                     self.series[row.key or b""] = row.value or b""
 
     def restored(
-        self, rules: Rules, provider: MarketScheduleProvider, partition_of: PartitionOf
+        self,
+        rules: Rules,
+        provider: MarketScheduleProvider,
+        partition_of: PartitionOf,
+        **options: Any,
     ) -> tuple[PartitionEngine, int, int]:
         """A new engine from the rows, and the offsets of ticks and heartbeats to go on at."""
-        engine = PartitionEngine(0, rules, provider, partition_of)
+        engine = PartitionEngine(0, rules, provider, partition_of, **options)
         engine.state.use_schedule(provider.index)
         rows = cast("LocalPartition", self.series)  # what is asked of it, a dict has
         start = restore_engine(engine, rows, "ticks", None, Extent(0, 1 << 40), Extent(0, 1 << 40))

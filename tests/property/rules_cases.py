@@ -24,19 +24,18 @@ from barstream.core.schedule import MarketScheduleProvider, SessionRow
 from barstream.core.state import Rules
 from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.engine.book import FinalsBook
-from barstream.engine.local import LocalPartition
-from barstream.engine.offsets import Extent
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.rows import Flush, build_flush
-from barstream.engine.starts import restore_engine
 from barstream.history.decoders import Decoders
 from barstream.history.regimes import Regimes
 from barstream.history.schedule import ScheduleRecord
+from barstream.history.selection import Selection
 from barstream.transport.chunk import RecordChunk
+from barstream.verify.task import Outcome
 from tables.schedule import ScheduleRows
 from tests.property.engine_cases import TOPICS, Beat, Case, Store, Tick, cuts, deliver
 from tests.property.test_batching import close_edges, tolerant
-from tests.property.verify_cases import Parts, Told
+from tests.property.verify_cases import EVERYTHING, Parts, Told, verdict
 
 #: Sessions may begin and end here; each stretch lies in the day of `_DAYS`, as its date does.
 _TURNS_S: Final = (0, 630, 1_200, 1_500, 2_415, 3_600, 5_400, 9_000, 14_400)
@@ -332,16 +331,11 @@ class Workers:
             self.schedule.start_over()
         else:
             self.schedule.read()  # it held another partition before
-        engine = PartitionEngine(
-            0, engine_rules(self.rules), self.schedule.provider, lambda _broker, _symbol: None,
+        engine, self.position, self.beat_position = self.store.restored(
+            engine_rules(self.rules), self.schedule.provider, lambda _broker, _symbol: None,
             publish_off_session=self.rules.publish_off_session, book=self._book(),
             periods=self.store.periods, judged_by=self.rules,
         )  # fmt: skip
-        engine.state.use_schedule(self.schedule.provider.index)
-        rows = cast("LocalPartition", self.store.series)  # what is asked of it, a dict has
-        everything = Extent(0, 1 << 40)
-        start = restore_engine(engine, rows, "ticks", None, everything, everything)
-        self.position, self.beat_position = start
         return engine
 
     def _book(self) -> FinalsBook:
@@ -389,3 +383,19 @@ def _others(draw: Any, rows: Rows) -> dict[str, list[SessionRow]]:
             case _:
                 found[symbol] = draw(hours())
     return found
+
+
+def judged(
+    life: Life, parts: list[tuple[int, int]] | None = None, wanted: Selection = EVERYTHING
+) -> Outcome:
+    """What verifying says of a life."""
+    store = life.store
+    return verdict(
+        life.case, store.finals, store.rejected, store.series, parts or [(0, life.case.end)],
+        {period: store.uppers[period] for period in store.periods if period in store.uppers},
+        told=life.told, wanted=wanted,
+    )  # fmt: skip
+
+
+def differences(outcome: Outcome) -> list[object]:
+    return [each for each in outcome.findings.kept if each.kind == "difference"]

@@ -22,24 +22,11 @@ from barstream.replay.beats import Beats, from_finals
 from barstream.replay.recorded import recorded_closes
 from barstream.replay.rules import RulesInTurn
 from barstream.verify.findings import Finding
-from barstream.verify.task import Outcome
 from tests.property.engine_cases import Store, cuts
-from tests.property.rules_cases import Life, lives
-from tests.property.verify_cases import EVERYTHING, Row, beats_of, series_rows, verdict, versions
+from tests.property.rules_cases import Life, differences, judged, lives
+from tests.property.verify_cases import Row, beats_of, series_rows, versions
 
 PERIODS = tuple(map(Period.parse, ("5m", "1h", "1d", "1wk")))
-
-
-def judged(
-    life: Life, parts: list[tuple[int, int]] | None = None, wanted: Selection = EVERYTHING
-) -> Outcome:
-    """What verifying says of a life."""
-    store = life.store
-    return verdict(
-        life.case, store.finals, store.rejected, store.series, parts or [(0, life.case.end)],
-        {period: store.uppers[period] for period in store.periods if period in store.uppers},
-        told=life.told, wanted=wanted,
-    )  # fmt: skip
 
 
 def replayed(life: Life) -> dict[bytes, bytes]:
@@ -76,10 +63,6 @@ def replayed(life: Life) -> dict[bytes, bytes]:
     engine.release()
     anew.flush(engine)
     return {key or b"": value or b"" for key, value in anew.finals}
-
-
-def differences(outcome: Outcome) -> list[object]:
-    return [each for each in outcome.findings.kept if each.kind == "difference"]
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -20,10 +20,11 @@ from typing import Any
 
 import pytest
 
-from barstream.broker.embedded import HOST, free_port
+from barstream.broker.embedded import HOST
 from barstream.config import WebSettings
 from barstream.demo import sandbox
 from barstream.demo.venue import LISTINGS, PAST_DATES
+from tests.pipeline import free_port
 
 pytestmark = [
     pytest.mark.slow,

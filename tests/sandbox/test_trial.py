@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from barstream.broker.embedded import free_port
+from tests.pipeline import free_port
 from tests.sandbox.test_demo import ADDRESS, left_over, read_until
 
 pytestmark = [

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from barstream.broker.embedded import HOST, free_port
+from barstream.broker.embedded import HOST
 from barstream.config import WebSettings
 from barstream.demo import sandbox
 from barstream.demo.sandbox import usual_or_free_port
+from tests.pipeline import free_port
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from barstream.core.schedule import SessionRow
 from barstream.core.state import Rules
 from barstream.core.time import MINUTE_US, SECOND_US
 from tests.property.engine_cases import Case, Tick
-from tests.property.rules_cases import Life, ScheduleTopic, Topics, Workers
-from tests.property.test_rules_laws import differences, judged
+from tests.property.rules_cases import Life, ScheduleTopic, Topics, Workers, differences, judged
 
 CLOSE_US = 60 * MINUTE_US
 TOMORROW_US = 1440 * MINUTE_US
