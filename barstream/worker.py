@@ -279,9 +279,9 @@ class Worker:
         app.first_services = (self.schedule, self.preparation, self.sender, retention)
         reads = WorkerReads(self.partitions, self.provider, self.universe, reporting)
         # what agents of the same process read bars with
-        token = self.settings.web.token
-        shown = None if token is None else token.get_secret_value()
-        bind(register(app, reads, self.metrics, token=shown, name_rule=rule))
+        web = self.settings.web
+        shown = None if web.token is None else web.token.get_secret_value()
+        bind(register(app, reads, self.metrics, token=shown, name_rule=rule, hosts=web.hosts))
 
     def _assigned(self, assigned: set[TP]) -> Awaitable[None] | None:
         self.metrics.rebalances.inc()

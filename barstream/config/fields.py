@@ -25,6 +25,7 @@ SECOND_US: Final = 1_000_000
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _APP_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_HOST: Final = re.compile(r"\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _TIMEFRAME: Final = re.compile(r"([0-9]{1,9})(m|h|d|wk|mo)")
 #: What a header can carry (RFC 6750), and nobody guesses.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{16,1000}=*")
@@ -158,6 +159,16 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _host(text: str) -> str:
+    name = text.strip().lower()
+    if not _HOST.fullmatch(name):
+        raise ValueError(
+            "must be the name of a host without scheme and port, such as bars.example.org, "
+            f"*.example.org for every name below, or * for any, found {text!r}"
+        )
+    return name
+
+
 Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
 TopicName = Annotated[str, AfterValidator(_topic)]
 AppId = Annotated[str, AfterValidator(_app_id)]
@@ -173,6 +184,7 @@ def _token(secret: SecretStr) -> SecretStr:
     return secret
 
 
+Host = Annotated[str, AfterValidator(_host)]
 Url = Annotated[str, AfterValidator(_url)]
 Token = Annotated[SecretStr, AfterValidator(_token)]
 FieldName = Annotated[str, Field(min_length=1)]

@@ -17,6 +17,7 @@ from pydantic import (
 
 from barstream.config.fields import (
     FieldName,
+    Host,
     Section,
     Token,
     TopicName,
@@ -31,6 +32,7 @@ from barstream.core.period import MINUTE, Anchor
 from barstream.query.default import DEFAULT
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
+Hosts = Annotated[tuple[Host, ...], BeforeValidator(listed)]
 Days = Annotated[float, Field(gt=0, le=36_500)]
 
 
@@ -45,6 +47,8 @@ class WebSettings(Section):
     """What every request must show (Authorization: Bearer); the same on all workers; secret."""
     advertise_url: Url | None = None
     """URL under which the other workers reach this one; by default made from host and port."""
+    hosts: Hosts = ()
+    """Other names it is asked by, `*.example.org` for all below; addresses need not be named."""
 
 
 class KafkaSettings(Section):

@@ -106,7 +106,10 @@ class Router:
                 owner,
             )
         if answer.status == 421:
-            raise UnroutedError(f"{owner.url} should hold it and does not, it is moving", owner)
+            body = await decoded(answer)
+            if "partition" in body:
+                raise UnroutedError(f"{owner.url} should hold it and does not, it is moving", owner)
+            raise UnroutedError(f"{owner.url}, which holds it, refuses: {body.get('error')}", owner)
         if answer.status == 503:
             body = await decoded(answer)
             reasons = [str(reason) for reason in body.get("reasons", ())]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
@@ -15,7 +15,7 @@ from barstream.clock import system_clock_us
 from barstream.core.keys import FOLDED, NameRule
 from barstream.errors import BarstreamError
 from barstream.metrics import Metrics
-from barstream.web.access import token_required
+from barstream.web.access import own_name_required, token_required
 from barstream.web.health import STATIC, HealthLive, HealthReady, MetricsText, Page, Status
 from barstream.web.many import AllBars, AllLive, BrokerBars, BrokerLive, Series
 from barstream.web.peers import Peers
@@ -49,6 +49,7 @@ def register(
     *,
     token: str | None = None,
     name_rule: NameRule = FOLDED,
+    hosts: Sequence[str] = (),
 ) -> RoutedBars:
     """Put the views on ``app``, in place of everything Faust would serve by itself.
 
@@ -61,6 +62,7 @@ def register(
         now_us: the clock.
         token: what requests must show, and what other workers are shown; None: anyone may ask.
         name_rule: how names are spelled.
+        hosts: names under which this worker is asked beside its own, see `own_name_required`.
 
     Returns:
         The same bars for code inside the worker; to be used on the event loop of the app.
@@ -74,6 +76,7 @@ def register(
     server.web_app[SENDING] = Sending(metrics)
     server.web_app.on_cleanup.append(peers.close)
     server.web_app.middlewares.append(errors_as_json)
+    server.web_app.middlewares.append(own_name_required((*_own_names(app), *hosts), token))
     if token is not None:
         server.web_app.middlewares.append(token_required(token))
     for view in VIEWS:
@@ -174,6 +177,13 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _own_names(app: App) -> list[str]:
+    """What this worker is called by itself, and by the others."""
+    url = app.conf.canonical_url
+    named = (app.conf.web_bind, app.conf.web_host, url.host, socket.gethostname())
+    return [name for name in named if name]
 
 
 def _base_url(host: str, port: int) -> str:

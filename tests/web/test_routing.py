@@ -127,7 +127,7 @@ def test_a_target_with_a_host_in_it_is_passed_on_as_one_without(
     worker = cluster.other(1)
     host, port = worker.url.removeprefix("http://").split(":")
     connection = HTTPConnection(host, int(port), timeout=10)
-    connection.request("GET", f"http://another.example{path}")
+    connection.request("GET", f"http://localhost{path}")
     answer = connection.getresponse()
     body = json.loads(answer.read())
     assert (answer.status, body) == worker.get(path)

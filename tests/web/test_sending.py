@@ -46,7 +46,7 @@ def asking(worker: WebWorker, path: str = LARGE) -> socket.socket:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(10)
     client.connect(("127.0.0.1", int(worker.url.rpartition(":")[2])))
-    client.sendall(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return client
 
 

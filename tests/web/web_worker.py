@@ -7,7 +7,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,13 +73,14 @@ def web_worker(
     *,
     token: str | None = None,
     name_rule: NameRule = FOLDED,
+    hosts: Sequence[str] = (),
 ) -> Iterator[WebWorker]:
     """Serve ``reads`` until the block ends."""
     port = port or free_port()
     reads.url = f"http://127.0.0.1:{port}"
     metrics = Metrics()
     app = faust.App(f"web-{port}", broker="memory://", **app_options(Loopback(port)))
-    bars = register(app, reads, metrics, token=token, name_rule=name_rule)
+    bars = register(app, reads, metrics, token=token, name_rule=name_rule, hosts=hosts)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
