@@ -15,7 +15,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
+
+from aiohttp.http_exceptions import HttpProcessingError
 
 from barstream.errors import BarstreamError
 from barstream.troubles import Troubles
@@ -56,14 +58,17 @@ _ROUTINE_BEGINNINGS: Final = (
     # it asks who the new one is; that brokers are away, or have none, is what matters
     "Marking the coordinator dead",
 )
+#: How aiohttp begins what it says, with a trace, of a client that does not speak HTTP.
+_MALFORMED: Final = "Error handling request from "
 
 
 class LineFormatter(logging.Formatter):
     """``2026-11-29 18:26:46Z info    a sentence key=value``, times in UTC.
 
     What follows the first line of a record is indented, so that every line that begins with a
-    time begins a record.  An error of ours says what to do and is shown without a trace, and a
-    trace is shown once.
+    time begins a record; and what is not printable is shown as Python writes it, because names,
+    paths and headers are of others: neither a line nor what a terminal does is theirs to make.
+    An error of ours says what to do and is shown without a trace, and a trace is shown once.
 
     Args:
         colour: whether the level is coloured.
@@ -89,10 +94,11 @@ class LineFormatter(logging.Formatter):
         sentence, *below = [*self._said(record)]
         if self._loggers or not is_ours(record.name):
             sentence = f"{sentence} logger={record.name}"
-        return "\n".join([f"{when} {level} {sentence}", *(f"{_INDENT}{line}" for line in below)])
+        shown = [f"{when} {level} {escaped(sentence)}"]
+        return "\n".join([*shown, *(f"{_INDENT}{escaped(line)}" for line in below)])
 
     def _said(self, record: logging.LogRecord) -> Iterator[str]:
-        first, *rest = record.getMessage().strip().splitlines() or [""]
+        first, *rest = _lines(_message(record).strip())
         if first.startswith(_SERVICE):
             first = first.removeprefix(_SERVICE).lstrip("-").replace("]: ", ": ", 1)
         raised = record.exc_info or (None, None, None)
@@ -104,19 +110,47 @@ class LineFormatter(logging.Formatter):
             self._shown.append(error)
             yield first
             yield from rest
-            yield from self.formatException(raised).splitlines()
+            yield from _lines(self.formatException(raised))
         else:
-            said, *more = str(error).splitlines() or [type(error).__name__]
+            said, *more = _lines(str(error) or type(error).__name__)
             yield f"{first}: {said}" if said not in first else first
             yield from rest
             yield from more
         if record.stack_info:
-            yield from record.stack_info.splitlines()
+            yield from _lines(record.stack_info)
 
     def _is_news(self, error: BaseException) -> bool:
         return not isinstance(error, BarstreamError) and not any(
             error is shown for shown in self._shown
         )
+
+
+def escaped(text: str) -> str:
+    r"""``text`` with what is not printable as Python writes it: ``\n``, ``\x1b``, ``\u202e``."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def _message(record: logging.LogRecord) -> str:
+    """What is said; a text that is put in is one line, an error may be several."""
+    text = str(record.msg)
+    if not record.args:
+        return text
+    if isinstance(record.args, tuple):
+        return text % tuple(map(_value, record.args))
+    return text % {name: _value(value) for name, value in record.args.items()}
+
+
+def _value(value: Any) -> Any:
+    return escaped(value) if isinstance(value, str) else value
+
+
+def _lines(text: str) -> list[str]:
+    """As they were made: what else ends a line for Python is not ours."""
+    return [line.removesuffix("\r") for line in text.split("\n")]
 
 
 def is_ours(name: str) -> bool:
@@ -131,9 +165,12 @@ def is_routine(record: logging.LogRecord) -> bool:
         return text.startswith(_SERVICE)
     if text.endswith(_ROUTINE) or text.startswith(_ROUTINE_BEGINNINGS):
         return True
+    raised = record.exc_info[1] if record.exc_info else None
+    if text.startswith(_MALFORMED) and isinstance(raised, HttpProcessingError):
+        return True  # it was told so (400), and anybody could fill the log with it
     # one of ours that ends the worker is its last word; on its way there every service tells it
     args = record.args if isinstance(record.args, tuple) else ()
-    errors = [*args, record.exc_info[1] if record.exc_info else None]
+    errors = [*args, raised]
     return any(isinstance(error, BarstreamError) for error in errors) and text.startswith(
         (_SERVICE, "Error: ")
     )

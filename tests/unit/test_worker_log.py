@@ -9,9 +9,17 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from aiohttp.http_exceptions import BadHttpMessage
 
 from barstream.errors import BarstreamError
-from barstream.worker_log import LIBRARIES, OURS, LineFormatter, configure, wants_colour
+from barstream.worker_log import (
+    LIBRARIES,
+    OURS,
+    LineFormatter,
+    configure,
+    is_routine,
+    wants_colour,
+)
 
 
 def line(
@@ -52,6 +60,36 @@ def test_only_the_first_line_of_a_record_begins_with_a_time() -> None:
     assert [each[:4] for each in rest] == ["    ", "    "]
 
 
+OF_OTHERS = [
+    ("EUR\n2026-01-01 00:00:00Z info    forged", r"EUR\n2026-01-01 00:00:00Z info    forged"),
+    ("a\rforged", r"a\rforged"),
+    ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
+    ("a\x85b\u2028c\x1dd", r"a\x85b\u2028c\x1dd"),
+    ("\u202eUSDRUE\u200b", r"\u202eUSDRUE\u200b"),
+    ("\x00\x7f\x9b", r"\x00\x7f\x9b"),
+    ("bad \udcff byte", r"bad \udcff byte"),
+]
+
+
+@pytest.mark.parametrize(("value", "shown"), OF_OTHERS)
+def test_names_of_others_can_make_neither_lines_nor_what_a_terminal_does(
+    value: str, shown: str
+) -> None:
+    said = line("A request failed. path=%s", value)
+    assert said == f"2026-12-07 18:20:06Z info    A request failed. path={shown}"
+    assert line("odd path=%(path)s", {"path": value}).endswith(f"odd path={shown}")
+    # put into the sentence by a library, and into errors: lines are indented, all else is shown
+    for each in (line(value), line("failed", error=raised(ValueError(value)))):
+        first, *below = each.split("\n")
+        assert first.startswith("2026-12-07 18:20:06Z info    ")
+        assert all(line_below.startswith("    ") for line_below in below)
+        assert all(line_of.isprintable() for line_of in (first, *below))
+
+
+def test_names_of_any_script_stay_as_they_are() -> None:
+    assert line("symbol=%s", "Ørsted 東京 €").endswith("symbol=Ørsted 東京 €")
+
+
 def test_what_a_service_of_mode_says_is_put_in_plain_words() -> None:
     said = line("[^---Recovery]: %s", "Worker ready", name="faust.tables.recovery")
     assert " Recovery: Worker ready " in said
@@ -87,6 +125,16 @@ def test_levels_are_coloured_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch
     assert not wants_colour(Terminal())
     coloured = line("x", formatter=LineFormatter(colour=True))
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == line("x") != coloured
+
+
+def test_a_client_that_does_not_speak_http_is_no_news() -> None:
+    malformed, defect = raised(BadHttpMessage("Invalid header")), raised(ValueError("ours"))
+    for error, routine in ((malformed, True), (defect, False)):
+        made = logging.LogRecord(
+            "aiohttp.server", logging.ERROR, __file__, 1, "Error handling request from %s",
+            ("10.0.0.1",), (type(error), error, error.__traceback__),
+        )  # fmt: skip
+        assert is_routine(made) is routine
 
 
 @pytest.fixture

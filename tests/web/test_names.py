@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,6 +24,7 @@ from barstream.core.period import MINUTE
 from barstream.reads import BarRequest, UnknownSeriesError
 from barstream.timebucket.remote import HttpBars
 from barstream.web.serve import VIEWS
+from barstream.worker_log import LineFormatter
 
 from .chromium import Browser
 from .conftest import TEN_US
@@ -206,3 +209,25 @@ def test_the_page_shows_every_name_and_survives_an_address_typed_by_hand() -> No
 
     with web_worker(reads) as worker:
         browse(look)
+
+
+def test_a_name_in_a_path_is_one_line_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("as a defect would")
+
+    monkeypatch.setattr(MemoryReads, "owner", broken)
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(LineFormatter())
+    log = logging.getLogger("barstream.web.site")
+    log.addHandler(handler)
+    try:
+        with web_worker(MemoryReads()) as worker:
+            forged = quote("A\n2026-01-01 00:00:00Z info    ready\x1b[2J", safe="")
+            assert worker.get(f"/bars/FX/{forged}")[0] == 500
+    finally:
+        log.removeHandler(handler)
+    first, *below = out.getvalue().splitlines()
+    assert first.endswith(r"path=/bars/FX/A\n2026-01-01 00:00:00Z info    ready\x1b[2J")
+    assert below
+    assert all(line.startswith("    ") for line in below)
