@@ -166,6 +166,11 @@ class Metrics:
         self.http_request_seconds = self._histogram(
             "http_request_seconds", "Time to answer a request.", _HTTP_SECONDS, "path"
         )
+        self.http_connections = self._gauge("http_connections", "Connections of clients held.")
+        self.http_connections_closed = self._counter(
+            "http_connections_closed", "Connections closed or refused by this worker.", "why"
+        )
+        _show(self.http_connections_closed, "refused", "idle", "slow", "kept")
         self.http_clients_dropped = self._counter(
             "http_clients_dropped", "Connections closed because their client did not read."
         )

@@ -50,6 +50,7 @@ from barstream.transport.driver import Consumer
 from barstream.troubles import Troubles, span
 from barstream.web.reporting import Reporting
 from barstream.web.serve import (
+    Limits,
     WebAddressError,
     app_options,
     is_loopback,
@@ -281,7 +282,11 @@ class Worker:
         # what agents of the same process read bars with
         web = self.settings.web
         shown = None if web.token is None else web.token.get_secret_value()
-        bind(register(app, reads, self.metrics, token=shown, name_rule=rule, hosts=web.hosts))
+        bound = register(
+            app, reads, self.metrics, token=shown, name_rule=rule, hosts=web.hosts,
+            limits=Limits(web.max_connections),
+        )  # fmt: skip
+        bind(bound)
 
     def _assigned(self, assigned: set[TP]) -> Awaitable[None] | None:
         self.metrics.rebalances.inc()

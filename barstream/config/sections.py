@@ -49,6 +49,8 @@ class WebSettings(Section):
     """URL under which the other workers reach this one; by default made from host and port."""
     hosts: Hosts = ()
     """Other names it is asked by, `*.example.org` for all below; addresses need not be named."""
+    max_connections: Annotated[int, Field(ge=8, le=100_000)] = 512
+    """Connections held at once, each a descriptor; the ones idle for longest make room."""
 
 
 class KafkaSettings(Section):

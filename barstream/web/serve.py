@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
@@ -16,13 +17,14 @@ from barstream.core.keys import FOLDED, NameRule
 from barstream.errors import BarstreamError
 from barstream.metrics import Metrics
 from barstream.web.access import own_name_required, token_required
+from barstream.web.connections import Connections
 from barstream.web.health import STATIC, HealthLive, HealthReady, MetricsText, Page, Status
 from barstream.web.many import AllBars, AllLive, BrokerBars, BrokerLive, Series
 from barstream.web.peers import Peers
 from barstream.web.reads import Reads
 from barstream.web.routing import Router
 from barstream.web.sending import Sending
-from barstream.web.site import SENDING, SITE, Site, errors_as_json
+from barstream.web.site import CONNECTIONS, SENDING, SITE, Site, errors_as_json
 from barstream.web.source import RoutedBars
 from barstream.web.views import Bars, Live, Schedule, Where
 
@@ -41,6 +43,20 @@ VIEWS: Final = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the clients of a worker may take of it together.
+
+    Attributes:
+        connections: open at once.
+    """
+
+    connections: int = 512
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
 def register(
     app: App,
     reads: Reads,
@@ -50,6 +66,7 @@ def register(
     token: str | None = None,
     name_rule: NameRule = FOLDED,
     hosts: Sequence[str] = (),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> RoutedBars:
     """Put the views on ``app``, in place of everything Faust would serve by itself.
 
@@ -63,6 +80,7 @@ def register(
         token: what requests must show, and what other workers are shown; None: anyone may ask.
         name_rule: how names are spelled.
         hosts: names under which this worker is asked beside its own, see `own_name_required`.
+        limits: of what its clients take together.
 
     Returns:
         The same bars for code inside the worker; to be used on the event loop of the app.
@@ -74,6 +92,7 @@ def register(
     router = Router(reads, peers)
     server.web_app[SITE] = Site(reads, router, metrics, now_us, name_rule)
     server.web_app[SENDING] = Sending(metrics)
+    server.web_app[CONNECTIONS] = connections = Connections(metrics, limits.connections)
     server.web_app.on_cleanup.append(peers.close)
     server.web_app.middlewares.append(errors_as_json)
     server.web_app.middlewares.append(own_name_required((*_own_names(app), *hosts), token))
@@ -82,6 +101,10 @@ def register(
     for view in VIEWS:
         server.add_view(view)
     server.add_static("/static", STATIC)
+    # Faust's own site takes connections without end
+    server._create_site = lambda: connections.site(
+        server._runner, app.conf.web_bind, app.conf.web_port
+    )
     _refuse_in_our_words(app)
     for resource in server.web_app.router.resources():
         metrics.show_path(resource.canonical)

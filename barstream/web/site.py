@@ -18,6 +18,7 @@ from barstream.core.keys import NameRule
 from barstream.core.time import iso_micros_from_us
 from barstream.core.universe import did_you_mean, nearest_series
 from barstream.metrics import Metrics
+from barstream.web.connections import Connections
 from barstream.web.parameters import BadParameterError
 from barstream.web.peers import FORWARDED, PARTITIONS, WORKER, Answer
 from barstream.web.reads import NotHereError, Owner, Reads
@@ -45,6 +46,7 @@ class Site:
 BROKER: Final = "{broker:[^/]+}"
 SYMBOL: Final = "{symbol:[^/]+}"
 SITE: Final = web.AppKey("barstream_site", Site)
+CONNECTIONS: Final = web.AppKey("barstream_connections", Connections)
 SENDING: Final = web.AppKey("barstream_sending", Sending)
 
 
@@ -220,6 +222,16 @@ async def errors_as_json(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Count and time a request; whatever goes wrong is answered in JSON too."""
+    with request.app[CONNECTIONS].answering(request.transport) as is_file:
+        response = await _answered(request, handler)
+        if isinstance(response, web.FileResponse):
+            is_file()
+    return response
+
+
+async def _answered(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
     metrics = request.app[SITE].metrics
     resource = request.match_info.route.resource
     path = resource.canonical if resource is not None else "unknown"

@@ -17,7 +17,7 @@ import faust
 from barstream.core.keys import FOLDED, NameRule
 from barstream.metrics import Metrics
 from barstream.reads import BarPage, BarRequest
-from barstream.web.serve import app_options, register
+from barstream.web.serve import DEFAULT_LIMITS, Limits, app_options, register
 from barstream.web.source import RoutedBars
 from tests.pipeline import free_port
 
@@ -74,13 +74,22 @@ def web_worker(
     token: str | None = None,
     name_rule: NameRule = FOLDED,
     hosts: Sequence[str] = (),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[WebWorker]:
     """Serve ``reads`` until the block ends."""
     port = port or free_port()
     reads.url = f"http://127.0.0.1:{port}"
     metrics = Metrics()
     app = faust.App(f"web-{port}", broker="memory://", **app_options(Loopback(port)))
-    bars = register(app, reads, metrics, token=token, name_rule=name_rule, hosts=hosts)
+    bars = register(
+        app,
+        reads,
+        metrics,
+        token=token,
+        name_rule=name_rule,
+        hosts=hosts,
+        limits=limits,
+    )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

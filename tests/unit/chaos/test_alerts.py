@@ -14,6 +14,7 @@ from tests.pipeline import ROOT
 #: What these tell is told by another metric too, or it is good news.
 NO_ALERT = {
     "barstream_build_info",
+    "barstream_http_connections",
     "barstream_standby_partitions",
     "barstream_standby_rows_total",
     "barstream_bars_final_total",
