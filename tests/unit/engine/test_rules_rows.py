@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import cast
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from barstream.codecs.rules import RulesRow, changes_of, decode_rules, encode_rules
 from barstream.config import Settings
+from barstream.config.sections import BarSettings, TickSettings
 from barstream.core.schedule import SessionRow
 from barstream.core.state import Rules
 from barstream.core.time import MINUTE_US, SECOND_US
@@ -21,6 +23,7 @@ from tests.property.engine_cases import Store, Tick, feed
 from tests.property.rules_cases import ScheduleTopic
 from tests.property.verify_cases import rules_row, series_rows
 
+SCHEMA = Path(__file__).parents[3] / "barstream/schemas/tick.avsc"
 RULES = Rules(5 * SECOND_US)
 DAY = [SessionRow("B", "X", 0, 0, 0, 240 * MINUTE_US)]
 
@@ -141,3 +144,60 @@ def test_settings_that_came_with_a_release_do_not_change_what_records_mean() -> 
     scaled = Settings().ticks.model_copy(update={"price_scale": 4})
     scaled.model_fields_set.add("price_scale")
     assert not RulesRow.of(Settings().model_copy(update={"ticks": scaled})).says_same(first)
+
+
+#: Of what no setting decides.
+PLACES = {"sessions", "kept", "from_offset", "heartbeat_offset", "rewritten"}
+#: A digest that is not the one of the defaults.
+ANOTHER = object()
+#: Of each setting that could be a rule: another value, and what the row says because of it.
+#: One that is no rule changes nothing.
+SAID: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "bars.grace_s": ({"grace_s": 7.5}, {"grace_us": 7_500_000, "max_future_skew_us": 7_500_000}),
+    "bars.max_future_skew_s": ({"max_future_skew_s": 2.5}, {"max_future_skew_us": 2_500_000}),
+    "bars.late_policy": ({"late_policy": "revise"}, {"late_policy": "revise"}),
+    "bars.inactive_after": ({"inactive_after": 9}, {"inactive_after": 9}),
+    "bars.schedule": ({"schedule": False}, {"schedule": None}),
+    "bars.publish_off_session": ({"publish_off_session": True}, {"publish_off_session": True}),
+    "bars.live_interval_ms": ({"live_interval_ms": 900}, {}),
+    "bars.anchor": ({"anchor": "session"}, {}),
+    "bars.timeframes": ({"timeframes": ["5m"]}, {}),
+    "bars.live_timeframes": ({"live_timeframes": ["5m"]}, {}),
+    "ticks.fold_case": ({"fold_case": False}, {"fold_case": False}),
+    "ticks.registry_url": ({"registry_url": "http://registry:8081"}, {}),
+    "ticks.format": ({"format": "json"}, {"decoding": ANOTHER}),
+    "ticks.schema_file": ({"schema_file": SCHEMA}, {"decoding": ANOTHER}),
+    "ticks.broker": ({"broker": "venue"}, {"decoding": ANOTHER}),
+    "ticks.broker_constant": ({"broker_constant": "B"}, {"decoding": ANOTHER}),
+    "ticks.symbol": ({"symbol": "ticker"}, {"decoding": ANOTHER}),
+    "ticks.time": ({"time": "at"}, {"decoding": ANOTHER}),
+    "ticks.time_unit": ({"time_unit": "ms"}, {"decoding": ANOTHER}),
+    "ticks.price": ({"price": "last"}, {"decoding": ANOTHER}),
+    "ticks.bid": ({"bid": "b", "ask": "a"}, {"decoding": ANOTHER}),
+    "ticks.ask": ({"bid": "b", "ask": "a2"}, {"decoding": ANOTHER}),
+    "ticks.size": ({"size": None}, {"decoding": ANOTHER}),
+    "ticks.price_scale": ({"price_scale": 4}, {"decoding": ANOTHER}),
+}
+
+
+@pytest.mark.parametrize("setting", SAID)
+def test_a_row_says_each_rule_of_the_settings_and_nothing_else(setting: str) -> None:
+    values, said = SAID[setting]
+    first = RulesRow.of(Settings())
+    row = RulesRow.of(Settings.model_validate({setting.partition(".")[0]: values}))
+    changed = {
+        each.name: getattr(row, each.name)
+        for each in fields(row)
+        if getattr(row, each.name) != getattr(first, each.name)
+    }
+    assert changed == {
+        name: changed.get(name) if said[name] is ANOTHER else said[name] for name in said
+    }
+
+
+def test_no_setting_of_bars_and_ticks_and_no_rule_of_a_row_is_forgotten() -> None:
+    known = {f"bars.{name}" for name in BarSettings.model_fields}
+    known |= {f"ticks.{name}" for name in TickSettings.model_fields}
+    assert SAID.keys() == known
+    told = {name for _, said in SAID.values() for name in said}
+    assert told == {each.name for each in fields(RulesRow)} - PLACES
