@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from barstream.codecs.ticks import Rejected, TickDecoder
 from barstream.config import Settings
 from barstream.history.reading import parts
-from barstream.history.regimes import Regimes
+from barstream.history.regimes import told_rows
+from barstream.history.series import PartitionRows
 from barstream.transport.chunk import RecordChunk
 
 #: A tick too far in the future is wanted as well: the verdict is passed where it is used.
@@ -36,6 +38,42 @@ class Mine:
     unreadable: list[Rejected]
 
 
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """Whether the names of a partition's ticks were upper-cased, by offset.
+
+    Attributes:
+        begins: offsets from which on another rule held, ascending.
+        folds: the rule from the beginning, and from each of ``begins`` on.
+    """
+
+    begins: tuple[int, ...]
+    folds: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, rows: PartitionRows, *, now: bool) -> Self:
+        """As the log says it; ``now``: by the settings, which hold where it says nothing."""
+        told = [
+            (row.from_offset, now if row.fold_case is None else row.fold_case)
+            for row in told_rows(rows.rules)
+        ]
+        applied = 0 if rows.position is None else rows.position.next_offset
+        begins: list[int] = []
+        folds = [now]
+        for begin, fold in (*told, (applied, now)):
+            if begins and begins[-1] == begin:
+                begins.pop()  # nothing was judged in between
+                folds.pop()
+            if fold != folds[-1]:
+                begins.append(begin)
+                folds.append(fold)
+        return cls(tuple(begins), tuple(folds))
+
+    def at(self, offset: int) -> bool:
+        """Whether they were at an offset."""
+        return self.folds[bisect_right(self.begins, offset)]
+
+
 class SeriesDecoder:
     """Decodes ticks by the settings and keeps those of one series, by its normalised names.
 
@@ -43,9 +81,7 @@ class SeriesDecoder:
         settings: how fields are found.
         broker: as the settings of now spell it.
         symbol: likewise.
-        partition: of the series, if it has one.
-        regimes: of that partition: by which names were spelled at an offset; None: by the
-            settings.
+        spellings: by partition; one that is not there: by the settings.
         withdrawn: by partition the offset below which its ticks are withdrawn.
     """
 
@@ -54,21 +90,21 @@ class SeriesDecoder:
         settings: Settings,
         broker: str,
         symbol: str,
-        partition: int | None = None,
-        regimes: Regimes | None = None,
-        withdrawn: Mapping[int, int] | None = None,
+        spellings: Mapping[int, Spelling],
+        withdrawn: Mapping[int, int],
     ) -> None:
-        self.partition = partition
         self._name = broker, symbol
-        self._withdrawn = withdrawn or {}
+        self._withdrawn = withdrawn
         self._settings = settings.ticks
-        self._regimes = regimes
+        self._spellings = spellings
         self._made: dict[bool, TickDecoder] = {}
 
-    def _decoder(self, offset: int | None) -> TickDecoder:
-        fold_case = self._settings.fold_case
-        if self._regimes is not None and offset is not None:
-            fold_case = self._regimes.at(offset).rules.fold_case is not False
+    def folds(self, partition: int, offset: int) -> bool:
+        """Whether names were upper-cased at a place of the tick topic."""
+        spelling = self._spellings.get(partition)
+        return self._settings.fold_case if spelling is None else spelling.at(offset)
+
+    def _decoder(self, *, fold_case: bool) -> TickDecoder:
         if fold_case not in self._made:
             self._made[fold_case] = TickDecoder(
                 self._settings.model_copy(update={"fold_case": fold_case}),
@@ -81,19 +117,20 @@ class SeriesDecoder:
         self,
         values: list[bytes | None],
         timestamps_us: NDArray[np.int64],
-        offset: int | None = None,
+        *,
+        fold_case: bool,
     ) -> Mine:
-        """The ticks of the series in ``values``, which are spelled alike.
+        """The ticks of the series in ``values``.
 
         Args:
             values: of records.
             timestamps_us: theirs, shape (n,).
-            offset: of one of them; None: they are spelled as now.
+            fold_case: whether their names were upper-cased.
 
         Raises:
             RegistryError: a schema is needed and the registry does not answer.
         """
-        decoder = self._decoder(offset)
+        decoder = self._decoder(fold_case=fold_case)
         if missing := decoder.missing_schema_ids(values):
             await decoder.fetch_schemas(missing)
         columns = decoder.decode(values, timestamps_us)
@@ -111,18 +148,12 @@ class SeriesDecoder:
             at, columns.time_us[mine], columns.price[mine], columns.size[mine], invalid, unreadable
         )
 
-    def is_spelled_as_now(self, offset: int) -> bool:
-        """Whether names at an offset were spelled as the settings spell them."""
-        if self._regimes is None:
-            return True
-        told = self._regimes.at(offset).rules.fold_case is not False
-        return told == self._settings.fold_case
-
     async def of_chunk(self, chunk: RecordChunk) -> AsyncIterator[tuple[RecordChunk, Mine]]:
         """The ticks of the series in a chunk of the tick topic, part by part."""
-        borders = () if self._regimes is None else self._regimes.begin.tolist()
-        for part in parts(chunk, borders):
-            mine = await self.read(part.values, part.timestamps_us, part.start)
+        spelling = self._spellings.get(chunk.partition)
+        for part in parts(chunk, () if spelling is None else spelling.begins):
+            fold_case = self.folds(part.partition, part.start)
+            mine = await self.read(part.values, part.timestamps_us, fold_case=fold_case)
             yield part, self._left(part, mine)
 
     def _left(self, chunk: RecordChunk, mine: Mine) -> Mine:

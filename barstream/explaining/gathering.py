@@ -138,7 +138,7 @@ async def _never_seen(log: Log, facts: Facts) -> Facts:
     drops = {partition: await log.withdrawal(partition, facts.name) for partition in there}
     dropped = {partition: row for partition, row in drops.items() if row is not None}
     below = {at: row.end(at).ticks for at, row in dropped.items()}
-    decoder = SeriesDecoder(log.settings, *facts.name, withdrawn=below)
+    decoder = SeriesDecoder(log.settings, *facts.name, await log.spellings(there), below)
     if dropped:
         last_us = max(row.withdrawn_at_us for row in dropped.values())
         facts = replace(facts, dropped_at_us=last_us)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from barstream.config import Settings
 from barstream.core.period import Period
 from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex
 from barstream.core.universe import SeriesSeen
+from barstream.explaining.decoding import Spelling
 from barstream.explaining.sessions import bucket_of
 from barstream.explaining.windows import Progress
 from barstream.history.reading import held
@@ -102,6 +103,11 @@ class Log:
                 records = await self._schedule_records()  # none is used any more
             self._regimes[partition] = Regimes.of(rules, records, RulesRow.of(self.settings))
         return self._regimes[partition]
+
+    async def spellings(self, partitions: Iterable[int]) -> dict[int, Spelling]:
+        """How names of ticks were spelled in some partitions."""
+        now = self.settings.ticks.fold_case
+        return {each: Spelling.of(await self.rows(each), now=now) for each in partitions}
 
     async def bucket(self, broker: str, symbol: str, period: Period, time_us: int) -> int:
         """Start of the bucket of a series that holds ``time_us``."""

@@ -35,6 +35,8 @@ _FAR: Final = 2_000_000
 #: So many offsets before a bar are looked through all the same: records that are no tick stand
 #: beside those of its minute.
 _BEFORE: Final = 100_000
+#: Of ticks that are not applied yet so many offsets are looked through, when the bar is final.
+_UNAPPLIED: Final = 100_000
 
 
 async def gather_minute(log: Log, facts: Facts, stand: Stand) -> Facts:
@@ -95,7 +97,10 @@ def never_written_anew(facts: Facts) -> bool:
 async def _decoder(log: Log, facts: Facts) -> SeriesDecoder:
     homes = set() if facts.home is None else {facts.home}
     below = await _withdrawn_below(log, facts, homes)
-    return SeriesDecoder(log.settings, *facts.name, facts.home, facts.regimes, below)
+    spellings = await log.spellings(homes)
+    if any(one.begins for one in spellings.values()):  # then so it was in the other partitions
+        spellings = await log.spellings(await held(log.options, log.names.ticks))
+    return SeriesDecoder(log.settings, *facts.name, spellings, below)
 
 
 async def _rejected(log: Log, facts: Facts, decoder: SeriesDecoder) -> Rejections:
@@ -140,6 +145,10 @@ async def _with_ticks(
         # producers say the times: a tick of this minute may stand anywhere
         whole = Span(stand.begin, span.end)
         found = await scan_ticks(log, facts, decoder, stand.partition, whole, looked)
+    applied = stand.begin if stand.position is None else stand.position
+    waiting = Span(max(span.end, applied), min(stand.end, applied + _UNAPPLIED))
+    if not waiting.is_empty:
+        found.add(await scan_ticks(log, facts, decoder, stand.partition, waiting, looked))
     return replace(
         facts,
         ticks=tuple(_all_ticks(found, mine)),

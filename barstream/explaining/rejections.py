@@ -104,25 +104,19 @@ async def _of_series(
 async def _decoded(
     places: list[Place], values: list[bytes | None], decoder: SeriesDecoder
 ) -> list[RejectedTick]:
-    def as_now(place: Place) -> bool:
-        return place.tick_partition != decoder.partition or decoder.is_spelled_as_now(
-            place.tick_offset
-        )
-
+    folds = [decoder.folds(each.tick_partition, each.tick_offset) for each in places]
     found = []
-    for is_as_now in (True, False):
-        at = [n for n, each in enumerate(places) if as_now(each) == is_as_now]
-        if at:
-            some = [places[n] for n in at], [values[n] for n in at]
-            found += await _decoded_alike(*some, decoder, None if is_as_now else some[0][0])
+    for fold_case in set(folds):
+        at = [n for n, fold in enumerate(folds) if fold == fold_case]
+        some = [places[n] for n in at], [values[n] for n in at]
+        found += await _decoded_alike(*some, decoder, fold_case=fold_case)
     return found
 
 
 async def _decoded_alike(
-    places: list[Place], values: list[bytes | None], decoder: SeriesDecoder, one: Place | None
+    places: list[Place], values: list[bytes | None], decoder: SeriesDecoder, *, fold_case: bool
 ) -> list[RejectedTick]:
-    offset = None if one is None else one.tick_offset
-    mine = await decoder.read(values, np.full(len(values), -1, np.int64), offset)
+    mine = await decoder.read(values, np.full(len(values), -1, np.int64), fold_case=fold_case)
     rows = zip(
         mine.at.tolist(),
         mine.time_us.tolist(),

@@ -67,6 +67,12 @@ class Found:
     furthest: Tick | None = None
     append_times: bool = True
 
+    def add(self, waiting: Found) -> None:
+        """Take in the ticks of a later scan, of what is not applied yet: it closed nothing."""
+        self.ticks += waiting.ticks
+        self.invalid += waiting.invalid
+        self.undated += waiting.undated
+
 
 async def scan(
     options: Options,

@@ -118,8 +118,7 @@ class Regimes:
             return readings[row.fold_case]
 
         told = []
-        rewritten = max((at for at, row in enumerate(rows) if row.rewritten), default=0)
-        for row in rows[rewritten:]:
+        for row in told_rows(rows):
             if row.fold_case is None:
                 row = replace(row, fold_case=otherwise.fold_case)
             index, lost = reading(row).index_of(row)
@@ -174,6 +173,11 @@ class Regimes:
     def current(self) -> Regime:
         """The last one."""
         return self.all[-1]
+
+
+def told_rows(rows: Sequence[RulesRow]) -> Sequence[RulesRow]:
+    """Those of ``rows`` that still say something: none of before a switch-over to a replay."""
+    return rows[max((at for at, row in enumerate(rows) if row.rewritten), default=0) :]
 
 
 class _Schedules:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -111,8 +112,7 @@ def _holds(truth: Truth, minute: Minute, facts: Facts, found: Explanation) -> No
     # no record tells of those off session, and they are not looked for behind the close
     looked_to = _looked_to(facts)
     missed = {rejected[at] for at in rejected.keys() - told.keys()}
-    # of a series that has no home it is not known how names were spelled before
-    assert facts.seen is None or missed <= {"off_session"}
+    assert missed <= {"off_session"}
     assert all(at in told for at in rejected if at < looked_to)
     if versions:
         assert found.status == "final"
@@ -290,6 +290,29 @@ def test_a_minute_that_was_slept_through_stays_so_when_the_rule_is_another() -> 
     ((_, found),) = explained(life, [("S", 32 * MINUTE_US)])
     assert found.reason == "asleep"
     assert "1 trading dates had passed" in found.sentence
+
+
+def test_a_tick_that_was_rejected_is_of_the_series_whose_name_it_had_then() -> None:
+    # offset   1 names are folded: of ALPHA  |  3 they are not: of Alpha; neither is ever accepted
+    ticks = [Tick(at, "Alpha", at * 10_000_000, None, 1.0, 30_000_000) for at in (1, 3)]
+    life = lived(Case({}, Rules(), ticks, [], 4), (2, replace(by(), fold_case=False)))
+    ((facts, found),) = explained(life, [("Alpha", 0)])
+    assert [one.tick.offset for one in found.places.rejected] == [3]
+    assert (facts.seen, facts.refused_before) == (None, {"invalid": 1})
+
+
+def test_a_tick_behind_the_close_that_is_not_applied_yet_is_waiting() -> None:
+    # ticks in 1, 2 and 3; minute 1 is final; one more in 1, which no worker has taken
+    ticks = ticks_at(1.1, 2.1, 3.1, 1.5)
+    case, schedule = Case({"S": sessions(0)}, Rules(), ticks, [], 4), ScheduleTopic()
+    schedule.load(case.rows)
+    schedule.read()
+    workers = NarratedWorkers(case, by("revise"), schedule, Topics())
+    workers.apply(3, starts_over=False)
+    workers.flush()
+    life = Life(case, workers.rules, workers.store, schedule, workers)
+    ((_, found),) = explained(life, [("S", MINUTE_US)])
+    assert (found.status, [one.offset for one in found.places.waiting]) == ("final", [3])
 
 
 def test_a_minute_around_a_schedule_load_says_one_thing() -> None:
