@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections import Counter
+from typing import Any, Final
 
 from aiokafka.admin import NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from barstream.codecs.avro import encode
+from barstream.codecs.avro import decode, encode
+from barstream.core.keys import series_key
+from barstream.core.time import MINUTE_US, iso_from_us
 from barstream.kafka import admin_client
+from barstream.topics import create
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.faults.sending import Row, send
-from tests.pipeline import Pipeline, until
+from tests.chaos.runs import judge
+from tests.pipeline import Pipeline, Record, until
+
+_SETTLE_S: Final = 120.0
+#: The series of the first ticks of the new topic: later than all of before.
+_AHEAD: Final = ("CHX", "S00")
 
 
 class TopicRecreated(Fault):
-    """After the verdict, because nothing comes after it: an end that is expected."""
+    """After the verdict: the workers must stop, and the mend that they name must end well."""
 
     name = "topic_recreated"
     drawn = False
@@ -25,19 +36,81 @@ class TopicRecreated(Fault):
         return "comes after the verdict"
 
     def after(self, scene: Scene) -> None:
-        """Every worker stops, each time it is started, and nothing more is published."""
+        """Every worker stops at each start, until it is given the names that it asks for."""
         made = scene.made
-        before = made.read(made.names.final_1m)
+        ticks, before = made.read(made.names.ticks), made.read(made.names.final_1m)
         asyncio.run(_make_again(made))
-        tick = {"broker": "CHX", "symbol": "S00", "time": scene.feed.clock_us, "price": 1.0}
+        broker, symbol = _AHEAD
+        tick = {"broker": broker, "symbol": symbol, "time": scene.feed.clock_us, "price": 1.0}
         value = encode("tick", tick | {"size": 1.0})
-        send(made, [Row(made.names.ticks, b"CHX\0S00", value) for _ in range(5)])
+        send(made, [Row(made.names.ticks, series_key(*_AHEAD), value) for _ in range(5)])
         slots = [slot for slot in scene.crew.slots if slot.wanted]
         until(lambda: all(_refusals(slot.ended) >= 2 for slot in slots), 90, "all refuse twice")
         for slot in slots:
             slot.wanted = False
+        until(lambda: not scene.crew.running, 40, "all have ended")
         assert made.read(made.names.final_1m) == before, "something was published all the same"
         scene.notes.append("every worker stopped with the command that mends it, twice")
+        _mend(scene, slots[0].ended[-1][1], len(slots))
+        # what was in the old topic, again: "load the ticks again where you have them"
+        send(made, [Row(made.names.ticks, one.key, one.value, one.partition) for one in ticks])
+        scene.crew.settle(_SETTLE_S)
+        # applied is not flushed yet
+        lacking = judge.until_clean(lambda: _not_come_again(made, before))
+        assert not lacking, f"bars that have not come again: {lacking[:5]}"
+        _assert_one_final_a_bucket(made)
+        found = judge.verify(made)
+        assert (found.code, found.differences) == (0, []), found.said
+        scene.notes.append("under new names verify is clean, with one final per bucket")
+
+
+def _mend(scene: Scene, words: str, workers: int) -> None:
+    """Do what the last words of a worker say; a new slot has a data directory of its own."""
+    made = scene.made
+    asked = set(re.findall(r"BARSTREAM_([A-Z_]+)", words))
+    assert {"APP_ID", "DATA_DIR", "TOPICS__BASE"} <= asked, words
+    for name in asked - {"DATA_DIR"}:
+        made.options[name] = f"{made.name}-anew-{name.rpartition('__')[2].lower()}"
+    asyncio.run(create(made.settings))
+    for _ in range(workers):
+        scene.crew.add()
+
+
+def _not_come_again(made: Pipeline, before: list[Record]) -> list[str]:
+    """Bars with ticks that there were, and are not there under the new names.
+
+    Those count that the ticks of their series closed: the last ones of each a heartbeat may have
+    closed, and nobody sends any of a series that is history by now.  Of `_AHEAD` all is late after
+    the ticks that no worker was to take.
+    """
+    bars = [decode("bar", record.value) for record in before if record.value]
+    with_ticks = [bar for bar in bars if bar["tick_count"] and _name(bar) != _AHEAD]
+    watermark: dict[tuple[str, str], int] = {}
+    for bar in with_ticks:
+        name = _name(bar)
+        watermark[name] = max(bar["close_time"], watermark.get(name, 0))
+    grace_us = made.settings.bars.grace_us
+    wanted = {
+        _bucket(bar)
+        for bar in with_ticks
+        if bar["bucket_start"] + MINUTE_US + grace_us <= watermark[_name(bar)]
+    }
+    return sorted(wanted - {_bucket(bar) for bar in made.finals()})
+
+
+def _assert_one_final_a_bucket(made: Pipeline) -> None:
+    """Late ticks may revise one where the policy says so."""
+    found = Counter((_bucket(bar), bar["revision"]) for bar in made.finals())
+    twice = [bucket for (bucket, _), count in found.items() if count > 1]
+    assert not twice, f"buckets with two finals: {twice[:5]}"
+
+
+def _name(bar: dict[str, Any]) -> tuple[str, str]:
+    return bar["broker"], bar["symbol"]
+
+
+def _bucket(bar: dict[str, Any]) -> str:
+    return f"{bar['symbol']} {iso_from_us(bar['bucket_start'])}"
 
 
 def _refusals(ended: list[tuple[int, str]]) -> int:
