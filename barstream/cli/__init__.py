@@ -17,6 +17,7 @@ import click
 from barstream.cli.context import Invocation
 from barstream.cli.lazy import LazyGroup
 from barstream.errors import BarstreamError
+from barstream.garbage import collect_rarely
 
 #: Name to ``module:attribute``.
 COMMANDS: Final[dict[str, str]] = {
@@ -72,6 +73,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 def main() -> None:
     """Entry point of the console script and of ``python -m barstream``."""
+    collect_rarely()  # of what is imported, too, nothing is garbage
     try:
         cli(prog_name="barstream")
     except Exception:  # noqa: BLE001  Python would end with 1: an answer of `verify` and `replay`

@@ -38,7 +38,7 @@ class Columns:
         array = self._arrays[path][0]
         if not array.null_count:
             return None
-        return np.asarray(array.is_null().to_numpy(zero_copy_only=False), np.bool_)
+        return ~_present(array)
 
     def values(self, path: str) -> NDArray[Any]:
         """A number field, or the indices of an enum; anything where it is null."""
@@ -121,9 +121,11 @@ def _wire_length(slot: Slot, array: Any) -> int:
         starts = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, array.offset * 4)
         sizes = np.diff(starts)
         if array.null_count:
-            sizes = sizes[array.is_valid().to_numpy(zero_copy_only=False)]
+            sizes = sizes[_present(array)]
         return length + int(sizes.sum()) + _varint_bytes(sizes.astype(np.int64))
-    numbers = (array.drop_null() if array.null_count else array).to_numpy()
+    numbers = _values(array)
+    if array.null_count:
+        numbers = numbers[_present(array)]
     if slot.kind == "enum" and len(numbers) and not _within(numbers, slot.symbols):
         raise ValueError("an enum has fewer symbols")
     return length + _varint_bytes(numbers)
@@ -148,6 +150,17 @@ def _zigzag_bytes(number: int) -> int:
 
 def _within(numbers: Longs, limit: int) -> bool:
     return bool(numbers.min() >= 0 and numbers.max() < limit)
+
+
+def _present(array: Any) -> Mask:
+    """Where an array is not null, shape (n,), of one with nulls.
+
+    By its bits: ``to_numpy`` of Arrow imports pandas where that is installed, for half a second.
+    """
+    bits = np.frombuffer(array.buffers()[0], np.uint8)
+    end = array.offset + len(array)
+    there = np.unpackbits(bits, count=end, bitorder="little")[array.offset :]
+    return there.astype(np.bool_)
 
 
 def _values(array: Any) -> NDArray[Any]:

@@ -11,18 +11,21 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-import aiohttp
 import orjson
 
 from barstream.codecs.wire import Node, SchemaError, named_types, parse_wire
 from barstream.errors import BarstreamError
 
+if TYPE_CHECKING:  # most have no registry, and it takes long to import
+    import aiohttp
+
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE_S: Final = 0.2
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=10, connect=3)
+_ANSWERED_WITHIN_S: Final = 10
+_CONNECTED_WITHIN_S: Final = 3
 _AT_ONCE: Final = 16
 _NOT_FOUND: Final = 404
 _LACKING_REMEMBERED: Final = 100_000
@@ -120,7 +123,10 @@ class SchemaRegistry:
         return int(found["id"])
 
     def _session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(timeout=_TIMEOUT, headers=self._headers)
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=_ANSWERED_WITHIN_S, connect=_CONNECTED_WITHIN_S)
+        return aiohttp.ClientSession(timeout=timeout, headers=self._headers)
 
     async def _schema(
         self, session: aiohttp.ClientSession, found: dict[str, Any]
@@ -142,6 +148,8 @@ class SchemaRegistry:
     async def _ask(
         self, session: aiohttp.ClientSession, method: str, path: str, body: Any
     ) -> dict[str, Any] | None:
+        import aiohttp
+
         pause_s = _FIRST_PAUSE_S
         for attempt in range(_ATTEMPTS):
             if attempt:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Coroutine, Sequence
@@ -11,12 +10,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from queue import Empty
 from typing import Any, Final, TypeVar
 
+from barstream.garbage import collect_rarely
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _POLL_S: Final = 0.1
-#: A fetch makes tens of thousands of records at once, none of them in a cycle.
-_GC_THRESHOLDS: Final = (200_000, 20, 50)
 
 _passed: Any = None
 
@@ -68,7 +67,7 @@ def run_all(
 def _begin(passed: Any) -> None:
     global _passed  # noqa: PLW0603  what a process of the pool is given once
     _passed = passed
-    gc.set_threshold(*_GC_THRESHOLDS)
+    collect_rarely()
 
 
 def _run(work: Work[Job, Result], job: Job) -> Result:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from barstream.config import Settings
 from barstream.core.period import MINUTE
 from barstream.errors import ConfigError
+from barstream.garbage import collect_rarely
 from barstream.history.reading import Span, held
 from barstream.history.selection import Selection
 from barstream.kafka import admin_client, client_options
@@ -123,6 +124,7 @@ _counts: list[Any] = []
 
 def _begin(counts: Any) -> None:
     _counts.append(counts)
+    collect_rarely()
 
 
 def _run(task: Task) -> Outcome:

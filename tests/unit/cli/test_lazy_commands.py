@@ -34,6 +34,30 @@ def test_help_imports_nothing_heavy() -> None:
     assert "config" in ran.stdout
 
 
+def test_proofs_of_plain_ticks_import_no_more_than_they_use() -> None:
+    """Half a second of pandas is as long as `explain` takes for what it reads.
+
+    Arrow imports it by itself, where it is installed, as soon as an array becomes numpy's.
+    """
+    program = (
+        "import sys; import numpy as np\n"
+        "import barstream.cli.explain, barstream.cli.verify, barstream.planner\n"
+        "import barstream.explaining.gathering, barstream.verify.run\n"
+        "from barstream.codecs.avro import encode\n"
+        "from barstream.codecs.ticks import TickDecoder\n"
+        "from barstream.config import Settings\n"
+        "tick = dict(broker='FX', symbol='EURUSD', time=1, price=1.0, size=1.0)\n"
+        "found = TickDecoder(Settings().ticks).decode([encode('tick', tick)], np.array([9]))\n"
+        "assert found.time_us.tolist() == [1], found\n"
+        "sys.exit(', '.join({'aiohttp', 'faust', 'pandas'} & sys.modules.keys()) or None)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 def test_every_command_has_a_summary() -> None:
     assert SUMMARIES.keys() == COMMANDS.keys()
 
