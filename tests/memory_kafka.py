@@ -51,9 +51,16 @@ class MemoryTopic:
 
 @dataclass
 class MemoryKafka:
-    """Topics by name."""
+    """Topics by name.
+
+    Attributes:
+        opened: how many consumers were made.
+        stopped: how many of them were stopped.
+    """
 
     topics: dict[str, MemoryTopic] = field(default_factory=dict)
+    opened: int = 0
+    stopped: int = 0
 
     def topic(self, name: str) -> MemoryTopic:
         """The topic, made when there is none."""
@@ -61,7 +68,8 @@ class MemoryKafka:
 
     def consumer(self, **options: Any) -> MemoryConsumer:
         """What takes the place of ``AIOKafkaConsumer``."""
-        return MemoryConsumer(self.topics, options.get("value_deserializer"))
+        self.opened += 1
+        return MemoryConsumer(self, options.get("value_deserializer"))
 
     def partitions_for_topic(self, name: str) -> set[int] | None:
         """As aiokafka's metadata."""
@@ -71,9 +79,10 @@ class MemoryKafka:
 class MemoryConsumer:
     """Reads assigned partitions from where it was told to."""
 
-    def __init__(self, topics: Mapping[str, MemoryTopic], deserializer: Any) -> None:
-        self._topics = topics
-        self._columnar = isinstance(deserializer, ColumnarTopics)
+    def __init__(self, kafka: MemoryKafka, deserializer: Any) -> None:
+        self._kafka = kafka
+        self._topics = kafka.topics
+        self._deserializer = deserializer
         self._at: dict[TopicPartition, int] = {}
         self._client = self
 
@@ -85,6 +94,7 @@ class MemoryConsumer:
 
     async def stop(self) -> None:
         """Nothing to disconnect from."""
+        self._kafka.stopped += 1
 
     async def beginning_offsets(self, places: Sequence[TopicPartition]) -> dict[Any, int]:
         return dict.fromkeys(places, 0)
@@ -111,8 +121,12 @@ class MemoryConsumer:
     def seek(self, place: TopicPartition, offset: int) -> None:
         self._at[place] = offset
 
-    def pause(self, place: TopicPartition) -> None:
-        self._at.pop(place)
+    def assignment(self) -> set[TopicPartition]:
+        return set(self._at)
+
+    def pause(self, *places: TopicPartition) -> None:
+        for place in places:
+            del self._at[place]
 
     async def position(self, place: TopicPartition) -> int:
         return self._at[place]
@@ -124,7 +138,8 @@ class MemoryConsumer:
             topic, start = self._topics[tp.topic], self._at[tp]
             entries = [entry for entry in topic.entries if entry.offset >= start]
             self._at[tp] = topic.end
-            if self._columnar:
+            wanted = self._deserializer
+            if isinstance(wanted, ColumnarTopics) and tp.topic in wanted.topics:
                 found[tp] = [_record(tp, topic.end - 1, _chunk(tp, start, topic.end, entries))]
             else:
                 found[tp] = [_record(tp, e.offset, e.value, e) for e in entries]

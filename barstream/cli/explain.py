@@ -107,8 +107,8 @@ async def _explain(
     from barstream.kafka import reaching
 
     with ReadingProgress(quiet=quiet) as progress:
-        async with reaching(settings):
-            log = Log(settings, progress)
+        log = Log(settings, progress)
+        async with reaching(settings), log.options:
             bucket_us = await log.bucket(*series, period, time_us)
             facts = await gather(log, *series, period, bucket_us)
             found, told_by_us = report(facts, all_ticks=all_ticks)

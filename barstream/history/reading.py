@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
@@ -22,13 +23,78 @@ from barstream.transport.chunk import RecordChunk
 from barstream.transport.records import ColumnarTopics, install
 
 _FETCH_BYTES: Final = 4 << 20
+#: Of so few offsets one fetch of this size usually brings all.
+_FEW: Final = 8_192
+_FETCH_BYTES_OF_FEW: Final = 1 << 20
 _POLL_MS: Final = 200
 _STALLED_AFTER_S: Final = 60.0
 #: Kafka answers "the first record at or after a time"; there is none before this one.
 _NO_TIME_US: Final = 0
 
 Options = Mapping[str, Any]
-"""Connection options, see `barstream.kafka.client_options`."""
+"""Connection options, see `barstream.kafka.client_options`; with `Clients` they are used again."""
+
+
+class _Client:
+    """A consumer, and what it is to read in columns."""
+
+    def __init__(self, options: Options, fetch_bytes: int) -> None:
+        self.columns = ColumnarTopics(())
+        self.fetch_bytes = fetch_bytes
+        self.consumer = AIOKafkaConsumer(
+            **options,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=fetch_bytes,
+            fetch_max_wait_ms=100,
+            value_deserializer=self.columns,
+        )
+
+
+class Clients(dict[str, Any]):
+    """Options whose clients are kept while it is entered, each for one reading after the other.
+
+    A client connects, and asks for versions and metadata, before it reads a record: for those who
+    read a little here and there, that is most of the time.
+    """
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._idle: list[_Client] | None = None
+        self._cluster: ClusterMetadata | None = None
+
+    async def __aenter__(self) -> Self:
+        self._idle = []
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        idle, self._idle = self._idle or [], None
+        for client in idle:
+            await client.consumer.stop()
+
+    def take(self, fetch_bytes: int) -> _Client | None:
+        """One that nobody uses; None: one has to be made."""
+        for client in self._idle or ():
+            if client.fetch_bytes == fetch_bytes:
+                self._idle.remove(client)  # type: ignore[union-attr]
+                return client
+        return None
+
+    def give_back(self, client: _Client) -> bool:
+        """Whether one that was used without failure is kept."""
+        if self._idle is None:
+            return False
+        # of what it was assigned nothing more is to be fetched
+        client.consumer.pause(*client.consumer.assignment())
+        self._idle.append(client)
+        return True
+
+    async def cluster(self, consumer: AIOKafkaConsumer) -> ClusterMetadata:
+        """The topics and partitions there are, asked for once."""
+        if self._idle is None or self._cluster is None:
+            self._cluster = await consumer._client.fetch_all_metadata()
+        return self._cluster
 
 
 class Span(NamedTuple):
@@ -60,8 +126,8 @@ async def held(
     Raises:
         TopicMissingError: there is no such topic.
     """
-    async with _consumer(options) as consumer:
-        places = await _places(consumer, topic, partitions)
+    async with _borrowed(options) as client:
+        consumer, places = client.consumer, await _places(options, client, topic, partitions)
         begins = await consumer.beginning_offsets(places)
         ends = await consumer.end_offsets(places)
     return {tp.partition: Span(begins[tp], ends[tp]) for tp in places}
@@ -73,10 +139,10 @@ async def offsets_at(options: Options, topic: str, spans: Spans, time_us: int) -
     Topics with append times only: where producers say the time it need not ascend, and Kafka
     answers with the first record that is late enough.
     """
-    async with _consumer(options) as consumer:
+    async with _borrowed(options) as client:
         asked_ms = max(_NO_TIME_US, time_us) // 1000
-        places = await _places(consumer, topic, spans)
-        found = await consumer.offsets_for_times(dict.fromkeys(places, asked_ms))
+        places = await _places(options, client, topic, spans)
+        found = await client.consumer.offsets_for_times(dict.fromkeys(places, asked_ms))
     return {
         tp.partition: _within(spans[tp.partition], None if at is None else at.offset)
         for tp in places
@@ -98,8 +164,12 @@ async def chunks(options: Options, topic: str, spans: Spans) -> AsyncIterator[Re
     spans = _filled(spans)
     if not spans:
         return
-    async with _consumer(options, value_deserializer=ColumnarTopics({topic})) as consumer:
-        async for tp, records, start, end in _fetched(consumer, topic, spans):
+    async with _borrowed(options, spans) as client:
+        client.columns.topics = frozenset({topic})
+        client.columns.ends = {
+            TopicPartition(topic, partition): span.end for partition, span in spans.items()
+        }
+        async for tp, records, start, end in _fetched(options, client, topic, spans):
             for record in records:
                 chunk: RecordChunk = record.value
                 if start >= end:
@@ -117,8 +187,9 @@ async def records(
     spans = _filled(spans)
     if not spans:
         return
-    async with _consumer(options) as consumer:
-        async for _, found, _, end in _fetched(consumer, topic, spans):
+    async with _borrowed(options, spans) as client:
+        client.columns.topics = frozenset()
+        async for _, found, _, end in _fetched(options, client, topic, spans):
             for record in found:
                 if record.offset < end:
                     yield record
@@ -179,28 +250,32 @@ def parts(chunk: RecordChunk, borders: Iterable[int]) -> Iterator[RecordChunk]:
 
 
 @asynccontextmanager
-async def _consumer(options: Options, **more: Any) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(
-        **options,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        isolation_level="read_committed",
-        max_partition_fetch_bytes=_FETCH_BYTES,
-        fetch_max_wait_ms=100,
-        **more,
-    )
-    await consumer.start()
+async def _borrowed(options: Options, spans: Spans | None = None) -> AsyncIterator[_Client]:
+    """A started client; None for ``spans``: it is asked for offsets alone."""
+    count = sum(span.end - span.begin for span in (spans or {}).values())
+    fetch_bytes = _FETCH_BYTES_OF_FEW if count <= _FEW else _FETCH_BYTES
+    kept = options if isinstance(options, Clients) else None
+    client = None if kept is None else kept.take(fetch_bytes)
+    is_kept = False
     try:
-        yield consumer
+        if client is None:
+            client = _Client(options, fetch_bytes)
+            await client.consumer.start()
+        yield client
+        is_kept = kept is not None and kept.give_back(client)
     finally:
-        await consumer.stop()
+        if client is not None and not is_kept:
+            await client.consumer.stop()
 
 
 async def _places(
-    consumer: AIOKafkaConsumer, topic: str, partitions: Collection[int] | None
+    options: Options, client: _Client, topic: str, partitions: Collection[int] | None
 ) -> list[TopicPartition]:
     # The public ways to learn the partitions would have the broker create the topic.
-    cluster = await consumer._client.fetch_all_metadata()
+    if isinstance(options, Clients):
+        cluster = await options.cluster(client.consumer)
+    else:
+        cluster = await client.consumer._client.fetch_all_metadata()
     there = cluster.partitions_for_topic(topic)
     if not there:
         raise TopicMissingError(
@@ -217,11 +292,13 @@ async def _places(
 
 
 async def _fetched(
-    consumer: AIOKafkaConsumer, topic: str, spans: Spans
+    options: Options, client: _Client, topic: str, spans: Spans
 ) -> AsyncIterator[tuple[TopicPartition, list[Any], int, int]]:
     """What the consumer is given: place, records, the offset they should start at, the end."""
     left = {TopicPartition(topic, partition): span for partition, span in spans.items()}
-    await _places(consumer, topic, [tp.partition for tp in left])
+    ends = {tp: span.end for tp, span in left.items()}
+    await _places(options, client, topic, [tp.partition for tp in left])
+    consumer = client.consumer
     consumer.assign(list(left))
     for tp, span in left.items():
         consumer.seek(tp, span.begin)
@@ -236,17 +313,18 @@ async def _fetched(
                 f"{', '.join(f'{tp.partition}:{at}' for tp, at in reached.items())} on, but does "
                 "not any more: retention deleted them meanwhile; ask again"
             ) from error
-        for tp, got in found.items():
-            yield tp, got, reached[tp], left[tp].end
+        starts = dict(reached)
         for tp in list(left):
             # by position: the last ones may be commit markers or aborted records
-            position = await consumer.position(tp)
-            if position > reached[tp]:
-                reached[tp] = position
-                moved_at = time.monotonic()
-            if position >= left[tp].end:
+            reached[tp] = await consumer.position(tp)
+            if reached[tp] >= left[tp].end:
                 del left[tp]
+                # at once, or what lies behind is fetched meanwhile
                 consumer.pause(tp)
+        for tp, got in found.items():
+            yield tp, got, starts[tp], ends[tp]
+        if reached != starts:
+            moved_at = time.monotonic()
         if left and time.monotonic() - moved_at > _STALLED_AFTER_S:
             raise ReadingStalled(
                 f"{topic} must be read to its end, but gave nothing for "

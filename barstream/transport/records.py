@@ -8,13 +8,13 @@ one `RecordChunk` for many records instead, for the topics a consumer names by p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException, KafkaError
-from aiokafka.structs import ConsumerRecord
+from aiokafka.structs import ConsumerRecord, TopicPartition
 from numpy.typing import NDArray
 
 from barstream.transport.chunk import RecordChunk
@@ -26,10 +26,17 @@ _LAST_MS: Final = 1 << 53
 
 
 class ColumnarTopics:
-    """Names the topics that a consumer wants in columns; passed as ``value_deserializer``."""
+    """Names the topics that a consumer wants in columns; passed as ``value_deserializer``.
+
+    Attributes:
+        topics: these.
+        ends: of partitions of which nothing from an offset on is wanted.  A fetch brings as much
+            as its bytes allow, and to unpack that costs more than to fetch it.
+    """
 
     def __init__(self, topics: Collection[str]) -> None:
         self.topics = frozenset(topics)
+        self.ends: Mapping[TopicPartition, int] = {}
 
     def __call__(self, value: bytes | None) -> bytes | None:
         """Values of other topics stay as they are."""
@@ -120,14 +127,19 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     def _unpack_records(self) -> Iterator[ConsumerRecord[bytes, Any]]:
         wanted = self._value_deserializer
         if isinstance(wanted, ColumnarTopics) and self._tp.topic in wanted.topics:
-            return self._unpack_columns()
+            return self._unpack_columns(wanted.ends.get(self._tp))
         return super()._unpack_records()  # type: ignore[no-any-return]
 
-    def _unpack_columns(self) -> Iterator[ConsumerRecord[bytes, Any]]:
+    def _unpack_columns(self, end: int | None) -> Iterator[ConsumerRecord[bytes, Any]]:
         columns = _Columns(self.next_fetch_offset)
         while self._records.has_next():
             try:
-                self._take(columns)
+                batch = self._records.next_batch()
+                if end is not None and batch.base_offset >= end:
+                    # compaction may have left nothing just below the end
+                    self.next_fetch_offset = max(self.next_fetch_offset, end)
+                    break
+                self._take(batch, columns)
             except KafkaError:
                 raise
             except Exception as error:  # what decompression and unpacking raise has no common root
@@ -143,8 +155,7 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         if self.next_fetch_offset > columns.start:
             yield self._event(columns)
 
-    def _take(self, columns: _Columns) -> None:
-        batch = self._records.next_batch()
+    def _take(self, batch: Any, columns: _Columns) -> None:
         if self._check_crcs and not batch.validate_crc():
             raise CorruptRecordException(f"Invalid CRC - {self._tp}")
         if not self._is_hidden(batch):

@@ -16,7 +16,7 @@ from barstream.core.period import MINUTE, Period
 from barstream.core.time import MINUTE_US
 from barstream.history.decoders import Decoders
 from barstream.history.heartbeats import heartbeats
-from barstream.history.reading import Span, chunks, held, offsets_at
+from barstream.history.reading import Clients, Span, chunks, held, offsets_at
 from barstream.history.regimes import Regimes
 from barstream.history.rejected import rejected
 from barstream.history.schedule import ScheduleRecord, schedule_records
@@ -49,7 +49,7 @@ class Verification:
         self._progress = progress
         self._settings = task.settings
         self._names = TopicNames.of(task.settings)
-        self._options = client_options(task.settings)
+        self._options = Clients(client_options(task.settings))
         self._partition = task.partition
         self.series = SeriesNumbers()
         self.outcome = Outcome()
@@ -61,6 +61,12 @@ class Verification:
             BarstreamError: a topic cannot be read.
         """
         began = time.monotonic()
+        async with self._options:
+            await self._verify()
+        self.outcome.seconds = time.monotonic() - began
+        return self.outcome
+
+    async def _verify(self) -> None:
         snapshot = await self._look()
         regimes = snapshot.judge.regimes
         judgement = Judgement(
@@ -72,8 +78,6 @@ class Verification:
         )
         await self._scan(judgement, regimes)
         judgement.finish()
-        self.outcome.seconds = time.monotonic() - began
-        return self.outcome
 
     # -- what is read before the ticks ----------------------------------------------------------
 

@@ -29,6 +29,16 @@ def batch(codec: int = 0, count: int = 5, stamp_ms: int = NOW_MS) -> bytearray:
     return bytearray(builder.build())
 
 
+def unpacked(data: bytes, end: int) -> PartitionRecords:
+    """The records of a fetch of which nothing from ``end`` on is wanted."""
+    columns = ColumnarTopics({"ticks"})
+    columns.ends = {TopicPartition("ticks", 3): end}
+    return PartitionRecords(
+        TopicPartition("ticks", 3), MemoryRecords(data), [], 0, None, columns, True,
+        fetcher.READ_COMMITTED,
+    )  # fmt: skip
+
+
 def chunks(data: bytearray) -> list[Any]:
     data[17:21] = struct.pack(">I", calc_crc32c(bytes(data[21:])))
     records = PartitionRecords(
@@ -73,3 +83,22 @@ def test_a_timestamp_at_the_end_of_all_numbers_stays_late() -> None:
     # times a thousand it would wrap around to any time, also to one before the tick
     (chunk,) = chunks(batch(count=1, stamp_ms=2**63 - 1))
     assert chunk.timestamps_us[0] > 1 << 62
+
+
+@pytest.mark.parametrize("end", [5, 7, 9])
+def test_batches_from_the_end_on_are_not_unpacked_whatever_is_in_them(end: int) -> None:
+    """The position is the end all the same, also where compaction left nothing below it."""
+    behind = batch(count=2)
+    struct.pack_into(">q", behind, 0, 9)  # its base offset
+    records = unpacked(bytes(batch() + behind[:-1] + b"!"), end)
+    (chunk,) = [event.value for event in records]
+
+    assert chunk.offsets.tolist() == [0, 1, 2, 3, 4]
+    assert (chunk.next_offset, records.next_fetch_offset) == (end, end)
+
+
+def test_a_batch_that_the_end_lies_in_is_unpacked() -> None:
+    records = unpacked(bytes(batch()), 3)
+    (chunk,) = [event.value for event in records]
+
+    assert (chunk.offsets.tolist(), chunk.next_offset) == ([0, 1, 2, 3, 4], 5)
