@@ -260,11 +260,7 @@ def bytes_table(app: BarstreamApp, name: str, topic: str, meaning: str) -> Any:
         value_type=bytes,
         changelog_topic=bytes_topic(app, topic),
         help=meaning,
-        # a cache of 2 GiB and a write buffer of 64 MiB, as Faust has them, count for each table and
-        # partition, of which there are dozens; Faust takes entries out of the dict
-        options={
-            "driver": "rocksdict",
-            "block_cache_size": 32 << 20,
-            "write_buffer_size": 8 << 20,
-        },
+        # how its databases are opened: see `barstream.engine.budget`.  Faust takes entries out of
+        # the dict
+        options={"driver": "rocksdict"},
     )

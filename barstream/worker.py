@@ -6,8 +6,10 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import threading
 from collections.abc import Awaitable
+from contextlib import suppress
 from functools import cache, partial
 from signal import Signals
 from typing import Any, Final, cast
@@ -33,6 +35,7 @@ from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
 from barstream.core.time import SECOND_US
 from barstream.core.universe import Universe
+from barstream.engine.budget import TableBudget
 from barstream.engine.directory_lock import DirectoryLock
 from barstream.engine.intake import Intake
 from barstream.engine.partitions import EngineSettings, Partitions
@@ -49,6 +52,7 @@ from barstream.timebucket import bind
 from barstream.topics import TopicNames, require
 from barstream.transport.driver import Consumer
 from barstream.troubles import Troubles, span
+from barstream.web.connections import BACKLOG
 from barstream.web.reporting import Reporting
 from barstream.web.serve import (
     Limits,
@@ -228,6 +232,13 @@ class Worker:
             self.universe,
             self.metrics,
             self.app.crash,
+            TableBudget(
+                len(declared),
+                _descriptors,
+                settings.web.max_connections + 2 * BACKLOG,
+                settings.storage.block_cache_mb << 20,
+                lambda: cast("Consumer", self.app.consumer).topic_partitions(names.ticks),
+            ),
         )
 
     def _store(self, table: str) -> Any:
@@ -315,6 +326,7 @@ class Worker:
                 topics.
         """
         troubles = configure(self._loglevel)
+        _raise_descriptors()
         lock = DirectoryLock(self.settings.data_dir)
         try:
             require_address(self.settings.web)
@@ -357,6 +369,19 @@ class Worker:
                 web.host,
                 web.port,
             )
+
+
+def _raise_descriptors() -> None:
+    """Take as many descriptors as the process may have; the default of 1,024 is of other times."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # as it is where the kernel has a bound of its own, as that of macOS
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    log.debug("open files: this process may have %d, before %d", _descriptors(), soft)
+
+
+def _descriptors() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 @cache

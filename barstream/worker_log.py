@@ -60,6 +60,9 @@ _ROUTINE_BEGINNINGS: Final = (
 )
 #: How aiohttp begins what it says, with a trace, of a client that does not speak HTTP.
 _MALFORMED: Final = "Error handling request from "
+#: A thread of mode that has ended by itself is told to end.
+_STOPPING: Final = "Error while stopping child"
+_LOOP_CLOSED: Final = "Event loop is closed"
 
 
 class LineFormatter(logging.Formatter):
@@ -168,6 +171,8 @@ def is_routine(record: logging.LogRecord) -> bool:
     raised = record.exc_info[1] if record.exc_info else None
     if text.startswith(_MALFORMED) and isinstance(raised, HttpProcessingError):
         return True  # it was told so (400), and anybody could fill the log with it
+    if _STOPPING in text and isinstance(raised, RuntimeError) and str(raised) == _LOOP_CLOSED:
+        return True
     # one of ours that ends the worker is its last word; on its way there every service tells it
     args = record.args if isinstance(record.args, tuple) else ()
     errors = [*args, raised]

@@ -49,7 +49,7 @@ class WebSettings(Section):
     """URL under which the other workers reach this one; by default made from host and port."""
     hosts: Hosts = ()
     """Other names it is asked by, `*.example.org` for all below; addresses need not be named."""
-    max_connections: Annotated[int, Field(ge=8, le=100_000)] = 512
+    max_connections: Annotated[int, Field(ge=8, le=100_000)] = 256
     """Connections held at once, each a descriptor; the ones idle for longest make room."""
 
 
@@ -321,3 +321,10 @@ class RecoverySettings(Section):
     """So many other workers keep a warm copy of each partition; the same on every worker."""
     settle_within_s: Annotated[float, Field(ge=5, le=3_600)] = 120.0
     """A restored partition must be read again within so long, or the worker ends."""
+
+
+class StorageSettings(Section):
+    """The local tables (RocksDB)."""
+
+    block_cache_mb: Annotated[int, Field(ge=8, le=1_000_000)] = 128
+    """Memory for blocks of rows read from disk, MiB, of all tables of a worker together."""

@@ -14,6 +14,7 @@ from barstream.config.sections import (
     HeartbeatSettings,
     KafkaSettings,
     RecoverySettings,
+    StorageSettings,
     TickSettings,
     TopicSettings,
     WebSettings,
@@ -44,6 +45,7 @@ class Settings(Section):
     bars: BarSettings = Field(default_factory=BarSettings)
     heartbeats: HeartbeatSettings = Field(default_factory=HeartbeatSettings)
     recovery: RecoverySettings = Field(default_factory=RecoverySettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
 
     @field_validator("heartbeats", mode="after")
     @classmethod

@@ -51,3 +51,10 @@ class NameRuleChanged(BarstreamError):
     Their ticks would go to another series, and what is kept of them would stand still.  Turn it
     off again, or start anew under another ``app_id`` and ``topics.base``.
     """
+
+
+class DescriptorsShort(BarstreamError):
+    """The tables of the partitions given to this worker need more open files than it may have.
+
+    Raise the limit where the worker is started, or start more workers: the partitions are shared.
+    """

@@ -16,6 +16,7 @@ from barstream.core.universe import SeriesSeen, Universe
 from barstream.engine.audit import RollUpAudit
 from barstream.engine.backfill import backfill
 from barstream.engine.book import book_of
+from barstream.engine.budget import TableBudget
 from barstream.engine.ends import Ends
 from barstream.engine.errors import LostChunk, ReadingStalled, StateUnusable, TicksGone
 from barstream.engine.offsets import extents
@@ -73,6 +74,7 @@ class Partitions:
         universe: where series of all partitions are seen.
         metrics: numbers of this worker.
         crash: ends the worker with an error.
+        budget: what the local tables may take together.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Partitions:
         universe: Universe,
         metrics: Metrics,
         crash: Crash,
+        budget: TableBudget | None = None,
     ) -> None:
         self.settings = settings
         self.generation = -1
@@ -93,7 +96,7 @@ class Partitions:
         #: Whether the assignment under way is complete, recovery of Faust included.
         self.settled: Callable[[], bool] = lambda: True
         self.tally = Tally(metrics, settings.rules)
-        self._stores = LocalStores(stores, settings.outputs, self._is_damaged)
+        self._stores = LocalStores(stores, settings.outputs, self._is_damaged, budget)
         self.standbys = Standbys(settings.options, self._stores, self._is_settled, crash)
         self._provider = provider
         self._universe = universe
@@ -147,6 +150,7 @@ class Partitions:
         Raises:
             TicksGone: the tick topic does not hold what comes next.
             StateUnusable: a local store contradicts its changelog.
+            DescriptorsShort: the local tables cannot all be opened.
             ReadingStalled: the changelogs cannot be read to their ends.
         """
         await self.revoke()

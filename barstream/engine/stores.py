@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from barstream.engine.aside import aside_of
-from barstream.engine.errors import StateUnusable
+from barstream.engine.budget import TableBudget
+from barstream.engine.errors import DescriptorsShort, StateUnusable
 from barstream.engine.finals import FinalsPartition
 from barstream.engine.identity import topic_ids
 from barstream.engine.local import LocalPartition, is_corruption
@@ -22,6 +23,8 @@ from barstream.engine.state_directory import StateIdentity, admit
 log = logging.getLogger(__name__)
 
 _MARK: Final = ".damaged"
+#: How RocksDB ends what it says when the process may have no more descriptors (EMFILE).
+_NO_DESCRIPTOR: Final = "Too many open files"
 
 Stores = Mapping[str, Callable[[], Any]]
 """RocksDB store by table topic; Faust opens it when the app starts."""
@@ -36,14 +39,20 @@ class LocalStores:
         stores: see `Stores`.
         outputs: names of the topics.
         on_damage: told when rows that are on disk cannot be read.
+        budget: what the tables may take together; None: what Faust gives each of them.
     """
 
     def __init__(
-        self, stores: Stores, outputs: OutputTopics, on_damage: Callable[[StateUnusable], None]
+        self,
+        stores: Stores,
+        outputs: OutputTopics,
+        on_damage: Callable[[StateUnusable], None],
+        budget: TableBudget | None = None,
     ) -> None:
         self._stores = stores
         self._outputs = outputs
         self._on_damage = on_damage
+        self._budget = budget
         self._open: set[int] = set()
 
     def on_disk(self) -> list[int]:
@@ -76,6 +85,7 @@ class LocalStores:
 
         Raises:
             StateUnusable: the files belong to a process that runs, or cannot be opened at all.
+            DescriptorsShort: the process may have no more open files.
         """
         self._open.add(partition)
         made: Tables = {}
@@ -86,11 +96,19 @@ class LocalStores:
         return made
 
     def keep(self, partitions: Collection[int]) -> None:
-        """Let the files go of those partitions that are not among these."""
+        """Let the files go of those partitions that are not among these, which can be opened.
+
+        Raises:
+            DescriptorsShort: they cannot all be opened.
+        """
         for partition in self._open.difference(partitions):
             for store in self._stores.values():
                 store()._dbs.pop(partition, None)
         self._open.intersection_update(partitions)
+        if self._budget is not None:
+            self._budget.require(len(partitions))
+            for store in self._stores.values():
+                self._budget.apply(store(), len(partitions))
 
     def _opened(self, topic: str, partition: int) -> Any:
         store = self._stores[topic]()
@@ -101,6 +119,12 @@ class LocalStores:
         try:
             store._db_for_partition(partition)
         except Exception as error:
+            if _NO_DESCRIPTOR in str(error):
+                raise DescriptorsShort(
+                    f"{path} must be opened, and this process may have no more open files: raise "
+                    "the limit (ulimit -n, LimitNOFILE= of systemd), or start more workers; "
+                    "nothing is wrong with what is on disk"
+                ) from error
             if not is_corruption(error):
                 raise StateUnusable(_why(path, error)) from error
             self._set_aside(path, str(error))

@@ -51,7 +51,7 @@ class Limits:
         connections: open at once.
     """
 
-    connections: int = 512
+    connections: int = 256
 
 
 DEFAULT_LIMITS: Final = Limits()

@@ -127,14 +127,21 @@ def test_levels_are_coloured_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == line("x") != coloured
 
 
-def test_a_client_that_does_not_speak_http_is_no_news() -> None:
-    malformed, defect = raised(BadHttpMessage("Invalid header")), raised(ValueError("ours"))
-    for error, routine in ((malformed, True), (defect, False)):
-        made = logging.LogRecord(
-            "aiohttp.server", logging.ERROR, __file__, 1, "Error handling request from %s",
-            ("10.0.0.1",), (type(error), error, error.__traceback__),
-        )  # fmt: skip
-        assert is_routine(made) is routine
+@pytest.mark.parametrize(
+    ("text", "error", "routine"),
+    [
+        ("Error handling request from %s", BadHttpMessage("Invalid header"), True),
+        ("Error handling request from %s", ValueError("ours"), False),
+        ("[^-Consumer]: Error while stopping child %r", RuntimeError("Event loop is closed"), True),
+        ("[^-Consumer]: Error while stopping child %r", RuntimeError("other"), False),
+    ],
+)
+def test_malformed_requests_and_threads_that_have_ended_are_no_news(
+    text: str, error: Exception, routine: bool
+) -> None:
+    raised_by = (type(error), raised(error), error.__traceback__)
+    made = logging.LogRecord("lib", logging.ERROR, __file__, 1, text, ("x",), raised_by)
+    assert is_routine(made) is routine
 
 
 @pytest.fixture
