@@ -171,6 +171,11 @@ class Metrics:
             "http_connections_closed", "Connections closed or refused by this worker.", "why"
         )
         _show(self.http_connections_closed, "refused", "idle", "slow", "kept")
+        self.http_rows = self._gauge("http_rows", "Rows being read for requests.")
+        self.http_reads_refused = self._counter(
+            "http_reads_refused", "Requests refused because too much was being read.", "why"
+        )
+        _show(self.http_reads_refused, "waiting", "late")
         self.http_clients_dropped = self._counter(
             "http_clients_dropped", "Connections closed because their client did not read."
         )

@@ -295,7 +295,7 @@ class Worker:
         shown = None if web.token is None else web.token.get_secret_value()
         bound = register(
             app, reads, self.metrics, token=shown, name_rule=rule, hosts=web.hosts,
-            limits=Limits(web.max_connections),
+            limits=Limits(web.max_connections, web.max_rows),
         )  # fmt: skip
         bind(bound)
 

@@ -7,8 +7,10 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from barstream.core.time import iso_date_from_days
+from barstream.reads import BarRequest
 from barstream.web.gathering import bars_here, by_key, gathered_bars, merged
 from barstream.web.parameters import bars_request, live_request, series_request
+from barstream.web.peers import FORWARDED
 from barstream.web.reading import read_live, rendered, still_here
 from barstream.web.reads import NotHereError, Reads, Reference, SeriesInfo
 from barstream.web.routing import Gathered, Local
@@ -37,6 +39,10 @@ class GatheringView(ReadView):
         except NotHereError as error:
             raise self.lost(self.site(request).reads, error) from None
 
+    def parts(self, request: Any, reads: Reads) -> int:
+        """How many workers answer, each with a page of its own."""
+        return 1 if FORWARDED in request.headers else 1 + len(reads.placement().elsewhere())
+
     def whole(self, gathered: Gathered, *, partial: bool) -> dict[str, Any]:
         """What an answer says of its own completeness.
 
@@ -62,6 +68,10 @@ class AllBars(GatheringView):
         reads = self.ready_reads(request)
         query, rule = request.query.items(), self.site(request).name_rule
         asked, partial = bars_request(broker, None, query, reads.periods, rule)
+        async with self.turn(request, asked.limit * self.parts(request, reads)):
+            return await self._page(request, reads, asked, partial=partial)
+
+    async def _page(self, request: Any, reads: Reads, asked: BarRequest, *, partial: bool) -> Any:
         own = await self.own(request, lambda partitions: bars_here(reads, asked, partitions))
         if own is not None:
             return own

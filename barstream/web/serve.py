@@ -21,6 +21,7 @@ from barstream.web.connections import Connections
 from barstream.web.health import STATIC, HealthLive, HealthReady, MetricsText, Page, Status
 from barstream.web.many import AllBars, AllLive, BrokerBars, BrokerLive, Series
 from barstream.web.peers import Peers
+from barstream.web.quota import RowQuota
 from barstream.web.reads import Reads
 from barstream.web.routing import Router
 from barstream.web.sending import Sending
@@ -49,9 +50,11 @@ class Limits:
 
     Attributes:
         connections: open at once.
+        rows: read at once, by clients and again by other workers.
     """
 
     connections: int = 256
+    rows: int = 40_000
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -90,7 +93,10 @@ def register(
     server.blueprints = BlueprintManager()
     peers = Peers(metrics, token)
     router = Router(reads, peers)
-    server.web_app[SITE] = Site(reads, router, metrics, now_us, name_rule)
+    server.web_app[SITE] = Site(
+        reads, router, metrics, now_us, name_rule,
+        RowQuota(metrics, limits.rows), RowQuota(metrics, limits.rows),
+    )  # fmt: skip
     server.web_app[SENDING] = Sending(metrics)
     server.web_app[CONNECTIONS] = connections = Connections(metrics, limits.connections)
     server.web_app.on_cleanup.append(peers.close)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -21,6 +22,7 @@ from barstream.metrics import Metrics
 from barstream.web.connections import Connections
 from barstream.web.parameters import BadParameterError
 from barstream.web.peers import FORWARDED, PARTITIONS, WORKER, Answer
+from barstream.web.quota import ClientGoneError, CrowdedError, RowQuota
 from barstream.web.reads import NotHereError, Owner, Reads
 from barstream.web.routing import AGAIN, Missing, Router, UnroutedError
 from barstream.web.sending import Sending
@@ -40,6 +42,9 @@ class Site:
     metrics: Metrics
     now_us: Callable[[], int]
     name_rule: NameRule
+    quota: RowQuota
+    #: For what other workers have passed on.
+    passed_on_quota: RowQuota
 
 
 #: A name in a path is whatever stands between slashes; ``{broker}`` alone would leave braces out.
@@ -68,6 +73,21 @@ class ReadView(View):
         """What this view works with."""
         site: Site = request.app[SITE]
         return site
+
+    @asynccontextmanager
+    async def turn(self, request: Any, rows: int) -> AsyncIterator[None]:
+        """While ``rows`` are read for a request and made an answer.
+
+        Raises:
+            CrowdedError: too much is being read already.
+            ClientGoneError: who asked is not there any more.
+        """
+        site = self.site(request)
+        quota = site.passed_on_quota if FORWARDED in request.headers else site.quota
+        async with quota.taken(rows):
+            if request.transport is None or request.transport.is_closing():
+                raise ClientGoneError
+            yield
 
     def ready_reads(self, request: Any) -> Reads:
         """The engine's reads.
@@ -246,6 +266,11 @@ async def _answered(
             required=error.required,
             found=error.found,
         )
+    except CrowdedError as error:
+        response = _error(503, str(error), what_to_do="ask again, or for less (limit=500)")
+        response.headers["Retry-After"] = "1"
+    except ClientGoneError:
+        response = _error(499, "the client has hung up")
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -266,6 +291,7 @@ async def _answered(
             "too many large answers wait to be read by their clients",
             what_to_do="ask again, or for less (limit=500)",
         )
+        response.headers["Retry-After"] = "1"
     metrics.http_requests.labels(path, response.status).inc()
     metrics.http_request_seconds.labels(path).observe(time.perf_counter() - began)
     response.headers["X-Content-Type-Options"] = "nosniff"

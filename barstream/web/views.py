@@ -7,8 +7,9 @@ from typing import Any
 
 from barstream.codecs.session import tolerance_to_json
 from barstream.core.time import iso_date_from_days, iso_from_us
-from barstream.reads import after_text
+from barstream.reads import BarRequest, after_text
 from barstream.web.parameters import (
+    Span,
     bars_request,
     live_request,
     no_parameters,
@@ -17,7 +18,7 @@ from barstream.web.parameters import (
 )
 from barstream.web.peers import Answer
 from barstream.web.reading import read_bars, read_live, rendered, still_here
-from barstream.web.reads import NotHereError
+from barstream.web.reads import NotHereError, Reads
 from barstream.web.site import BROKER, SYMBOL, ReadView, time_text, unknown_series
 
 
@@ -30,6 +31,10 @@ class Bars(ReadView):
         reads = self.site(request).reads
         rule = self.site(request).name_rule
         asked, _ = bars_request(broker, symbol, request.query.items(), reads.periods, rule)
+        async with self.turn(request, asked.limit):
+            return await self._page(request, reads, asked)
+
+    async def _page(self, request: Any, reads: Reads, asked: BarRequest) -> Any:
         owner = await self.owner_or_answer(request, asked.broker or "", asked.symbol or "")
         if isinstance(owner, Answer):
             return self.passed_on(owner)
@@ -124,6 +129,10 @@ class Schedule(ReadView):
         site = self.site(request)
         query = request.query.items()
         span = schedule_span(broker, symbol, query, site.now_us(), site.name_rule)
+        async with self.turn(request, span.limit):
+            return self._sessions(request, span)
+
+    def _sessions(self, request: Any, span: Span) -> Any:
         found = self.ready_reads(request).schedule(
             span.broker, span.symbol, span.from_us, span.to_us
         )

@@ -15,6 +15,7 @@ from tests.pipeline import ROOT
 NO_ALERT = {
     "barstream_build_info",
     "barstream_http_connections",
+    "barstream_http_rows",
     "barstream_standby_partitions",
     "barstream_standby_rows_total",
     "barstream_bars_final_total",
