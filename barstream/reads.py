@@ -105,12 +105,16 @@ class BarSource(Protocol):
 
 def after_text(bar: Bar) -> str:
     """The key of ``bar`` as text that needs no escaping in a URL."""
-    key = bar_key(bar.broker, bar.symbol, bar.bucket_start_us)
-    return urlsafe_b64encode(key).decode().rstrip("=")
+    return place_text(bar.broker, bar.symbol, bar.bucket_start_us)
+
+
+def place_text(broker: str, symbol: str, bucket_start_us: int = 0) -> str:
+    """A place in the order of keys, as text that needs no escaping in a URL."""
+    return urlsafe_b64encode(bar_key(broker, symbol, bucket_start_us)).decode().rstrip("=")
 
 
 def after_key(text: str) -> tuple[str, str, int]:
-    """Broker, symbol and bucket start of `after_text`.
+    """Broker, symbol and bucket start of `place_text`.
 
     Raises:
         ValueError: the text is none of ours.

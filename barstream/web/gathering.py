@@ -22,9 +22,17 @@ def by_key(row: Row) -> tuple[str, str, str]:
     return row["broker"], row["symbol"], row["bucket_start"]
 
 
-def merged(gathered: Gathered, name: str, key: Callable[[Row], Any]) -> list[Any]:
-    """The rows of every worker in order."""
-    return sorted((row for body in gathered.bodies for row in body[name]), key=key)
+def first_rows(
+    gathered: Gathered, name: str, limit: int, key: Callable[[Row], Any]
+) -> tuple[list[Any], bool]:
+    """The first ``limit`` rows of all workers in order, and whether there are more.
+
+    Each of them has given its first ``limit`` rows, so that the first of all are among them.
+    """
+    rows = sorted((row for body in gathered.bodies for row in body[name]), key=key)
+    # a worker of an earlier version gives all it has, and does not say so
+    more = len(rows) > limit or any(body.get("truncated", False) for body in gathered.bodies)
+    return rows[:limit], more
 
 
 async def bars_here(reads: Reads, asked: BarRequest, partitions: frozenset[int]) -> dict[str, Any]:

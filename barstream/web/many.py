@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from barstream.codecs.bar_json import bar_from_json
 from barstream.core.time import iso_date_from_days
-from barstream.reads import BarRequest
-from barstream.web.gathering import bars_here, by_key, gathered_bars, merged
-from barstream.web.parameters import bars_request, live_request, series_request
+from barstream.reads import BarRequest, after_text, place_text
+from barstream.web.gathering import bars_here, by_key, first_rows, gathered_bars
+from barstream.web.parameters import SeriesRequest, bars_request, live_request, series_request
 from barstream.web.peers import FORWARDED
 from barstream.web.reading import read_live, rendered, still_here
 from barstream.web.reads import NotHereError, Reads, Reference, SeriesInfo
@@ -100,7 +101,7 @@ class BrokerBars(AllBars):
 
 
 class AllLive(GatheringView):
-    """``GET /live?timeframe=&partial=``: every open bar."""
+    """``GET /live?timeframe=&limit=&after=&partial=``: every open bar."""
 
     view_name, view_path = "all_live", "/live"
 
@@ -108,22 +109,32 @@ class AllLive(GatheringView):
         return await self.live(request, None)
 
     async def live(self, request: Any, broker: str | None) -> Any:
-        """The open bars of every series of a broker, or of all."""
+        """One page of the open bars of every series of a broker, or of all."""
         reads = self.ready_reads(request)
         query, rule = request.query.items(), self.site(request).name_rule
         asked, partial = live_request(broker, None, query, reads.periods, rule)
+        async with self.turn(request, asked.limit * self.parts(request, reads)):
+            return await self._page(request, reads, asked, partial=partial)
 
+    async def _page(self, request: Any, reads: Reads, asked: BarRequest, *, partial: bool) -> Any:
         async def here(partitions: frozenset[int]) -> dict[str, Any]:
-            return {"bars": await rendered(read_live(reads, asked, partitions))}
+            found = await read_live(reads, asked, partitions)
+            return {"truncated": found.left_off is not None, "bars": await rendered(found.bars)}
 
         own = await self.own(request, here)
         if own is not None:
             return own
         gathered = await self.site(request).router.gather(target_of(request), here)
-        whole = self.whole(gathered, partial=partial)
-        bars = merged(gathered, "bars", by_key)
-        timeframe = asked.period.timeframe
-        return self.answer({"broker": asked.broker, "timeframe": timeframe, **whole, "bars": bars})
+        body = {
+            "broker": asked.broker,
+            "timeframe": asked.period.timeframe,
+            **self.whole(gathered, partial=partial),
+        }
+        bars, more = first_rows(gathered, "bars", asked.limit, by_key)
+        body |= {"truncated": more, "bars": bars}
+        if more:
+            body["next_after"] = after_text(bar_from_json(bars[-1]))
+        return self.answer(body)
 
 
 class BrokerLive(AllLive):
@@ -136,18 +147,23 @@ class BrokerLive(AllLive):
 
 
 class Series(GatheringView):
-    """``GET /series?partial=``: every known series, and which worker holds it."""
+    """``GET /series?limit=&after=&partial=``: every known series, and which worker holds it."""
 
     view_name, view_path = "series", "/series"
 
     async def get(self, request: Any) -> Any:
-        partial = series_request(request.query.items())
+        asked, partial = series_request(request.query.items())
         reads = self.ready_reads(request)
+        async with self.turn(request, asked.limit * self.parts(request, reads)):
+            return await self._page(request, reads, asked, partial=partial)
 
+    async def _page(
+        self, request: Any, reads: Reads, asked: SeriesRequest, *, partial: bool
+    ) -> Any:
         async def here(partitions: frozenset[int]) -> dict[str, Any]:
-            rows = await series_rows(reads, partitions)
+            page = await series_page(reads, asked, partitions)
             still_here(reads, partitions)
-            return {"series": rows, "url": reads.placement().url}
+            return {**page, "url": reads.placement().url}
 
         own = await self.own(request, here)
         if own is not None:
@@ -163,29 +179,36 @@ class Series(GatheringView):
         missing = {each.partition for each in gathered.missing}
         if missing:
             try:
-                gathered.bodies.append({"series": await series_rows(reads, missing)})
+                gathered.bodies.append(await series_page(reads, asked, missing))
             except NotHereError as error:
                 raise self.lost(reads, error) from None
-        return self.answer({**whole, "series": merged(gathered, "series", _name)})
+        rows, more = first_rows(gathered, "series", asked.limit, _name)
+        answer = {**whole, "truncated": more, "series": rows}
+        if more:
+            answer["next_after"] = place_text(*_name(rows[-1]))
+        return self.answer(answer)
 
 
 def _name(row: Mapping[str, Any]) -> tuple[str, str]:
     return row["broker"], row["symbol"]
 
 
-async def series_rows(reads: Reads, partitions: Collection[int]) -> list[dict[str, Any]]:
-    """The rows of these partitions, as far as is known here.
+async def series_page(
+    reads: Reads, asked: SeriesRequest, partitions: Collection[int]
+) -> dict[str, Any]:
+    """The first rows of these partitions, as far as is known here, and whether there are more.
 
     Raises:
         NotHereError: a partition went away meanwhile.
     """
     rows: list[dict[str, Any]] = []
-    for number, info in enumerate(reads.series(), 1):
-        if info.partition in partitions:
-            rows.append(series_json(info))
-        if number % _ROWS == 0:
+    for info in reads.series(partitions, asked.after):
+        if len(rows) == asked.limit:
+            return {"truncated": True, "series": rows}
+        rows.append(series_json(info))
+        if len(rows) % _ROWS == 0:
             await asyncio.sleep(0)
-    return rows
+    return {"truncated": False, "series": rows}
 
 
 def series_json(info: SeriesInfo) -> dict[str, Any]:

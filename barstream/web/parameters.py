@@ -16,6 +16,8 @@ from barstream.core.time import DAY_US, us_from_iso
 from barstream.reads import EARLIEST_US, LATEST_US, MAX_PAGE, BarRequest, after_key
 
 DEFAULT_LIMIT: Final = 500
+#: Of lists: open bars, series.
+DEFAULT_ROWS: Final = 1_000
 
 _A_TIME: Final = (
     "an ISO 8601 time such as 2013-01-01T22:00:00Z, UTC unless it has an offset "
@@ -46,6 +48,14 @@ class Span:
     from_us: int
     to_us: int
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRequest:
+    """Rows of the list of series, at most ``limit`` of them, past the series ``after``."""
+
+    limit: int
+    after: tuple[str, str] | None
 
 
 def series_names(broker: str, symbol: str, name_rule: NameRule = FOLDED) -> tuple[str, str]:
@@ -101,19 +111,26 @@ def live_request(
     Raises:
         BadParameterError: a parameter is unknown, given twice, malformed or out of range.
     """
-    given = _once(query, ("timeframe",) if symbol is not None else ("timeframe", "partial"))
+    of_many = ("timeframe", "limit", "after", "partial")
+    given = _once(query, ("timeframe",) if symbol is not None else of_many)
     partial = _choice(given, "partial", ("refuse", "allow"))
     names = _prefix(broker, symbol, name_rule)
-    return BarRequest(_period(given, periods), *names), partial == "allow"
+    limit = _limit(given, DEFAULT_ROWS)
+    request = BarRequest(_period(given, periods), *names, limit=limit, after=_after(given, *names))
+    return request, partial == "allow"
 
 
-def series_request(query: Pairs) -> bool:
-    """Whether ``GET /series`` may be answered without what workers that are missing know.
+def series_request(query: Pairs) -> tuple[SeriesRequest, bool]:
+    """What ``GET /series`` asks for, and whether it may do without what missing workers know.
 
     Raises:
-        BadParameterError: a parameter is unknown, given twice or malformed.
+        BadParameterError: a parameter is unknown, given twice, malformed or out of range.
     """
-    return _choice(_once(query, ("partial",)), "partial", ("refuse", "allow")) == "allow"
+    given = _once(query, ("limit", "after", "partial"))
+    partial = _choice(given, "partial", ("refuse", "allow"))
+    after = _after(given, None, None)
+    place = None if after is None else after_key(after)[:2]
+    return SeriesRequest(_limit(given, DEFAULT_ROWS), place), partial == "allow"
 
 
 def schedule_span(
@@ -228,8 +245,8 @@ def _interval(given: dict[str, str], from_us: int, to_us: int) -> tuple[int, int
     return from_us, to_us
 
 
-def _limit(given: dict[str, str]) -> int:
-    text = given.get("limit", str(DEFAULT_LIMIT))
+def _limit(given: dict[str, str], default: int = DEFAULT_LIMIT) -> int:
+    text = given.get("limit", str(default))
     # isdecimal alone would let other scripts' digits through
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
         raise BadParameterError("limit", f"a whole number 1 to {MAX_PAGE}", repr(text))

@@ -123,22 +123,34 @@ async def _read_series(
         await asyncio.sleep(0)
 
 
-def read_live(
+async def read_live(
     reads: Reads, request: BarRequest, partitions: Iterable[int] | None = None
-) -> list[Bar]:
+) -> Found:
     """The open bars of what is here of a request, in the order of their keys.
 
     Raises:
         NotHereError: some of it is not here, or no longer.
     """
+    found = Found()
     if request.broker is not None and request.symbol is not None:
-        return list(reads.live(request.broker, request.symbol, request.period))
-    held = reads.placement().here if partitions is None else partitions
-    return [
-        bar
-        for broker, symbol in _names(reads, request, held)
-        for bar in reads.live(broker, symbol, request.period)
-    ]
+        found.bars.extend(reads.live(request.broker, request.symbol, request.period))
+        return found
+    held = reads.placement().here if partitions is None else frozenset(partitions)
+    after = after_of(request)
+    for number, (broker, symbol) in enumerate(_names(reads, request, held), 1):
+        for bar in reads.live(broker, symbol, request.period):
+            if after is not None and (broker, symbol, bar.bucket_start_us) <= after:
+                continue
+            if len(found.bars) == request.limit:
+                found.left_off = bar
+                break
+            found.bars.append(bar)
+        if found.left_off is not None:
+            break
+        if number % SEEKS == 0:
+            await asyncio.sleep(0)
+    still_here(reads, held)
+    return found
 
 
 def bar_json(bar: Bar) -> dict[str, Any]:

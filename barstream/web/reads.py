@@ -6,7 +6,7 @@ intervals half-open.  Every method is called on the worker's event loop and must
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -224,8 +224,14 @@ class Reads(Protocol):
         """Which worker holds which partition."""
         ...
 
-    def series(self) -> Iterable[SeriesInfo]:
-        """Every series that is known, on this worker and on others, lazily.
+    def series(
+        self, partitions: Collection[int], after: tuple[str, str] | None = None
+    ) -> Iterable[SeriesInfo]:
+        """Every known series of these partitions, here or not, by broker and symbol, lazily.
+
+        Args:
+            partitions: of ticks, on this worker or on others.
+            after: only series past this one.
 
         Raises:
             NotHereError: while it was gone through a partition went away.

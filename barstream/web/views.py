@@ -79,7 +79,7 @@ class Live(ReadView):
         if isinstance(owner, Answer):
             return self.passed_on(owner)
         try:
-            bars = await rendered(read_live(reads, asked))
+            bars = await rendered((await read_live(reads, asked)).bars)
             still_here(reads, owner.partitions)
         except NotHereError as error:
             raise self.lost(reads, error) from None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from heapq import merge
+from itertools import islice
 
 from barstream.core.bars import Bar
 from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.sessions import Session
-from barstream.core.state import NEVER_US, SeriesState
+from barstream.core.state import NEVER_US
 from barstream.core.time import MINUTE_US, floor_minute
-from barstream.core.universe import Universe
+from barstream.core.universe import SeriesSeen, Universe
 from barstream.engine.book import span
 from barstream.engine.owned import OwnedPartition
 from barstream.engine.partitions import Partitions
@@ -102,26 +105,38 @@ class WorkerReads:
     def placement(self) -> Placement:
         return self._reporting.placement()
 
-    def series(self) -> Iterable[SeriesInfo]:
-        here: set[tuple[str, str]] = set()
-        for owned in self._reporting.held.values():
-            for series in owned.engine.state:
-                # its stores are closed when it goes, and who takes the rows may let others work
-                if not self._holds(owned):
-                    raise NotHereError(f"partition {owned.partition} is not on this worker")
-                if series.first_tick_us != NEVER_US:
-                    here.add((series.broker, series.symbol))
-                    yield self._info(owned, series)
-        holders = self._reporting.placement().holders
-        for row in self._universe.rows():
-            if row.name not in here:
+    def series(
+        self, partitions: Collection[int], after: tuple[str, str] | None = None
+    ) -> Iterable[SeriesInfo]:
+        held, holders = self._reporting.held, self._reporting.placement().holders
+        here = {
+            (series.broker, series.symbol): owned
+            for partition, owned in held.items()
+            if partition in partitions
+            for series in owned.engine.state
+            if series.first_tick_us != NEVER_US
+        }
+        rows = self._universe.rows()
+        first = 0 if after is None else bisect_right(rows, after, key=_name)
+        # lazily: of tens of thousands a page needs some hundreds
+        elsewhere = (
+            row.name
+            for row in islice(rows, first, None)
+            if row.partition in partitions
+            and row.name not in here
+            and self._holder(*row.name) is None
+        )
+        for name in merge(sorted(n for n in here if after is None or n > after), elsewhere):
+            if name in here:
+                yield self._info(here[name], *name)
+            elif (row := self._universe.get(*name)) is not None:
                 yield SeriesInfo(
                     row.broker,
                     row.symbol,
                     row.partition,
                     self._kinds.of_row(row),
                     closed_until_us=None if row.closed_until_us < 0 else row.closed_until_us,
-                    here=row.partition in self._reporting.held,
+                    here=row.partition in held,
                     url=holders.get(row.partition),
                 )
 
@@ -168,13 +183,17 @@ class WorkerReads:
     def _holds(self, owned: OwnedPartition) -> bool:
         return self._partitions.owned.get(owned.partition) is owned and not owned.fenced
 
-    def _info(self, owned: OwnedPartition, series: SeriesState) -> SeriesInfo:
+    def _info(self, owned: OwnedPartition, broker: str, symbol: str) -> SeriesInfo:
         engine, state = owned.engine, owned.engine.state
+        series = state.get(broker, symbol)
+        # its stores are closed when it goes, and who takes the rows may let others work
+        if series is None or not self._holds(owned):
+            raise NotHereError(f"partition {owned.partition} is not on this worker")
         closed = int(state.closed_until_us[series.slot])
         watermark = int(state.watermark_us[series.slot])
         return SeriesInfo(
-            series.broker,
-            series.symbol,
+            broker,
+            symbol,
             owned.partition,
             self._kinds.of_state(owned.partition, state, series),
             last_tick_us=watermark,
@@ -185,6 +204,10 @@ class WorkerReads:
             price_decimals=self._prices.decimals(engine, series),
             reference=self._prices.reference(engine, series),
         )
+
+
+def _name(row: SeriesSeen) -> tuple[str, str]:
+    return row.name
 
 
 def _as_live(bar: Bar) -> Bar:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from barstream.core.bars import Bar
@@ -108,8 +108,12 @@ class MemoryReads:
         holders = self.holders or dict.fromkeys(self.here, self.url)
         return Placement(self.url, frozenset(self.here), holders)
 
-    def series(self) -> Iterable[SeriesInfo]:
-        for (broker, symbol), partition in self.partition_of.items():
+    def series(
+        self, partitions: Collection[int], after: Series | None = None
+    ) -> Iterable[SeriesInfo]:
+        for (broker, symbol), partition in sorted(self.partition_of.items()):
+            if partition not in partitions or (after is not None and (broker, symbol) <= after):
+                continue
             if partition not in self.here:
                 url = self.holders.get(partition)
                 yield SeriesInfo(broker, symbol, partition, "live", here=False, url=url)

@@ -73,6 +73,19 @@ def test_the_live_bar_moves_and_becomes_final(worker: WebWorker) -> None:
     browse(look)
 
 
+def test_series_of_many_pages_are_all_in_the_list() -> None:
+    reads = an_hour()
+    for number in range(1_200):
+        reads.add(make_bar(TEN_US, symbol=f"S{number:04}"))
+
+    async def look(browser: Browser) -> None:
+        with web_worker(reads) as worker:
+            await browser.look(worker.url, dark=False)
+            await browser.until("document.querySelectorAll('#series a').length === 1201")
+
+    browse(look)
+
+
 def test_another_timeframe_is_one_click_away_and_in_the_address(
     worker: WebWorker, tmp_path: Path
 ) -> None:

@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 
 from barstream.core.period import MINUTE, Period
 from barstream.core.time import iso_micros_from_us
-from barstream.reads import EARLIEST_US, LATEST_US, MAX_PAGE, BarRequest, after_text
-from barstream.web.parameters import BadParameterError, bars_request, schedule_span
+from barstream.reads import EARLIEST_US, LATEST_US, MAX_PAGE, BarRequest, after_text, place_text
+from barstream.web.parameters import (
+    BadParameterError,
+    SeriesRequest,
+    bars_request,
+    live_request,
+    schedule_span,
+    series_request,
+)
 
 from .memory_reads import make_bar
 
@@ -114,3 +121,27 @@ def test_a_page_goes_on_only_where_it_came_from() -> None:
     for broker, symbol in (("LSE", None), ("FX", "USDJPY")):
         with pytest.raises(BadParameterError, match="after"):
             asked(broker, symbol, mark)
+
+
+def test_lists_have_a_limit_and_go_on_after_a_mark() -> None:
+    assert series_request([]) == (SeriesRequest(1_000, None), False)
+    mark = place_text("FX", "EURUSD")
+    query = [("limit", "7"), ("after", mark), ("partial", "allow")]
+    assert series_request(query) == (SeriesRequest(7, ("FX", "EURUSD")), True)
+    live, some = live_request("fx", None, query, PERIODS)
+    assert (live.limit, live.after, some) == (7, mark, True)
+
+
+@pytest.mark.parametrize(
+    "pair", [("limit", "0"), ("limit", "10001"), ("limit", "x"), ("after", "x"), ("from", "2024")]
+)
+def test_what_a_list_cannot_be_asked_for_is_refused(pair: tuple[str, str]) -> None:
+    for ask in (series_request, partial(live_request, None, None, periods=PERIODS)):
+        with pytest.raises(BadParameterError) as refused:
+            ask([pair])
+        assert refused.value.parameter == pair[0]
+
+
+def test_a_mark_of_another_broker_is_refused() -> None:
+    with pytest.raises(BadParameterError, match="of the same request"):
+        live_request("FX", None, [("after", place_text("CRYPTO", "BTC"))], PERIODS)

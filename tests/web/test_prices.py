@@ -54,7 +54,7 @@ class Worker:
 
     @property
     def row(self) -> SeriesInfo:
-        return next(iter(self.reads.series()))
+        return next(iter(self.reads.series({0})))
 
 
 def test_the_newest_price_is_that_of_the_open_bar_else_of_the_last_final() -> None:
@@ -192,7 +192,7 @@ def test_a_partition_that_goes_while_the_list_is_made_ends_it() -> None:
     worker = Worker()
     feed(worker.engine, "X", [MIDNIGHT_US])
     feed(worker.engine, "Y", [MIDNIGHT_US])
-    rows = iter(worker.reads.series())
+    rows = iter(worker.reads.series({0}))
     assert next(rows).symbol == "X"
     worker.partitions.owned[0] = StubOwned(worker.engine)
     with pytest.raises(NotHereError):

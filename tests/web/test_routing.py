@@ -289,6 +289,41 @@ def test_open_bars_and_the_series_list_are_gathered_too(cluster: Cluster) -> Non
             )
 
 
+@pytest.mark.parametrize("limit", [1, 3, 8, 9])
+@pytest.mark.parametrize("path", ["/live", "/live/fx", "/series"])
+def test_lists_are_given_page_by_page_whoever_is_asked(
+    cluster: Cluster, path: str, limit: int
+) -> None:
+    name = path.strip("/").partition("/")[0].replace("live", "bars")
+    whole = cluster.workers[0].get(path)[1]
+    assert (whole["truncated"], "next_after" in whole) == (False, False)
+    rows, after, turn = [], "", 0
+    while True:
+        worker = cluster.workers[turn % 3]
+        status, body = worker.get(f"{path}?limit={limit}{after}")
+        assert (status, body["complete"]) == (200, True)
+        assert len(body[name]) <= limit
+        rows += body[name]
+        if not body["truncated"]:
+            break
+        assert len(body[name]) == limit
+        after, turn = f"&after={body['next_after']}", turn + 1
+    assert "next_after" not in body
+    assert [row["symbol"] for row in rows] == list(SYMBOLS)
+    assert turn == (len(SYMBOLS) - 1) // limit
+
+
+def test_series_of_a_worker_that_is_gone_stand_in_their_places(cluster: Cluster) -> None:
+    kill_holder(cluster)
+    rows, after = [], ""
+    for _ in range(len(SYMBOLS)):
+        _, body = cluster.workers[0].get(f"/series?partial=allow&limit=1{after}")
+        rows += body["series"]
+        after = f"&after={body.get('next_after')}"
+    assert [row["symbol"] for row in rows] == list(SYMBOLS)
+    assert not body["truncated"]
+
+
 Breaking = Callable[[Cluster], object]
 
 

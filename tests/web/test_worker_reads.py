@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,11 @@ from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.core.state import Rules
 from barstream.core.universe import SeriesSeen, Universe
+from barstream.reads import BarRequest
 from barstream.transport.membership import Membership
+from barstream.web.many import series_page
+from barstream.web.parameters import SeriesRequest
+from barstream.web.reading import read_live
 from barstream.web.reads import NotHereError, Owner, Placement
 from barstream.web.worker_reads import WorkerReads
 
@@ -24,7 +29,7 @@ from .engine_stub import (
     stub_partitions,
     stub_reporting,
 )
-from .memory_reads import FIVE, make_bar
+from .memory_reads import FIVE, MemoryReads, make_bar
 
 MINUTE_US = 60_000_000
 DAY = 1440 * MINUTE_US
@@ -56,7 +61,8 @@ def test_series_that_had_no_tick_for_long_are_listed_as_asleep_here_and_elsewher
     for symbol, day in (("FAR_AWAKE", TODAY - 1), ("FAR_ASLEEP", TODAY - 6)):
         universe.put(SeriesSeen("B", symbol, 3, day * DAY, day, True, day * DAY))
     kinds: dict[str, Any] = {
-        info.symbol: info.kind for info in worker_reads(partitions, provider, universe).series()
+        info.symbol: info.kind
+        for info in worker_reads(partitions, provider, universe).series({0, 3})
     }
     assert kinds == {
         "AWAKE": "live", "ASLEEP": "asleep", "FAR_AWAKE": "live", "FAR_ASLEEP": "asleep",
@@ -90,7 +96,7 @@ def assert_nothing_is_read(reads: WorkerReads) -> None:
     with pytest.raises(NotHereError):
         reads.names([0])
     assert not reads.owner("B", "X").here
-    assert list(reads.series()) == []
+    assert list(reads.series({0})) == []
     assert list(reads.stats().partitions) == []
     assert reads.placement().here == frozenset()
 
@@ -209,3 +215,45 @@ def test_every_partition_has_a_holder_or_is_known_to_have_none() -> None:
     # given to this worker, which does not hold it (yet): nobody is to be asked for it
     partitions.owned[0].fenced = True
     assert reads.placement().elsewhere() == {OTHER_URL: {1}, None: {0, 2}}
+
+
+def test_the_list_of_series_goes_on_after_a_name_here_and_elsewhere() -> None:
+    provider, partitions = always_open()
+    universe = Universe()
+    for symbol in ("D", "A", "C"):
+        feed(partitions.owned[0].engine, symbol, [TODAY * DAY])
+        universe.put(SeriesSeen("B", symbol, 0, 1, TODAY, True, TODAY * DAY))
+    for symbol, partition in (("E", 3), ("B", 3), ("F", 2)):
+        universe.put(SeriesSeen("B", symbol, partition, 1, TODAY, True, TODAY * DAY))
+    reads = worker_reads(partitions, provider, universe)
+    names = [("B", symbol) for symbol in "ABCDE"]
+    for at in range(len(names) + 1):
+        after = names[at - 1] if at else None
+        found = [(info.broker, info.symbol) for info in reads.series({0, 3}, after)]
+        assert found == names[at:]
+    assert [info.symbol for info in reads.series({2, 3})] == ["B", "E", "F"]
+    assert [info.symbol for info in reads.series({0}, ("B", "AA"))] == ["C", "D"]
+
+
+@pytest.mark.parametrize("what", ["live", "series"])
+def test_the_loop_has_its_turn_while_a_long_list_is_made(what: str) -> None:
+    """Heartbeats of the group and flushes wait for nobody who looks at ten thousand series."""
+    reads = MemoryReads()
+    for number in range(1_000):
+        reads.add(make_bar(TODAY * DAY, symbol=f"S{number:04}", final=False))
+    turns = 0
+
+    async def run() -> None:
+        nonlocal turns
+        listed: asyncio.Task[Any]
+        if what == "live":
+            listed = asyncio.create_task(read_live(reads, BarRequest(MINUTE, limit=1_000)))
+        else:
+            listed = asyncio.create_task(series_page(reads, SeriesRequest(1_000, None), {0}))
+        while not listed.done():
+            await asyncio.sleep(0)
+            turns += 1
+        await listed
+
+    asyncio.run(run())
+    assert turns >= 10

@@ -36,6 +36,18 @@ export async function get(path, signal) {
 export const seriesPath = (series) =>
   `${encodeURIComponent(series.broker)}/${encodeURIComponent(series.symbol)}`;
 
+/** Every known series, page by page, and the partitions that nobody answers for. */
+export async function allSeries() {
+  const series = [], missing = new Map();
+  for (let next = ""; next !== undefined; ) {
+    const body = await get(`/series?partial=allow${next && `&after=${next}`}`);
+    series.push(...body.series);
+    for (const each of body.missing) missing.set(each.partition, each);
+    next = body.next_after;
+  }
+  return { series, missing: [...missing.values()] };
+}
+
 const barsPath = (series, timeframe) => `/bars/${seriesPath(series)}?timeframe=${timeframe}`;
 
 /** The latest `limit` bars before `to` (exclusive, optional), ascending, and whether more are older. */

@@ -1,6 +1,6 @@
 // The page: which series is chosen, and when the worker is asked what.
 
-import { ApiError, barsSince, dropToken, get, keepToken, latestBars } from "./api.js";
+import { ApiError, allSeries, barsSince, dropToken, get, keepToken, latestBars } from "./api.js";
 import { BarChart } from "./chart.js";
 import * as empty from "./empty.js";
 import {
@@ -190,7 +190,7 @@ async function refreshStatus() {
 async function refreshSeries() {
   if (!page.status?.ready) return;
   try {
-    const { series, missing } = await get("/series?partial=allow");
+    const { series, missing } = await allSeries();
     page.list = series;
     showMissing(missing);
   } catch (error) {
