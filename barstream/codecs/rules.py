@@ -21,6 +21,8 @@ from barstream.core.time import SECOND_US
 
 _PREFIX: Final = b"\0rules\0"
 _NULL: Final = b"\0"
+#: Of a key: the prefix, two offsets, and a zero between them.
+_PLACE_BYTES: Final = len(_PREFIX) + 20 + 1 + 20
 _POLICIES: Final = ("reject", "revise")
 
 
@@ -35,6 +37,8 @@ class RulesRow:
         rewritten: a replay was switched over to here, and the rows of before say nothing any more.
         kept: series whose rows contradict each other, and by which ends they go instead.
         fold_case: whether names were upper-cased; None: written before rows said so.
+        turn: of the rows that begin at one place, how many come before it: worker after worker may
+            have come and gone there, each of which closed what its own grace had passed.
     """
 
     grace_us: int
@@ -50,6 +54,7 @@ class RulesRow:
     heartbeat_offset: int = 0
     rewritten: bool = False
     fold_case: bool | None = None
+    turn: int = 0
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -69,7 +74,8 @@ class RulesRow:
     @property
     def key(self) -> bytes:
         """Of its row: ascending as the rows followed each other."""
-        return b"%s%020d\0%020d" % (_PREFIX, self.from_offset, self.heartbeat_offset)
+        place = b"%s%020d\0%020d" % (_PREFIX, self.from_offset, self.heartbeat_offset)
+        return place + b"\0%020d" % self.turn if self.turn else place
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -84,6 +90,17 @@ class RulesRow:
             "fold_case": self.fold_case,
             "decoding": self.decoding,
         }
+
+    def behind(self, before: RulesRow | None) -> Self:
+        """The same as a row that follows ``before``, which may begin at the very place."""
+        if before is None or before.place != self.place:
+            return replace(self, turn=0)
+        return replace(self, turn=before.turn + 1)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it begins."""
+        return self.from_offset, self.heartbeat_offset
 
     def says_same(self, other: RulesRow) -> bool:
         """Whether the same rules hold, wherever they begin."""
@@ -101,7 +118,7 @@ def changes_of(before: RulesRow, now: RulesRow) -> list[str]:
 
 
 def _unplaced(row: RulesRow) -> RulesRow:
-    return replace(row, from_offset=0, heartbeat_offset=0, rewritten=False)
+    return replace(row, from_offset=0, heartbeat_offset=0, rewritten=False, turn=0)
 
 
 def is_rules_key(key: bytes) -> bool:
@@ -154,7 +171,7 @@ def decode_rules(key: bytes, value: bytes) -> RulesRow:
         row["publish_off_session"], row["decoding"],
         None if ends is None else _by_partition(ends),
         row["sessions"], kept, row["from_offset"], row["heartbeat_offset"],
-        row["rewritten"], row["fold_case"],
+        row["rewritten"], row["fold_case"], _turn_of(key),
     )  # fmt: skip
     lengths = found.grace_us, found.max_future_skew_us, found.inactive_after
     places = (
@@ -166,6 +183,12 @@ def decode_rules(key: bytes, value: bytes) -> RulesRow:
     if min(*lengths, *places) < 0 or found.late_policy not in _POLICIES or key != found.key:
         raise ValueError(f"no worker writes such rules under {key!r}: {asdict(found)}")
     return found
+
+
+def _turn_of(key: bytes) -> int:
+    """What a key says of it; whether it is a key at all, is seen when it is made again."""
+    turn = key[_PLACE_BYTES + 1 :]
+    return int(turn) if turn.isdigit() else 0
 
 
 def _listed(ends: Mapping[int, int]) -> list[dict[str, int]]:

@@ -249,10 +249,7 @@ class PartitionEngine:
         )
         told = self._told
         if told is None or not row.says_same(told):
-            if told is not None and told.key == row.key:
-                # it takes that row's place: what that one says of before must not be lost
-                row = replace(row, rewritten=told.rewritten)
-            self._told = row
+            self._told = row = row.behind(told)
             self.outbox.add_rules(row)
 
     def took_over(self, told: RulesRow | None) -> None:

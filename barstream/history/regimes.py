@@ -80,15 +80,16 @@ class Regimes:
     """The regimes of one partition, the first from offset 0 on.
 
     Args:
-        regimes: ascending; of those that begin at one offset, in order.
+        regimes: ascending; of those that begin at one place, in order: by the last of them what
+            comes there was judged, and each has closed what its own grace had passed.
         now: the schedule as it is.
     """
 
     def __init__(self, regimes: Sequence[Regime], now: ScheduleIndex) -> None:
         self.all: list[Regime] = []
         for regime in regimes:
-            if self.all and self.all[-1].place == regime.place:
-                self.all.pop()  # nothing was judged in between
+            if self.all and not self.all[-1].is_told and self.all[-1].place == regime.place:
+                self.all.pop()  # nothing was judged before the log said so
             if not self.all or not regime.is_like(self.all[-1]):
                 self.all.append(regime)
         self.now = now

@@ -203,10 +203,11 @@ async def _add_rules(flush: Flush, job: Compare, names: TopicNames) -> None:
     spans = await held(options, names.series, [partition])
     rows = (await series_rows(options, names.series, spans))[partition]
     if rows.rules and rows.position is not None:
+        last = rows.rules[-1]
         row = replace(
-            rows.rules[-1], from_offset=rows.position.next_offset,
+            last, from_offset=rows.position.next_offset,
             heartbeat_offset=rows.position.heartbeat_offset, rewritten=True,
-        )  # fmt: skip
+        ).behind(last)  # fmt: skip
         flush.add(names.series, partition, [Row(row.key, encode_rules(row))])
 
 

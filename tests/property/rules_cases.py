@@ -282,6 +282,11 @@ def lives(
             case 3 | 4:
                 life.flush()
                 life.change(_changed(draw, life.rules, policies))
+                if draw(st.booleans()):
+                    # that one comes and goes without a tick, but closes what its grace has passed
+                    life.apply(end, starts_over=draw(st.booleans()))
+                    life.flush()
+                    life.change(_changed(draw, life.rules, policies))
             case 5:
                 # killed: what was not flushed is judged again, by the rules of the next
                 life.change(_changed(draw, life.rules, policies))

@@ -101,7 +101,10 @@ def test_a_row_comes_back_as_it_was_written_and_under_no_other_key() -> None:
         RulesRow.of(Settings()), schedule={0: 7, 1: 0}, sessions=5, kept={("B", "X"): {0: 3}},
         from_offset=12, heartbeat_offset=3,
     )  # fmt: skip
-    assert decode_rules(row.key, encode_rules(row)) == row
+    second = row.behind(row)
+    for each in (row, second):
+        assert decode_rules(each.key, encode_rules(each)) == each
+    assert row.key < second.key < replace(row, heartbeat_offset=4).key
     with pytest.raises(ValueError, match="no worker writes"):
         decode_rules(replace(row, from_offset=13).key, encode_rules(row))
 
@@ -117,13 +120,32 @@ def test_a_row_of_before_there_was_fold_case_is_read_and_says_nothing_of_it() ->
         decode_rules(row.key, encode_rules(row)[:-1])
 
 
-def test_a_row_in_the_place_of_a_switch_overs_keeps_that_nothing_is_told_of_before() -> None:
+def test_of_workers_that_come_and_go_at_one_place_each_has_a_row_and_the_last_one_judges() -> None:
+    # ticks    0:10   1:30        | five seconds of grace close minute 0 | a minute of it again
+    # offset   0      1           2                                      2      the next tick: 2
+    store, schedule = Store(), loaded()
+    long, short = Rules(60 * SECOND_US), Rules(5 * SECOND_US)
+    engine = started(store, schedule, long)
+    feed(engine, [Tick(0, "X", 10 * SECOND_US, 1.0), Tick(1, "X", 90 * SECOND_US, 2.0)], 0, 2)
+    store.flush(engine)
+    for rules in (short, long):
+        store.flush(started(store, schedule, rules))
+    assert len(store.finals) == 1
+    rows = [(row.from_offset, row.turn, row.grace_us) for row in told(store)]
+    assert rows == [(0, 0, long.grace_us), (2, 0, short.grace_us), (2, 1, long.grace_us)]
+    regimes = Regimes.of(told(store), schedule.records, rules_row(short))
+    assert [each.rules.grace_us for each in regimes.all] == [grace for *_, grace in rows]
+    assert regimes.at(2).rules.grace_us == long.grace_us
+
+
+def test_a_row_behind_that_of_a_switch_over_leaves_it_what_it_says() -> None:
     # offset   0 1 2 |  switched over here, while no worker ran; the next one has other rules
     store, schedule = Store(), loaded()
     engine = started(store, schedule)
     feed(engine, [Tick(at, "X", at * SECOND_US, 1.0) for at in range(3)], 0, 3)
     store.flush(engine)
-    switched = replace(told(store)[-1], from_offset=3, rewritten=True)
+    last = told(store)[-1]
+    switched = replace(last, from_offset=3, rewritten=True).behind(last)
     store.series[switched.key] = encode_rules(switched)
     engine = started(store, schedule, Rules(60 * SECOND_US))
     feed(engine, [Tick(3, "X", 3 * SECOND_US, 1.0)], 3, 4)
@@ -131,10 +153,11 @@ def test_a_row_in_the_place_of_a_switch_overs_keeps_that_nothing_is_told_of_befo
     schedule.read()
     engine.schedule_changed()
     store.flush(engine)
-    assert [(row.from_offset, row.grace_us, row.rewritten) for row in told(store)] == [
-        (0, RULES.grace_us, False), (3, 60 * SECOND_US, True), (4, 60 * SECOND_US, False),
+    assert [(row.from_offset, row.turn, row.rewritten) for row in told(store)] == [
+        (0, 0, False), (3, 0, True), (3, 1, False), (4, 0, False),
     ]  # fmt: skip
-    assert Regimes.of(told(store), schedule.records, rules_row(RULES)).told_from == 3
+    regimes = Regimes.of(told(store), schedule.records, rules_row(RULES))
+    assert (regimes.told_from, regimes.at(3).rules.grace_us) == (3, 60 * SECOND_US)
 
 
 def test_settings_that_came_with_a_release_do_not_change_what_records_mean() -> None:
@@ -147,7 +170,7 @@ def test_settings_that_came_with_a_release_do_not_change_what_records_mean() -> 
 
 
 #: Of what no setting decides.
-PLACES = {"sessions", "kept", "from_offset", "heartbeat_offset", "rewritten"}
+PLACES = {"sessions", "kept", "from_offset", "heartbeat_offset", "rewritten", "turn"}
 #: A digest that is not the one of the defaults.
 ANOTHER = object()
 #: Of each setting that could be a rule: another value, and what the row says because of it.
