@@ -15,7 +15,7 @@ from barstream.core.time import (
     iso_from_us,
 )
 from barstream.core.universe import did_you_mean
-from barstream.explaining.closing import is_legal
+from barstream.explaining.closing import is_legal, number_of, used_between
 from barstream.explaining.facts import Facts, SeriesRow, Stand
 from barstream.explaining.sessions import session_at
 from barstream.explaining.sleep import Sleep
@@ -363,20 +363,27 @@ def _why_passed_over(facts: Facts, row: SeriesRow) -> Absence:
 
 
 def _passed_in(facts: Facts) -> Regime | None:
-    """By what the partition was judged when the minute was closed; None: that is not known."""
-    found: list[tuple[int, Regime | None]] = []
-    tick, stand = facts.closing_tick, facts.stand
-    if tick is not None:
-        found.append((tick.offset, facts.regime_at(tick.offset)))
+    """By what the partition was judged when the minute was closed; None: that is not known.
+
+    At one offset it was first a grace that closed it, then a heartbeat, then the tick itself.
+    """
+    regimes, tick, stand = facts.regimes, facts.closing_tick, facts.stand
+    if regimes is None:
+        return None
+    found: list[tuple[int, int, int]] = []
+    if facts.graced is not None:
+        found.append((regimes.all[facts.graced].begin, facts.graced, 0))
     used = 0 if stand is None or stand.heartbeat_position is None else stand.heartbeat_position
     for beat in facts.beats:
         if beat.offset < used and is_legal(facts, beat):
-            found.append((beat.barrier, facts.regime_of_beat(beat)))
+            found.append((used_between(facts, beat)[0], number_of(facts, beat), 1))
             break
+    if tick is not None:
+        found.append((tick.offset, regimes.number_at(tick.offset), 2))
     position = None if stand is None else stand.position
     if not found and position is not None:
-        found.append((position, facts.regime_at(position)))
-    return min(found, key=lambda each: each[0])[1] if found else None
+        found.append((position, regimes.number_at(position), 2))
+    return facts.regime_of(min(found)[1]) if found else None
 
 
 def _schedule_newer(facts: Facts) -> Absence:

@@ -61,21 +61,21 @@ def passes(facts: Facts, tick: Tick) -> bool:
 
 def _could_close_at(facts: Facts, beat: Beat, offset: int) -> bool:
     """Whether a heartbeat for the minute or a later one may have been used at a tick offset."""
-    first, last = _used_between(facts, beat)
+    first, last = used_between(facts, beat)
     return first <= offset <= last and is_legal(facts, beat)
 
 
 def is_used_behind(facts: Facts, beat: Beat, offset: int) -> bool:
     """Whether a heartbeat, and so all that stand behind it, were used above a tick offset."""
-    return is_legal(facts, beat) and _used_between(facts, beat)[0] > offset
+    return is_legal(facts, beat) and used_between(facts, beat)[0] > offset
 
 
-def _used_between(facts: Facts, beat: Beat) -> tuple[int, int]:
+def used_between(facts: Facts, beat: Beat) -> tuple[int, int]:
     """The tick offsets between which it was used: from its barrier on, and in its regime."""
     regimes = facts.regimes
     if regimes is None:
         return beat.barrier, _NO_END
-    number = _number_of(facts, beat)
+    number = number_of(facts, beat)
     end = regimes.all[number + 1].begin if number + 1 < len(regimes) else _NO_END
     return max(beat.barrier, regimes.all[number].begin), end
 
@@ -112,18 +112,17 @@ def closing_of(facts: Facts, version: Version) -> Closing | None:
 
 def _first_of(facts: Facts, possible: Iterator[Closing]) -> Closing | None:
     """The first that happened; a heartbeat used before the first tick of the series was nothing."""
-    first, second = next(possible, None), next(possible, None)
-    if first is None or first.beat is None or second is None:
-        return first
-    if first.beat.barrier > _first_tick_below(facts):
-        return first
-    return Closing(
-        "unproven",
-        first.close_offset,
-        f"either {first.sentence}; or that one came before the first tick of the series, and it "
-        f"was {second.sentence}",
-        beat=first.beat,
+    first_tick, found = _first_tick_below(facts), list[Closing]()
+    for one in possible:
+        found.append(one)
+        if one.beat is None or one.beat.barrier > first_tick:
+            break
+    if len(found) < 2:
+        return found[0] if found else None
+    each = "; or that one came before the first tick of the series, and it was ".join(
+        one.sentence for one in found
     )
+    return Closing("unproven", found[0].close_offset, f"either {each}", beat=found[0].beat)
 
 
 def _first_tick_below(facts: Facts) -> int:
@@ -144,11 +143,12 @@ def _at(facts: Facts, offset: int) -> Iterator[Closing]:
         if number != numbers[0] and (shorter := _by_grace(facts, number, offset)) is not None:
             yield shorter
         for beat in facts.beats:
-            if _number_of(facts, beat) == number and _could_close_at(facts, beat, offset):
+            if number_of(facts, beat) == number and _could_close_at(facts, beat, offset):
                 yield _by_beat(facts, beat, offset)
 
 
-def _number_of(facts: Facts, beat: Beat) -> int:
+def number_of(facts: Facts, beat: Beat) -> int:
+    """The number of the regime a heartbeat was taken in."""
     if facts.regimes is None:
         return 0
     return facts.regimes.number_of_heartbeat(beat.offset)
@@ -184,7 +184,7 @@ def was_closed_at(facts: Facts, offset: int) -> bool | None:
     if after is not None and after.close_offset is not None and after.close_offset <= offset:
         return True
     used = [
-        _used_between(facts, beat)
+        used_between(facts, beat)
         for beat in facts.beats
         if is_legal(facts, beat) and beat.barrier <= offset
     ]
@@ -234,8 +234,7 @@ def _by_grace(facts: Facts, number: int, offset: int) -> Closing | None:
 
 
 def _rules_of(facts: Facts, number: int) -> Rules:
-    regime = None if facts.regimes is None else facts.regimes.all[number]
-    return facts.rules_of(regime if regime is not None and regime.is_told else None)
+    return facts.rules_of(facts.regime_of(number))
 
 
 def _by_late_tick(facts: Facts, tick: Tick, close_offset: int) -> Closing:

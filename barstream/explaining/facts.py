@@ -186,6 +186,8 @@ class Facts:
         furthest: of a final the accepted tick below that offset with the latest event time, as
             far as was looked.
         closing_tick: the first accepted tick found that passes the bucket's end and the grace.
+        graced: of a bucket without a bar the number of the first regime whose shorter grace had
+            passed it where it began; None: there is none.
         woken_by: of a bucket without a bar the first tick in time after it.
         elsewhere: ticks of the bucket in other partitions.
         rejected: ticks of the bucket that were rejected, as the log says or by what they are.
@@ -219,6 +221,7 @@ class Facts:
     before_close: Tick | None = None
     furthest: Tick | None = None
     closing_tick: Tick | None = None
+    graced: int | None = None
     woken_by: Tick | None = None
     elsewhere: tuple[Tick, ...] = ()
     rejected: tuple[RejectedTick, ...] = ()
@@ -271,8 +274,12 @@ class Facts:
         """By what a heartbeat was taken; None where the log does not say."""
         if self.regimes is None:
             return None
-        regime = self.regimes.all[self.regimes.number_of_heartbeat(beat.offset)]
-        return regime if regime.is_told else None
+        return self.regime_of(self.regimes.number_of_heartbeat(beat.offset))
+
+    def regime_of(self, number: int) -> Regime | None:
+        """One by its number; None where the log does not say."""
+        regime = None if self.regimes is None else self.regimes.all[number]
+        return None if regime is None or not regime.is_told else regime
 
     def may_have_lost(self, time_us: int, offset: int) -> bool:
         """Whether the log does not say, or not any more, by which sessions something was judged."""

@@ -155,6 +155,7 @@ async def _with_ticks(
         before_close=found.before_close,
         furthest=found.furthest,
         closing_tick=found.closing,
+        graced=found.graced,
         elsewhere=tuple(elsewhere),
         rejected=tuple(_all_rejected(found, mine)),
         undated=tuple(found.undated),
@@ -185,6 +186,19 @@ def _looked(facts: Facts, rejected: Rejections) -> Looked:
         lambda tick: (tick.partition, tick.offset) not in rejected.places and passes(facts, tick),
         is_accepted,
         None if first is None else first.close_offset,
+        _shorter_graces(facts) if facts.first is None else (),
+        facts.placed_us,
+    )
+
+
+def _shorter_graces(facts: Facts) -> tuple[tuple[int, int, int], ...]:
+    """See `Looked.graces`."""
+    every = [] if facts.regimes is None else facts.regimes.all
+    rules = [facts.rules_of(each if each.is_told else None) for each in every]
+    return tuple(
+        (number, every[number].begin, rules[number].closes_at_us(facts.bucket_us))
+        for number in range(1, len(every))
+        if rules[number].grace_us < rules[number - 1].grace_us
     )
 
 

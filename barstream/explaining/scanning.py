@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from barstream.core.state import FOREVER_US
 from barstream.explaining.decoding import Mine, SeriesDecoder
@@ -32,6 +33,9 @@ class Looked:
         passes: whether a tick was accepted and closes the bucket.
         is_accepted: whether it was accepted.
         close_offset: of the final; None: there is none.
+        graces: number and beginning of each regime with a shorter grace than the one before it, and
+            the event time from which on a tick had passed the bucket by it.
+        placed_us: the event time by which a tick is placed.
     """
 
     bucket: tuple[int, int]
@@ -41,6 +45,8 @@ class Looked:
     passes: Callable[[Tick], bool]
     is_accepted: Callable[[Tick], bool]
     close_offset: int | None = None
+    graces: tuple[tuple[int, int, int], ...] = ()
+    placed_us: Callable[[Tick], int] = lambda tick: tick.time_us
 
 
 #: Every tick there is; none of them closes anything.
@@ -57,6 +63,7 @@ class Found:
         closing: the first tick that closes the bucket.
         before_close: the tick just before the close offset.
         furthest: the accepted tick below it with the latest event time, if that can close.
+        graced: the first regime whose shorter grace had passed the bucket where it began.
     """
 
     ticks: list[Tick] = field(default_factory=list)
@@ -65,6 +72,7 @@ class Found:
     closing: Tick | None = None
     before_close: Tick | None = None
     furthest: Tick | None = None
+    graced: int | None = None
     append_times: bool = True
 
     def add(self, waiting: Found) -> None:
@@ -114,7 +122,11 @@ def _take(chunk: RecordChunk, mine: Mine, looked: Looked, key: bytes, found: Fou
         found.ticks.append(tick)
         if (wrong := mine.invalid.get(int(mine.at[row]))) is not None:
             found.invalid.append(RejectedTick(tick, wrong.reason, wrong.detail))
-    _take_closing(chunk, mine, looked, found)
+    sound = np.ones(len(mine.at), np.bool_)
+    if mine.invalid:
+        sound = ~np.isin(mine.at, list(mine.invalid))
+    _take_closing(chunk, mine, sound, looked, found)
+    _take_grace(chunk, mine, sound, looked, found)
     for each in mine.unreadable:
         stamp_us = int(chunk.timestamps_us[each.position])
         is_mine = chunk.keys[each.position] == key
@@ -125,10 +137,9 @@ def _take(chunk: RecordChunk, mine: Mine, looked: Looked, key: bytes, found: Fou
                 found.undated.append(RejectedTick(nothing, each.reason, each.detail))
 
 
-def _take_closing(chunk: RecordChunk, mine: Mine, looked: Looked, found: Found) -> None:
-    sound = np.ones(len(mine.at), np.bool_)
-    if mine.invalid:
-        sound = ~np.isin(mine.at, list(mine.invalid))
+def _take_closing(
+    chunk: RecordChunk, mine: Mine, sound: NDArray[np.bool_], looked: Looked, found: Found
+) -> None:
     reaches = np.flatnonzero(sound & (mine.time_us >= looked.closes_us)).tolist()
     if found.closing is None:
         for row in reaches:
@@ -148,6 +159,19 @@ def _take_closing(chunk: RecordChunk, mine: Mine, looked: Looked, found: Found) 
             tick = _tick(chunk, mine, row)
             if looked.is_accepted(tick):
                 found.furthest, highest_us = tick, tick.time_us
+
+
+def _take_grace(
+    chunk: RecordChunk, mine: Mine, sound: NDArray[np.bool_], looked: Looked, found: Found
+) -> None:
+    offsets = chunk.offsets[mine.at]
+    for number, begin, passed_us in looked.graces:
+        if found.graced is not None and found.graced <= number:
+            return
+        below = sound & (offsets < begin) & (mine.time_us >= passed_us)
+        ticks = (_tick(chunk, mine, row) for row in np.flatnonzero(below).tolist())
+        if any(looked.placed_us(each) >= passed_us and looked.is_accepted(each) for each in ticks):
+            found.graced = number
 
 
 def _tick(chunk: RecordChunk, mine: Mine, row: int) -> Tick:

@@ -143,7 +143,11 @@ class Regimes:
 
     def at(self, offset: int) -> Regime:
         """The one a tick at ``offset`` was judged in."""
-        return self.all[int(np.searchsorted(self.begin, offset, side="right")) - 1]
+        return self.all[self.number_at(offset)]
+
+    def number_at(self, offset: int) -> int:
+        """The number of the one a tick at ``offset`` was judged in."""
+        return int(np.searchsorted(self.begin, offset, side="right")) - 1
 
     def begins_at(self, offset: int) -> bool:
         """Whether other rules held from a tick at ``offset`` on."""

@@ -301,6 +301,40 @@ def test_a_tick_that_was_rejected_is_of_the_series_whose_name_it_had_then() -> N
     assert (facts.seen, facts.refused_before) == (None, {"invalid": 1})
 
 
+def test_a_minute_that_a_shorter_grace_passed_is_told_by_the_sessions_of_then() -> None:
+    # ticks in 1 and 3, by 200 s of grace nothing is over | the rows are taken back, then another
+    # worker with no grace passes 2 | the rows are there again
+    ticks = ticks_at(1.1, 3.1)
+    case, schedule = Case({"S": sessions(0)}, Rules(), ticks, [], 4), ScheduleTopic()
+    schedule.load(case.rows)
+    schedule.read()
+    workers = NarratedWorkers(case, by(grace_us=200_000_000), schedule, Topics())
+    workers.apply(2, starts_over=False)
+    schedule.load({"S": []})
+    workers.read_schedule()
+    workers.flush()
+    workers.change(by())
+    workers.apply(3, starts_over=False)
+    schedule.load(case.rows)
+    workers.read_schedule()
+    workers.apply(4, starts_over=False)
+    workers.flush()
+    life = Life(case, workers.rules, workers.store, schedule, workers)
+    ((_, found),) = explained(life, [("S", 2 * MINUTE_US)])
+    assert found.reason == "schedule_newer"
+
+
+def test_of_heartbeats_that_may_have_come_before_the_first_tick_each_is_named() -> None:
+    # three for minute 1; the barriers of two lie before the first tick, and all came after it
+    beats = [Beat(at, "S", MINUTE_US, at, (130 + at) * 1_000_000) for at in (1, 2, 4)]
+    tick = Tick(3, "S", 70_000_000, 1.0, 1.0, 131_000_000)
+    case = Case({"S": sessions(0)}, Rules(), [tick], beats, 5)
+    ((_, found),) = explained(lived(case, (0, by())), [("S", MINUTE_US)])
+    assert found.closing is not None
+    named = [f"the heartbeat at offset {beat.offset}" in found.closing.sentence for beat in beats]
+    assert (found.closing.by, named) == ("unproven", [True, True, True])
+
+
 def test_a_tick_behind_the_close_that_is_not_applied_yet_is_waiting() -> None:
     # ticks in 1, 2 and 3; minute 1 is final; one more in 1, which no worker has taken
     ticks = ticks_at(1.1, 2.1, 3.1, 1.5)
