@@ -15,7 +15,7 @@ from barstream.core.time import (
     iso_from_us,
 )
 from barstream.core.universe import did_you_mean
-from barstream.explaining.closing import is_legal, number_of, used_between
+from barstream.explaining.closing import came_behind_first_tick, is_legal, number_of, used_between
 from barstream.explaining.facts import Facts, SeriesRow, Stand
 from barstream.explaining.sessions import session_at
 from barstream.explaining.sleep import Sleep
@@ -340,7 +340,12 @@ def _due(facts: Facts, due_us: int) -> str:
 
 def _why_passed_over(facts: Facts, row: SeriesRow) -> Absence:
     """Why a closed minute has no bar, by the rules that were in force when it was closed."""
-    regime = _passed_in(facts)
+    possible = (_why_passed_in(facts, row, regime) for regime in _passed_in(facts, row))
+    return next((one for one in possible if one is not None), None) or _unexplained(facts, row)
+
+
+def _why_passed_in(facts: Facts, row: SeriesRow, regime: Regime | None) -> Absence | None:
+    """Why it got none if it was closed by these rules; None: by these it should have one."""
     schedule, minute_us = facts.schedule_of(regime), facts.bucket_us
     then = None if schedule is None else session_at(schedule, minute_us)
     if then is None and facts.scheduled.session is None:
@@ -356,34 +361,48 @@ def _why_passed_over(facts: Facts, row: SeriesRow) -> Absence:
         return asleep
     written_us, passed_us = facts.scheduled.row_appended_us, passed_by_us(facts)
     if regime is not None and not facts.may_have_lost(facts.bucket_us, regime.begin):
-        return _unexplained(facts, row)
+        return None
     if written_us is not None and passed_us is not None and written_us > passed_us:
         return _schedule_newer(facts)
-    return _unexplained(facts, row)
+    return None
 
 
-def _passed_in(facts: Facts) -> Regime | None:
+def _passed_in(facts: Facts, row: SeriesRow) -> list[Regime | None]:
     """By what the partition was judged when the minute was closed; None: that is not known.
 
-    At one offset it was first a grace that closed it, then a heartbeat, then the tick itself.
+    Of several the first by which the minute has no bar: a heartbeat may have been used before the
+    first tick of the series, and was nothing then.
     """
     regimes, tick, stand = facts.regimes, facts.closing_tick, facts.stand
     if regimes is None:
-        return None
-    found: list[tuple[int, int, int]] = []
+        return [None]
+    late = facts.neighbours.real_before
+    if facts.bucket_us < floor_minute(row.first_tick_us) and late is not None and late.bar:
+        # closed without a price, and again when a late tick made a bar before it
+        return [facts.regime_at(late.bar.first_offset or 0)]
+    # at one offset it was first a grace that closed it, then a heartbeat, then the tick itself
+    found: list[tuple[int, int, int, bool]] = []
     if facts.graced is not None:
-        found.append((regimes.all[facts.graced].begin, facts.graced, 0))
+        found.append((regimes.all[facts.graced].begin, facts.graced, 0, True))
     used = 0 if stand is None or stand.heartbeat_position is None else stand.heartbeat_position
-    for beat in facts.beats:
-        if beat.offset < used and is_legal(facts, beat):
-            found.append((used_between(facts, beat)[0], number_of(facts, beat), 1))
-            break
+    found += [
+        (
+            used_between(facts, beat)[0],
+            number_of(facts, beat),
+            1,
+            came_behind_first_tick(facts, beat),
+        )
+        for beat in facts.beats
+        if beat.offset < used and is_legal(facts, beat)
+    ]
     if tick is not None:
-        found.append((tick.offset, regimes.number_at(tick.offset), 2))
+        found.append((tick.offset, regimes.number_at(tick.offset), 2, True))
     position = None if stand is None else stand.position
-    if not found and position is not None:
-        found.append((position, regimes.number_at(position), 2))
-    return facts.regime_of(min(found)[1]) if found else None
+    if position is not None:
+        found.append((position, regimes.number_at(position), 3, True))
+    found.sort()
+    first = next((at for at, (*_, is_sure) in enumerate(found, 1) if is_sure), 0)
+    return [facts.regime_of(number) for _, number, *_ in found[:first]] or [None]
 
 
 def _schedule_newer(facts: Facts) -> Absence:

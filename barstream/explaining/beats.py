@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from barstream.core.time import SECOND_US
-from barstream.explaining.closing import is_legal, is_used_behind
+from barstream.explaining.closing import came_behind_first_tick, is_legal, is_used_behind
 from barstream.explaining.facts import Beat, Facts
 from barstream.explaining.windows import Progress, forward
 from barstream.history.heartbeats import heartbeats
@@ -39,7 +39,8 @@ async def beats_from(
         begin: the first offset that is looked at: those below are withdrawn.
         facts: of the minute, with the rules by which they were taken.
         close_offset: of the minute's final: the first heartbeat that was used behind it ends the
-            search; None: it is not final, and the first legal one does.
+            search; None: it is not final, and the first legal one does that was used behind the
+            first tick of the series.
         progress: told how far it has come.
     """
     minute_us = facts.bucket_us
@@ -60,7 +61,7 @@ async def beats_from(
 def is_last(facts: Facts, beat: Beat, close_offset: int | None) -> bool:
     """Whether what comes after ``beat`` cannot have closed the minute first."""
     if close_offset is None:
-        return is_legal(facts, beat)
+        return is_legal(facts, beat) and came_behind_first_tick(facts, beat)
     return is_used_behind(facts, beat, close_offset)
 
 

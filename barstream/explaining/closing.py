@@ -125,6 +125,12 @@ def _first_of(facts: Facts, possible: Iterator[Closing]) -> Closing | None:
     return Closing("unproven", found[0].close_offset, f"either {each}", beat=found[0].beat)
 
 
+def came_behind_first_tick(facts: Facts, beat: Beat) -> bool:
+    """Whether a heartbeat was used behind the first tick of its series, as far as is known."""
+    first = _first_tick_below(facts)
+    return first == _NO_END or beat.barrier > first
+
+
 def _first_tick_below(facts: Facts) -> int:
     """A tick offset at or above that of the first accepted tick of the series."""
     bars = [facts.final, facts.first, facts.neighbours.real_before]

@@ -324,6 +324,47 @@ def test_a_minute_that_a_shorter_grace_passed_is_told_by_the_sessions_of_then() 
     assert found.reason == "schedule_newer"
 
 
+def test_a_heartbeat_from_before_the_first_tick_is_not_what_passed_a_minute_over() -> None:
+    # a heartbeat for 2, then the first tick, in 1 | no session any more: a heartbeat passes 2 over
+    # | the sessions are there again
+    beats = [
+        Beat(1, "S", 2 * MINUTE_US, 0, 180_000_000),
+        Beat(2, "S", 2 * MINUTE_US, 2, 190_000_000),
+    ]
+    tick = Tick(0, "S", 70_000_000, 1.0, 1.0, 180_000_000)
+    case, schedule = Case({"S": sessions(0)}, Rules(), [tick], beats, 4), ScheduleTopic()
+    schedule.load(case.rows)
+    schedule.read()
+    workers = NarratedWorkers(case, by(), schedule, Topics())
+    workers.apply(1, starts_over=False)
+    for end, rows in ((3, []), (4, sessions(0))):
+        schedule.load({"S": rows})
+        workers.read_schedule()
+        workers.apply(end, starts_over=False)
+    workers.flush()
+    life = Life(case, workers.rules, workers.store, schedule, workers)
+    ((_, found),) = explained(life, [("S", 2 * MINUTE_US)])
+    assert found.reason == "schedule_newer"
+
+
+def test_a_minute_behind_a_bar_that_came_late_is_told_by_the_sessions_of_then() -> None:
+    # the first tick in 8 | the session ends in 3 now, a late tick in 1 fills to there | as before
+    ticks, day = ticks_at(8.1, 9.1, 1.5, 9.5), sessions(0)
+    case, schedule = Case({"S": day}, Rules(), ticks, [], 4), ScheduleTopic()
+    schedule.load(case.rows)
+    schedule.read()
+    workers = NarratedWorkers(case, by("revise"), schedule, Topics())
+    short = [replace(day[0], close_us=3 * MINUTE_US)]
+    for end, rows in ((2, short), (3, day), (4, day)):
+        workers.apply(end, starts_over=False)
+        schedule.load({"S": rows})
+        workers.read_schedule()
+    workers.flush()
+    life = Life(case, workers.rules, workers.store, schedule, workers)
+    (_, late), (_, found) = explained(life, [("S", MINUTE_US), ("S", 5 * MINUTE_US)])
+    assert (late.status, found.reason) == ("final", "schedule_newer")
+
+
 def test_of_heartbeats_that_may_have_come_before_the_first_tick_each_is_named() -> None:
     # three for minute 1; the barriers of two lie before the first tick, and all came after it
     beats = [Beat(at, "S", MINUTE_US, at, (130 + at) * 1_000_000) for at in (1, 2, 4)]
