@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
-from typing import Any, Final, cast
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import orjson
@@ -255,6 +256,108 @@ def rules_rows(draw: st.DrawFn, policies: Sequence[str], *, folded: bool = True)
     )  # fmt: skip
 
 
+class Turn(NamedTuple):
+    """Ticks that are applied, and what happens then.
+
+    Attributes:
+        end: ticks below are applied.
+        starts_over: whether a worker that has to be started knows nothing of the schedule.
+        then: ``flush``; ``schedule``, rows of it come; ``change``, the worker ends and another
+            begins by other rules; ``killed``, the same before it has flushed, and rows come;
+            ``nothing``.
+        rules: of those who begin then, one after the other: all but the last come and go without a
+            tick, but close what their grace has passed.
+        rows: of the schedule.
+    """
+
+    end: int
+    starts_over: bool
+    then: str
+    rules: Sequence[RulesRow] = ()
+    rows: Rows = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Script:
+    """How a log is applied by workers that come and go.
+
+    Attributes:
+        rules: of the first worker.
+        is_loaded: whether the schedule is there when it begins.
+        turns: one after the other.
+    """
+
+    rules: RulesRow
+    is_loaded: bool
+    turns: Sequence[Turn]
+
+    def play(
+        self,
+        case: Case,
+        periods: Sequence[Period] = (),
+        workers: type[Workers] | None = None,
+        meanwhile: tuple[int, Callable[[Topics], None]] | None = None,
+    ) -> Life:
+        """Apply it.
+
+        Args:
+            case: the log.
+            periods: of upper bars.
+            workers: who does.
+            meanwhile: a turn, and what is done to the topics while no worker runs before it.
+        """
+        schedule = ScheduleTopic(NameRule(self.rules.fold_case is True))
+        store = Topics(periods=periods)
+        if self.is_loaded:
+            schedule.load(case.rows)
+            schedule.read()
+        life = (workers or Workers)(case, self.rules, schedule, store)
+        for number, turn in enumerate(self.turns):
+            if meanwhile is not None and number == meanwhile[0]:
+                life.flush()
+                life.change(life.rules)
+                meanwhile[1](store)
+            life.apply(turn.end, starts_over=turn.starts_over)
+            schedule.now_us = max((t.time_us for t in case.ticks if t.offset < turn.end), default=0)
+            self._then(turn, life)
+        life.flush()
+        return Life(case, life.rules, store, schedule, life)
+
+    def _then(self, turn: Turn, life: Workers) -> None:
+        if turn.then == "schedule":
+            life.schedule.load(turn.rows)
+            life.read_schedule()
+        if turn.then in ("flush", "change"):
+            life.flush()
+        for number, rules in enumerate(turn.rules):
+            if number:
+                life.apply(turn.end, starts_over=turn.starts_over)
+                life.flush()
+            life.change(rules)
+        if turn.then == "killed":
+            life.schedule.load(turn.rows)
+
+
+@st.composite
+def scripts(draw: st.DrawFn, case: Case, policies: Sequence[str] = ("reject", "revise")) -> Script:
+    """At any place rules or sessions change."""
+    rules = first = draw(rules_rows(policies))
+    is_loaded = draw(st.integers(0, 4)) > 0
+    turns: list[Turn] = []
+    for _, end in cuts(draw, 0, case.end):
+        then = draw(st.sampled_from(["flush", "schedule", "schedule", "change", "change", "killed",
+                                     "nothing", "nothing"]))  # fmt: skip
+        begun: list[RulesRow] = []
+        if then in ("change", "killed"):
+            # what a killed one has not flushed is judged again, by the rules of the next
+            for _ in range(1 + (then == "change" and draw(st.booleans()))):
+                rules = _changed(draw, rules, policies)
+                begun.append(rules)
+        rows = _others(draw, case.rows) if then in ("schedule", "killed") else {}
+        turns.append(Turn(end, draw(st.booleans()), then, begun, rows))
+    return Script(first, is_loaded, turns)
+
+
 @st.composite
 def lives(
     draw: st.DrawFn,
@@ -264,37 +367,7 @@ def lives(
 ) -> Life:
     """A log, applied by workers that come and go; at any place rules or sessions change."""
     case = draw(logs())
-    rules = draw(rules_rows(policies))
-    schedule, store = ScheduleTopic(NameRule(rules.fold_case is True)), Topics(periods=periods)
-    if draw(st.integers(0, 4)):
-        schedule.load(case.rows)
-        schedule.read()
-    life = (workers or Workers)(case, rules, schedule, store)
-    for _, end in cuts(draw, 0, case.end):
-        life.apply(end, starts_over=draw(st.booleans()))
-        schedule.now_us = max((t.time_us for t in case.ticks if t.offset < end), default=0)
-        match draw(st.integers(0, 7)):
-            case 0:
-                life.flush()
-            case 1 | 2:
-                schedule.load(_others(draw, case.rows))
-                life.read_schedule()
-            case 3 | 4:
-                life.flush()
-                life.change(_changed(draw, life.rules, policies))
-                if draw(st.booleans()):
-                    # that one comes and goes without a tick, but closes what its grace has passed
-                    life.apply(end, starts_over=draw(st.booleans()))
-                    life.flush()
-                    life.change(_changed(draw, life.rules, policies))
-            case 5:
-                # killed: what was not flushed is judged again, by the rules of the next
-                life.change(_changed(draw, life.rules, policies))
-                schedule.load(_others(draw, case.rows))
-            case _:
-                pass
-    life.flush()
-    return Life(case, life.rules, store, schedule, life)
+    return draw(scripts(case, policies)).play(case, periods, workers)
 
 
 @dataclass
@@ -346,11 +419,9 @@ class Workers:
     def _book(self) -> FinalsBook:
         """What was written, as the local store has it."""
         book = FinalsBook({})
-        for bar in (decode_bar(value or b"") for _, value in self.store.finals):
-            book.put(MINUTE, bar)
-        for period, rows in self.store.uppers.items():
-            for bar in (decode_bar(value or b"") for _, value in rows):
-                book.put(period, bar)
+        for period, rows in {MINUTE: self.store.finals, **self.store.uppers}.items():
+            for value in standing(rows).values():
+                book.put(period, decode_bar(value))
         return book
 
     def flush(self) -> None:
@@ -367,6 +438,17 @@ class Workers:
     def change(self, rules: RulesRow) -> None:
         """The worker ends, and another one begins by these rules."""
         self.rules, self.engine = rules, None
+
+
+def standing(rows: Iterable[tuple[bytes | None, bytes | None]]) -> dict[bytes, bytes]:
+    """The newest value of each key, without those that were withdrawn."""
+    found: dict[bytes, bytes] = {}
+    for key, value in rows:
+        if key is not None and value is not None:
+            found[key] = value
+        else:
+            found.pop(key or b"", None)
+    return found
 
 
 def _changed(draw: Any, rules: RulesRow, policies: Sequence[str]) -> RulesRow:

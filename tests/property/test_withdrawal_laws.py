@@ -8,18 +8,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barstream.codecs.avro import decode
 from barstream.codecs.withdrawal import WithdrawalRow, WithdrawnEnd, encode_withdrawal
-from barstream.core.keys import series_key, split_bar_key
-from tests.property.engine_cases import Case, Store, cases, cuts, deliver, feed
-from tests.property.verify_cases import verdict
+from barstream.core.keys import NameRule, series_key, split_bar_key
+from barstream.core.period import Period
+from barstream.history.regimes import Regimes
+from tests.property.engine_cases import Beat, Case, Store, cases, cuts, deliver, feed
+from tests.property.rules_cases import (
+    Life,
+    Script,
+    Topics,
+    differences,
+    judged,
+    logs,
+    scripts,
+    standing,
+)
+from tests.property.verify_cases import series_rows, verdict
+
+PERIODS = (Period.parse("5m"),)
 
 
 class Drop(NamedTuple):
@@ -30,12 +46,16 @@ class Drop(NamedTuple):
     end: WithdrawnEnd
 
 
+def in_turn(beats: Sequence[Beat]) -> list[Beat]:
+    """Each sent after the one before it, so that none holds another back."""
+    barriers = accumulate((beat.barrier for beat in beats), max)
+    return [beat._replace(barrier=at) for beat, at in zip(beats, barriers, strict=True)]
+
+
 @st.composite
 def dropped_cases(draw: st.DrawFn) -> tuple[Case, Drop]:
     case = draw(cases())
-    # each is sent after the one before it, so none holds another back
-    barriers = accumulate((beat.barrier for beat in case.beats), max)
-    beats = [b._replace(barrier=at) for b, at in zip(case.beats, barriers, strict=True)]
+    beats = in_turn(case.beats)
     applied = draw(st.integers(1, case.end))
     last = beats[-1].offset + 1 if beats else 0
     end = WithdrawnEnd(draw(st.integers(applied, case.end)), draw(st.integers(0, last)))
@@ -89,21 +109,21 @@ def run(
 
 def withdraw(store: Store, drop: Drop) -> None:
     """What `barstream series drop` leaves of a partition."""
-    store.finals += [(key, None) for key in newest(store) if is_of(key, drop.symbol)]
+    for rows in (store.finals, *(store.uppers.values() if isinstance(store, Topics) else ())):
+        rows += [(key, None) for key in standing(rows) if is_of(key, drop.symbol)]
     store.series.pop(series_key("B", drop.symbol), None)
     row = WithdrawalRow("B", drop.symbol, 1, {0: drop.end})
     store.series[row.key] = encode_withdrawal(row)
 
 
-def newest(store: Store) -> dict[bytes, bytes]:
-    """The bars that stand."""
-    found: dict[bytes, bytes] = {}
-    for key, value in store.finals:
-        if key is not None and value is not None:
-            found[key] = value
-        else:
-            found.pop(key or b"", None)
-    return found
+def withdrawn(store: Store) -> list[tuple[bytes, bytes]]:
+    """The bars that do not stand any more."""
+    stands = standing(store.finals)
+    return [
+        (key, value)
+        for key, value in store.finals
+        if key is not None and value is not None and key not in stands
+    ]
 
 
 def is_of(key: bytes, symbol: str) -> bool:
@@ -119,7 +139,7 @@ def test_what_stands_is_as_if_they_had_never_been_there(
     is_late = data.draw(st.booleans())
     store = run(case, drop, data, is_dropped=True, is_late=is_late)
     never = run(without(case, drop), drop, data, is_dropped=False, is_late=is_late)
-    assert newest(store) == newest(never)
+    assert standing(store.finals) == standing(never.finals)
 
 
 @settings(max_examples=60, deadline=None)
@@ -134,7 +154,7 @@ def test_series_that_share_the_partition_are_not_touched(
         for is_dropped in (True, False)
     )
     others = [
-        {key: value for key, value in newest(store).items() if not is_of(key, drop.symbol)}
+        {key: value for key, value in standing(store.finals).items() if not is_of(key, drop.symbol)}
         for store in (found, undisturbed)
     ]
     assert others[0] == others[1]
@@ -163,12 +183,7 @@ def test_a_bar_that_was_not_withdrawn_is_named(
 ) -> None:
     case, drop = both
     store = run(case, drop, data, is_dropped=True)
-    standing = newest(store)
-    left = [
-        (key, value)
-        for key, value in store.finals
-        if key is not None and value is not None and key not in standing
-    ]
+    left = withdrawn(store)
     if not left:
         return
     key, value = data.draw(st.sampled_from(left))
@@ -177,3 +192,94 @@ def test_a_bar_that_was_not_withdrawn_is_named(
     assert outcome.findings.number("difference")
     if not decode("bar", value)["synthetic"]:
         assert outcome.findings.counts["difference", "withdrawn"] == 1
+
+
+# -- where rules and sessions change ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DroppedLife:
+    """Workers that come and go by rules that change; while none runs a series is dropped.
+
+    Attributes:
+        case: the log.
+        script: how it is applied.
+        turn: before which the series is dropped.
+        drop: which, and where.
+    """
+
+    case: Case
+    script: Script
+    turn: int
+    drop: Drop
+
+    def lived(self, *, is_dropped: bool = True) -> Life:
+        """What became of it."""
+        meanwhile = self.turn, partial(withdraw, drop=self.drop) if is_dropped else _nothing
+        return self.script.play(self.case, PERIODS, meanwhile=meanwhile)
+
+    def without(self, life: Life) -> DroppedLife:
+        """The log that never had them; of which series a tick is, the rules of ``life`` say."""
+        drop, rows = self.drop, series_rows(life.store.series).rules
+        regimes = Regimes.of(rows, life.schedule.records, life.rules)
+        ticks = []
+        for tick in self.case.ticks:
+            rule = NameRule(regimes.at(tick.offset).rules.fold_case is True)
+            is_dropped = rule.normalise(tick.symbol) == drop.symbol
+            if tick.is_garbage or not is_dropped or tick.offset >= drop.end.ticks:
+                ticks.append(tick)
+        beats = without(self.case, drop).beats
+        return replace(self, case=replace(self.case, ticks=ticks, beats=beats))
+
+
+def _nothing(_: Topics) -> None:
+    pass
+
+
+@st.composite
+def dropped_lives(draw: st.DrawFn) -> DroppedLife:
+    case = draw(logs())
+    case = replace(case, beats=in_turn(case.beats))
+    script = draw(scripts(case))
+    turn = draw(st.integers(0, len(script.turns) - 1))
+    applied = script.turns[turn - 1].end if turn else 0
+    used = max((b.offset + 1 for b in case.beats if b.barrier <= applied), default=0)
+    last = case.beats[-1].offset + 1 if case.beats else 0
+    end = WithdrawnEnd(
+        draw(st.integers(applied, case.end)), draw(st.integers(used, max(used, last)))
+    )
+    return DroppedLife(
+        case, script, turn, Drop(draw(st.sampled_from(sorted(case.rows))), applied, end)
+    )
+
+
+def stands(life: Life) -> list[dict[bytes, bytes]]:
+    """The minutes and the upper bars that stand."""
+    return [standing(life.store.finals), *map(standing, life.store.uppers.values())]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(dropped_lives())
+def test_where_rules_change_what_stands_is_as_if_they_had_never_been_there(
+    one: DroppedLife,
+) -> None:
+    life = one.lived()
+    assert stands(life) == stands(one.without(life).lived(is_dropped=False))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), dropped_lives())
+def test_where_rules_change_it_verifies_before_and_after(
+    data: st.DataObject, one: DroppedLife
+) -> None:
+    life = one.lived()
+    outcome = judged(life, cuts(data.draw, 0, life.case.end))
+    assert differences(outcome) == []
+    ticks = outcome.accounts
+    assert ticks.ticks == ticks.in_bars + ticks.open + ticks.late + ticks.refused + (
+        ticks.off_session + ticks.withdrawn
+    )
+    left = withdrawn(life.store)
+    if left:
+        life.store.finals.append(data.draw(st.sampled_from(left)))
+        assert judged(life).findings.number("difference")
