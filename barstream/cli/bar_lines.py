@@ -10,7 +10,9 @@ from rich.text import Text
 Bar = Mapping[str, Any]
 
 _PRICES: Final = ("open", "high", "low", "close")
-_MARKS: Final = {"live": "● live", "synthetic": "no tick", "final": ""}
+#: A bar is open whether or not its feed is live: the last one of a file from the past is not.
+_MARKS: Final = {"live": "● open", "synthetic": "no tick", "final": ""}
+_CLOCK_TIME, _DATE = 16, 10
 
 
 def decimals_of(bars: Iterable[Bar], names: Sequence[str] = _PRICES, least: int = 2) -> int:
@@ -25,29 +27,38 @@ def decimals_of(bars: Iterable[Bar], names: Sequence[str] = _PRICES, least: int 
 
 
 class BarLines:
-    """Lines of one width, fitted to the first ``bars``; wider values push their own line only."""
+    """Lines of one width, fitted to the first ``bars``; wider values push their own line only.
 
-    def __init__(self, bars: Sequence[Bar]) -> None:
+    Args:
+        bars: of one timeframe, at least one.
+        by_date: they are of days, weeks or months, which begin with a trading date.
+    """
+
+    def __init__(self, bars: Sequence[Bar], *, by_date: bool = False) -> None:
+        self._first = "trading date" if by_date else "time (UTC)"
+        self._start = _DATE if by_date else _CLOCK_TIME
         self.decimals = decimals_of(bars)
         # an open bar is written as those that are closed, whatever its sum has by then
         closed = [bar for bar in bars if bar["status"] != "live"]
         self._volume_decimals = decimals_of(closed or bars, ("volume",), 0)
         price_width = max([7, *(len(self._price(bar[name])) for bar in bars for name in _PRICES)])
         volume_width = max([7, *(len(self._volume(bar["volume"])) for bar in bars)])
-        self._widths = (16, *[price_width] * 4, volume_width, 5)
+        count_width = max([5, *(len(_count(bar)) for bar in bars)])
+        start_width = max(len(self._first), self._start)
+        self._widths = (start_width, *[price_width] * 4, volume_width, count_width)
 
     def header(self) -> Text:
         """The names of the columns."""
-        names = ("time (UTC)", "open", "high", "low", "close", "volume", "ticks")
+        names = (self._first, "open", "high", "low", "close", "volume", "ticks")
         return Text(self._line(names), style="bold")
 
     def line(self, bar: Bar) -> Text:
         """One bar."""
         cells = (
-            f"{bar['bucket_start'][:16].replace('T', ' ')}",
+            f"{bar['bucket_start'][: self._start].replace('T', ' ')}",
             *(self._price(bar[name]) for name in _PRICES),
             self._volume(bar["volume"]),
-            str(bar["tick_count"]),
+            _count(bar),
         )
         kind = "live" if bar["status"] == "live" else "synthetic" if bar["synthetic"] else "final"
         line = Text(self._line(cells), style="dim" if kind == "synthetic" else "")
@@ -68,3 +79,7 @@ class BarLines:
 
     def _volume(self, volume: float) -> str:
         return f"{volume:,.{self._volume_decimals}f}"
+
+
+def _count(bar: Bar) -> str:
+    return f"{bar['tick_count']:,}"

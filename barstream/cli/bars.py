@@ -68,7 +68,8 @@ def command(
 ) -> None:
     """Print the bars of a series: the latest, or those between --from and --to.
 
-    Times are UTC. A dim line is a bar without a tick; a marked one is still open.
+    Times are UTC; bars of days, weeks and months begin with their trading date. A dim line is a
+    bar without a tick; a marked one is still open.
     """
     if follow and end_us is not None:
         raise click.UsageError("--follow has no end: leave --to out")
@@ -79,7 +80,7 @@ def command(
     client = WorkerClient(url or _default_url(web), token=token)
     start, end = (None if us is None else iso_micros_from_us(us) for us in (start_us, end_us))
     query = BarQuery(client, broker, symbol, timeframe, start, end, limit)
-    output = JsonOutput() if as_json else TerminalOutput()
+    output = JsonOutput() if as_json else TerminalOutput(_is_by_date(timeframe))
     if not follow:
         bars, more = query.first()
         if bars:
@@ -175,13 +176,14 @@ class JsonOutput(nullcontext[None]):
 class TerminalOutput:
     """Aligned lines; when followed on a terminal, open bars move below them."""
 
-    def __init__(self) -> None:
+    def __init__(self, by_date: bool) -> None:
         from rich.console import Console
         from rich.live import Live
 
         self._console = Console(highlight=False, soft_wrap=True)
         self._live = Live("", console=self._console, auto_refresh=False, transient=True)
         self._lines: Any = None
+        self._by_date = by_date
 
     def __enter__(self) -> None:
         if self._console.is_terminal:
@@ -211,8 +213,18 @@ class TerminalOutput:
         from barstream.cli.bar_lines import BarLines
 
         if self._lines is None:
-            self._lines = BarLines(bars)
+            self._lines = BarLines(bars, by_date=self._by_date)
             self._console.print(self._lines.header())
+
+
+def _is_by_date(timeframe: str) -> bool:
+    """Whether buckets begin with a trading date; no for what the worker will refuse."""
+    from barstream.core.period import Period
+
+    try:
+        return not Period.parse(timeframe).is_intraday
+    except ValueError:
+        return False
 
 
 def _default_url(web: WebSettings) -> str:

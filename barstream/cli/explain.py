@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     type=click.Choice(["some", "all"]),
     default="some",
     show_default=True,
-    help="Of more than 40 ticks, print the first and last 20, or all.",
+    help="Print the first few ticks and those that made the prices, or all; in JSON the first and "
+    "last 20, or all.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
@@ -60,14 +61,22 @@ def command(
         raise click.UsageError(str(error)) from error
     period = _period(settings, timeframe)
     found = asyncio.run(
-        _explain(settings, series, period, time_us, all_ticks=ticks == "all", quiet=as_json)
+        # those that made the prices may be anywhere among them
+        _explain(
+            settings,
+            series,
+            period,
+            time_us,
+            all_ticks=not as_json or ticks == "all",
+            quiet=as_json,
+        )
     )
     if as_json:
         click.echo(json.dumps(found))
     else:
         from barstream.cli.explain_lines import show
 
-        show(found)
+        show(found, all_ticks=ticks == "all")
     ctx.exit(0 if found["status"] == "final" else 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -21,8 +22,8 @@ _SESSIONS: Final = {
 _PRICES: Final = ("open", "high", "low", "close")
 #: Of the missing children so many are named.
 _NAMED: Final = 5
-#: So many rejected ticks are printed.
-_REFUSED: Final = 40
+#: So many ticks are printed whatever they did, and so many that were refused for one reason.
+_FEW: Final = 5
 #: A busy minute has hundreds of live versions: so many of the first and of the last are printed.
 _LIVE_ENDS: Final = 3
 #: Longer lines are hard to read on whatever terminal.
@@ -30,13 +31,19 @@ _WIDEST: Final = 100
 _STYLES: Final = {"final": "green", "open": "yellow", "missing": "red"}
 
 
-def show(report: Report, console: Console | None = None) -> None:
-    """Print a report; that of the minute an upper bar waits for stands below it."""
+def show(report: Report, console: Console | None = None, *, all_ticks: bool = False) -> None:
+    """Print a report; that of the minute an upper bar waits for stands below it.
+
+    Args:
+        report: with all ticks.
+        console: the terminal, if none is given.
+        all_ticks: print every one, not only the first few and those that made the prices.
+    """
     out = Lines(console or Console(highlight=False, soft_wrap=True))
-    _show(report, out)
+    _show(report, out, all_ticks=all_ticks)
 
 
-def _show(report: Report, out: Lines) -> None:
+def _show(report: Report, out: Lines, *, all_ticks: bool) -> None:
     name = f"{report['broker']} {report['symbol']} {report['timeframe']}"
     title = Text(f"{name} {report['bucket_start']}  ", style="bold")
     out.print(title.append(report["status"], style=_STYLES[report["status"]]))
@@ -50,8 +57,8 @@ def _show(report: Report, out: Lines) -> None:
         source = report["price_from"]
         out.say("price from", f"{source['bucket_start']} close {_price(source['close'])}")
     if "ticks" in report:
-        _ticks(out, report)
-        _refused(out, report)
+        _ticks(out, report, all_ticks=all_ticks)
+        _refused(out, report, all_ticks=all_ticks)
     if "children" in report:
         _children(out, report)
     for note in report["notes"]:
@@ -59,12 +66,13 @@ def _show(report: Report, out: Lines) -> None:
     _standing(out, report)
     if "waiting_minute" in report:
         out.print(Text(""))
-        _show(report["waiting_minute"], out)
+        _show(report["waiting_minute"], out, all_ticks=all_ticks)
 
 
 def _sessions(out: Lines, report: Report) -> None:
     for label, key in _SESSIONS.items():
-        if report[key]:
+        # where no session holds the minute the explanation names its neighbours
+        if report[key] and _short(report[key]["open"]) not in report["explanation"]:
             out.say(label, _session(report[key]))
     if report["session_written"]:
         out.say("", f"its row was written at {_short(report['session_written'])}")
@@ -89,6 +97,7 @@ def _versions(out: Lines, report: Report) -> None:
     )  # fmt: skip
     rows: list[tuple[str, ...]] = [titles]
     decimals = decimals_of(bars) if bars else 2
+    volume_decimals = decimals_of(bars, ("volume",), 0)
     left_off = len(report["live"]) - 2 * _LIVE_ENDS
     first_off = len(report["finals"]) + _LIVE_ENDS
     for at, (topic, one) in enumerate(versions):
@@ -106,7 +115,7 @@ def _versions(out: Lines, report: Report) -> None:
         )
         close = "" if one["close_offset"] is None else str(one["close_offset"])
         count = "none" if one["synthetic"] else str(one["tick_count"])
-        sums = f"{one['volume']:g}", count, str(one["revision"])
+        sums = f"{one['volume']:,.{volume_decimals}f}", count, str(one["revision"])
         rows.append((*place, *prices, *sums, offsets, close))
     out.columns(rows, keys=2, rest=titles.index("ticks"))
 
@@ -125,7 +134,7 @@ def _closing(out: Lines, report: Report) -> None:
         )
 
 
-def _ticks(out: Lines, report: Report) -> None:
+def _ticks(out: Lines, report: Report, *, all_ticks: bool) -> None:
     ticks = report["ticks"]
     if not ticks["in_log"]:
         if report["partition"]:
@@ -139,29 +148,53 @@ def _ticks(out: Lines, report: Report) -> None:
     rejected = {one["offset"]: one["reason"] for one in report["rejected"]}
     out.say("ticks", _counted(report, ticks))
     rows: list[tuple[str, ...]] = [("  offset", "event time", "price", "size", "appended", "")]
-    half = len(ticks["shown"]) // 2
-    for at, tick in enumerate(ticks["shown"]):
-        if ticks["left_off"] and at == half:
-            rows.append((f"  ... {ticks['left_off']} more: --ticks all",))
+    decimals = (
+        decimals_of((one for one in ticks["shown"] if one["price"] is not None), ("price",)),
+        decimals_of((one for one in ticks["shown"] if one["size"] is not None), ("size",), 0),
+    )
+    wanted = {at for at, one in enumerate(ticks["shown"]) if one["offset"] in (*why, *rejected)}
+    kept = _kept(len(ticks["shown"]), wanted, all_ticks=all_ticks)
+    for at, before in zip(kept, [-1, *kept], strict=False):
+        tick = ticks["shown"][at]
+        if at > before + 1:
+            rows.append((f"  ... {at - before - 1} more: --ticks all",))
         mark = ", ".join([*why.get(tick["offset"], []), *_if(rejected.get(tick["offset"]))])
-        rows.append((*_cells(tick), mark))
+        rows.append((*_cells(tick, decimals), mark))
+    left = len(ticks["shown"]) - 1 - kept[-1] if kept else 0
+    rows += [(f"  ... {left} more: --ticks all",)] if left else []
     out.columns(rows, keys=1)
 
 
-def _refused(out: Lines, report: Report) -> None:
+def _kept(count: int, wanted: set[int], *, all_ticks: bool) -> list[int]:
+    """Which of ``count`` ticks are printed: the first few and those wanted; no gap is of one."""
+    few = wanted | set(range(min(_FEW, count)))
+    return [
+        at
+        for at in range(count)
+        if all_ticks or at in few or (at - 1 in few and (at + 1 in few or at == count - 1))
+    ]
+
+
+def _refused(out: Lines, report: Report, *, all_ticks: bool) -> None:
     shown = [("rejected", one) for one in report["rejected"]]
     shown += [
         ("elsewhere", one | {"reason": "partition", "detail": "not the partition of the series"})
         for one in report["in_other_partitions"]
     ]
     shown += [("no tick", one) for one in report["no_ticks"]]
-    for label, one in shown[:_REFUSED]:
+    printed: Counter[tuple[str, str]] = Counter()
+    alike = Counter((label, one["reason"]) for label, one in shown)
+    for label, one in shown:
+        kind = label, one["reason"]
+        printed[kind] += 1
+        if printed[kind] > _FEW and not all_ticks:
+            if printed[kind] == alike[kind]:
+                out.say(label, f"{one['reason']}: {alike[kind] - _FEW} more: --ticks all")
+            continue
         where = f"partition {one['partition']} offset {one['offset']}"
         when = f" event time {_short(one['time'])}" if one["time"] else ""
         when += "" if one["price"] is None else f" price {_price(one['price'])}"
         out.say(label, f"{one['reason']}: {where}{when}: {one['detail']}")
-    if len(shown) > _REFUSED:
-        out.say("", f"and {len(shown) - _REFUSED} more: --json")
 
 
 def _children(out: Lines, report: Report) -> None:
@@ -260,14 +293,14 @@ class Lines:
             self.print(Text(line, style="bold" if not number else ""))
 
 
-def _cells(tick: Report) -> tuple[str, ...]:
-    return (
-        f"  {tick['offset']}",
-        _short(tick["time"]),
-        _price(tick["price"]),
-        f"{tick['size']:g}",
-        _short(tick["append_time"]),
+def _cells(tick: Report, decimals: tuple[int, int]) -> tuple[str, ...]:
+    """Prices and sizes with so many decimals; ``-`` where there is no number."""
+    price, size = (
+        "-" if tick[name] is None else f"{tick[name]:{mark}.{digits}f}"
+        for name, mark, digits in zip(("price", "size"), ("", ","), decimals, strict=True)
     )
+    times = _short(tick["time"]), _short(tick["append_time"])
+    return (f"  {tick['offset']}", times[0], price, size, times[1])
 
 
 def _price(price: float) -> str:

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from barstream.cli import cli
 from barstream.cli.bar_lines import BarLines
+from barstream.cli.bars import _is_by_date
 from barstream.core.time import MINUTE_US
 from barstream.web.reading import bar_json
 from barstream.web.reads import Readiness
@@ -38,7 +39,7 @@ def test_the_latest_bars_are_printed_in_aligned_columns(shared_worker: WebWorker
         "time (UTC)           open     high      low    close   volume  ticks",
         "2024-03-04 10:58  1.10580  1.10630  1.10530  1.10605       10      7",
         "2024-03-04 10:59  1.10590  1.10590  1.10590  1.10590        0      0  no tick",
-        "2024-03-04 11:00  1.10700  1.10750  1.10650  1.10725       10      7  ● live",
+        "2024-03-04 11:00  1.10700  1.10750  1.10650  1.10725       10      7  ● open",
     ]
     assert "--to 2024-03-04T10:58:00Z" in result.stderr
 
@@ -152,7 +153,7 @@ def test_on_a_terminal_the_open_bar_is_shown_while_it_moves() -> None:
     with web_worker(reads) as worker, following("FX", "EURUSD", "--url", worker.url, stdout=slave):
         os.close(slave)
         shown = _read_until(master, "1.20025")
-        assert "live" in shown
+        assert "● open" in shown
         bar = reads.open_bars["FX", "EURUSD"][TEN_US + MINUTE_US]
         reads.add(replace(bar, close=1.30001))
         _read_until(master, "1.30001")
@@ -165,6 +166,17 @@ def _read_until(master: int, wanted: str, deadline_s: float = 20.0) -> str:
         assert time.monotonic() < ends, shown
         shown += os.read(master, 65536).decode()
     return shown
+
+
+def test_bars_of_days_and_longer_begin_with_their_trading_date_alone() -> None:
+    bar = bar_json(replace(make_bar(TEN_US), tick_count=1_234_567))
+    by_date = BarLines([bar], by_date=True)
+    assert by_date.header().plain.startswith("trading date     open")
+    assert by_date.line(bar).plain.startswith("2024-03-04    1.10000")
+    assert by_date.line(bar).plain.endswith("1,234,567")
+    assert len(by_date.line(bar).plain) == len(by_date.header().plain)
+    assert all(map(_is_by_date, ("1d", "1wk", "1mo")))
+    assert not any(map(_is_by_date, ("1m", "4h+1h", "1h@session", "1w")))
 
 
 def test_a_line_with_its_mark_fits_a_terminal_of_80_columns() -> None:

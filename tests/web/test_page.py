@@ -60,7 +60,7 @@ def test_a_chart_and_its_bars_are_shown_at_any_width_and_in_both_colours(
 def test_the_live_bar_moves_and_becomes_final(worker: WebWorker) -> None:
     async def look(browser: Browser) -> None:
         await browser.look(worker.url, dark=False)
-        await browser.until(f"({TOP_ROW}).includes('live')")
+        await browser.until(f"({TOP_ROW}).includes('open')")
         start_us = TEN_US + 60 * MINUTE_US
         open_bar = worker.reads.open_bars["FX", "EURUSD"][start_us]
         worker.reads.add(replace(open_bar, close=1.2345, high=1.2345))
@@ -107,7 +107,7 @@ def test_another_timeframe_is_one_click_away_and_in_the_address(
         # the open bar of five minutes moves as well
         bar = worker.reads.rollups[FIVE]["FX", "EURUSD"][TEN_US + 60 * MINUTE_US]
         worker.reads.add(replace(bar, close=1.2345), period=FIVE)
-        await browser.until(f"({TOP_ROW}).includes('1.23450') && ({TOP_ROW}).includes('live')")
+        await browser.until(f"({TOP_ROW}).includes('1.23450') && ({TOP_ROW}).includes('open')")
         await browser.value("history.back()")
         await browser.until(f"{pressed} === '1m' && ({TOP_ROW}).includes('1.10725')")
 

@@ -241,6 +241,45 @@ def test_a_series_without_an_earlier_date_is_compared_to_its_open_and_says_so() 
         browse(look)
 
 
+#: Keeps how far left of its canvas a time is drawn, and which times are drawn at all.
+WATCH_TIMES = """
+  window.times = { left: Infinity, seen: new Set() };
+  const fillText = CanvasRenderingContext2D.prototype.fillText;
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, ...rest) {
+    if (/^\\s*(\\d\\d:\\d\\d|\\d+ [A-Z][a-z]{2})$/.test(text)) {
+      const room = this.measureText(text).width - this.measureText(text.trim()).width;
+      times.left = Math.min(times.left, x - this.measureText(text).width / 2 + room);
+      times.seen.add(text.trim());
+    }
+    return fillText.call(this, text, x, ...rest);
+  };
+"""
+PAINTED = """new Promise(done =>
+  requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"""
+
+
+@pytest.mark.parametrize(("count", "first"), [(53, "10:00"), (300, None)])
+def test_no_label_of_the_time_axis_is_cut_at_the_left(count: int, first: str | None) -> None:
+    """Neither that of the first bar nor, as the view moves along, one that leaves it."""
+
+    async def look(browser: Browser) -> None:
+        await browser.before(WATCH_TIMES)
+        await browser.look(worker.url, dark=False)
+        await browser.until(f"{ROWS} && times.seen.size > 2")
+        # each width shows one bar more
+        for width in range(1200, 1328, 8):
+            await browser.call(
+                "Emulation.setDeviceMetricsOverride",
+                width=width, height=700, deviceScaleFactor=1, mobile=False,
+            )  # fmt: skip
+            assert await browser.value(PAINTED)
+            assert await browser.value("times.left") >= 0, width
+        assert first is None or await browser.value(f"times.seen.has({first!r})")
+
+    with web_worker(of(*some(count))) as worker:
+        browse(look)
+
+
 #: What is drawn of a bar when every bar has one colour.
 SHAPES = """(async () => {
   const { candles } = await import('/static/candles.js');
@@ -295,11 +334,11 @@ def test_table_and_readout_say_what_sets_a_bar_apart() -> None:
         await browser.until(f"{ROWS} === 4")
         cells = "[...document.querySelectorAll('#rows .status')].map(cell => cell.innerText)"
         assert await browser.value(cells) == [
-            "live", "final, revision 2", "final, one price", "final, no tick",
+            "open", "final, revision 2", "final, one price", "final, no tick",
         ]  # fmt: skip
         readout = await browser.value(READOUT)
         assert "1 tick\n" in readout
-        assert "live" in readout
+        assert "open" in readout
 
     with web_worker(of(*bars)) as worker:
         browse(look)

@@ -11,6 +11,8 @@ export const seconds = (bar) => Date.parse(bar.bucket_start) / 1000;
 
 /** So wide is a bar, in CSS pixels, when there are enough of them. */
 const SPACING = 8, LEAST = 30;
+/** In CSS pixels: the widest label of the time axis, and how far from the first bar the library moves labels. */
+const LABEL = 50, MOVED = 80;
 
 export class BarChart {
   /** `onHover()` when another bar is looked at; `onOlder()` when the left end of what is loaded comes into view. */
@@ -29,6 +31,8 @@ export class BarChart {
       onHover();
     });
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
+      // the library keeps the labels it has asked for: those at the left edge have to be asked for again
+      this.chart.applyOptions({ localization: {} });
       if (range && range.from < 20 && this.bars.size) onOlder();
     });
     // whoever has moved or zoomed keeps the view; until then it is ours to fit
@@ -59,6 +63,8 @@ export class BarChart {
     if (this.moved || !this.bars.size) return;
     const scale = this.chart.timeScale(), size = this.bars.size;
     const wanted = Math.max(LEAST, Math.round(scale.width() / SPACING));
+    // the labels of the first bars are moved to where they have room; wide bars have it, and may stand in the middle
+    scale.applyOptions({ fixLeftEdge: scale.width() / size < LABEL });
     scale.setVisibleLogicalRange(
       size < wanted ? { from: -0.5, to: size - 0.5 } : { from: size - wanted, to: size + 3 },
     );
@@ -121,6 +127,17 @@ export class BarChart {
     return { time: seconds(bar), bar, mark, color: bar.synthetic ? flat : bar.close >= bar.open ? up : down };
   }
 
+  /** A label of the time axis; null: as the library writes it. One that the left edge would cut is left out. */
+  label(time, type) {
+    const scale = this.chart.timeScale(), x = scale.timeToCoordinate(time), date = new Date(time * 1000);
+    const text = type === TickMarkType.DayOfMonth ? dayText(date)
+      : type === TickMarkType.Time ? date.toISOString().slice(11, 16) : null;
+    if (x >= LABEL / 2) return text;
+    const isMoved = scale.coordinateToLogical(x) * scale.options().barSpacing < MOVED;
+    // a bold label is moved as far as a thin one would need: the spaces are for the rest
+    return isMoved && text ? `  ${text}` : "";
+  }
+
   paint() {
     const line = css("--line");
     this.palette = { flat: css("--flat"), up: css("--up"), down: css("--down"), mark: css("--accent") };
@@ -134,8 +151,7 @@ export class BarChart {
       rightPriceScale: { borderColor: line, entireTextOnly: true },
       timeScale: {
         borderColor: line, secondsVisible: false,
-        // null: as the library writes it
-        tickMarkFormatter: (time, type) => (type === TickMarkType.DayOfMonth ? dayText(new Date(time * 1000)) : null),
+        tickMarkFormatter: (time, type) => this.label(time, type),
       },
     });
     if (this.bars.size) this.replace([...this.bars.values()], false);

@@ -48,10 +48,11 @@ export function changeOf({ last_price: price, reference }) {
 
 export const isFlat = (bar) => bar.high === bar.low;
 
-/** What sets a bar apart: "live", "final, no tick", "final, one price, revision 2". */
+/** What sets a bar apart: "open", "final, no tick", "final, one price, revision 2". */
 export function statusOf(bar) {
   return [
-    bar.status,
+    // it is open whether or not its feed is live: the last bar of a file from the past is not
+    bar.status === "live" ? "open" : bar.status,
     ...(bar.synthetic ? ["no tick"] : isFlat(bar) && bar.tick_count > 1 ? ["one price"] : []),
     ...(bar.revision ? [`revision ${bar.revision}`] : []),
   ].join(", ");
