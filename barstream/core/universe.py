@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 UNKNOWN: Final = -1
 #: A misspelt name is compared to so many others at most: a worker answers meanwhile.
 _COMPARED: Final = 2_000
+#: Two thousand comparisons with a longer symbol hold a worker up, and nobody misspells one.
+_LONGEST: Final = 64
 #: Of the symbols alone, as a broker's name that is right makes all of its series alike: EURUSX and
 #: EURUSD are, XAUUSD and EURUSD are not.
 _ALIKE: Final = 0.7
@@ -35,6 +37,8 @@ def nearest_series(
 
     Their symbols are spelled alike; their brokers may be called anything.
     """
+    if len(name[1]) > _LONGEST:
+        return []
     others = [each for each in islice(known, _COMPARED) if each != name]
     symbols = {each[1].upper() for each in others}
     alike = set(get_close_matches(name[1].upper(), symbols, len(symbols) or 1, _ALIKE))

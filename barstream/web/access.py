@@ -25,6 +25,8 @@ OPEN: Final = frozenset({"/health/live", "/", "/static"})
 _SCHEME: Final = "bearer"
 #: A name or an address, the port left out.
 _HOST: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::\d{0,5})?")
+#: A name has 253 characters at most, and may have a port.
+_LONGEST_HOST: Final = 260
 _SHOWN_CHARACTERS: Final = 100
 
 
@@ -80,7 +82,7 @@ def is_answered(host: str, ours: frozenset[str]) -> bool:
         host: with or without a port; empty: nobody in particular is asked.
         ours: in lower case, see `own_name_required`.
     """
-    found = _HOST.fullmatch(host.strip())
+    found = _HOST.fullmatch(host.strip()) if len(host) <= _LONGEST_HOST else None
     if found is None:
         return False
     name = found[1].lower().removesuffix(".")

@@ -26,6 +26,14 @@ _A_TIME: Final = (
 #: ``+`` of an offset arrives as a space when it was not escaped; nothing else ends like this.
 _UNESCAPED_OFFSET: Final = re.compile(r"(\d\d:\d\d[\d:.,]*) (\d\d(?::?\d\d)?)$")
 
+#: No value that is understood is longer: a time with its offset, a timeframe, a word; parsing a
+#: longer one may hold the event loop.
+_LONGEST: Final = 64
+#: ... but a mark, which holds two names: four bytes a character, as base64.
+_LONGEST_MARK: Final = 2_400
+#: Of what was found, in an error.
+_SHOWN: Final = 100
+
 Pairs = Iterable[tuple[str, str]]
 
 
@@ -173,13 +181,13 @@ def _period(given: dict[str, str], periods: Sequence[Period]) -> Period:
         # the + of an offset arrives as a space when it was not escaped
         asked = Period.parse(text.strip().replace(" ", "+"))
     except ValueError as error:
-        raise BadParameterError("timeframe", f"{known} ({error})", repr(text)) from None
+        raise BadParameterError("timeframe", f"{known} ({error})", _shown(text)) from None
     # the grid is the pipeline's: no two periods of it have the same count and unit
     plain = asked.offset is None and asked.anchor == "utc"
     for period in periods:
         if period == asked or (plain and period.timeframe == asked.timeframe):
             return period
-    raise BadParameterError("timeframe", known, repr(text))
+    raise BadParameterError("timeframe", known, _shown(text))
 
 
 def _after(given: dict[str, str], broker: str | None, symbol: str | None) -> str | None:
@@ -189,9 +197,9 @@ def _after(given: dict[str, str], broker: str | None, symbol: str | None) -> str
     try:
         place = after_key(text)
     except ValueError:
-        raise BadParameterError("after", "next_after of an answer", repr(text)) from None
+        raise BadParameterError("after", "next_after of an answer", _shown(text)) from None
     if (broker or place[0], symbol or place[1]) != place[:2]:
-        raise BadParameterError("after", "next_after of the same request", repr(text))
+        raise BadParameterError("after", "next_after of the same request", _shown(text))
     return text
 
 
@@ -199,7 +207,7 @@ def _choice(given: dict[str, str], parameter: str, choices: tuple[str, str]) -> 
     """One of two words; the first one unless the other is given."""
     text = given.get(parameter, choices[0])
     if text not in choices:
-        raise BadParameterError(parameter, " or ".join(choices), repr(text))
+        raise BadParameterError(parameter, " or ".join(choices), _shown(text))
     return text
 
 
@@ -208,18 +216,27 @@ def _once(query: Pairs, known: tuple[str, ...]) -> dict[str, str]:
     for name, value in query:
         if name not in known:
             required = f"one of {', '.join(known)}" if known else "left out, there are none here"
-            raise BadParameterError(name, required, "an unknown parameter")
+            raise BadParameterError(name[:_SHOWN], required, "an unknown parameter")
+        longest = _LONGEST_MARK if name == "after" else _LONGEST
+        if len(value) > longest:
+            required = f"at most {longest:,} characters"
+            raise BadParameterError(name, required, f"{len(value):,} of them")
         if name in given:
-            raise BadParameterError(name, "one value", f"{given[name]!r} and {value!r}")
+            raise BadParameterError(name, "one value", f"{_shown(given[name])} and {_shown(value)}")
         given[name] = value
     return {name: value for name, value in given.items() if value}
+
+
+def _shown(text: str) -> str:
+    """As Python writes it, cut where it is long."""
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
 
 
 def _name(parameter: str, text: str, name_rule: NameRule) -> str:
     try:
         return name_rule.normalise(text)
     except ValueError as error:
-        found = f"{text!r} ({error})"
+        found = f"{_shown(text)} ({str(error)[: 2 * _SHOWN]})"
         raise BadParameterError(parameter, "a name that a series can have", found) from None
 
 
@@ -230,9 +247,9 @@ def _time(given: dict[str, str], parameter: str, default_us: int) -> int:
     try:
         time_us = us_from_iso(_UNESCAPED_OFFSET.sub(r"\1+\2", text))
     except (ValueError, OverflowError):
-        raise BadParameterError(parameter, _A_TIME, repr(text)) from None
+        raise BadParameterError(parameter, _A_TIME, _shown(text)) from None
     if not EARLIEST_US <= time_us <= LATEST_US:
-        raise BadParameterError(parameter, "a time in the years 1000 to 9999, UTC", repr(text))
+        raise BadParameterError(parameter, "a time in the years 1000 to 9999, UTC", _shown(text))
     return time_us
 
 
@@ -249,7 +266,7 @@ def _limit(given: dict[str, str], default: int = DEFAULT_LIMIT) -> int:
     text = given.get("limit", str(default))
     # isdecimal alone would let other scripts' digits through
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise BadParameterError("limit", f"a whole number 1 to {MAX_PAGE}", repr(text))
+        raise BadParameterError("limit", f"a whole number 1 to {MAX_PAGE}", _shown(text))
     if not 1 <= int(text) <= MAX_PAGE:
         raise BadParameterError("limit", f"a whole number 1 to {MAX_PAGE}", text)
     return int(text)

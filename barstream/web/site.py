@@ -158,7 +158,9 @@ class ReadView(View):
         text = request.headers.get(PARTITIONS)
         if text is None:
             return here
-        asked = frozenset(int(each) for each in text.split(",") if each.isdecimal())
+        # a number of thousands of digits is none that Python reads
+        numbers = (each for each in text.split(",") if each.isdecimal() and len(each) < 10)
+        asked = frozenset(map(int, numbers))
         if not asked <= here:
             raise MisdirectedError(f"partitions {sorted(asked - here)} are not on this worker")
         return asked
@@ -274,7 +276,8 @@ async def _answered(
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = _error(error.status, f"{request.method} {request.path}: {error.reason}")
+        path = request.path if len(request.path) <= _SHOWN else f"{request.path[:_SHOWN]}..."
+        response = _error(error.status, f"{request.method} {path}: {error.reason}")
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
     except Exception as error:

@@ -88,6 +88,7 @@ def test_a_client_that_names_no_host_is_answered(named: WebWorker) -> None:
         "127.0.0.1:80:80",
         "127.0.0.1/evil.com",
         "\x00",
+        "a." * 4_000 + "bars.svc",
     ],
 )
 def test_what_only_looks_like_a_name_of_the_worker_is_none(host: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from barstream.core.keys import MAX_NAME
 from barstream.core.period import MINUTE, Period
 from barstream.core.time import iso_micros_from_us
 from barstream.reads import EARLIEST_US, LATEST_US, MAX_PAGE, BarRequest, after_text, place_text
@@ -145,3 +146,41 @@ def test_what_a_list_cannot_be_asked_for_is_refused(pair: tuple[str, str]) -> No
 def test_a_mark_of_another_broker_is_refused() -> None:
     with pytest.raises(BadParameterError, match="of the same request"):
         live_request("FX", None, [("after", place_text("CRYPTO", "BTC"))], PERIODS)
+
+
+@pytest.mark.parametrize("parameter", ["timeframe", "from", "to", "limit", "order", "after"])
+@pytest.mark.parametrize("part", ["00:", "2", " ", "2024-01-01T00:00:00.", "00:00 ", "\x1b"])
+def test_a_text_that_is_too_long_is_refused_before_it_is_understood(
+    parameter: str, part: str
+) -> None:
+    """Looking for an offset in 7.8 kB of `00:` held the event loop for 0.3 s."""
+    text = (part * 7_800)[:7_800]
+    with pytest.raises(BadParameterError) as refused:
+        asked("FX", "EURUSD", [(parameter, text)])
+    longest = "2,400" if parameter == "after" else "64"
+    assert str(refused.value) == (
+        f"{parameter} must be at most {longest} characters, found 7,800 of them"
+    )
+
+
+def test_no_mark_that_is_given_is_too_long() -> None:
+    longest = "\U0001f600" * MAX_NAME
+    mark = place_text(longest, longest)
+    assert asked(None, None, [("after", mark)]).after == mark
+
+
+@pytest.mark.parametrize(
+    ("broker", "symbol", "query"),
+    [
+        ("FX", "A" * 8_000, []),
+        (" " * 8_000, "A", []),
+        ("FX", "EURUSD", [("x" * 8_000, "")]),
+        ("FX", "EURUSD", [("after", "a" * 2_000), ("after", "b" * 2_000)]),
+    ],
+)
+def test_an_error_repeats_no_more_than_the_beginning_of_what_was_found(
+    broker: str, symbol: str, query: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(BadParameterError) as refused:
+        asked(broker, symbol, query)
+    assert len(str(refused.value)) < 600

@@ -324,6 +324,14 @@ def test_series_of_a_worker_that_is_gone_stand_in_their_places(cluster: Cluster)
     assert not body["truncated"]
 
 
+@pytest.mark.parametrize("partitions", ["9" * 5_000, "x", ",,", "-1", "1e3"])
+def test_partitions_that_no_worker_asks_for_are_no_defect(
+    cluster: Cluster, partitions: str
+) -> None:
+    headers = {"X-Barstream-Forwarded": "1", "X-Barstream-Partitions": partitions}
+    assert cluster.workers[0].raw("/bars", headers=headers)[0] in {200, 421}
+
+
 Breaking = Callable[[Cluster], object]
 
 
