@@ -52,7 +52,7 @@ class WebSettings(Section):
     max_connections: Annotated[int, Field(ge=8, le=100_000)] = 256
     """Connections held at once, each a descriptor; the ones idle for longest make room."""
     max_rows: Annotated[int, Field(ge=1_000, le=100_000_000)] = 40_000
-    """Bars read at once for all requests together, about 1 kB each; further requests wait."""
+    """Rows read at once for all requests of a kind, about 1 kB each; further requests wait."""
 
 
 class KafkaSettings(Section):

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import select
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, cast
@@ -28,6 +30,8 @@ KEEP_S: Final = 75.0
 FILE_S: Final = 10.0
 #: Taken from the kernel in one turn of the event loop, so that their number cannot outrun us.
 BACKLOG: Final = 64
+#: ... and waiting there while the loop is busy; beyond that a client tries again after a second.
+_WAITING: Final = 1_024
 _LOOK_EVERY_S: Final = 1.0
 
 _REFUSAL: Final = json.dumps(
@@ -244,3 +248,7 @@ class _Site(web.BaseSite):
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self._connections, http()), host, port, backlog=self._backlog
         )
+        for listening in self._server.sockets:
+            # what waits in the kernel is no descriptor yet, and asyncio has one number for both
+            with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                same.listen(_WAITING)

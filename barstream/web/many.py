@@ -12,6 +12,7 @@ from barstream.reads import BarRequest, after_text, place_text
 from barstream.web.gathering import bars_here, by_key, first_rows, gathered_bars
 from barstream.web.parameters import SeriesRequest, bars_request, live_request, series_request
 from barstream.web.peers import FORWARDED
+from barstream.web.quota import Quotas, RowQuota
 from barstream.web.reading import read_live, rendered, still_here
 from barstream.web.reads import NotHereError, Reads, Reference, SeriesInfo
 from barstream.web.routing import Gathered, Local
@@ -39,6 +40,10 @@ class GatheringView(ReadView):
             return self.answer(await here(partitions))
         except NotHereError as error:
             raise self.lost(self.site(request).reads, error) from None
+
+    def quota_of(self, quotas: Quotas) -> RowQuota:
+        """Apart from those of one series: it waits for other workers."""
+        return quotas.many
 
     def parts(self, request: Any, reads: Reads) -> int:
         """How many workers answer, each with a page of its own."""

@@ -2,8 +2,9 @@
 
 A read of ten thousand bars holds ten megabytes until it is text, and a hundred of them come in one
 second.  So a request says what it may take before anything is read, waits for its turn, and is
-refused where too many wait already.  Reads that other workers have passed on have a quota of their
-own: whoever holds rows of one here may wait for rows there, and the other way round.
+refused where too many wait already.  Reads of many series, and reads that other workers have passed
+on, have quotas of their own: the former wait for other workers while they hold theirs, and what one
+worker waits for must not wait for it.
 """
 
 from __future__ import annotations
@@ -118,3 +119,18 @@ class RowQuota:
     def _crowded(self, why: str, said: str) -> CrowdedError:
         self._metrics.http_reads_refused.labels(why).inc()
         return CrowdedError(f"too many rows are asked for at once: {said}")
+
+
+class Quotas:
+    """Those of one worker, each of as many rows.
+
+    Attributes:
+        one: for reads of one series that is here.
+        many: for reads of many series, which ask other workers too.
+        passed_on: for what other workers ask.
+    """
+
+    def __init__(self, metrics: Metrics, most: int) -> None:
+        self.one = RowQuota(metrics, most)
+        self.many = RowQuota(metrics, most)
+        self.passed_on = RowQuota(metrics, most)

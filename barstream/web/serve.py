@@ -21,7 +21,7 @@ from barstream.web.connections import Connections
 from barstream.web.health import STATIC, HealthLive, HealthReady, MetricsText, Page, Status
 from barstream.web.many import AllBars, AllLive, BrokerBars, BrokerLive, Series
 from barstream.web.peers import Peers
-from barstream.web.quota import RowQuota
+from barstream.web.quota import Quotas
 from barstream.web.reads import Reads
 from barstream.web.routing import Router
 from barstream.web.sending import Sending
@@ -50,7 +50,7 @@ class Limits:
 
     Attributes:
         connections: open at once.
-        rows: read at once, by clients and again by other workers.
+        rows: read at once, see `barstream.web.quota.Quotas`.
     """
 
     connections: int = 256
@@ -95,7 +95,7 @@ def register(
     router = Router(reads, peers)
     server.web_app[SITE] = Site(
         reads, router, metrics, now_us, name_rule,
-        RowQuota(metrics, limits.rows), RowQuota(metrics, limits.rows),
+        Quotas(metrics, limits.rows),
     )  # fmt: skip
     server.web_app[SENDING] = Sending(metrics)
     server.web_app[CONNECTIONS] = connections = Connections(metrics, limits.connections)

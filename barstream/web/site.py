@@ -22,7 +22,7 @@ from barstream.metrics import Metrics
 from barstream.web.connections import Connections
 from barstream.web.parameters import BadParameterError
 from barstream.web.peers import FORWARDED, PARTITIONS, WORKER, Answer
-from barstream.web.quota import ClientGoneError, CrowdedError, RowQuota
+from barstream.web.quota import ClientGoneError, CrowdedError, Quotas, RowQuota
 from barstream.web.reads import NotHereError, Owner, Reads
 from barstream.web.routing import AGAIN, Missing, Router, UnroutedError
 from barstream.web.sending import Sending
@@ -42,9 +42,7 @@ class Site:
     metrics: Metrics
     now_us: Callable[[], int]
     name_rule: NameRule
-    quota: RowQuota
-    #: For what other workers have passed on.
-    passed_on_quota: RowQuota
+    quotas: Quotas
 
 
 #: A name in a path is whatever stands between slashes; ``{broker}`` alone would leave braces out.
@@ -74,6 +72,10 @@ class ReadView(View):
         site: Site = request.app[SITE]
         return site
 
+    def quota_of(self, quotas: Quotas) -> RowQuota:
+        """From which of them this view takes what it reads for a client."""
+        return quotas.one
+
     @asynccontextmanager
     async def turn(self, request: Any, rows: int) -> AsyncIterator[None]:
         """While ``rows`` are read for a request and made an answer.
@@ -82,8 +84,8 @@ class ReadView(View):
             CrowdedError: too much is being read already.
             ClientGoneError: who asked is not there any more.
         """
-        site = self.site(request)
-        quota = site.passed_on_quota if FORWARDED in request.headers else site.quota
+        quotas = self.site(request).quotas
+        quota = quotas.passed_on if FORWARDED in request.headers else self.quota_of(quotas)
         async with quota.taken(rows):
             if request.transport is None or request.transport.is_closing():
                 raise ClientGoneError
@@ -258,35 +260,7 @@ async def _answered(
     resource = request.match_info.route.resource
     path = resource.canonical if resource is not None else "unknown"
     began = time.perf_counter()
-    try:
-        response = await handler(request)
-    except BadParameterError as error:
-        response = _error(
-            400,
-            str(error),
-            parameter=error.parameter,
-            required=error.required,
-            found=error.found,
-        )
-    except CrowdedError as error:
-        response = _error(503, str(error), what_to_do="ask again, or for less (limit=500)")
-        response.headers["Retry-After"] = "1"
-    except ClientGoneError:
-        response = _error(499, "the client has hung up")
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        path = request.path if len(request.path) <= _SHOWN else f"{request.path[:_SHOWN]}..."
-        response = _error(error.status, f"{request.method} {path}: {error.reason}")
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            # below /static, a name that no file system could hold
-            response = _error(404, f"{request.method} {request.path[:_SHOWN]}...: Not Found")
-        else:
-            log.exception("A request failed. path=%s", request.path)
-            response = _error(500, "an error of this worker, not of the request; see its log")
+    response = await _answer_or_error(request, handler)
     sending = request.app[SENDING]
     if not sending.has_room(response):
         response = _error(
@@ -294,6 +268,7 @@ async def _answered(
             "too many large answers wait to be read by their clients",
             what_to_do="ask again, or for less (limit=500)",
         )
+    if response.status == 503:
         response.headers["Retry-After"] = "1"
     metrics.http_requests.labels(path, response.status).inc()
     metrics.http_request_seconds.labels(path).observe(time.perf_counter() - began)
@@ -301,3 +276,40 @@ async def _answered(
     response.headers.setdefault(WORKER, request.app[SITE].reads.placement().url)
     await sending.send(request, response)
     return response
+
+
+async def _answer_or_error(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except BadParameterError as error:
+        return _error(
+            400,
+            str(error),
+            parameter=error.parameter,
+            required=error.required,
+            found=error.found,
+        )
+    except CrowdedError as error:
+        return _error(503, str(error), what_to_do="ask again, or for less (limit=500)")
+    except ClientGoneError:
+        return _error(499, "the client has hung up")
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = _error(error.status, f"{request.method} {_shown(request)}: {error.reason}")
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            # below /static, a name that no file system could hold
+            return _error(404, f"{request.method} {_shown(request)}: Not Found")
+        log.exception("A request failed. path=%s", request.path)
+        return _error(500, "an error of this worker, not of the request; see its log")
+
+
+def _shown(request: web.Request) -> str:
+    path = request.path
+    return path if len(path) <= _SHOWN else f"{path[:_SHOWN]}..."

@@ -18,7 +18,7 @@ from barstream.web.parameters import (
 )
 from barstream.web.peers import Answer
 from barstream.web.reading import read_bars, read_live, rendered, still_here
-from barstream.web.reads import NotHereError, Reads
+from barstream.web.reads import NotHereError, Owner, Reads
 from barstream.web.site import BROKER, SYMBOL, ReadView, time_text, unknown_series
 
 
@@ -31,13 +31,13 @@ class Bars(ReadView):
         reads = self.site(request).reads
         rule = self.site(request).name_rule
         asked, _ = bars_request(broker, symbol, request.query.items(), reads.periods, rule)
-        async with self.turn(request, asked.limit):
-            return await self._page(request, reads, asked)
-
-    async def _page(self, request: Any, reads: Reads, asked: BarRequest) -> Any:
         owner = await self.owner_or_answer(request, asked.broker or "", asked.symbol or "")
         if isinstance(owner, Answer):
             return self.passed_on(owner)
+        async with self.turn(request, asked.limit):
+            return await self._page(reads, asked, owner)
+
+    async def _page(self, reads: Reads, asked: BarRequest, owner: Owner) -> Any:
         try:
             found = await read_bars(reads, asked)
             bars = await rendered(found.bars)

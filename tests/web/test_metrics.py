@@ -10,6 +10,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from barstream.core.reasons import Reason
 from barstream.metrics import Metrics
 
+from .web_worker import WebWorker
+
 DOC = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
@@ -65,3 +67,13 @@ def test_a_lost_partition_is_no_longer_shown() -> None:
     assert value("barstream_lag_records", {"topic": "ticks", "partition": "0"}) is None
     assert value("barstream_heartbeats_waiting", {"partition": "0"}) is None
     assert value("barstream_lag_records", {"topic": "ticks", "partition": "1"}) == 7
+
+
+def test_paths_that_are_none_are_counted_together(shared_worker: WebWorker) -> None:
+    """A label of its own for each would grow without end."""
+    for path in ("/nothing", "/" + "x" * 5_000, "/bars/A/B/C"):
+        assert shared_worker.get(path)[0] == 404
+    found = shared_worker.metrics.http_requests.collect()
+    paths = {sample.labels["path"] for metric in found for sample in metric.samples}
+    assert "unknown" in paths
+    assert not {path for path in paths if "nothing" in path or "xxx" in path or "/A/B" in path}

@@ -17,6 +17,8 @@ import pytest
 from barstream.core.time import MINUTE_US
 from barstream.metrics import Metrics
 from barstream.web import many, serve, views
+from barstream.web import quota as quotas
+from barstream.web.peers import Answer, Peers
 from barstream.web.quota import CrowdedError, RowQuota
 from barstream.web.serve import Limits
 from tests.pipeline import until
@@ -154,7 +156,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebWorker]:
     """Two thousand rows at once, and two requests that wait."""
-    monkeypatch.setattr(serve, "RowQuota", partial(RowQuota, most_waiting=2, wait_s=LONG_S))
+    monkeypatch.setattr(quotas, "RowQuota", partial(RowQuota, most_waiting=2, wait_s=LONG_S))
     reads = MemoryReads()
     for minute in range(1_000):
         reads.add(make_bar(TEN_US + minute * MINUTE_US, 1.1))
@@ -172,13 +174,14 @@ def test_reads_wait_for_their_turn_before_anything_is_read(worker: WebWorker, he
         until(lambda: held.rendering == 2, 10, "two of them are being read")
         until(lambda: waiting(worker) == 2, 10, "two wait")
         # one more is refused, and so is another view's
-        for path in (large, "/bars/FX/EURUSD?limit=1", "/schedule/FX/EURUSD", "/bars"):
+        for path in (large, "/bars/FX/EURUSD?limit=1", "/schedule/FX/EURUSD"):
             status, headers, body = worker.raw(path)
             assert (status, headers["Retry-After"]) == (503, "1")
             assert "too many rows are asked for at once" in json.loads(body)["error"]
         assert held.rendering == 2
-        # what reads no rows is answered
-        assert worker.get("/health/ready")[0] == worker.get("/status")[0] == 200
+        # what reads no rows is answered, and what is gathered from many
+        for path in ("/health/ready", "/status", "/series"):
+            assert worker.get(path)[0] == 200
         # and so is another worker, which may be waiting for what is read here
         passed_on = clients.submit(
             worker.raw, "/bars/FX/EURUSD?limit=1", headers={"X-Barstream-Forwarded": "1"}
@@ -188,12 +191,31 @@ def test_reads_wait_for_their_turn_before_anything_is_read(worker: WebWorker, he
         held.release(worker)
         assert [each.result(20)[0] for each in (*asked, passed_on)] == [200] * 5
     assert number(worker.metrics, "http_rows") == 0
-    assert number(worker.metrics, "http_reads_refused_total", why="waiting") == 4
+    assert number(worker.metrics, "http_reads_refused_total", why="waiting") == 3
+
+
+@pytest.mark.parametrize("path", ["/bars", "/bars/FX", "/live", "/series"])
+def test_reads_of_many_series_take_for_each_worker_that_answers(
+    worker: WebWorker, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    taken: list[float] = []
+
+    async def asked(*_: object) -> Answer:
+        taken.append(number(worker.metrics, "http_rows"))
+        body = b'{"bars": [], "series": [], "truncated": false, "retained_from": null, "url": "x"}'
+        return Answer(200, body, "application/json", "http://two")
+
+    monkeypatch.setattr(Peers, "ask", asked)
+    worker.reads.holders = {0: worker.url, 1: "http://two"}
+    assert worker.get(f"{path}?limit=100")[0] == 200
+    assert worker.raw(f"{path}?limit=100", headers={"X-Barstream-Forwarded": "1"})[0] == 200
+    assert taken == [200]
+    assert number(worker.metrics, "http_rows") == 0
 
 
 def waiting(worker: WebWorker) -> int:
     site = worker.app.web.web_app[serve.SITE]  # type: ignore[attr-defined]
-    return len(site.quota._waiting)
+    return len(site.quotas.one._waiting)
 
 
 def test_nothing_is_read_for_who_has_hung_up(worker: WebWorker, held: Held) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
 
 import pytest
@@ -31,12 +31,26 @@ def reads() -> MemoryReads:
     return made
 
 
+def bounded(
+    reads: MemoryReads, monkeypatch: pytest.MonkeyPatch, patience_s: float
+) -> AbstractContextManager[WebWorker]:
+    """Room for four of the large answers."""
+    made = partial(Sending, most_bytes=12 << 20, look_every_s=patience_s)
+    monkeypatch.setattr(serve, "Sending", made)
+    return web_worker(reads)
+
+
 @pytest.fixture
 def worker(reads: MemoryReads, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebWorker]:
-    """Room for four of the large answers, and a second of patience."""
-    bounded = partial(Sending, most_bytes=12 << 20, look_every_s=1.0)
-    monkeypatch.setattr(serve, "Sending", bounded)
-    with web_worker(reads) as running:
+    """A second of patience."""
+    with bounded(reads, monkeypatch, 1.0) as running:
+        yield running
+
+
+@pytest.fixture
+def patient(reads: MemoryReads, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebWorker]:
+    """More patience than any test has."""
+    with bounded(reads, monkeypatch, 600.0) as running:
         yield running
 
 
@@ -58,16 +72,23 @@ def dropped(worker: WebWorker) -> float:
     return worker.metrics.registry.get_sample_value("barstream_http_clients_dropped_total") or 0
 
 
-def test_readers_that_stand_still_are_refused_beyond_a_bound_and_let_go(worker: WebWorker) -> None:
+def test_readers_that_stand_still_are_refused_beyond_a_bound(patient: WebWorker) -> None:
     with ExitStack() as stack:
-        clients = [stack.enter_context(closing(asking(worker))) for _ in range(12)]
+        clients = [stack.enter_context(closing(asking(patient))) for _ in range(12)]
         answers = [status_of(client) for client in clients]
         assert 2 <= answers.count(200) <= 4
         assert answers.count(503) == len(answers) - answers.count(200)
         # the small ones are given all the same
-        assert worker.get("/bars/FX/EURUSD?limit=10")[0] == 200
-        assert worker.get("/health/ready")[0] == 200
-        until(lambda: dropped(worker) == answers.count(200), 10, "they are let go")
+        assert patient.get("/bars/FX/EURUSD?limit=10")[0] == 200
+        assert patient.get("/health/ready")[0] == 200
+    assert dropped(patient) == 0
+
+
+def test_readers_that_stand_still_are_let_go(worker: WebWorker) -> None:
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(closing(asking(worker)))
+        until(lambda: dropped(worker) == 3, 30, "they are let go")
     assert worker.get(LARGE)[0] == 200
 
 
