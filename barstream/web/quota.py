@@ -20,8 +20,8 @@ from barstream.metrics import Metrics
 
 #: Requests that wait, of one quota; a waiting one is some kilobytes.
 MOST_WAITING: Final = 256
-#: A client has better things to do; another worker that asks gives up before.
-WAIT_S: Final = 10.0
+#: Less than the thirty seconds that clients mostly wait; another worker gives up before.
+WAIT_S: Final = 20.0
 
 
 class CrowdedError(Exception):
