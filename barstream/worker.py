@@ -70,6 +70,9 @@ log = logging.getLogger(__name__)
 
 #: A shutdown that takes longer hangs; ending it is as safe as kill -9.
 _STOP_WITHIN_S: Final = 20.0
+#: Asked for where all that may be had is refused; and what no limit is reckoned as.
+_OPEN_FILES: Final = (65_536, 10_240)
+_NO_LIMIT: Final = 1 << 20
 
 
 class Preparation(Service):
@@ -374,14 +377,18 @@ class Worker:
 def _raise_descriptors() -> None:
     """Take as many descriptors as the process may have; the default of 1,024 is of other times."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # as it is where the kernel has a bound of its own, as that of macOS
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for wanted in (hard, *_OPEN_FILES):
+        # a kernel may refuse what it says is allowed, as that of macOS does
+        with suppress(ValueError, OSError):
+            if wanted == hard or _descriptors() < wanted:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            break
     log.debug("open files: this process may have %d, before %d", _descriptors(), soft)
 
 
 def _descriptors() -> int:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _NO_LIMIT if soft == resource.RLIM_INFINITY else soft
 
 
 @cache

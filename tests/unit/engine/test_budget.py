@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from rocksdict import WriteBatch
 
+from barstream import worker
 from barstream.engine.budget import EACH, LEAST_OPEN_FILES, TableBudget
 from barstream.engine.errors import DescriptorsShort, StateUnusable
 from barstream.engine.stores import LocalStores
@@ -190,3 +192,24 @@ def test_a_worker_takes_as_many_descriptors_as_it_may_have() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "(700, 700)"
+
+
+@pytest.mark.parametrize(
+    ("hard", "most", "found"),
+    [(4_096, 4_096, 4_096), (-1, 20_000, 10_240), (-1, 1 << 20, 65_536), (-1, -1, 1 << 20)],
+)
+def test_a_kernel_that_refuses_what_it_allows_is_asked_for_less(
+    monkeypatch: pytest.MonkeyPatch, hard: int, most: int, found: int
+) -> None:
+    """As that of macOS, which says that there is no limit."""
+    limits = [(256, hard)]
+
+    def change(_: int, asked: tuple[int, int]) -> None:
+        if most != -1 and not 0 <= asked[0] <= most:
+            raise ValueError("current limit exceeds maximum limit")
+        limits.append(asked)
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", change)
+    worker._raise_descriptors()
+    assert worker._descriptors() == found
