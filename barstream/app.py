@@ -12,6 +12,7 @@ from faust.types import TP
 from mode import Service
 from yarl import URL
 
+from barstream.client_id import client_id
 from barstream.config import Settings
 from barstream.kafka import faust_credentials
 from barstream.transport.assignor import PartitionAssignor
@@ -205,6 +206,7 @@ def make_app(settings: Settings, web_options: Mapping[str, Any]) -> BarstreamApp
         settings.app_id,
         broker=[URL(f"kafka://{server}") for server in settings.bootstrap.split(",")],
         broker_credentials=faust_credentials(settings),
+        broker_client_id=client_id(settings.app_id),
         store="rocksdb://",
         datadir=settings.data_dir,
         origin="barstream",

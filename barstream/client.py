@@ -19,6 +19,9 @@ class WorkerUnreachableError(BarstreamError):
     """No worker answers at the URL; start one, or name the URL of one that runs."""
 
     def __init__(self, url: str, reason: object) -> None:
+        if isinstance(reason, OSError) and reason.strerror:
+            # what the system calls it, without its number
+            reason = reason.strerror.lower()
         super().__init__(
             f"no worker answers at {url} ({reason}); start one with `barstream worker`, or name "
             "another with --url"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -44,7 +45,10 @@ def command(ctx: click.Context, port: int | None, data_dir: Path | None, drain_s
     that it had acknowledged.  For anything you would miss, run Apache Kafka.
     """
     from barstream.broker import EmbeddedBroker
+    from barstream.broker.members import MemberWatch
 
+    # what it does not get done it does again
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     settings = settings_of(ctx)
     place = data_dir or settings.data_dir / "broker"
     broker = EmbeddedBroker(place, port or _port_of(settings.bootstrap))
@@ -60,8 +64,9 @@ def command(ctx: click.Context, port: int | None, data_dir: Path | None, drain_s
         click.echo(f"broker ready at {broker.bootstrap}, data in {place} (Ctrl-C stops it)")
         if settings.bootstrap != broker.bootstrap:
             click.echo(f"for the other commands: export BARSTREAM_BOOTSTRAP={broker.bootstrap}")
-        while not stop.wait(0.5):
-            broker.check()
+        with MemberWatch(broker.bootstrap):
+            while not stop.wait(0.5):
+                broker.check()
         deadline = time.monotonic() + drain_s
         while broker.connections != 0 and time.monotonic() < deadline and not at_once.wait(0.1):
             broker.check()

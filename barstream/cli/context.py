@@ -50,7 +50,8 @@ class Time(click.ParamType):
             return us_from_iso(value)
         except (ValueError, OverflowError):
             self.fail(
-                f"an ISO 8601 time such as 2013-01-01T22:00:00Z is required, but found {value!r}",
+                "an ISO 8601 date or time such as 2013-01-01 or 2013-01-01T22:00:00Z is required, "
+                f"but found {value!r}",
                 param,
                 ctx,
             )

@@ -58,8 +58,13 @@ class Zone(click.ParamType):
         try:
             return ZoneInfo(str(value))
         except (ZoneInfoNotFoundError, ValueError, OSError):
+            from barstream.feeds.times import zones_like
+
             self.fail(
-                f"a zone such as UTC or Europe/London is required, found {value!r}", param, ctx
+                f"a zone such as UTC or Europe/London is required, found {value!r}"
+                f"{zones_like(str(value))}",
+                param,
+                ctx,
             )
 
 

@@ -121,7 +121,7 @@ class _Shown:
         bars = ", ".join(f"{each} {count:,}" for each, count in result.bars.items() if count)
         filled = f", {result.synthetic:,} of the 1m ones filled" if result.synthetic else ""
         still = ", ".join(each for each, count in result.bars.items() if not count)
-        open_yet = f"; no {still} is over yet" if still else ""
+        open_yet = f"; the first of {still} is open, for the ticks end inside it" if still else ""
         say(f"  final bars: {bars or 'none'}{filled}{open_yet}")
         if result.rejected:
             by = ", ".join(f"{reason} {count:,}" for reason, count in result.rejected.items())
@@ -166,7 +166,7 @@ async def _result(trial: Trial, rules: TrialRules, screen: DemoScreen) -> TrialR
     def stopped() -> bool:
         return trial.sandbox.stopped
 
-    hours = "around the clock" if rules.calendar is None else f"sessions of {rules.calendar}"
+    hours = "bars around the clock" if rules.calendar is None else f"sessions of {rules.calendar}"
     if stopped():
         return None
     with screen.step("topics") as told:

@@ -39,7 +39,8 @@ def nearest_series(
     """
     if len(name[1]) > _LONGEST:
         return []
-    others = [each for each in islice(known, _COMPARED) if each != name]
+    # one that was seen and has sessions is known twice
+    others = [each for each in dict.fromkeys(islice(known, _COMPARED)) if each != name]
     symbols = {each[1].upper() for each in others}
     alike = set(get_close_matches(name[1].upper(), symbols, len(symbols) or 1, _ALIKE))
 

@@ -128,7 +128,8 @@ class Demo:
         with self._screen.step("bars of history") as told:
             feed.check()
             await sandbox.caught_up(within=int(rules.rate_per_s))
-            told(f"and a live feed of {rules.rate_per_s:g} ticks/s goes on from there")
+            rate = f"{rules.rate_per_s:g} ticks/s"
+            told(f"and a live feed of {rate} goes on from there, now and then with a bad tick")
 
     def _show_address(self) -> None:
         sandbox, screen = self._sandbox, self._screen

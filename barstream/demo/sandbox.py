@@ -90,9 +90,15 @@ class Sandbox:
         """Start the broker and write the settings.
 
         Raises:
+            SandboxError: something listens on the port that was asked for.
             EmbeddedBrokerError: there is no broker for this platform, or it did not start.
             ConfigError: ``extra`` is not usable.
         """
+        if self._web_port is not None and not _is_free(self._web_port):
+            raise SandboxError(
+                f"port {self._web_port} of {HOST} must be free for the page, but something listens "
+                "there: give another with --web-port, or leave it out for a free one"
+            )
         self.logs.mkdir(parents=True, exist_ok=True)
         # In this thread: the broker ends when the thread that started it does.
         self._broker.start()
@@ -211,15 +217,23 @@ def usual_or_free_port(claim: socket.socket) -> int:
         claim: a UDP socket, to be kept open for as long as the page is wanted.
     """
     usual = WebSettings().port
+    try:
+        claim.bind((HOST, usual))
+    except OSError:
+        return free_port()
+    return usual if _is_free(usual) else free_port()
+
+
+def _is_free(port: int) -> bool:
+    """Whether a worker could listen there now."""
     with socket.socket() as trial:
         # As the worker does: connections of an earlier run that linger are no obstacle.
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            claim.bind((HOST, usual))
-            trial.bind((HOST, usual))
+            trial.bind((HOST, port))
         except OSError:
-            return free_port()
-    return usual
+            return False
+    return True
 
 
 def _answer(url: str) -> bytes | None:

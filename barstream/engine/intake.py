@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S: Final = 0.2
+#: Series whose ticks stray are named in so many lines, whatever producers make up.
+_MOST_STRAYS: Final = 100
 
 
 class Reading(Protocol):
@@ -59,6 +61,7 @@ class Intake:
         self._metrics = metrics
         self._spellings = spellings
         self._resuming: set[asyncio.Task[None]] = set()
+        self._strays_told: set[tuple[str, str]] = set()
 
     async def on_ticks(self, event: Any) -> None:
         """Decode and apply one chunk of ticks; its event is acknowledged when it is flushed."""
@@ -87,11 +90,26 @@ class Intake:
                 return
         if owned.engine.unscheduled:
             self._spellings.unscheduled(owned.engine.unscheduled)
+        self._tell_strays(owned)
         self._show_delay(chunk, columns, owned)
         # up to 64 events a partition wait when nothing can be written, megabytes each
         chunk.drop_records()
         owned.applied(event)
         await owned.room()
+
+    def _tell_strays(self, owned: OwnedPartition) -> None:
+        """Say once for each series that its ticks come in a second partition."""
+        for series, home in owned.engine.strays.items():
+            if series not in self._strays_told and len(self._strays_told) < _MOST_STRAYS:
+                self._strays_told.add(series)
+                log.warning(
+                    "ticks of %s come in partition %d and are rejected, because its home is "
+                    "partition %d, where it was seen first: all producers of a series need the "
+                    "same key and partitioner",
+                    " ".join(series),
+                    owned.partition,
+                    home,
+                )
 
     def _show_delay(self, chunk: RecordChunk, columns: TickColumns, owned: OwnedPartition) -> None:
         """Append time less event time of the newest tick: what `feed_delay` should cover."""

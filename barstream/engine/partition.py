@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _UNSCHEDULED: Final = -1
 _ELSEWHERE: Final = -2
 _UNSCHEDULED_SHOWN: Final = 20
+_STRAYS_SHOWN: Final = 100
 
 PartitionOf = Callable[[str, str], int | None]
 """Where the ticks of a series are seen, as far as is known."""
@@ -100,6 +101,8 @@ class PartitionEngine:
         self.rules_changed: list[str] = []
         #: Series refused for want of a schedule, the latest last, a few of them.
         self.unscheduled: dict[tuple[str, str], None] = {}
+        #: The home of series whose ticks come in this partition as well; the first few.
+        self.strays: dict[tuple[str, str], int] = {}
 
     def apply_ticks(
         self, chunk: RecordChunk, columns: TickColumns, now_us: int, *, at_end: bool
@@ -361,6 +364,8 @@ class PartitionEngine:
     def _slot(self, broker: str, symbol: str) -> int:
         home = self._partition_of(broker, symbol)
         if home is not None and home != self.partition:
+            if len(self.strays) < _STRAYS_SHOWN:
+                self.strays[broker, symbol] = home
             return _ELSEWHERE
         known = self.state.get(broker, symbol)
         # only an accepted tick makes a home: what was refused left no row, and would be forgotten

@@ -7,8 +7,9 @@ in its second, or seconds with and without a fraction.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import polars as pl
@@ -355,6 +356,12 @@ def _to_us(column: pl.Series, timezone: str | None) -> pl.Series:
     return aware.dt.timestamp("us")
 
 
+def zones_like(name: str) -> str:
+    """``; did you mean Europe/Paris?``, to be put behind what was found; empty without any."""
+    near = get_close_matches(name, available_timezones(), 3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
 def _check_zone(timezone: str) -> None:
     if fixed_offset_us(timezone) is not None:
         return
@@ -363,7 +370,7 @@ def _check_zone(timezone: str) -> None:
     except (KeyError, ValueError, OSError) as error:
         raise TimeFormatError(
             f"time zone {timezone!r} is not known: give an IANA name such as Europe/Berlin, or a "
-            "fixed offset such as -05:00"
+            f"fixed offset such as -05:00{zones_like(timezone)}"
         ) from error
 
 

@@ -20,8 +20,8 @@ DEFAULT_LIMIT: Final = 500
 DEFAULT_ROWS: Final = 1_000
 
 _A_TIME: Final = (
-    "an ISO 8601 time such as 2013-01-01T22:00:00Z, UTC unless it has an offset "
-    "(a + in a URL is written %2B)"
+    "an ISO 8601 date or time such as 2013-01-01 or 2013-01-01T22:00:00Z, UTC unless it has an "
+    "offset (a + in a URL is written %2B)"
 )
 #: ``+`` of an offset arrives as a space when it was not escaped; nothing else ends like this.
 _UNESCAPED_OFFSET: Final = re.compile(r"(\d\d:\d\d[\d:.,]*) (\d\d(?::?\d\d)?)$")
@@ -176,12 +176,15 @@ def _prefix(
 
 def _period(given: dict[str, str], periods: Sequence[Period]) -> Period:
     text = given.get("timeframe", "1m")
-    known = f"one of {', '.join(period.timeframe for period in periods)}"
+    # which there could be is a matter of the settings: whoever reads bars is told which there are
+    known = (
+        f"one of {', '.join(period.timeframe for period in periods)} (bars.timeframes adds others)"
+    )
     try:
         # the + of an offset arrives as a space when it was not escaped
         asked = Period.parse(text.strip().replace(" ", "+"))
-    except ValueError as error:
-        raise BadParameterError("timeframe", f"{known} ({error})", _shown(text)) from None
+    except ValueError:
+        raise BadParameterError("timeframe", known, _shown(text)) from None
     # the grid is the pipeline's: no two periods of it have the same count and unit
     plain = asked.offset is None and asked.anchor == "utc"
     for period in periods:

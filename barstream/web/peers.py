@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -81,7 +82,10 @@ class Peers:
             result = "timed_out"
             raise PeerError(f"it did not answer within {WITHIN_S:g} s", result) from error
         except aiohttp.ClientError as error:
-            raise PeerError(f"it cannot be reached ({error})", result) from error
+            # what the system calls it: the libraries in between put calls and addresses around it
+            number = error.errno if isinstance(error, OSError) else None
+            why = str(error) if number is None else os.strerror(number).lower()
+            raise PeerError(f"it cannot be reached ({why})", result) from error
         else:
             result = _result(answer.status)
             return answer

@@ -212,15 +212,15 @@ def unknown_series(reads: Reads, broker: str, symbol: str) -> NotFound:
     if reads.schedule(broker, symbol, 0, 1) is None:
         why = "unscheduled"
         what_to_do = (
-            f"look for {broker} {symbol} on the page of a worker or in GET /series; if it is "
-            "spelled right, load its sessions, for until then its ticks are rejected: barstream "
-            "schedule load FILE, or barstream schedule load --calendar NAME"
+            "if it is spelled right (GET /series lists all that there are), load its sessions, for "
+            "until then its ticks are rejected: barstream schedule load FILE, or barstream "
+            "schedule load --calendar NAME"
         )
     else:
         why = "no tick seen yet"
         what_to_do = (
             "it has a schedule, so bars start with its first accepted tick; GET /status counts what"
-            " was rejected, and the page of a worker or GET /series shows how others are spelled"
+            " was rejected, and GET /series shows how others are spelled"
         )
     return NotFound(
         f"{broker} {symbol} has no bars: {why}{did_you_mean(near)}",

@@ -8,14 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from barstream.broker import EmbeddedBroker, EmbeddedBrokerError, PortTakenError
+from barstream.broker.members import MemberWatch
 from tests.pipeline import free_port, pipeline
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the Linux kernel")
@@ -102,6 +105,88 @@ def test_one_that_ends_by_itself_is_noticed(tmp_path: Path) -> None:
         eventually(lambda: broker.pid is None)
         with pytest.raises(EmbeddedBrokerError, match="exit code -9"):
             broker.check()
+
+
+_MEMBER = """
+import asyncio, sys
+from aiokafka import AIOKafkaConsumer
+from barstream.client_id import client_id
+
+async def main():
+    options = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 300}
+    consumer = AIOKafkaConsumer(
+        "shared", bootstrap_servers=sys.argv[1], group_id="g", client_id=client_id("app"), **options
+    )
+    await consumer.start()
+    told = None
+    while True:
+        await consumer.getmany(timeout_ms=100)
+        held = len(consumer.assignment())
+        if held != told:
+            told = held
+            print(held, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def start_member(bootstrap: str) -> subprocess.Popen[str]:
+    """A member of group ``g`` in a process of its own, which prints how many partitions it has."""
+    command = [sys.executable, "-u", "-c", _MEMBER, bootstrap]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def until_told(member: subprocess.Popen[str], count: int) -> None:
+    assert member.stdout is not None
+    deadline = threading.Timer(60, member.kill)
+    deadline.start()
+    try:
+        assert any(int(line) == count for line in member.stdout), "not within a minute"
+    finally:
+        deadline.cancel()
+
+
+def members_of(bootstrap: str) -> list[str]:
+    """The client ids of the members of group ``g``."""
+
+    async def ask() -> list[str]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        try:
+            answers = await admin.describe_consumer_groups(["g"])
+            return [client for answer in answers for _, client, *_ in answer.groups[0][5]]
+        finally:
+            await admin.close()
+
+    return asyncio.run(ask())
+
+
+@linux
+def test_a_member_that_was_killed_is_taken_out_of_its_group_and_no_other(tmp_path: Path) -> None:
+    """Without `MemberWatch` it stays for ever, and nobody gets its partitions."""
+    with EmbeddedBroker(tmp_path) as broker:
+        asyncio.run(_make("shared", 2, broker.bootstrap))
+        member = start_member(broker.bootstrap)
+        try:
+            until_told(member, 2)
+            with MemberWatch(broker.bootstrap):
+                time.sleep(2.5)
+                assert members_of(broker.bootstrap) == [f"app-{socket.gethostname()}-{member.pid}"]
+                member.kill()
+                eventually(lambda: members_of(broker.bootstrap) == [])
+                member.communicate()
+                member = start_member(broker.bootstrap)
+                until_told(member, 2)
+        finally:
+            member.kill()
+            member.communicate()
+
+
+async def _make(topic: str, partitions: int, bootstrap: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, partitions, 1)])
+    await admin.close()
 
 
 def start_command(data_dir: Path, port: int, *more: str) -> tuple[subprocess.Popen[str], int]:

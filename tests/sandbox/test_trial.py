@@ -58,7 +58,7 @@ def test_a_file_becomes_bars_and_what_is_kept_goes_on(tmp_path: Path) -> None:
         assert "time = timestamp (UTC assumed: no zone in the file)" in said
         assert "price = mid of bid and ask" in said
         assert "4 ticks sent" in said
-        assert "final bars: 1m 4, 1 of the 1m ones filled; no 5m, 15m, 1h, 1d is over yet" in said
+        assert "final bars: 1m 4, 1 of the 1m ones filled; the first of 5m, 15m, 1h, 1d is " in said
         page = lines[-1]
         assert page.endswith("/#FILE/EURUSD/1m")
         with urllib.request.urlopen(page.partition("#")[0] + "bars/FILE/EURUSD", timeout=5) as got:

@@ -6,8 +6,10 @@ import inspect
 
 import aiokafka
 import faust
+from aiokafka import admin
 from aiokafka.consumer import fetcher, group_coordinator
 from aiokafka.producer import transaction_manager
+from aiokafka.protocol.group import LeaveGroupRequest
 from faust.assignor import partition_assignor
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
@@ -16,6 +18,11 @@ from faust.transport.drivers import aiokafka as driver
 def test_the_versions_are_the_ones_the_transport_was_written_for() -> None:
     assert faust.__version__ == "0.15.3"
     assert aiokafka.__version__ == "0.14.0"
+
+
+def test_the_admin_client_sends_what_it_has_no_method_for_by_that_name() -> None:
+    assert "self._client.send(node_id, " in inspect.getsource(admin.AIOKafkaAdminClient)
+    assert list(inspect.signature(LeaveGroupRequest).parameters) == ["group", "member_id"]
 
 
 def test_the_fetcher_makes_partition_records_by_that_name() -> None:

@@ -69,7 +69,7 @@ def test_without_a_worker_the_url_and_the_command_to_start_one_are_named() -> No
     url = f"http://127.0.0.1:{free_port()}"
     result = run("FX", "EURUSD", "--url", url)
     assert result.exit_code == 2
-    assert url in result.stderr
+    assert f"{url} (connection refused)" in result.stderr
     assert "barstream worker" in result.stderr
 
 
@@ -98,7 +98,7 @@ def test_any_worker_answers_for_a_series_of_another(worker: WebWorker) -> None:
     assert json.loads(result.stdout)["symbol"] == "USDJPY"
     result = run("FX", "USDJPY", "--url", worker.url)
     assert result.exit_code == 2
-    assert f"{other.url} should hold it" in result.stderr
+    assert f"{other.url} should hold it, it cannot be reached (connection refused)" in result.stderr
     assert "ask again" in result.stderr
 
 

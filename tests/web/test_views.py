@@ -149,8 +149,12 @@ def test_bars_of_every_timeframe_of_the_pipeline_are_answered(shared_worker: Web
     assert [bar["revision"] for bar in body["bars"]] == [0] * 10 + [1, 0, 0]
     _, body = shared_worker.get("/live/FX/EURUSD?timeframe=5m")
     assert (body["timeframe"], starts(body)) == ("5m", ["11:00"])
-    status, body = shared_worker.get("/bars/FX/EURUSD?timeframe=15m")
-    assert (status, body["required"]) == (400, "one of 1m, 5m, 1h")
+    # one that could be added, one that no grid has, and one that is none: which there are is told
+    for asked in ("15m", "7m", "1w"):
+        status, body = shared_worker.get(f"/bars/FX/EURUSD?timeframe={asked}")
+        required = "one of 1m, 5m, 1h (bars.timeframes adds others)"
+        assert (status, body["required"]) == (400, required)
+        assert body["error"] == f"timeframe must be {required}, found {asked!r}"
     assert shared_worker.get("/status")[1]["timeframes"] == ["1m", "5m", "1h"]
 
 
@@ -201,7 +205,7 @@ def test_a_series_misspelt_is_asked_for(worker: WebWorker, path: str) -> None:
     assert (status, body["similar"]) == (404, ["FX GBPUSD"])
     assert "did you mean FX GBPUSD?" in body["error"]
     told = str(WorkerRefusedError(status, body))
-    assert "did you mean FX GBPUSD? Look for FX GBPUSX on the page of a worker" in told
+    assert "did you mean FX GBPUSD? If it is spelled right (GET /series lists all" in told
 
 
 def test_nothing_is_read_from_a_worker_that_recovers(worker: WebWorker) -> None:

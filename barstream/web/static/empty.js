@@ -55,10 +55,8 @@ export function noSeries(status) {
 }
 
 export function refused(error) {
-  return {
-    title: error.message,
-    text: error.body.what_to_do ?? (error.body.required ? `It must be ${error.body.required}.` : ""),
-  };
+  const text = error.body.what_to_do ?? (error.body.required ? `It must be ${error.body.required}` : "");
+  return { title: error.message, text: text && `${text[0].toUpperCase()}${text.slice(1).replace(/[.]?$/, ".")}` };
 }
 
 export function noBars(series) {

@@ -41,3 +41,8 @@ def test_a_symbol_that_is_long_is_compared_to_none() -> None:
     """Two thousand comparisons of 190 characters hold a worker up for 50 ms."""
     assert nearest_series(("FX", "A" * 64 + "B"), [("FX", "A" * 64 + "C")]) == []
     assert nearest_series(("FX", "A" * 63 + "B"), [("FX", "A" * 63 + "C")]) != []
+
+
+def test_a_series_that_is_known_twice_is_named_once() -> None:
+    # by its ticks and by its sessions
+    assert nearest_series(("FX", "EURUDS"), [("FX", "EURUSD")] * 2) == [("FX", "EURUSD")]

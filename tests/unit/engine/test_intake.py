@@ -68,6 +68,27 @@ def beats(start: int, count: int) -> Any:
     )  # fmt: skip
 
 
+def test_a_series_whose_ticks_come_in_a_second_partition_is_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def home(_broker: str, symbol: str) -> int | None:
+        return 3 if symbol.startswith("STRAY") else None
+
+    engine = PartitionEngine(0, Rules(), MarketScheduleProvider.always_open(), home)
+    intake = Intake(cast("Any", None), cast("Any", None), Consumer(), Metrics(), SPELLINGS)
+    for start, symbol in enumerate(["HOME", "STRAY", "STRAY", "STRAY2"]):
+        at = np.array([start], np.int64)
+        chunk = RecordChunk("ticks", 0, start, start + 1, [None], [None], at, at, True)
+        columns = TickColumns(
+            np.zeros(1, np.int32), [("B", symbol)], at, np.ones(1), np.ones(1), None, []
+        )
+        assert engine.apply_ticks(chunk, columns, 0, at_end=False)
+        intake._tell_strays(cast("Any", Held(engine)))
+    said = [record.getMessage().partition(" and are")[0] for record in caplog.records]
+    assert said == [f"ticks of B {name} come in partition 0" for name in ("STRAY", "STRAY2")]
+    assert all("home is partition 3" in record.getMessage() for record in caplog.records)
+
+
 def test_reading_stops_when_too_many_wait_and_goes_on_from_the_first_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -139,6 +139,11 @@ def test_a_zone_that_there_is_not_is_refused(zone: str) -> None:
         us_of(["2024-01-02 17:00:00"], None, zone)
 
 
+def test_a_zone_that_was_misspelt_is_asked_for() -> None:
+    with pytest.raises(TimeFormatError, match=r"did you mean (.* or )?America/New_York"):
+        us_of(["2024-01-02 17:00:00"], None, "Amerika/New_York")
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
