@@ -73,6 +73,8 @@ def command(
     """
     if follow and end_us is not None:
         raise click.UsageError("--follow has no end: leave --to out")
+    if start_us is not None and end_us is not None and start_us >= end_us:
+        raise click.UsageError("--from must be before --to, which is exclusive")
     from barstream.core.time import iso_micros_from_us
 
     web = settings(ctx).web

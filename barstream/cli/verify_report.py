@@ -165,7 +165,9 @@ def _print_summary(outcome: Outcome) -> None:
     elsewhere = {
         "in open minutes": ticks.open,
         "late": ticks.late,
-        "rejected otherwise": ticks.refused,
+        "in a second partition": ticks.elsewhere,
+        "unscheduled": ticks.unscheduled,
+        "rejected otherwise": ticks.refused - ticks.elsewhere - ticks.unscheduled,
         "off session": ticks.off_session,
         "withdrawn": ticks.withdrawn,
     }

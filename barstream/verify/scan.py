@@ -60,6 +60,8 @@ class Accounts:
         read: records that were read for it, others among them.
         ticks: those asked for; records that are no ticks, of no series or time, only where
             nothing was left out.
+        elsewhere: of those refused, in another partition than their series.
+        unscheduled: of those refused, without a session row of their series.
         unproven: rejected, but their rows are gone with retention.
     """
 
@@ -69,6 +71,8 @@ class Accounts:
     open: int = 0
     late: int = 0
     refused: int = 0
+    elsewhere: int = 0
+    unscheduled: int = 0
     off_session: int = 0
     unproven: int = 0
     #: Of series that were dropped.
@@ -243,6 +247,10 @@ class Scan:
                 offsets = offsets[self._publishes_off_session[self._regimes.numbers(offsets)]]
             else:
                 self.accounts.refused += len(offsets)
+                if code == PARTITION:
+                    self.accounts.elsewhere += len(offsets)
+                else:
+                    self.accounts.unscheduled += len(offsets)
             reasons.update(dict.fromkeys(offsets.tolist(), reason))
         left_out = self._take_inside(whole, before, reasons, end)
         # they may have been rejected before they were withdrawn

@@ -49,6 +49,9 @@ def test_what_an_engine_wrote_is_right_in_whatever_blocks_it_is_verified(
     assert ticks.ticks == ticks.in_bars + ticks.open + ticks.late + ticks.refused + (
         ticks.off_session
     )
+    said = [headers["reason"] for _, _, headers in store.rejected]
+    assert ticks.unscheduled == said.count(b"unscheduled")
+    assert ticks.elsewhere == said.count(b"partition")
     assert sum(each.missing for each in outcome.sessions) == 0
 
 

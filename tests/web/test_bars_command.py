@@ -168,6 +168,12 @@ def _read_until(master: int, wanted: str, deadline_s: float = 20.0) -> str:
     return shown
 
 
+def test_an_end_that_is_not_after_the_start_is_refused_by_the_names_of_the_options() -> None:
+    result = run("FX", "EURUSD", "--from", "2024-01-02", "--to", "2024-01-02")
+    assert result.exit_code == 2
+    assert "--from must be before --to" in result.stderr
+
+
 def test_bars_of_days_and_longer_begin_with_their_trading_date_alone() -> None:
     bar = bar_json(replace(make_bar(TEN_US), tick_count=1_234_567))
     by_date = BarLines([bar], by_date=True)

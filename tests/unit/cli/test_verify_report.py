@@ -96,13 +96,20 @@ def test_the_summary_leaves_out_what_there_is_none_of(capsys: pytest.CaptureFixt
         "ticks: 0 asked for; 0 in finals (0 records read)",
         "no differences (0.0 s)",
     ]
-    accounts = Accounts(read=1_209, ticks=1_200, in_bars=1_197, late=2, off_session=1)
+    accounts = Accounts(
+        read=1_209, ticks=1_200, in_bars=1_187, late=2, refused=10, elsewhere=6, unscheduled=3,
+        off_session=1,
+    )  # fmt: skip
     outcome = Outcome(bars={"1m": 3}, accounts=accounts, causes={"watermark": 3, "heartbeat": 0})
     outcome.findings.add(Finding("unproven", "close", 0, "it is gone", *SERIES))
     outcome.findings.add(Finding("difference", "missing", 0, "it must have a final", *SERIES))
     print_report(outcome, sessions=False)
+    places = (
+        "1,187 in finals, 2 late, 6 in a second partition, 3 unscheduled, 1 rejected otherwise, "
+        "1 off session"
+    )
     assert capsys.readouterr().out.splitlines()[-3:] == [
-        "ticks: 1,200 asked for; 1,197 in finals, 2 late, 1 off session (1,209 records read)",
+        f"ticks: 1,200 asked for; {places} (1,209 records read)",
         "closed: 3 by watermark",
         "1 difference, 1 unproven (0.0 s)",
     ]
