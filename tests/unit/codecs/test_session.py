@@ -37,7 +37,7 @@ ROW = SessionRow(
 names = (
     st.text(min_size=1, max_size=60)
     .map(lambda s: s.strip().upper())
-    .filter(lambda s: s and "\0" not in s and s == s.strip().upper())
+    .filter(lambda s: s and "\0" not in s and s == s.strip().upper() and s not in (".", ".."))
 )
 end_of_time_us = us_from_iso("9999-12-31")
 
