@@ -76,19 +76,24 @@ class BarTopic:
         if self._open_us is None:
             wanted = Selection(*self._series, bucket_us, bucket_us + 1)
             return _versions(await self._from(since_us, wanted))
-        found, _ = await self._near(bucket_us, since_us)
+        found, _ = await self._near(bucket_us, bucket_us, since_us)
         key = pl.col("key").bin.ends_with(Selection.stamp(bucket_us))
         return _versions(found.filter(key))
 
     async def between(self, from_us: int, to_us: int, since_us: int) -> tuple[Version, ...]:
         """The newest version of each bar with ``from_us <= bucket start < to_us``, ascending."""
-        found = await self._from(since_us, Selection(*self._series, from_us, to_us))
+        wanted = Selection(*self._series, from_us, to_us)
+        if self._open_us is None:
+            found = await self._from(since_us, wanted)
+        else:
+            found, _ = await self._near(from_us, to_us, since_us)
+            found = found[wanted.positions(found["key"].to_list())]
         last = found.unique("key", keep="last", maintain_order=True)
         return _versions(last.filter(pl.col("kind") == "bar").sort("bucket_start"))
 
     async def around(self, bucket_us: int, since_us: int) -> tuple[tuple[Version, ...], Neighbours]:
         """Every record of one bucket, and what lies beside it; of a bar with ticks not far back."""
-        found, begin = await self._near(bucket_us, since_us)
+        found, begin = await self._near(bucket_us, bucket_us, since_us)
         key = pl.col("key").bin.ends_with(Selection.stamp(bucket_us))
         own = _versions(found.filter(key))
         newest = own[-1].bar if own else None
@@ -99,22 +104,25 @@ class BarTopic:
 
     async def neighbours(self, bucket_us: int, since_us: int) -> Neighbours:
         """Finals of the series beside a bucket."""
-        found, begin = await self._near(bucket_us, since_us)
+        found, begin = await self._near(bucket_us, bucket_us, since_us)
         return await self._neighbours(found, bucket_us, begin)
 
-    async def _near(self, bucket_us: int, since_us: int) -> tuple[pl.DataFrame, int]:
-        """Bars of the series around a bucket and after it, and from which offset on they are."""
+    async def _near(self, from_us: int, until_us: int, since_us: int) -> tuple[pl.DataFrame, int]:
+        """Bars of the series in a span of time, beside it and after it, and from which offset on.
+
+        The bucket that starts at ``until_us`` is in it.
+        """
         begin, end = await self._offset_at(since_us), (await self._whole()).end
         apart_us, step = self._open_us, WINDOW
         if apart_us is not None:
-            near = await self._begin_of(bucket_us - apart_us, Span(begin, end))
+            near = await self._begin_of(from_us - apart_us, Span(begin, end))
             begin, step = max(begin, near - self._slack), _NEAR
         parts = [pl.DataFrame(schema=SCHEMA)]
         for window in forward(Span(begin, end), "bars", self._progress, step):
             if window.begin >= end:
                 break
             parts.append(await self._read(window, Selection(*self._series)))
-            if apart_us is not None and _reaches(parts[-1], bucket_us + apart_us):
+            if apart_us is not None and _reaches(parts[-1], until_us + apart_us):
                 end = min(end, window.end + self._slack)
         return pl.concat(parts), begin
 

@@ -92,7 +92,7 @@ async def _common(log: Log, broker: str, symbol: str, period: Period, bucket_us:
         seen=row,
         similar=() if row is not None else tuple(nearest_series(name, seen)),
         stand=stand,
-        regimes=None if row is None else await log.regimes(row.partition),
+        regimes=None if row is None else await log.regimes(row.partition, name),
         row=None
         if series is None
         else SeriesRow(

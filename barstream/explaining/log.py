@@ -48,7 +48,7 @@ class Log:
         default_factory=dict
     )
     _rows: dict[int, PartitionRows] = field(default_factory=dict)
-    _regimes: dict[int, Regimes] = field(default_factory=dict)
+    _regimes: dict[tuple[int, tuple[str, str]], Regimes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.names = TopicNames.of(self.settings)
@@ -95,15 +95,16 @@ class Log:
         """What of a series is withdrawn in a partition; None: it was not dropped there."""
         return (await self.rows(partition)).withdrawals.get(series)
 
-    async def regimes(self, partition: int) -> Regimes:
-        """By which rules a partition was judged, and from where on."""
-        if partition not in self._regimes:
+    async def regimes(self, partition: int, series: tuple[str, str]) -> Regimes:
+        """By which rules a series was judged in a partition, and from where on."""
+        if (partition, series) not in self._regimes:
             records = await self.records()
             rules = (await self.rows(partition)).rules
             if not self.settings.bars.schedule and any(row.schedule for row in rules):
                 records = await self._schedule_records()  # none is used any more
-            self._regimes[partition] = Regimes.of(rules, records, RulesRow.of(self.settings))
-        return self._regimes[partition]
+            now = RulesRow.of(self.settings)
+            self._regimes[partition, series] = Regimes.of(rules, records, now, series)
+        return self._regimes[partition, series]
 
     async def spellings(self, partitions: Iterable[int]) -> dict[int, Spelling]:
         """How names of ticks were spelled in some partitions."""

@@ -55,7 +55,7 @@ async def _closed(log: Log, facts: Facts, stand: Stand, decoder: SeriesDecoder) 
     finals, live = (
         BarTopic(
             log.options, topic, stand.partition, series, log.progress, dropped,
-            open_us=_open_us(facts), is_live=topic == log.names.live_1m,
+            open_us=open_us(facts), is_live=topic == log.names.live_1m,
         )
         for topic in (log.names.final_1m, log.names.live_1m)
     )  # fmt: skip
@@ -78,7 +78,7 @@ async def _closed(log: Log, facts: Facts, stand: Stand, decoder: SeriesDecoder) 
     return replace(facts, beats=await _beats(log, facts, stand))
 
 
-def _open_us(facts: Facts) -> int | None:
+def open_us(facts: Facts) -> int | None:
     """How far minutes may lie apart that were open together; None: bars were written anew."""
     if not never_written_anew(facts) or facts.regimes is None:
         return None

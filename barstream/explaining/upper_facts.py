@@ -15,6 +15,7 @@ from barstream.explaining.facts import (
     Version,
 )
 from barstream.explaining.log import Log
+from barstream.explaining.minutes import open_us
 from barstream.explaining.uppers import UpperFacts, children_of_bucket
 
 
@@ -34,7 +35,8 @@ async def gather_upper(log: Log, facts: Facts, stand: Stand) -> UpperFacts:
         topic = log.names.live_rollups[facts.period]
         live = BarTopic(log.options, topic, *place)
         facts = replace(facts, live=await live.versions(facts.bucket_us, since_us))
-    below = BarTopic(log.options, log.names.finals(child), *place)
+    apart_us = open_us(facts) if child == MINUTE else None
+    below = BarTopic(log.options, log.names.finals(child), *place, open_us=apart_us)
     span = _children_span(facts, child, minutes)
     children = await below.between(*span, since_us)
     children = tuple(one for one in children if one.bar is None or _belongs(facts, child, one))

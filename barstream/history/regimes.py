@@ -13,8 +13,9 @@ what came before a switch-over to a replay: bars were made anew by rules that st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Final, Self
 
 import numpy as np
@@ -95,6 +96,8 @@ class Regimes:
         self.now = now
         #: A replay was switched over to: what came before is not told.
         self.is_rewritten = False
+        #: Makes those of every series, where these know the sessions of one.
+        self._every: Callable[[], Regimes] | None = None
         self.begin = np.array([each.begin for each in self.all], np.int64)
         self.heartbeat_begin = np.array([each.heartbeat_begin for each in self.all], np.int64)
         #: Ticks from here on were judged by rules the log says.
@@ -102,7 +105,11 @@ class Regimes:
 
     @classmethod
     def of(
-        cls, rows: Sequence[RulesRow], records: Sequence[ScheduleRecord], otherwise: RulesRow
+        cls,
+        rows: Sequence[RulesRow],
+        records: Sequence[ScheduleRecord],
+        otherwise: RulesRow,
+        series: Series | None = None,
     ) -> Self:
         """As the log says them.
 
@@ -110,12 +117,15 @@ class Regimes:
             rows: of the partition, in the order in which they followed each other.
             records: of topic ``market_schedule``.
             otherwise: what ruled before the first of ``rows``, as far as anybody knows.
+            series: whose sessions will be asked for, by its normalised names; None: those of any.
+                A schedule has hundreds of rows a series: those of others are not read then.
         """
         readings: dict[bool | None, _Schedules] = {}
 
         def reading(row: RulesRow) -> _Schedules:
             if row.fold_case not in readings:
-                readings[row.fold_case] = _Schedules(records, NameRule(row.fold_case is not False))
+                name_rule = NameRule(row.fold_case is not False)
+                readings[row.fold_case] = _Schedules(records, name_rule, series)
             return readings[row.fold_case]
 
         told = []
@@ -127,7 +137,14 @@ class Regimes:
         now = _ALWAYS_OPEN if otherwise.schedule is None else reading(otherwise).newest()
         found = cls([Regime(0, 0, otherwise, now, is_told=False), *told], now)
         found.is_rewritten = any(row.rewritten for row in rows)
+        if series is not None:
+            found._every = partial(cls.of, rows, records, otherwise)
         return found
+
+    @cached_property
+    def _whole(self) -> Regimes:
+        """Those of every series: only from all rows is known how many there are."""
+        return self if self._every is None else self._every()
 
     @property
     def is_told(self) -> bool:
@@ -164,7 +181,7 @@ class Regimes:
     def may_have_lost(self, name: Series, bucket_us: int, offset: int) -> bool:
         """Whether the row by which something was judged at ``offset`` may be gone."""
         day = bucket_us // DAY_US
-        lost = self.at(offset).lost
+        lost = self._whole.at(offset).lost
         return bool(lost) and any(
             (name, date) in lost for date in range(day - _DAYS_AROUND, day + _DAYS_AROUND + 1)
         )
@@ -186,9 +203,19 @@ def told_rows(rows: Sequence[RulesRow]) -> Sequence[RulesRow]:
 
 
 class _Schedules:
-    """The schedule at places of its topic, ascending; what they share is one object."""
+    """The schedule at places of its topic, ascending; what they share is one object.
 
-    def __init__(self, records: Sequence[ScheduleRecord], name_rule: NameRule) -> None:
+    Args:
+        records: of its topic.
+        name_rule: how names are spelled.
+        series: the only one whose rows are read; None: all are.  Where rows of others changed, it
+            is another object all the same: there the log says what came after what.
+    """
+
+    def __init__(
+        self, records: Sequence[ScheduleRecord], name_rule: NameRule, series: Series | None = None
+    ) -> None:
+        self._series = series
         self._records: dict[int, list[ScheduleRecord]] = {}
         for record in sorted(records, key=lambda each: (each.partition, each.offset)):
             self._records.setdefault(record.partition, []).append(record)
@@ -200,6 +227,10 @@ class _Schedules:
         self._rows, self._index = ScheduleRows(self._schemas), ScheduleIndex()
         self._ends: dict[int, int] = {}
         self._read_of: dict[int, int] = {}
+        #: Of other series, the newest record of each key; and how many sessions there were.
+        self._others: dict[tuple[int, bytes], bytes | None] = {}
+        self._count = 0
+        self._have_others_changed = False
 
     def newest(self) -> ScheduleIndex:
         """By all there is."""
@@ -214,19 +245,24 @@ class _Schedules:
         if any(row.schedule.get(part, 0) < end for part, end in self._ends.items()):
             self._start_over()  # its topic was made again
         self._read(row.schedule)
+        self._have_others_changed |= row.sessions != self._count
+        self._count = row.sessions
         wanted = {name: self._rows.rows_of(name) for name in self._rows.take_dirty()}
         self._take(wanted | {name: self._rows_below(name, row.kept[name]) for name in row.kept})
         lost: frozenset[tuple[Series, int]] = frozenset()
-        if len(self._rows) != row.sessions:
+        if self._series is None and len(self._rows) != row.sessions:
             lost = self._came_later(row)
         return self._index, lost
+
+    def _is_wanted(self, record: ScheduleRecord) -> bool:
+        return self._series is None or record.may_be_of(*self._series)
 
     def _rows_below(self, name: Series, ends: Mapping[int, int]) -> list[SessionRow]:
         """Of a series whose rows contradicted each other, those it kept."""
         rows = ScheduleRows(self._schemas)
         for partition, records in self._records.items():
             for one in records:
-                if one.offset < ends.get(partition, 0):
+                if one.offset < ends.get(partition, 0) and self._is_wanted(one):
                     rows.apply(one.key, one.value, partition, one.offset, one.appended_us)
         return rows.rows_of(name)
 
@@ -234,15 +270,21 @@ class _Schedules:
         """The rows of some series; what changes nothing leaves the index."""
         index = self._index.updated(wanted)
         index = index.succeeding(self._index)
-        if index.changed or index.problems != self._index.problems:
+        of_others = self._series is not None and self._have_others_changed
+        if index.changed or index.problems != self._index.problems or of_others:
             self._index = index
+        self._have_others_changed = False
 
     def _read(self, ends: Mapping[int, int]) -> None:
         for partition, records in self._records.items():
             at, end = self._read_of.get(partition, 0), ends.get(partition, 0)
             while at < len(records) and records[at].offset < end:
                 one = records[at]
-                self._rows.apply(one.key, one.value, partition, one.offset, one.appended_us)
+                if self._is_wanted(one):
+                    self._rows.apply(one.key, one.value, partition, one.offset, one.appended_us)
+                elif self._others.get((partition, one.key)) != one.value:
+                    self._others[partition, one.key] = one.value
+                    self._have_others_changed = True
                 at += 1
             self._read_of[partition] = at
         self._ends = dict(ends)

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from barstream.codecs.avro import decode, encode
 from barstream.codecs.rules import RulesRow
 from barstream.core.period import Period
-from barstream.core.time import MINUTE_US
+from barstream.core.schedule import Session
+from barstream.core.state import FOREVER_US
+from barstream.core.time import DAY_US, MINUTE_US
 from barstream.engine.partition import PartitionEngine
-from barstream.history.regimes import Regimes
+from barstream.history.regimes import Regime, Regimes
 from barstream.history.selection import Selection
 from barstream.replay.beats import Beats, from_finals
 from barstream.replay.recorded import recorded_closes
@@ -27,6 +29,10 @@ from tests.property.rules_cases import Life, differences, judged, lives
 from tests.property.verify_cases import Row, beats_of, series_rows, versions
 
 PERIODS = tuple(map(Period.parse, ("5m", "1h", "1d", "1wk")))
+#: Of a row of rules: where it stands, and what it says of the schedule as a whole.
+_OF_OTHERS: dict[str, Any] = {
+    "from_offset": 0, "heartbeat_offset": 0, "schedule": {}, "sessions": 0, "kept": {},
+}  # fmt: skip
 
 
 def replayed(life: Life) -> dict[bytes, bytes]:
@@ -63,6 +69,37 @@ def replayed(life: Life) -> dict[bytes, bytes]:
     engine.release()
     anew.flush(engine)
     return {key or b"": value or b"" for key, value in anew.finals}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), lives())
+def test_the_regimes_of_one_series_say_of_it_what_those_of_all_say(
+    data: st.DataObject, life: Life
+) -> None:
+    """Where rows of others changed, too: a regime that begins says what came after what."""
+    rules, records = series_rows(life.store.series).rules, life.schedule.records
+    # compaction may have taken some
+    kept = data.draw(st.lists(st.booleans(), min_size=len(records), max_size=len(records)))
+    records = [each for each, is_kept in zip(records, kept, strict=True) if is_kept]
+    every = Regimes.of(rules, records, life.rules)
+    for symbol in life.case.rows:
+        name = "B", symbol
+        one = Regimes.of(rules, records, life.rules, name)
+        assert {each.place for each in every.all} <= {each.place for each in one.all}
+        assert one.told_from == every.told_from
+        for offset in range(life.case.end + 1):
+            here, there = one.at(offset), every.at(offset)
+            assert replace(here.rules, **_OF_OTHERS) == replace(there.rules, **_OF_OTHERS)
+            assert _sessions(here, name) == _sessions(there, name)
+            dates = {each.trading_date for each in life.case.rows[symbol]}
+            for day_us in (date * DAY_US for date in dates):
+                lost = every.may_have_lost(name, day_us, offset)
+                assert one.may_have_lost(name, day_us, offset) == lost
+
+
+def _sessions(regime: Regime, name: tuple[str, str]) -> list[Session]:
+    schedule = regime.index.for_series(*name)
+    return [] if schedule is None else list(schedule.sessions_between(0, FOREVER_US))
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])

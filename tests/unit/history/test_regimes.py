@@ -104,3 +104,17 @@ def test_after_a_switch_over_nothing_is_told_of_before() -> None:
     regimes = Regimes.of(rows, RECORDS, NOW)
     assert regimes.told_from == 9
     assert closes(regimes, 4)[-1] == LONG.close_us, "the rows of now are the best there is"
+
+
+def test_of_one_series_rows_of_others_begin_a_regime_where_they_changed_and_are_not_read() -> None:
+    # the log says by it what came after what; a row that was written again as it was says nothing
+    def other(offset: int, close_us: int) -> ScheduleRecord:
+        return record(offset, SessionRow("B", "Y", 7, 0, 7 * DAY_US, 7 * DAY_US + close_us))
+
+    records = [*RECORDS, other(8, 1), other(9, 2), other(10, 2)]
+    rows = told((0, 9, 3), (4, 10, 3), (6, 11, 3))
+    one, every = Regimes.of(rows, records, NOW, NAME), Regimes.of(rows, records, NOW)
+    assert one.begin.tolist() == every.begin.tolist() == [0, 4]
+    assert [closes(one, at) for at in range(8)] == [closes(every, at) for at in range(8)]
+    assert every.at(4).index.for_series("B", "Y") is not None
+    assert one.at(4).index.for_series("B", "Y") is None
