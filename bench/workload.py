@@ -33,11 +33,13 @@ async def produce(
     *,
     first_bar: int = 0,
     only: Sequence[int] | None = None,
+    together: int = 1,
 ) -> int:
     """Write ``series * per_bar * bars`` ticks in time order; the number written.
 
     Prices have three places, sizes two; series i goes to partition ``i % partitions``.  With
-    ``only`` it is the ticks of these partitions; ``first_bar`` is where time begins.
+    ``only`` it is the ticks of these partitions; ``first_bar`` is where time begins.  So many bars
+    go ``together`` to one partition before the next one has its turn.
     """
     producer = AIOKafkaProducer(**options, max_batch_size=_BATCH_BYTES, linger_ms=5)
     await producer.start()
@@ -47,11 +49,12 @@ async def produce(
     sent: list[asyncio.Future[Any]] = []
     keys = [series_key(BROKER, symbol(number)) for number in range(series)]
     try:
-        for bar in range(first_bar, first_bar + bars):
+        for bar in range(first_bar, first_bar + bars, together):
+            steps = per_bar * min(together, first_bar + bars - bar)
             for partition in range(partitions) if only is None else only:
                 mine = np.arange(partition, series, partitions)
-                which = np.tile(mine, per_bar)
-                place = np.repeat(np.arange(per_bar), len(mine))
+                which = np.tile(mine, steps)
+                place = np.repeat(np.arange(steps), len(mine))
                 count = len(which)
                 time_us = START_US + bar * MINUTE_US + place * step_us
                 time_us += rng.integers(0, step_us, count)
