@@ -6,8 +6,10 @@ Three verdicts are passed here; the first that holds is the one given:
   is missing or null or of another type, a text that is no UTF-8, an unknown schema id;
 - *invalid*: price not finite, size negative or not finite, broker or symbol that can be no name
   (`barstream.core.keys.trimmed`), event time outside 1970 to 9999;
-- *future*: event time later than the record's own broker timestamp + ``max_future_skew_us``;
-  exactly that much later is still accepted.  Records without a timestamp are not judged.
+- *future*: event time later than the record's timestamp + ``max_future_skew_us``; exactly that much
+  later is still accepted.  A timestamp that is not the broker's can be as wrong as the tick: there
+  the earlier of timestamp and clock at fetch counts, and the clock alone where there is none.
+  Without a clock, as when a log is read again, records without a timestamp are not judged.
 
 A verdict is of one record alone: it is the same however records were batched.
 """
@@ -143,31 +145,44 @@ class TickDecoder:
         return self._names.take_respelled()
 
     def decode(
-        self, values: Sequence[bytes | None], record_ts_us: NDArray[np.int64]
+        self,
+        values: Sequence[bytes | None],
+        record_ts_us: NDArray[np.int64],
+        clock_us: int | None = None,
     ) -> TickColumns:
         """Ticks of ``values``.
 
         Args:
             values: record values, shape (n,).
             record_ts_us: their timestamps in Kafka, shape (n,), negative where there is none.
+            clock_us: the clock when they were fetched; None: they are judged by their timestamps
+                alone, which are the broker's, or it is not known.
 
         Raises:
             RegistryError: a schema was not fetched before.
         """
         # pyruhvro reads lists only
         part = self._reader.read(values if isinstance(values, list) else list(values))
-        late_us = record_ts_us + self._skew_us
-        future = (part.time_us > late_us) & (record_ts_us >= 0)
+        future = (part.time_us > record_ts_us + self._skew_us) & (record_ts_us >= 0)
+        self._refuse_future(part, future, record_ts_us, "the record's timestamp")
+        if clock_us is not None:
+            clock = np.full(len(part.time_us), clock_us)
+            future = ~future & (part.time_us > clock_us + self._skew_us)
+            self._refuse_future(part, future, clock, "the clock of the worker that read it")
+        return _kept(part, invalid=self._keeps_invalid)
+
+    def _refuse_future(
+        self, part: Part, future: NDArray[np.bool_], by_us: NDArray[np.int64], what: str
+    ) -> None:
         if future.any():
             part.verdicts.refuse(
                 future,
                 Reason.FUTURE,
                 lambda at: (
-                    f"the event time is {part.time_us[at] - record_ts_us[at]} us after the "
-                    f"record's timestamp, {self._skew_us} us are allowed"
+                    f"the event time is {part.time_us[at] - by_us[at]} us after {what}, "
+                    f"{self._skew_us} us are allowed"
                 ),
             )
-        return _kept(part, invalid=self._keeps_invalid)
 
 
 def _kept(part: Part, *, invalid: bool) -> TickColumns:

@@ -228,7 +228,7 @@ class BarSettings(Section):
     grace_s: Annotated[float, Field(ge=0, le=3_600)] = 5.0
     """How long after its end a minute waits for ticks that come out of order."""
     max_future_skew_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
-    """How far a tick may lie after its own append time; by default the grace."""
+    """How far a tick may lie after its append time (or the clock, ticks.md); default the grace."""
     live_interval_ms: Annotated[int, Field(ge=10, le=60_000)] = 200
     """A changed open bar is published at most so often."""
     inactive_after: Annotated[int, Field(ge=1, le=10_000)] = 5

@@ -70,7 +70,7 @@ class Intake:
         chunk: RecordChunk = event.value
         if missing := self._decoder.missing_schema_ids(chunk.values):
             await self._decoder.fetch_schemas(missing)
-        columns = self._decoder.decode(chunk.values, chunk.timestamps_us)
+        columns = self._decoder.decode(chunk.values, chunk.timestamps_us, chunk.clock_us)
         if respelled := self._decoder.take_respelled():
             self._spellings.folded(respelled)
         owned = self._partitions.owner(event)

@@ -103,13 +103,16 @@ async def _decoder(log: Log, facts: Facts) -> SeriesDecoder:
     return SeriesDecoder(log.settings, *facts.name, spellings, below)
 
 
-async def _rejected(log: Log, facts: Facts, decoder: SeriesDecoder) -> Rejections:
+async def _rejected(
+    log: Log, facts: Facts, decoder: SeriesDecoder, *, all_of_them: bool = False
+) -> Rejections:
     """Rejected ticks of the series, above all those of the minute, of all partitions."""
     options, names, start_us = log.options, log.names, facts.bucket_us
-    since_us = start_us - facts.most_skew_us - _MARGIN_US
     spans = await held(options, names.ticks_rejected)
-    begins = await offsets_at(options, names.ticks_rejected, spans, since_us)
-    spans = {p: Span(begins[p], span.end) for p, span in spans.items()}
+    if not all_of_them:
+        since_us = start_us - facts.most_skew_us - _MARGIN_US
+        begins = await offsets_at(options, names.ticks_rejected, spans, since_us)
+        spans = {p: Span(begins[p], span.end) for p, span in spans.items()}
     topics = names.ticks_rejected, names.ticks
     found = await rejected_in(options, topics, spans, decoder, facts.ticks_between, log.progress)
     mine = tuple(one for one in found.of_bucket if facts.is_of_minute(one.tick))
@@ -131,9 +134,6 @@ async def _with_ticks(
     options, names, start_us = log.options, log.names, facts.bucket_us
     since_us = start_us - facts.most_skew_us - _MARGIN_US
     mine = [one for one in rejected.of_bucket if one.tick.partition == stand.partition]
-    elsewhere = [one.tick for one in rejected.of_bucket if one.tick.partition != stand.partition]
-    below = await _withdrawn_below(log, facts, {tick.partition for tick in elsewhere})
-    elsewhere = [tick for tick in elsewhere if tick.offset >= below[tick.partition]]
     whole = Span(stand.begin, stand.end)
     begin = (await offsets_at(options, names.ticks, {stand.partition: whole}, since_us))[
         stand.partition
@@ -141,14 +141,20 @@ async def _with_ticks(
     span = Span(_scan_begin(facts, begin), _scan_end(facts, stand, mine))
     looked = _looked(facts, rejected)
     found = await scan_ticks(log, facts, decoder, stand.partition, span, looked)
-    if not found.append_times and span.begin > stand.begin:
-        # producers say the times: a tick of this minute may stand anywhere
-        whole = Span(stand.begin, span.end)
+    if not found.append_times:
+        # producers say the times: a tick of this minute may stand anywhere, and one that was ahead
+        # of the clock long before it would have closed it
+        rejected = await _rejected(log, facts, decoder, all_of_them=True)
+        mine = [one for one in rejected.of_bucket if one.tick.partition == stand.partition]
+        whole, looked = Span(stand.begin, span.end), _looked(facts, rejected)
         found = await scan_ticks(log, facts, decoder, stand.partition, whole, looked)
     applied = stand.begin if stand.position is None else stand.position
     waiting = Span(max(span.end, applied), min(stand.end, applied + _UNAPPLIED))
     if not waiting.is_empty:
         found.add(await scan_ticks(log, facts, decoder, stand.partition, waiting, looked))
+    elsewhere = [one.tick for one in rejected.of_bucket if one.tick.partition != stand.partition]
+    below = await _withdrawn_below(log, facts, {tick.partition for tick in elsewhere})
+    elsewhere = [tick for tick in elsewhere if tick.offset >= below[tick.partition]]
     return replace(
         facts,
         ticks=tuple(_all_ticks(found, mine)),

@@ -11,9 +11,11 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from barstream.codecs.ticks import TickColumns
+from barstream.codecs.ticks import Rejected, TickColumns
+from barstream.core.reasons import Reason
 from barstream.core.schedule import ScheduleIndex, Series
 from barstream.core.time import MINUTE_US
 from barstream.history.reading import cut, tail
@@ -61,7 +63,7 @@ def _joined(parts: list[RecordChunk]) -> RecordChunk:
         [value for part in parts for value in part.values],
         np.concatenate([part.offsets for part in parts]),
         np.concatenate([part.timestamps_us for part in parts]),
-        first.append_time,
+        all(part.append_time for part in parts),
     )
 
 
@@ -79,6 +81,32 @@ def placed(columns: TickColumns, index: ScheduleIndex) -> NDArray[np.int64]:
             placed_us = placed_us.copy() if placed_us is columns.time_us else placed_us
             placed_us[mine] = schedule.placed(time_us, schedule.locate(time_us))
     return placed_us
+
+
+def without_rejected(
+    columns: TickColumns, block: RecordChunk, rejected: pl.DataFrame
+) -> TickColumns:
+    """Ticks of a block, those rejected that stand among ``rejected``.
+
+    Args:
+        columns: of the block.
+        block: its records.
+        rejected: of the partition, each once, columns of `barstream.history.rejected.SCHEMA`.
+    """
+    known = rejected.filter(
+        pl.col("tick_offset").is_between(block.start, block.next_offset, closed="left")
+    )
+    if known.is_empty():
+        return columns
+    places = np.arange(len(block.offsets)) if columns.index is None else columns.index
+    said = dict(known.select("tick_offset", "reason").iter_rows())
+    offsets = block.offsets[places]
+    out = np.isin(offsets, known["tick_offset"].to_numpy())
+    refused = [
+        Rejected(int(places[at]), Reason(said[int(offsets[at])]), "rejected before")
+        for at in np.flatnonzero(out).tolist()
+    ]
+    return replace(columns.where(~out), rejected=[*columns.rejected, *refused])
 
 
 class TicksInRange:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
 from aiokafka import AIOKafkaConsumer
 
-from barstream.codecs.ticks import Rejected, TickColumns
+from barstream.codecs.ticks import TickColumns
 from barstream.core.keys import bar_key
 from barstream.core.period import MINUTE, Period
-from barstream.core.reasons import Reason
 from barstream.core.schedule import Series
 from barstream.core.state import FOREVER_US, NEVER_US
 from barstream.core.time import DAY_US, ceil_minute
@@ -29,8 +27,8 @@ from barstream.history.decoders import Decoders
 from barstream.history.reading import chunks, parts
 from barstream.kafka import client_options
 from barstream.replay.beats import Beats
-from barstream.replay.blocks import TicksInRange, blocks, placed
-from barstream.replay.known import Known, known_of, published_before
+from barstream.replay.blocks import TicksInRange, blocks, placed, without_rejected
+from barstream.replay.known import Known, ahead_of_clock, known_of, published_before
 from barstream.replay.request import Job, Request
 from barstream.replay.rules import RulesInTurn
 from barstream.replay.scope import Derived, Scope, SeriesScope
@@ -144,6 +142,8 @@ class _Run:
         #: part of it.
         self.after: set[int] = set()
         self.series_rows: list[Row] = []
+        #: Where timestamps are not the broker's: also what the clock of a worker has refused.
+        self.refused: pl.DataFrame | None = None
 
     async def through(self, options: dict[str, Any], report: Report) -> Derived:
         """From the first block to the last."""
@@ -160,6 +160,9 @@ class _Run:
         spans = {self.job.partition: known.ticks}
         if not known.ticks.is_empty:
             async for block in blocks(chunks(options, self.names.ticks, spans)):
+                if not block.append_time and self.refused is None:
+                    ahead = await ahead_of_clock(self.job, options, self.names)
+                    self.refused = pl.concat([known.rejected, ahead])
                 for part in parts(block, known.regimes.begin.tolist()):
                     await self._change_rules(part.start, beats)
                     await decoders.fetch(part)
@@ -181,7 +184,9 @@ class _Run:
         decoded, _ = self.known.withdrawn.split(decoded, block.offsets)
         placed_us = placed(decoded, self.in_turn.provider.index)
         columns = in_range.of(decoded, placed_us, self._closed_us)
-        columns = self._without_rejected(block, columns)
+        stays = self.known.rejected if block.append_time else self.refused
+        if stays is not None:
+            columns = without_rejected(columns, block, stays)
         beats.give(self.engine, block.next_offset, self.in_turn.number)
         if self.bounds.to_us < FOREVER_US:
             late = placed(columns, self.in_turn.provider.index) >= self.bounds.to_us
@@ -191,23 +196,6 @@ class _Run:
         while not self.engine.apply_ticks(block, columns, 0, at_end=False):
             await self._flush()
         await self._flush()
-
-    def _without_rejected(self, block: RecordChunk, columns: TickColumns) -> TickColumns:
-        """What stands in ``ticks_rejected`` stays rejected where the log does not say by what."""
-        known = self.known.rejected.filter(
-            pl.col("tick_offset").is_between(block.start, block.next_offset, closed="left")
-        )
-        if known.is_empty():
-            return columns
-        places = np.arange(len(block.offsets)) if columns.index is None else columns.index
-        said = dict(known.select("tick_offset", "reason").iter_rows())
-        offsets = block.offsets[places]
-        out = np.isin(offsets, known["tick_offset"].to_numpy())
-        refused = [
-            Rejected(int(places[at]), Reason(said[int(offsets[at])]), "rejected before")
-            for at in np.flatnonzero(out).tolist()
-        ]
-        return replace(columns.where(~out), rejected=[*columns.rejected, *refused])
 
     def _closed_us(self, broker: str, symbol: str) -> int:
         series = self.engine.state.get(broker, symbol)

@@ -11,6 +11,7 @@ from barstream.codecs.rules import RulesRow
 from barstream.codecs.withdrawal import Withdrawn
 from barstream.core.bars import Bar
 from barstream.core.period import MINUTE, Period
+from barstream.core.reasons import Reason
 from barstream.core.schedule import Series
 from barstream.core.time import DAY_US, SECOND_US
 from barstream.engine.offsets import START_OVER, check_identity
@@ -119,6 +120,18 @@ async def _regimes(
             options, names.market_schedule, ticks.registry_url, ticks.name_rule
         )
     return Regimes.of(told.rules, records, otherwise)
+
+
+async def ahead_of_clock(job: Job, options: Options, names: TopicNames) -> pl.DataFrame:
+    """Ticks that were refused as future: where timestamps are not the broker's, by a clock.
+
+    The rules may be others now, and what that clock said is known from nothing else.
+    """
+    topic = names.ticks_rejected
+    found = await rejected(options, topic, await held(options, topic, [job.partition]), names.ticks)
+    return found.filter(
+        (pl.col("tick_partition") == job.partition) & (pl.col("reason") == Reason.FUTURE)
+    ).unique("tick_offset", keep="first", maintain_order=True)
 
 
 async def _rejected(

@@ -127,8 +127,9 @@ def _timestamps(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> I
     if kind == "LogAppendTime":
         return
     reasons = {
-        "ticks": "a feed that stamps event times has its history deleted by age, and whether a "
-        "series is live can only be told at the end of its partition",
+        "ticks": "a feed that stamps event times has its history deleted by age, a tick from the "
+        "future is told by the clock of the worker that reads it, and whether a series is live "
+        "only at the end of its partition",
         "heartbeats": "a heartbeat from a wrong clock is told by the broker's time",
     }
     why = reasons.get(plan.logical, "a record's time is that of a worker's clock, not the broker's")

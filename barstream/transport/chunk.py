@@ -24,12 +24,22 @@ class RecordChunk:
     values: list[bytes | None]
     #: Shape (n,), ascending; compaction and transactions leave gaps.
     offsets: NDArray[np.int64]
-    #: Shape (n,): append time where ``append_time``, otherwise what the producer said.
+    #: Shape (n,): append time where ``append_time``, otherwise what the producer said, negative
+    #: where it said nothing.
     timestamps_us: NDArray[np.int64]
     append_time: bool
     #: Set when the chunk leaves the fetcher: whether it reached the last stable offset, and when.
     at_end: bool = False
     fetched_us: int = 0
+
+    @property
+    def clock_us(self) -> int | None:
+        """The clock at fetch, where an event time is judged by it.
+
+        None where the timestamps are the broker's, and of a chunk read later, by whoever proves or
+        explains: what the clock said to the worker stands in ``ticks_rejected``.
+        """
+        return self.fetched_us if self.fetched_us and not self.append_time else None
 
     def __len__(self) -> int:
         return len(self.values)

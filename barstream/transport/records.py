@@ -9,6 +9,7 @@ one `RecordChunk` for many records instead, for the topics a consumer names by p
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -54,6 +55,10 @@ class _Columns:
         self.timestamps: list[NDArray[np.int64]] = []
         self.append_time = True
 
+    def has_other_times(self, batch: Any) -> bool:
+        """Whether ``batch`` has its timestamps from another clock than what is here."""
+        return bool(self.values) and self.append_time != _is_append_time(batch)
+
     def add(self, batch: Any, first: int) -> None:
         """Take the records of ``batch`` from offset ``first``."""
         records = list(batch)
@@ -74,7 +79,7 @@ class _Columns:
         self.keys.extend([record.key for record in records])
         self.values.extend([record.value for record in records])
         self.offsets.append(offsets)
-        if batch.timestamp_type == _LOG_APPEND_TIME:
+        if _is_append_time(batch):
             stamps = np.full(len(records), batch.max_timestamp, np.int64)
         else:
             self.append_time = False
@@ -96,6 +101,10 @@ class _Columns:
             np.concatenate(self.timestamps) * 1000 if self.timestamps else empty,
             self.append_time,
         )
+
+
+def _is_append_time(batch: Any) -> bool:
+    return bool(batch.timestamp_type == _LOG_APPEND_TIME)
 
 
 def _has_ends(records: list[Any], batch: Any) -> bool:
@@ -133,20 +142,18 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     def _unpack_columns(self, end: int | None) -> Iterator[ConsumerRecord[bytes, Any]]:
         columns = _Columns(self.next_fetch_offset)
         while self._records.has_next():
-            try:
-                batch = self._records.next_batch()
-                if end is not None and batch.base_offset >= end:
-                    # compaction may have left nothing just below the end
-                    self.next_fetch_offset = max(self.next_fetch_offset, end)
-                    break
+            batch = self._next_batch()
+            if end is not None and batch.base_offset >= end:
+                # compaction may have left nothing just below the end
+                self.next_fetch_offset = max(self.next_fetch_offset, end)
+                break
+            is_hidden = self._is_sound_but_hidden(batch)
+            if not is_hidden and columns.has_other_times(batch):
+                yield self._event(columns)
+                columns = _Columns(self.next_fetch_offset)
+            if not is_hidden:
                 self._take(batch, columns)
-            except KafkaError:
-                raise
-            except Exception as error:  # what decompression and unpacking raise has no common root
-                raise CorruptRecordException(
-                    f"{self._tp.topic}[{self._tp.partition}] must hold record batches, but behind "
-                    f"offset {self.next_fetch_offset} is one that cannot be unpacked: {error!r}"
-                ) from error
+            self.next_fetch_offset = max(self.next_fetch_offset, batch.next_offset)
             if len(columns.values) >= MAX_RECORDS:
                 yield self._event(columns)
                 columns = _Columns(self.next_fetch_offset)
@@ -155,12 +162,32 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         if self.next_fetch_offset > columns.start:
             yield self._event(columns)
 
+    def _next_batch(self) -> Any:
+        with self._unpacking():
+            return self._records.next_batch()
+
+    def _is_sound_but_hidden(self, batch: Any) -> bool:
+        """Whether nobody may see its records; one that is not sound is an error."""
+        with self._unpacking():
+            if self._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"Invalid CRC - {self._tp}")
+            return self._is_hidden(batch)
+
     def _take(self, batch: Any, columns: _Columns) -> None:
-        if self._check_crcs and not batch.validate_crc():
-            raise CorruptRecordException(f"Invalid CRC - {self._tp}")
-        if not self._is_hidden(batch):
+        with self._unpacking():
             columns.add(batch, self.next_fetch_offset)
-        self.next_fetch_offset = max(self.next_fetch_offset, batch.next_offset)
+
+    @contextmanager
+    def _unpacking(self) -> Iterator[None]:
+        try:
+            yield
+        except KafkaError:
+            raise
+        except Exception as error:  # what decompression and unpacking raise has no common root
+            raise CorruptRecordException(
+                f"{self._tp.topic}[{self._tp.partition}] must hold record batches, but behind "
+                f"offset {self.next_fetch_offset} is one that cannot be unpacked: {error!r}"
+            ) from error
 
     def _is_hidden(self, batch: Any) -> bool:
         """Control batches always, aborted ones for readers of committed records; as aiokafka."""

@@ -51,6 +51,8 @@ class Blocks:
 
     def add(self, chunk: RecordChunk, columns: TickColumns) -> None:
         """Take a decoded chunk."""
+        if not chunk.append_time:
+            self._scan.stamped_by_producers(chunk.start, chunk.next_offset)
         columns, gone = self._withdrawn.split(columns, chunk.offsets)
         if len(gone.offset):
             self._gone = WithdrawnTicks(*map(np.concatenate, zip(self._gone, gone, strict=True)))

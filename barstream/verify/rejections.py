@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from barstream.core.time import DAY_US
 from barstream.history.regimes import Regimes
 from barstream.history.selection import Selection
 from barstream.verify.changes import ScheduleChanges
@@ -18,6 +20,8 @@ from barstream.verify.refusals import Refusals
 
 #: Reasons that a record was given before anybody asked for its series.
 _NO_TICK: Final = frozenset({"undecodable", "invalid", "future"})
+#: A rejection is written within seconds of the reading, and without a broker not for hours.
+_LONGEST_WAIT_US: Final = DAY_US
 _BY_SCHEDULE: Final = frozenset({"unscheduled", "off_session"})
 
 
@@ -60,6 +64,25 @@ class Rejections:
         bars = published.bars
         self._bar_series = bars["series"].to_numpy()
         self._keys = minute_key(self._bar_series, bars["bucket_us"].to_numpy())
+        #: First offsets and ends of what has timestamps that are not the broker's, ascending.
+        self._own_times: tuple[list[int], list[int]] = [], []
+
+    def stamped_by_producers(self, begin: int, end: int) -> None:
+        """The timestamps of [begin, end) are not the broker's: a worker went by its clock there."""
+        begins, ends = self._own_times
+        if ends and ends[-1] == begin:
+            ends[-1] = end
+        else:
+            begins.append(begin)
+            ends.append(end)
+
+    def may_be_ahead_of_clock(self, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each tick was judged by a clock as well, shape (n,)."""
+        begins, ends = self._own_times
+        if not begins:
+            return np.zeros(len(offsets), np.bool_)
+        stretch = np.searchsorted(begins, offsets, side="right") - 1
+        return (stretch >= 0) & (offsets < np.array(ends)[stretch])
 
     def compare(
         self, block: Block, reasons: dict[int, str], left_out: set[int], begin: int, end: int
@@ -96,8 +119,10 @@ class Rejections:
                     self._refusal(block, offset, reason, None, detail, written_us)
                 continue
             self._once(block, offset, rows)
-            if (said := self._refusals.reason(rows[0])) != reason and not (
-                said in _NO_TICK and self._was_read_otherwise(offset)
+            said = self._refusals.reason(rows[0])
+            if said != reason and not (
+                (said in _NO_TICK and self._was_read_otherwise(offset))
+                or self._was_ahead_of_clock(block, offset, rows[0])
             ):
                 self._refusal(
                     block,
@@ -144,6 +169,19 @@ class Rejections:
         decoding = self._regimes.current.rules.decoding
         return not regime.is_told or regime.rules.decoding != decoding
 
+    def _was_ahead_of_clock(self, block: Block, offset: int, row: int) -> bool:
+        """Whether a tick may have been refused by the clock of the worker, as its row says.
+
+        Nothing else tells what that clock said.  It said no more than when the row was written, so
+        a tick that was long past by then was not ahead of it.
+        """
+        at = _place(block, offset)
+        if at is None or self._refusals.reason(row) != "future":
+            return False
+        if not self.may_be_ahead_of_clock(block.offset[at : at + 1])[0]:
+            return False
+        return int(block.time_us[at]) > self._refusals.appended_us(row) - _LONGEST_WAIT_US
+
     def is_in_bar(self, bar: int, tick: ShownTick) -> None:
         """A rejected tick is in the bar of its minute."""
         found = self._refusals.between(tick.offset, tick.offset + 1)[tick.offset][0]
@@ -174,6 +212,8 @@ class Rejections:
         at = _place(block, offset)
         if at is None:
             self._refusal(block, offset, None, said, "is rejected, but there is no such record")
+            return
+        if self._was_ahead_of_clock(block, offset, row):
             return
         if block.verdict[at] == OFF_SESSION:
             if said != "off_session":

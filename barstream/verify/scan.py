@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from barstream.codecs.withdrawal import Withdrawn, WithdrawnTicks
 from barstream.core.sessions import LONGEST_TOLERANCE_US
-from barstream.core.time import MINUTE_US
+from barstream.core.time import MINUTE_US, SECOND_US
 from barstream.history.selection import Selection
 from barstream.verify.changes import ScheduleChanges
 from barstream.verify.findings import TICKS_SHOWN, Finding, Findings, ShownTick
@@ -44,6 +44,9 @@ _FLOATS: Final = ("open", "high", "low", "close", "volume")
 _REASONS: Final = {
     PARTITION: "partition", UNSCHEDULED: "unscheduled", OFF_SESSION: "off_session",
 }  # fmt: skip
+#: A series is closed up to its latest tick, less the longest grace there is and what comes of
+#: minutes and tolerances.
+_FURTHEST_OPEN_US: Final = 3_600 * SECOND_US + LONGEST_TOLERANCE_US + MINUTE_US
 _SHOWN: Final = ("offset", "time_us", "price", "size")
 #: ``bar``: of its minute, -1 where there is none.
 _LOOSE: Final = {
@@ -231,6 +234,10 @@ class Scan:
         # what was rejected, and not for being late, never was a tick of a bar
         otherwise = inside & self._refusals.holds(block.offset)
         otherwise &= ~self._refusals.hold_as_late(block.offset)
+        unproven = inside & self._were_never_applied(block)
+        if unproven.any():
+            self.accounts.unproven += int(np.count_nonzero(unproven & asked))
+            inside &= ~unproven
         if otherwise.any():
             self._leave_out(block.take(otherwise))
             self.accounts.refused += int(np.count_nonzero(otherwise & asked))
@@ -257,6 +264,25 @@ class Scan:
         left_out.update(withdrawn.offset.tolist())
         block = block if asked.all() else block.take(asked)
         self.accounts.unproven += self._rejections.compare(block, reasons, left_out, begin, end)
+
+    def stamped_by_producers(self, begin: int, end: int) -> None:
+        """The timestamps of [begin, end), which comes with the next ticks, are not the broker's."""
+        self._rejections.stamped_by_producers(begin, end)
+
+    def _were_never_applied(self, block: Block) -> NDArray[np.bool_]:
+        """Ticks below the position that closed nothing, and whose rejections may be gone; (n,).
+
+        A record that its producer dated far ahead outlives what was said of it: Kafka deletes by
+        timestamp.  Had it been accepted, its series were closed up to it.
+        """
+        until = self._reach.closed_until_us
+        old = block.offset < min(self._refusals.known_from, self._reach.position)
+        if not old.any() or not len(until):
+            return np.zeros(len(block), np.bool_)
+        old &= self._rejections.may_be_ahead_of_clock(block.offset)
+        old &= ~self._refusals.holds(block.offset) & (block.series < len(until))
+        closed = until[np.minimum(block.series, len(until) - 1)]
+        return old & (block.placed_us - _FURTHEST_OPEN_US > closed)
 
     def begins_later(self) -> None:
         """Ticks of before the range are not scanned: series that have bars there had some."""

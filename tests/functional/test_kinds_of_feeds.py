@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from barstream.core.time import iso_from_us
 from tests.functional.records import (
     Out,
     Phase,
@@ -74,6 +76,47 @@ def test_on_a_create_time_topic_a_live_feed_closes_by_heartbeat_and_an_old_file_
         assert 'barstream_series{kind="historical"} 1.0' in text
         assert 'barstream_series{kind="live"} 1.0' in text
         assert not made.rejected()
+
+
+def test_a_tick_of_2100_whose_timestamp_is_as_wrong_is_future_by_the_clock_of_the_worker(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    # minutes  0     1     2     3              50 min on             2100
+    #          A     A     A     A       B (stamped alike)   C (stamped alike)
+    # B and C come between the first and the second A, and close nothing
+    with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN, BARS__GRACE_S="5") as made:
+        configure(
+            made, made.names.ticks, message_timestamp_type="CreateTime",
+            # brokers before 4.0 take any timestamp
+            message_timestamp_after_max_ms=str(2**63 - 1),
+        )  # fmt: skip
+        assert "clock of the worker" in made.run("topics", "check", check=False)
+        worker = made.worker()
+        start_us = (now_us() // MINUTE_US - 10) * MINUTE_US + 30 * SECOND_US
+        right = [Tick("B", "S", start_us + n * MINUTE_US, 1.0 + n) for n in range(4)]
+        wrong = [
+            Tick("B", "S", now_us() + 50 * MINUTE_US, 9.0),
+            Tick("B", "S", 4_102_444_800 * SECOND_US, 9.0),
+        ]
+        sent = [right[0], *wrong, *right[1:]]
+        send(made, [Out.of(tick, timestamp_ms=tick.time_us // 1000) for tick in sent])
+        until(lambda: worker.get("/status")["ticks"] == len(right), 20, "the right ticks applied")
+        until(lambda: len(made.rejected()) == len(wrong), 20, "the wrong ones rejected")
+        for record in made.rejected():
+            said = dict(record.headers)
+            assert said["reason"] == b"future"
+            assert b"clock of the worker" in said["detail"]
+        worker.stop()
+        finals = made.finals_of("S")
+        assert [(bar["open"], bar["synthetic"]) for bar in finals[:3]] == [
+            (1.0, False), (2.0, False), (3.0, False),
+        ]  # fmt: skip
+        made.run("verify")
+        made.run("replay", "--suffix", "again", "B", "S")
+        assert "nothing differs" in made.run("replay", "diff", "--suffix", "again")
+        minute = iso_from_us(start_us // MINUTE_US * MINUTE_US)
+        told = json.loads(made.run("explain", "B", "S", minute, "--json"))
+        assert told["closed_by"]["tick"]["offset"] == sent.index(right[1])
 
 
 def test_a_feed_delayed_by_contract_closes_that_much_later_and_loses_nothing(

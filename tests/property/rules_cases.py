@@ -148,7 +148,7 @@ class Life:
 
         def decoded(regimes: Regimes, start: int, end: int) -> Parts:
             decoders = Decoders(TICKS, regimes)
-            for part in decoders.parts(records(self.case.ticks, start, end)):
+            for part in decoders.parts(self.workers.records(start, end)):
                 yield part, decoders.decode(part)
 
         return Told(self.schedule.records, self.rules, decoded)
@@ -396,11 +396,20 @@ class Workers:
 
     def feed(self, engine: PartitionEngine, end: int) -> None:
         """Ticks up to an offset, decoded by the rules."""
-        chunk, rules = records(self.case.ticks, self.position, end), self.rules
+        chunk, rules = self.records(self.position, end), self.rules
+        chunk.fetched_us = self.clock_us(end)
         decoder = _decoder(rules.max_future_skew_us, fold_case=rules.fold_case is True)
-        columns = decoder.decode(chunk.values, chunk.timestamps_us)
+        columns = decoder.decode(chunk.values, chunk.timestamps_us, chunk.clock_us)
         engine.apply_ticks(chunk, columns, 0, at_end=False)
         self.position = end
+
+    def records(self, start: int, end: int) -> RecordChunk:
+        """The records of [start, end) as a fetch brings them."""
+        return records(self.case.ticks, start, end)
+
+    def clock_us(self, end: int) -> int:
+        """What the clock says when everything below an offset has been fetched."""
+        return max((t.appended_us or 0 for t in self.case.ticks if t.offset < end), default=0) + 1
 
     def started(self, *, starts_over: bool) -> PartitionEngine:
         name_rule = NameRule(self.rules.fold_case is True)
@@ -449,6 +458,24 @@ def standing(rows: Iterable[tuple[bytes | None, bytes | None]]) -> dict[bytes, b
         else:
             found.pop(key or b"", None)
     return found
+
+
+class WorkersByClock(Workers):
+    """Those of a tick topic whose timestamps are the producers': as wrong as the tick, or none."""
+
+    def records(self, start: int, end: int) -> RecordChunk:
+        chunk = super().records(start, end)
+        times = {tick.offset: tick.time_us for tick in self.case.ticks}
+        said = [max(times[offset], 0) for offset in chunk.offsets.tolist()]
+        kind = chunk.offsets % 3
+        stamps = np.where(kind == 0, np.array(said, np.int64), chunk.timestamps_us)
+        return replace(
+            chunk, timestamps_us=np.where(kind == 1, -1, stamps).astype(np.int64), append_time=False
+        )
+
+    def clock_us(self, end: int) -> int:
+        """Half a minute behind, so that a good many ticks are ahead of it."""
+        return super().clock_us(end) - 30 * SECOND_US
 
 
 def _changed(draw: Any, rules: RulesRow, policies: Sequence[str]) -> RulesRow:

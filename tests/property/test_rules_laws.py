@@ -8,6 +8,7 @@ from itertools import pairwise
 from math import inf, nextafter
 from typing import Any
 
+import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,11 +22,12 @@ from barstream.engine.partition import PartitionEngine
 from barstream.history.regimes import Regime, Regimes
 from barstream.history.selection import Selection
 from barstream.replay.beats import Beats, from_finals
+from barstream.replay.blocks import without_rejected
 from barstream.replay.recorded import recorded_closes
 from barstream.replay.rules import RulesInTurn
 from barstream.verify.findings import Finding
 from tests.property.engine_cases import Store, cuts
-from tests.property.rules_cases import Life, differences, judged, lives
+from tests.property.rules_cases import Life, WorkersByClock, differences, judged, lives
 from tests.property.verify_cases import Row, beats_of, series_rows, versions
 
 PERIODS = tuple(map(Period.parse, ("5m", "1h", "1d", "1wk")))
@@ -61,6 +63,8 @@ def replayed(life: Life) -> dict[bytes, bytes]:
         beats.give(engine, stop, in_turn.number)
         engine.release()
         for part, columns in life.told.decoded(regimes, begin, stop):
+            if not part.append_time:
+                columns = without_rejected(columns, part, ahead_of_clock(life))
             engine.apply_ticks(part, columns, 0, at_end=False)
         anew.flush(engine)
     for _ in in_turn.reach(end, engine, beats):
@@ -69,6 +73,16 @@ def replayed(life: Life) -> dict[bytes, bytes]:
     engine.release()
     anew.flush(engine)
     return {key or b"": value or b"" for key, value in anew.finals}
+
+
+def ahead_of_clock(life: Life) -> pl.DataFrame:
+    """Ticks that stand in ``ticks_rejected`` as future."""
+    rows = [
+        (int(said["offset"]), said["reason"].decode())
+        for _, _, said in life.store.rejected
+        if said["reason"] == b"future"
+    ]
+    return pl.DataFrame(rows, {"tick_offset": pl.Int64, "reason": pl.String}, orient="row")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -289,6 +303,19 @@ def test_where_rules_change_every_lie_is_named(data: st.DataObject, life: Life) 
         if lie is not None:
             found = judged(lie.life).findings.kept
             assert any(map(lie.is_named, found)), (name, lie, found)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(lives(workers=WorkersByClock))
+def test_where_a_clock_said_what_was_future_nothing_right_is_accused(life: Life) -> None:
+    assert differences(judged(life)) == []
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(lives(("reject",), workers=WorkersByClock))
+def test_a_replay_takes_the_log_s_word_for_what_a_clock_refused(life: Life) -> None:
+    published = {key or b"": value or b"" for key, value in life.store.finals}
+    assert replayed(life) == published
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])

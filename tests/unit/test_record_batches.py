@@ -41,6 +41,10 @@ def unpacked(data: bytes, end: int) -> PartitionRecords:
 
 def chunks(data: bytearray) -> list[Any]:
     data[17:21] = struct.pack(">I", calc_crc32c(bytes(data[21:])))
+    return unpacked(data)
+
+
+def unpacked(data: bytes | bytearray) -> list[Any]:
     records = PartitionRecords(
         TopicPartition("ticks", 3), MemoryRecords(bytes(data)), [], 0, None,
         ColumnarTopics({"ticks"}), True, fetcher.READ_COMMITTED,
@@ -60,6 +64,24 @@ def test_what_cannot_be_unpacked_is_corrupt_and_says_where(codec: int) -> None:
     data[22] = codec  # stated, but the records are plain
     with pytest.raises(CorruptRecordException, match=r"ticks\[3\].*offset 0"):
         chunks(data)
+
+
+def stamped(data: bytearray, base: int, *, by_broker: bool) -> bytearray:
+    """``data`` at offset ``base``, its timestamps the broker's or the producer's."""
+    struct.pack_into(">q", data, 0, base)
+    struct.pack_into(">h", data, 21, 8 if by_broker else 0)
+    data[17:21] = struct.pack(">I", calc_crc32c(bytes(data[21:])))
+    return data
+
+
+def test_a_chunk_has_timestamps_of_one_kind() -> None:
+    # a tick is judged by them: those of a broker are to be believed, the others not
+    kinds = [False, True, True, False]
+    data = b"".join(stamped(batch(), 5 * at, by_broker=kind) for at, kind in enumerate(kinds))
+    found = unpacked(data)
+    assert [(c.start, c.next_offset, c.append_time) for c in found] == [
+        (0, 5, False), (5, 15, True), (15, 20, False),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("last_delta", [-1, 0, 3])

@@ -109,7 +109,9 @@ def test_create_time_is_a_warning_with_the_command_that_mends_it(logical: str) -
 
 
 def test_ticks_stamped_by_their_producer_are_said_to_be_deleted_by_age() -> None:
-    assert "deleted by age" in looked_at("ticks", message_timestamp_type="CreateTime")[0].message
+    said = looked_at("ticks", message_timestamp_type="CreateTime")[0].message
+    assert "deleted by age" in said
+    assert "the clock of the worker" in said
 
 
 @pytest.mark.parametrize("logical", ["ticks", "rate_1m_final", "rate_1m_live", "heartbeats"])

@@ -127,6 +127,26 @@ def test_a_record_without_a_timestamp_is_not_judged_by_it() -> None:
     assert not decode([tick()], now_us=-1000).rejected
 
 
+@pytest.mark.parametrize("stamp_us", [NOW_US, NOW_US + 7_000_000, -1000])
+def test_where_a_clock_is_given_the_earlier_of_it_and_the_timestamp_counts(stamp_us: int) -> None:
+    # clock |-------- skew --------| last accepted, first rejected, whatever the timestamp
+    limit_us = NOW_US - 1_000_000 + 5_000_000
+    decoder = TickDecoder(TickSettings(), max_future_skew_us=5_000_000)
+    columns = decoder.decode(
+        [tick(time=limit_us), tick(time=limit_us + 1)], np.full(2, stamp_us), NOW_US - 1_000_000
+    )
+    assert reasons(columns) == {1: Reason.FUTURE}
+    assert "clock" in columns.rejected[0].detail
+
+
+def test_a_timestamp_that_is_earlier_than_the_clock_counts() -> None:
+    decoder = TickDecoder(TickSettings(), max_future_skew_us=5_000_000)
+    columns = decoder.decode(
+        [tick(time=NOW_US + 5_000_001)], np.full(1, NOW_US), NOW_US + 60_000_000
+    )
+    assert "the record's timestamp" in columns.rejected[0].detail
+
+
 def test_a_record_refused_twice_has_the_weightier_reason() -> None:
     columns = decode([tick(price=math.nan, time=NOW_US + 10**9)])
     assert reasons(columns) == {0: Reason.INVALID}
