@@ -214,6 +214,8 @@ def make_app(settings: Settings, web_options: Mapping[str, Any]) -> BarstreamApp
         # an event is a chunk of up to 65,536 ticks
         stream_buffer_maxsize=16,
         consumer_max_fetch_size=2 << 20,
+        # chunks: what a fetch holds is unpacked as it is handed out, and may be large
+        broker_max_poll_records=8,
         # waiting for unacknowledged events in a rebalance took 20 to 61 s: flushes are waited
         # for instead, and what was not flushed is read again
         stream_wait_empty=False,

@@ -19,6 +19,7 @@ from barstream.broker.embedded import ASK_VERSIONS
 from barstream.config import KafkaSettings, Settings
 from barstream.errors import BarstreamError, ConfigError
 from barstream.reader import BrokerUnreachableError
+from barstream.transport import decompression
 from barstream.troubles import brief
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def client_options(settings: Settings) -> dict[str, Any]:
         ConfigError: a certificate or key cannot be used.
     """
     kafka = settings.kafka
+    # one limit for the process, and nothing is read without these options
+    decompression.allow(settings.ticks.max_batch_mib << 20)
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap.split(","),
         "security_protocol": kafka.security_protocol,

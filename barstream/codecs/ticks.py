@@ -1,7 +1,8 @@
 """Record values to ticks in columns: the mapping of section ``ticks``, applied to a batch.
 
-Three verdicts are passed here; the first that holds is the one given:
+Four verdicts are passed here; the first that holds is the one given:
 
+- *too_large*: a batch that was not unpacked, and stands here as a record without a value;
 - *undecodable*: no value, no record of the schema (cut, left over, random), a mapped field that
   is missing or null or of another type, a text that is no UTF-8, an unknown schema id;
 - *invalid*: price not finite, size negative or not finite, broker or symbol that can be no name
@@ -16,9 +17,10 @@ A verdict is of one record alone: it is the same however records were batched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -38,6 +40,9 @@ from barstream.config.sections import TickSettings
 from barstream.core.reasons import Reason
 
 __all__ = ["Rejected", "TickColumns", "TickDecoder"]
+
+
+_NONE: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -149,6 +154,7 @@ class TickDecoder:
         values: Sequence[bytes | None],
         record_ts_us: NDArray[np.int64],
         clock_us: int | None = None,
+        too_large: Mapping[int, str] = _NONE,
     ) -> TickColumns:
         """Ticks of ``values``.
 
@@ -157,12 +163,15 @@ class TickDecoder:
             record_ts_us: their timestamps in Kafka, shape (n,), negative where there is none.
             clock_us: the clock when they were fetched; None: they are judged by their timestamps
                 alone, which are the broker's, or it is not known.
+            too_large: by position, what is said of batches that were not unpacked.
 
         Raises:
             RegistryError: a schema was not fetched before.
         """
         # pyruhvro reads lists only
         part = self._reader.read(values if isinstance(values, list) else list(values))
+        if too_large:
+            part.verdicts.refuse_each(too_large, Reason.TOO_LARGE)
         future = (part.time_us > record_ts_us + self._skew_us) & (record_ts_us >= 0)
         self._refuse_future(part, future, record_ts_us, "the record's timestamp")
         if clock_us is not None:

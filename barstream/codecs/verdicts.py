@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from barstream.core.reasons import Reason
 
 #: By weight: a record that fails several checks is refused for the first of these.
-_WEIGHTS: Final = (Reason.UNDECODABLE, Reason.INVALID, Reason.FUTURE)
+_WEIGHTS: Final = (Reason.TOO_LARGE, Reason.UNDECODABLE, Reason.INVALID, Reason.FUTURE)
 
 
 class Rejected(NamedTuple):
@@ -42,7 +42,7 @@ class Verdicts:
 
         Args:
             which: a mask of shape (n,), or positions.
-            reason: UNDECODABLE, INVALID or FUTURE.
+            reason: TOO_LARGE, UNDECODABLE, INVALID or FUTURE.
             detail: the words, or a function of the position that gives them.
         """
         at = np.flatnonzero(which) if which.dtype == np.bool_ else which
@@ -56,7 +56,7 @@ class Verdicts:
         else:
             self._detail.update(dict.fromkeys(at.tolist(), detail))
 
-    def refuse_each(self, details: dict[int, str], reason: Reason) -> None:
+    def refuse_each(self, details: Mapping[int, str], reason: Reason) -> None:
         """Refuse the records at the positions in ``details``, each for its own words."""
         self.refuse(np.fromiter(details, np.intp, len(details)), reason, details.__getitem__)
 

@@ -196,6 +196,8 @@ class TickSettings(Section):
     """Whether brokers and symbols are upper-cased; false: `BCpC` and `BCPC` are two series."""
     price_scale: Annotated[int, Field(ge=0, le=18)] = 0
     """Decimal places of integer prices: 3 makes 86655 the price 86.655."""
+    max_batch_mib: Annotated[int, Field(ge=1, le=1_024)] = 64
+    """What a record batch may unpack to, in MiB; a batch of ticks beyond it is rejected, unread."""
 
     @property
     def name_rule(self) -> NameRule:

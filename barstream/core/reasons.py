@@ -8,6 +8,7 @@ from enum import StrEnum
 class Reason(StrEnum):
     """The header ``reason`` of a record in ``ticks_rejected``."""
 
+    TOO_LARGE = "too_large"
     UNDECODABLE = "undecodable"
     INVALID = "invalid"
     FUTURE = "future"

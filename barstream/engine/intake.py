@@ -70,7 +70,9 @@ class Intake:
         chunk: RecordChunk = event.value
         if missing := self._decoder.missing_schema_ids(chunk.values):
             await self._decoder.fetch_schemas(missing)
-        columns = self._decoder.decode(chunk.values, chunk.timestamps_us, chunk.clock_us)
+        columns = self._decoder.decode(
+            chunk.values, chunk.timestamps_us, chunk.clock_us, chunk.too_large_at
+        )
         if respelled := self._decoder.take_respelled():
             self._spellings.folded(respelled)
         owned = self._partitions.owner(event)
@@ -141,6 +143,9 @@ class Intake:
         for offset, key, value, stamp in zip(
             chunk.offsets.tolist(), chunk.keys, chunk.values, stamps, strict=True
         ):
+            if offset in chunk.too_large:
+                ignored.append((offset, ValueError(chunk.too_large[offset])))
+                continue
             if offset < expected or value is None:
                 continue
             if engine.waiting.is_full:

@@ -56,7 +56,7 @@ class Decoders:
 
     def decode(self, part: RecordChunk) -> TickColumns:
         """The ticks of a part, all of it within one regime, or within those that decode alike."""
-        return self._of(part).decode(part.values, part.timestamps_us)
+        return self._of(part).decode(part.values, part.timestamps_us, too_large=part.too_large_at)
 
     def _of(self, part: RecordChunk) -> TickDecoder:
         return self._made[_asked(self._regimes.at(part.start).rules)]

@@ -39,7 +39,7 @@ class _Client:
     """A consumer, and what it is to read in columns."""
 
     def __init__(self, options: Options, fetch_bytes: int) -> None:
-        self.columns = ColumnarTopics(())
+        self.columns = ColumnarTopics((), passes_too_large=True)
         self.fetch_bytes = fetch_bytes
         self.consumer = AIOKafkaConsumer(
             **options,
@@ -228,6 +228,7 @@ def cut(chunk: RecordChunk, end: int) -> RecordChunk:
         chunk.offsets[:count],
         chunk.timestamps_us[:count],
         chunk.append_time,
+        too_large=chunk.too_large,
     )
 
 
@@ -237,6 +238,7 @@ def tail(chunk: RecordChunk, offset: int) -> RecordChunk:
     return RecordChunk(
         chunk.topic, chunk.partition, offset, chunk.next_offset, chunk.keys[at:],
         chunk.values[at:], chunk.offsets[at:], chunk.timestamps_us[at:], chunk.append_time,
+        too_large=chunk.too_large,
     )  # fmt: skip
 
 

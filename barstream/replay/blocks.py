@@ -64,6 +64,7 @@ def _joined(parts: list[RecordChunk]) -> RecordChunk:
         np.concatenate([part.offsets for part in parts]),
         np.concatenate([part.timestamps_us for part in parts]),
         all(part.append_time for part in parts),
+        too_large={at: said for part in parts for at, said in part.too_large.items()},
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,17 @@ class RecordChunk:
     #: Set when the chunk leaves the fetcher: whether it reached the last stable offset, and when.
     at_end: bool = False
     fetched_us: int = 0
+
+    #: By offset: batches that were not unpacked, each of them one record without a value here.
+    too_large: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def too_large_at(self) -> Mapping[int, str]:
+        """What is said of them, by position."""
+        if not self.too_large:
+            return self.too_large
+        places = {int(offset): at for at, offset in enumerate(self.offsets.tolist())}
+        return {places[at]: said for at, said in self.too_large.items() if at in places}
 
     @property
     def clock_us(self) -> int | None:

@@ -44,7 +44,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # an aborted tick is no tick
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
-        consumer._value_deserializer = ColumnarTopics(self.app.columnar_topics)
+        consumer._value_deserializer = ColumnarTopics(
+            self.app.columnar_topics, passes_too_large=True
+        )
         return consumer
 
     async def on_start(self) -> None:

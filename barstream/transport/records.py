@@ -18,10 +18,14 @@ from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from numpy.typing import NDArray
 
+from barstream.transport import decompression
 from barstream.transport.chunk import RecordChunk
+from barstream.transport.decompression import BatchTooLargeError
 
 #: A compressed fetch can hold many more records than its bytes suggest.
 MAX_RECORDS: Final = 65_536
+#: Nor may many batches that unpack to much each come together.
+_MAX_BYTES: Final = 16 << 20
 _LOG_APPEND_TIME: Final = 1
 _LAST_MS: Final = 1 << 53
 
@@ -29,15 +33,20 @@ _LAST_MS: Final = 1 << 53
 class ColumnarTopics:
     """Names the topics that a consumer wants in columns; passed as ``value_deserializer``.
 
+    Args:
+        topics: their names.
+        passes_too_large: whether a batch that unpacks to too much is handed out as a record
+            without a value, see `RecordChunk.too_large`; else reading ends with an error.
+
     Attributes:
-        topics: these.
         ends: of partitions of which nothing from an offset on is wanted.  A fetch brings as much
             as its bytes allow, and to unpack that costs more than to fetch it.
     """
 
-    def __init__(self, topics: Collection[str]) -> None:
+    def __init__(self, topics: Collection[str], *, passes_too_large: bool = False) -> None:
         self.topics = frozenset(topics)
         self.ends: Mapping[TopicPartition, int] = {}
+        self.passes_too_large = passes_too_large
 
     def __call__(self, value: bytes | None) -> bytes | None:
         """Values of other topics stay as they are."""
@@ -54,6 +63,14 @@ class _Columns:
         self.offsets: list[NDArray[np.int64]] = []
         self.timestamps: list[NDArray[np.int64]] = []
         self.append_time = True
+        self.too_large: dict[int, str] = {}
+        self._unpacked_before = decompression.unpacked()
+
+    @property
+    def are_many(self) -> bool:
+        """Whether they are enough for a chunk."""
+        unpacked = decompression.unpacked() - self._unpacked_before
+        return len(self.values) >= MAX_RECORDS or unpacked >= _MAX_BYTES
 
     def has_other_times(self, batch: Any) -> bool:
         """Whether ``batch`` has its timestamps from another clock than what is here."""
@@ -88,6 +105,20 @@ class _Columns:
             np.clip(stamps, -_LAST_MS, _LAST_MS, out=stamps)
         self.timestamps.append(stamps)
 
+    def refuse(self, batch: Any, first: int) -> None:
+        """Stand in for ``batch``, which is not unpacked, with one record at its first offset."""
+        first = max(first, batch.base_offset)
+        self.too_large[first] = (
+            f"the batch of offsets {batch.base_offset} to {batch.next_offset - 1} unpacks to more "
+            f"than {decompression.allowed():,} bytes (ticks.max_batch_mib): none of it was read"
+        )
+        self.keys.append(None)
+        self.values.append(None)
+        self.offsets.append(np.array([first], np.int64))
+        self.append_time = _is_append_time(batch)
+        stamp = min(max(batch.max_timestamp, -_LAST_MS), _LAST_MS)
+        self.timestamps.append(np.array([stamp], np.int64))
+
     def chunk(self, topic: str, partition: int, next_offset: int) -> RecordChunk:
         empty = np.empty(0, np.int64)
         return RecordChunk(
@@ -100,6 +131,7 @@ class _Columns:
             np.concatenate(self.offsets) if self.offsets else empty,
             np.concatenate(self.timestamps) * 1000 if self.timestamps else empty,
             self.append_time,
+            too_large=self.too_large,
         )
 
 
@@ -154,7 +186,7 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             if not is_hidden:
                 self._take(batch, columns)
             self.next_fetch_offset = max(self.next_fetch_offset, batch.next_offset)
-            if len(columns.values) >= MAX_RECORDS:
+            if columns.are_many:
                 yield self._event(columns)
                 columns = _Columns(self.next_fetch_offset)
         # also when there were control or aborted records alone: they moved the position, and a
@@ -174,14 +206,23 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             return self._is_hidden(batch)
 
     def _take(self, batch: Any, columns: _Columns) -> None:
-        with self._unpacking():
-            columns.add(batch, self.next_fetch_offset)
+        try:
+            with self._unpacking():
+                columns.add(batch, self.next_fetch_offset)
+        except BatchTooLargeError as error:
+            if not self._value_deserializer.passes_too_large:
+                raise BatchTooLargeError(
+                    f"{self._tp.topic}[{self._tp.partition}] must hold batches that unpack to at "
+                    f"most {decompression.allowed():,} bytes (ticks.max_batch_mib), found a larger "
+                    f"one behind offset {self.next_fetch_offset}"
+                ) from error
+            columns.refuse(batch, self.next_fetch_offset)
 
     @contextmanager
     def _unpacking(self) -> Iterator[None]:
         try:
             yield
-        except KafkaError:
+        except (KafkaError, BatchTooLargeError):
             raise
         except Exception as error:  # what decompression and unpacking raise has no common root
             raise CorruptRecordException(
@@ -212,3 +253,4 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
 def install() -> None:
     """Make aiokafka's fetchers unpack with `PartitionRecords`; doing it twice is doing it once."""
     fetcher.PartitionRecords = PartitionRecords
+    decompression.install()

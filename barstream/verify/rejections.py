@@ -19,7 +19,7 @@ from barstream.verify.reach import Reach
 from barstream.verify.refusals import Refusals
 
 #: Reasons that a record was given before anybody asked for its series.
-_NO_TICK: Final = frozenset({"undecodable", "invalid", "future"})
+_NO_TICK: Final = frozenset({"too_large", "undecodable", "invalid", "future"})
 #: A rejection is written within seconds of the reading, and without a broker not for hours.
 _LONGEST_WAIT_US: Final = DAY_US
 _BY_SCHEDULE: Final = frozenset({"unscheduled", "off_session"})

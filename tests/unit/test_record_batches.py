@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +16,11 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
+from barstream.codecs.ticks import TickDecoder
+from barstream.config.sections import TickSettings
+from barstream.core.reasons import Reason
+from barstream.transport import decompression
+from barstream.transport.decompression import BatchTooLargeError
 from barstream.transport.records import ColumnarTopics, PartitionRecords
 
 NOW_MS = 1_700_000_000_000
@@ -29,7 +37,7 @@ def batch(codec: int = 0, count: int = 5, stamp_ms: int = NOW_MS) -> bytearray:
     return bytearray(builder.build())
 
 
-def unpacked(data: bytes, end: int) -> PartitionRecords:
+def up_to(data: bytes, end: int) -> PartitionRecords:
     """The records of a fetch of which nothing from ``end`` on is wanted."""
     columns = ColumnarTopics({"ticks"})
     columns.ends = {TopicPartition("ticks", 3): end}
@@ -44,10 +52,13 @@ def chunks(data: bytearray) -> list[Any]:
     return unpacked(data)
 
 
-def unpacked(data: bytes | bytearray) -> list[Any]:
+TICKS = ColumnarTopics({"ticks"}, passes_too_large=True)
+
+
+def unpacked(data: bytes | bytearray, wanted: ColumnarTopics = TICKS) -> list[Any]:
     records = PartitionRecords(
         TopicPartition("ticks", 3), MemoryRecords(bytes(data)), [], 0, None,
-        ColumnarTopics({"ticks"}), True, fetcher.READ_COMMITTED,
+        wanted, True, fetcher.READ_COMMITTED,
     )  # fmt: skip
     return [event.value for event in records]
 
@@ -69,7 +80,7 @@ def test_what_cannot_be_unpacked_is_corrupt_and_says_where(codec: int) -> None:
 def stamped(data: bytearray, base: int, *, by_broker: bool) -> bytearray:
     """``data`` at offset ``base``, its timestamps the broker's or the producer's."""
     struct.pack_into(">q", data, 0, base)
-    struct.pack_into(">h", data, 21, 8 if by_broker else 0)
+    struct.pack_into(">h", data, 21, data[22] & 7 | (8 if by_broker else 0))
     data[17:21] = struct.pack(">I", calc_crc32c(bytes(data[21:])))
     return data
 
@@ -112,7 +123,7 @@ def test_batches_from_the_end_on_are_not_unpacked_whatever_is_in_them(end: int) 
     """The position is the end all the same, also where compaction left nothing below it."""
     behind = batch(count=2)
     struct.pack_into(">q", behind, 0, 9)  # its base offset
-    records = unpacked(bytes(batch() + behind[:-1] + b"!"), end)
+    records = up_to(bytes(batch() + behind[:-1] + b"!"), end)
     (chunk,) = [event.value for event in records]
 
     assert chunk.offsets.tolist() == [0, 1, 2, 3, 4]
@@ -120,7 +131,91 @@ def test_batches_from_the_end_on_are_not_unpacked_whatever_is_in_them(end: int) 
 
 
 def test_a_batch_that_the_end_lies_in_is_unpacked() -> None:
-    records = unpacked(bytes(batch()), 3)
+    records = up_to(bytes(batch()), 3)
     (chunk,) = [event.value for event in records]
 
     assert (chunk.offsets.tolist(), chunk.next_offset) == ([0, 1, 2, 3, 4], 5)
+
+
+# -- what unpacks to too much ---------------------------------------------------------------------
+
+MIB = 1 << 20
+#: Of a batch, before what is compressed.
+HEADER_BYTES = 61
+
+
+@pytest.fixture
+def one_mib() -> Iterator[None]:
+    """A limit that a test reaches in no time."""
+    before = decompression.allowed()
+    decompression.allow(MIB)
+    yield
+    decompression.allow(before)
+
+
+def bomb(codec: int, size: int = 2 * MIB) -> bytearray:
+    """A batch of one record of zeros."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=codec, is_transactional=0, producer_id=-1, producer_epoch=-1,
+        base_sequence=-1, batch_size=4 * MIB,
+    )  # fmt: skip
+    builder.append(0, timestamp=NOW_MS, key=b"k", value=bytes(size), headers=[])
+    return bytearray(builder.build())
+
+
+@pytest.mark.usefixtures("one_mib")
+@pytest.mark.parametrize("codec", [1, 2, 3, 4])
+def test_a_batch_that_unpacks_to_too_much_is_passed_and_said_to_be(codec: int) -> None:
+    data = b"".join(
+        stamped(each, at, by_broker=True)
+        for at, each in ((0, batch(codec)), (5, bomb(codec)), (6, batch(codec)))
+    )
+    assert len(data) < MIB // 2
+    (chunk,) = unpacked(data)
+    assert chunk.offsets.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert chunk.values[5] is None
+    assert list(chunk.too_large) == [5]
+    assert "offsets 5 to 5 unpacks to more than 1,048,576 bytes" in chunk.too_large[5]
+    columns = TickDecoder(TickSettings(format="json")).decode(
+        chunk.values, chunk.timestamps_us, too_large=chunk.too_large_at
+    )
+    assert {one.position for one in columns.rejected if one.reason == Reason.TOO_LARGE} == {5}
+
+
+@pytest.mark.usefixtures("one_mib")
+@pytest.mark.parametrize("codec", [1, 2, 3, 4])
+def test_a_batch_as_large_as_is_allowed_is_read(codec: int) -> None:
+    most = MIB - 20
+    most += MIB + HEADER_BYTES - len(bomb(0, most))  # what a record has beside its value
+    (chunk,) = chunks(bomb(codec, most))
+    assert not chunk.too_large
+    assert chunk.values == [bytes(most)]
+    (chunk,) = chunks(bomb(codec, most + 1))
+    assert list(chunk.too_large) == [0]
+
+
+@pytest.mark.usefixtures("one_mib")
+def test_a_topic_of_our_own_is_not_passed_but_named() -> None:
+    with pytest.raises(BatchTooLargeError, match=r"ticks\[3\].*1,048,576 bytes.*offset 0"):
+        unpacked(bomb(4), ColumnarTopics({"ticks"}))
+
+
+@pytest.mark.usefixtures("one_mib")
+def test_whoever_reads_record_by_record_is_bounded_as_well() -> None:
+    (records,) = [MemoryRecords(bytes(bomb(4))).next_batch()]
+    with pytest.raises(BatchTooLargeError):
+        list(records)
+
+
+def test_batches_that_unpack_to_much_come_one_by_one() -> None:
+    # each is allowed, and a fetch has room for hundreds of them
+    data = b"".join(stamped(bomb(4, 20 * MIB), at, by_broker=True) for at in range(3))
+    assert len(data) < MIB
+    assert [len(chunk) for chunk in unpacked(data)] == [1, 1, 1]
+
+
+def test_gzip_in_several_members_is_read_whole() -> None:
+    packed = gzip.compress(b"one, ") + gzip.compress(b"two")
+    assert decompression.gzip_decode(packed) == b"one, two"
+    with pytest.raises(zlib.error):
+        decompression.gzip_decode(packed[:-9])

@@ -364,12 +364,13 @@ def test_volume_is_shown_where_the_feed_has_one(volume: float, shown: bool) -> N
     [
         ({"late": 1}, "1 tick", ["1 tick late, after the bar was final (late)"]),
         (
-            {"undecodable": 1, "off_session": 1200, "late": 0, "new": 2},
-            "1,203 ticks",
+            {"undecodable": 1, "off_session": 1200, "late": 0, "new": 2, "too_large": 1},
+            "1,204 ticks",
             [
                 "1,200 ticks outside the sessions of the market (off_session)",
                 "2 ticks rejected (new)",
                 "1 tick that could not be decoded (undecodable)",
+                "1 tick in a batch too large to unpack (too_large)",
             ],
         ),
     ],

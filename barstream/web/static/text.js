@@ -64,6 +64,7 @@ const REJECTED = {
   unscheduled: "without a market schedule",
   future: "with a time too far ahead of the clock",
   invalid: "with an impossible price, size, name or time",
+  too_large: "in a batch too large to unpack",
   undecodable: "that could not be decoded",
   partition: "in another partition than the series",
 };

@@ -186,7 +186,7 @@ class Decoder:
     def missing_schema_ids(self, _values: Any) -> set[int]:
         return set()
 
-    def decode(self, values: list[bytes], _stamps: Any, _clock_us: Any) -> TickColumns:
+    def decode(self, values: list[bytes], _stamps: Any, *_more: Any) -> TickColumns:
         count = len(values)
         return TickColumns(
             np.arange(count, dtype=np.int32), [(each.decode(), "X") for each in values],

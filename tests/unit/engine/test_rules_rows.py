@@ -200,6 +200,7 @@ SAID: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "ticks.ask": ({"bid": "b", "ask": "a2"}, {"decoding": ANOTHER}),
     "ticks.size": ({"size": None}, {"decoding": ANOTHER}),
     "ticks.price_scale": ({"price_scale": 4}, {"decoding": ANOTHER}),
+    "ticks.max_batch_mib": ({"max_batch_mib": 8}, {"decoding": ANOTHER}),
 }
 
 

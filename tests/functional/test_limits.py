@@ -1,0 +1,123 @@
+"""What comes from outside may be of any size: it is refused, and the worker goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import cramjam
+import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
+
+from tests.functional.records import Out, producer, scrape, send, send_ticks
+from tests.functional.sending import MINUTE_US, SECOND_US, Tick, now_us
+from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
+
+pytestmark = pytest.mark.kafka
+
+ALWAYS_OPEN = {"BARS__SCHEDULE": "false", "TOPICS__PARTITIONS": "1"}
+MIB = 1 << 20
+#: Frames of zstd may follow each other: a bomb need not be unpacked to be made.
+BOMB_FRAMES = 32
+FRAME_BYTES = 16 * MIB
+HEADER_BYTES = 61
+CODEC_ZSTD = 4
+
+
+def varint(value: int) -> bytes:
+    """As records write their lengths."""
+    value, out = value << 1, bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
+def bomb() -> bytearray:
+    """A batch of 17 kB with one record that unpacks to 512 MiB."""
+    size = BOMB_FRAMES * FRAME_BYTES
+    inside = b"\0\0\0" + b"\x02k" + varint(size)  # attributes, deltas, key, size of the value
+    start = varint(len(inside) + size + 1) + inside
+    zeros = bytes(cramjam.zstd.compress(bytes(FRAME_BYTES)))
+    body = b"".join(
+        [bytes(cramjam.zstd.compress(start)), *[zeros] * BOMB_FRAMES,
+         bytes(cramjam.zstd.compress(b"\0"))]
+    )  # fmt: skip
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
+        base_sequence=-1, batch_size=MIB,
+    )  # fmt: skip
+    builder.append(0, timestamp=now_us() // 1000, key=b"k", value=b"", headers=[])
+    whole = bytearray(builder.build())[:HEADER_BYTES] + body
+    whole[8:12] = (len(whole) - 12).to_bytes(4, "big")
+    whole[22] = CODEC_ZSTD
+    whole[17:21] = calc_crc32c(bytes(whole[21:])).to_bytes(4, "big")
+    return whole
+
+
+def send_raw(made: Pipeline, data: bytearray) -> None:
+    """Send a record batch as it is."""
+
+    async def go() -> None:
+        async with producer(made) as to:
+            batch = to.create_batch()
+            batch.append(key=b"k", value=b"", timestamp=None)
+            batch.close()
+            batch._buffer = data
+            await (await to.send_batch(batch, made.names.ticks, partition=0))
+
+    asyncio.run(go())
+
+
+def peak_mib(worker: WorkerProcess) -> float:
+    """The most memory it has had."""
+    status = Path(f"/proc/{worker.process.pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
+
+
+def ticks(start_us: int, count: int) -> list[Tick]:
+    return [Tick("B", "S", start_us + n * MINUTE_US, 1.0 + n) for n in range(count)]
+
+
+def test_a_batch_of_17_kb_that_unpacks_to_512_mib_is_rejected_and_passed(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        worker = made.worker()
+        right = ticks((now_us() // MINUTE_US - 10) * MINUTE_US + 30 * SECOND_US, 4)
+        send_ticks(made, right[:2])
+        until(lambda: worker.get("/status")["ticks"] == 2, 20, "the ticks before it")
+        before = peak_mib(worker)
+        data = bomb()
+        assert len(data) < 20_000
+        send_raw(made, data)
+        send_ticks(made, right[2:])
+        until(lambda: worker.get("/status")["ticks"] == 4, 20, "the ticks after it")
+        assert peak_mib(worker) - before < 160
+        until(lambda: len(made.rejected()) == 1, 20, "its rejection")
+        said = dict(made.rejected()[0].headers)
+        assert said["reason"] == b"too_large"
+        assert said["offset"] == b"2"
+        assert b"offsets 2 to 2 unpacks to more than 67,108,864 bytes" in said["detail"]
+        assert 'barstream_ticks_rejected_total{reason="too_large"} 1.0' in scrape(worker)
+        worker.stop()
+        assert [bar["open"] for bar in made.finals_of("S")] == [1.0, 2.0, 3.0]
+        made.run("verify")
+
+
+def test_garbage_of_hundreds_of_kilobytes_each_waits_by_its_bytes(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    # 100 of them are far from 20,000 rows, and would all be held at once
+    with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        send(made, [Out(b"k", b"\xff" * 900_000) for _ in range(100)])
+        worker = made.worker()
+        before = peak_mib(worker)
+        all_of_them = 'barstream_ticks_rejected_total{reason="undecodable"} 100.0'
+        until(lambda: all_of_them in scrape(worker), 30, "all rejected")
+        assert peak_mib(worker) - before < 160
+        until(lambda: len(made.rejected()) == 100, 20, "all in their topic")
+        assert not worker.stop()
