@@ -18,6 +18,8 @@ _HOUR_US: Final = 60 * MINUTE_US
 #: Rows (finals and rejected ticks) that may wait to be written: no more is closed or applied
 #: before they are, so that a flush stays short and memory bounded whatever a gap is filled with.
 FULL_BACKLOG: Final = 20_000
+#: Bytes of rejected ticks that may wait: a record is a few of them, or a megabyte.
+FULL_BYTES: Final = 16 << 20
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ class Outbox:
         self._rollups: list[tuple[Period, Bar]] = []
         self._shown_rollups: dict[tuple[int, Period, int], Bar] = {}
         self._rejected: list[RejectedTick] = []
+        self._rejected_bytes = 0
         self._rules: list[RulesRow] = []
         self._touched: set[int] = set()
         #: Series with open bars that changed since they were last given out as live.
@@ -108,6 +111,7 @@ class Outbox:
     def reject(self, tick: RejectedTick) -> None:
         """A record that made no bar."""
         self._rejected.append(tick)
+        self._rejected_bytes += len(tick.key or b"") + len(tick.value or b"")
 
     @property
     def dirty(self) -> bool:
@@ -127,7 +131,7 @@ class Outbox:
     @property
     def is_full(self) -> bool:
         """Whether what waits must be written before anything more is applied."""
-        return self.backlog >= FULL_BACKLOG
+        return self.backlog >= FULL_BACKLOG or self._rejected_bytes >= FULL_BYTES
 
     @property
     def has_rows(self) -> bool:
@@ -166,6 +170,7 @@ class Outbox:
         )
         self._rules = []
         self._finals, self._rollups, self._rejected, self._touched = [], [], [], set()
+        self._rejected_bytes = 0
         self._moved = False
         if live:
             self._unshown = set()

@@ -6,7 +6,7 @@ import pytest
 
 from barstream.core.reasons import Reason
 from barstream.core.state import PartitionState, Rules
-from barstream.engine.outbox import Pending, RejectedTick
+from barstream.engine.outbox import Outbox, Pending, RejectedTick
 from barstream.engine.rows import OutputTopics, Row, build_flush
 
 TOPICS = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
@@ -48,3 +48,22 @@ def test_what_a_broker_would_not_take_is_cut_and_the_detail_says_so(key: int, va
 def test_a_detail_names_what_was_cut() -> None:
     detail = dict(row_of(b"k", b"v" * 1_000_000).headers)["detail"]
     assert detail == b"why (the value is cut from 1000000 bytes)"
+
+
+def is_full(outbox: Outbox) -> bool:
+    return outbox.is_full  # asked anew: what was said before is not remembered
+
+
+def test_rejected_ticks_wait_by_their_bytes() -> None:
+    # far from 20,000 rows, they would be gigabytes
+    outbox = Outbox(PartitionState(Rules()))
+    large = RejectedTick(7, b"k", b"v" * (1 << 20), Reason.UNDECODABLE, "why")
+    for _ in range(15):
+        outbox.reject(large)
+    assert not is_full(outbox)
+    outbox.reject(large)
+    assert is_full(outbox)
+    outbox.take(8, 0, live=True)
+    outbox.reject(large)
+    assert outbox.backlog == 1
+    assert not is_full(outbox)
