@@ -68,6 +68,9 @@ from barstream.worker_log import configure
 
 log = logging.getLogger(__name__)
 
+#: A registry has a few dozen schemas; of what random bytes look like it is asked no more than this.
+_UNKNOWN_SCHEMAS_A_MINUTE: Final = 100
+
 #: A shutdown that takes longer hangs; ending it is as safe as kill -9.
 _STOP_WITHIN_S: Final = 20.0
 #: Asked for where all that may be had is refused; and what no limit is reckoned as.
@@ -185,7 +188,9 @@ class Worker:
         self.app: BarstreamApp = make_app(settings, app_options(settings.web))
         self.schedule = ScheduleService(settings, self.provider)
         self.decoder = TickDecoder(
-            settings.ticks, max_future_skew_us=settings.bars.max_future_skew_us
+            settings.ticks,
+            max_future_skew_us=settings.bars.max_future_skew_us,
+            unknown_schemas_a_minute=_UNKNOWN_SCHEMAS_A_MINUTE,
         )
         self.reading = UniverseReading(self.universe)
         reader = TopicReader(

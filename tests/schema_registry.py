@@ -21,7 +21,9 @@ class Registry:
         self.users: set[str | None] = set()
 
     def add(self, schema: Any, subject: str = "ticks-value", **more: Any) -> int:
-        text = orjson.dumps(schema).decode()
+        return self.add_text(orjson.dumps(schema).decode(), subject, **more)
+
+    def add_text(self, text: str, subject: str = "ticks-value", **more: Any) -> int:
         number = len(self.schemas) + 1
         self.schemas[number] = {"schema": text, **more}
         self.subjects.setdefault(subject, []).append(number)

@@ -34,11 +34,12 @@ class FramedReader:
         registry: SchemaRegistry,
         names: SeriesNames,
         clock: Callable[[], float] = time.monotonic,
+        unknown_a_minute: int | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._names = names
-        self._known = KnownSchemas(registry, self._reader, clock)
+        self._known = KnownSchemas(registry, self._reader, clock, unknown_a_minute)
         self._looked_at: tuple[Sequence[bytes | None], set[bytes | None]] | None = None
 
     def missing(self, values: Sequence[bytes | None]) -> set[int]:
@@ -98,6 +99,12 @@ class FramedReader:
                 whole.put(at_group, known.readers[schema_id].read(group))
             elif schema_id in known.unusable:
                 whole.verdicts.refuse(at_group, Reason.UNDECODABLE, known.unusable[schema_id])
+            elif schema_id in known.unasked:
+                detail = (
+                    f"the registry was not asked for schema {schema_id}: it was asked for as many "
+                    "unknown ones as it may be in a minute, those of the lowest ids"
+                )
+                whole.verdicts.refuse(at_group, Reason.UNDECODABLE, detail)
             elif schema_id in known.lacking:
                 detail = f"the registry has no schema {schema_id}"
                 whole.verdicts.refuse(at_group, Reason.UNDECODABLE, detail)

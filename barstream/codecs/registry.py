@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from base64 import b64encode
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -28,6 +29,7 @@ _ANSWERED_WITHIN_S: Final = 10
 _CONNECTED_WITHIN_S: Final = 3
 _AT_ONCE: Final = 16
 _NOT_FOUND: Final = 404
+_MOST_REFERENCES: Final = 32
 _LACKING_REMEMBERED: Final = 100_000
 _LACKING_FOR_S: Final = 60.0
 _CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
@@ -50,6 +52,8 @@ class RegisteredSchema:
     text: str
     kind: str
     known: dict[str, Node]
+    #: Why it cannot be used, where a schema it refers to says so.
+    trouble: str = ""
 
     def parse(self) -> Node:
         """The record it describes.
@@ -57,6 +61,8 @@ class RegisteredSchema:
         Raises:
             SchemaError: it is no Avro record.
         """
+        if self.trouble:
+            raise SchemaError(self.trouble)
         if self.kind != "AVRO":
             raise SchemaError(f"an Avro schema is required, the registry has a {self.kind} schema")
         return parse_wire(_loads(self.text), self.known)
@@ -131,16 +137,38 @@ class SchemaRegistry:
     async def _schema(
         self, session: aiohttp.ClientSession, found: dict[str, Any]
     ) -> RegisteredSchema:
+        text, kind = found["schema"], found.get("schemaType") or "AVRO"
+        try:
+            return RegisteredSchema(text, kind, await self._referred(session, found, {}))
+        except SchemaError as error:
+            return RegisteredSchema(text, kind, {}, str(error))
+
+    async def _referred(
+        self,
+        session: aiohttp.ClientSession,
+        found: dict[str, Any],
+        seen: dict[str, dict[str, Node]],
+    ) -> dict[str, Node]:
+        """The types that a schema refers to; ``seen``: by path, of what was asked for before."""
         known: dict[str, Node] = {}
         for reference in found.get("references") or ():
             subject = quote(reference["subject"], safe="")
             path = f"/subjects/{subject}/versions/{reference['version']}"
-            part = await self._get(session, path)
-            if part is None:
-                raise RegistryError(f"a schema refers to {path}, which {self._url} does not have")
-            inner = await self._schema(session, part)
-            known |= named_types(_loads(inner.text), inner.known)
-        return RegisteredSchema(found["schema"], found.get("schemaType") or "AVRO", known)
+            if path not in seen:
+                if len(seen) >= _MOST_REFERENCES:
+                    raise SchemaError(
+                        f"a schema must refer to at most {_MOST_REFERENCES} others, found more"
+                    )
+                seen[path] = {}
+                part = await self._get(session, path)
+                if part is None:
+                    raise RegistryError(
+                        f"a schema refers to {path}, which {self._url} does not have"
+                    )
+                inner = await self._referred(session, part, seen)
+                seen[path] = named_types(_loads(part["schema"]), inner)
+            known |= seen[path]
+        return known
 
     async def _get(self, session: aiohttp.ClientSession, path: str) -> dict[str, Any] | None:
         return await self._ask(session, "GET", path, None)
@@ -197,6 +225,8 @@ class KnownSchemas(Generic[Reading]):
         registry: asked for schemas; None: nothing is asked and nothing known.
         made: what reads values of a schema, by its id and type; raises `SchemaError`.
         clock: seconds, only ever more.
+        a_minute: of so many schemas that are not known the registry is asked in a minute, those
+            of the lowest ids first; None: of all.
 
     Attributes:
         readers: what reads the values of each.
@@ -210,6 +240,7 @@ class KnownSchemas(Generic[Reading]):
         registry: SchemaRegistry | None,
         made: Callable[[int, Node], Reading],
         clock: Callable[[], float] = time.monotonic,
+        a_minute: int | None = None,
     ) -> None:
         self.readers: dict[int, Reading] = {}
         self.unusable: dict[int, str] = {}
@@ -217,6 +248,11 @@ class KnownSchemas(Generic[Reading]):
         self._registry = registry
         self._made = made
         self._clock = clock
+        self._a_minute = a_minute
+        self._asked: deque[float] = deque()
+        self._needed: set[int] = set()
+        #: Ids of the values looked at last that the registry was not asked for any more.
+        self.unasked: set[int] = set()
 
     def missing(self, schema_ids: set[int]) -> set[int]:
         """Those of ``schema_ids`` to be fetched: one that is lacking is again a minute later."""
@@ -224,7 +260,17 @@ class KnownSchemas(Generic[Reading]):
             return set()
         ids = schema_ids - self.readers.keys() - self.unusable.keys()
         stale_s = self._clock() - _LACKING_FOR_S if ids else 0.0
-        return {each for each in ids if self.lacking.get(each, stale_s) <= stale_s}
+        self._needed = ids
+        wanted = {each for each in ids if self.lacking.get(each, stale_s) <= stale_s}
+        if self._a_minute is None or not wanted:
+            self.unasked = set()
+            return wanted
+        while self._asked and self._asked[0] <= stale_s:
+            self._asked.popleft()
+        # a registry counts up; random bytes read as an id are a large one nearly always
+        asked = set(sorted(wanted)[: self._a_minute - len(self._asked)])
+        self.unasked = wanted - asked
+        return asked
 
     async def fetch(self, schema_ids: set[int]) -> None:
         """Get to know ``schema_ids``.
@@ -235,7 +281,10 @@ class KnownSchemas(Generic[Reading]):
         if not schema_ids or self._registry is None:
             return
         if len(self.lacking) + len(schema_ids) > _LACKING_REMEMBERED:
-            self.lacking.clear()
+            # what the values at hand are of is not forgotten before they are read
+            self.lacking = {each: at for each, at in self.lacking.items() if each in self._needed}
+        if self._a_minute is not None:
+            self._asked.extend([self._clock()] * len(schema_ids))
         for schema_id, schema in (await self._registry.schemas(schema_ids)).items():
             if schema is None:
                 self.lacking[schema_id] = self._clock()

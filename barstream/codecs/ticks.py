@@ -92,6 +92,7 @@ class TickDecoder:
         max_future_skew_us: how far an event time may lie after the record's timestamp.
         subject: where a registry keeps the schema of the tick topic (``{topic}-value``), to
             find a mapping that cannot work at start.
+        unknown_schemas_a_minute: see `KnownSchemas`; None: no limit.
         keeps_invalid: whether records that are invalid, but have the name of a series and an
             event time, stand among the ticks as well as among the rejected.
 
@@ -105,6 +106,7 @@ class TickDecoder:
         *,
         max_future_skew_us: int = 5_000_000,
         subject: str | None = None,
+        unknown_schemas_a_minute: int | None = None,
         keeps_invalid: bool = False,
     ) -> None:
         self._skew_us = max_future_skew_us
@@ -117,7 +119,9 @@ class TickDecoder:
             self._reader = JsonReader(settings, names)
         elif settings.registry_url is not None:
             registry = SchemaRegistry(settings.registry_url)
-            self._reader = self._framed = FramedReader(settings, registry, names)
+            self._reader = self._framed = FramedReader(
+                settings, registry, names, unknown_a_minute=unknown_schemas_a_minute
+            )
         else:
             origin, schema = _local_schema(settings)
             self._reader = SchemaReader(settings, parse_wire(schema), origin, names, framed=False)

@@ -29,6 +29,13 @@ _PRIMITIVE: Final[dict[str, Kind]] = {
 }
 
 
+#: What is read by a schema is read by as many functions within each other, and as many fields.
+DEEPEST: Final = 32
+MOST_LEAVES: Final = 5_000
+#: A level takes up to three types within each other, as schemas are written.
+_MOST_NESTED: Final = 3 * DEEPEST
+
+
 class SchemaError(BarstreamError):
     """An Avro schema cannot be used for ticks.
 
@@ -84,9 +91,11 @@ def parse_wire(schema: Any, known: Mapping[str, Node] | None = None) -> Node:
         known: named types defined elsewhere (references of a schema registry).
 
     Raises:
-        SchemaError: it is no Avro schema, its top is no record, or it contains itself.
+        SchemaError: it is no Avro schema, its top is no record, it contains itself, or it is deeper
+            or larger than anything that is read by it may be.
     """
     top = _Parser(dict(known or {})).node(schema, "")
+    _check_size(top)
     if top.kind != "record":
         raise SchemaError(
             f"the schema of a value must be an Avro record, found type {top.kind}: name the schema "
@@ -102,15 +111,51 @@ def named_types(schema: Any, known: Mapping[str, Node] | None = None) -> dict[st
         SchemaError: it is no Avro schema.
     """
     parser = _Parser(dict(known or {}))
-    parser.node(schema, "")
+    _check_size(parser.node(schema, ""))
     return {name: node for name, node in parser.known.items() if node is not None}
+
+
+def _check_size(node: Node) -> None:
+    """A type that is named twice stands on the wire twice: a few of them make billions of fields.
+
+    Raises:
+        SchemaError: it is deeper or larger than a schema may be.
+    """
+    depth, leaves = _extent(node, {})
+    if depth > DEEPEST or leaves > MOST_LEAVES:
+        raise SchemaError(
+            f"a schema must have at most {DEEPEST} levels and {MOST_LEAVES:,} fields, what is "
+            f"named twice counted twice, found {depth} levels and {leaves:,} fields"
+        )
+
+
+def _extent(node: Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Levels and leaves of a type; ``known``: of those that were asked for, by identity."""
+    if not node.parts:
+        return 1, 1
+    if id(node) not in known:
+        parts = [_extent(part, known) for part in node.parts]
+        known[id(node)] = 1 + max(depth for depth, _ in parts), sum(leaves for _, leaves in parts)
+    return known[id(node)]
 
 
 class _Parser:
     def __init__(self, known: dict[str, Node]) -> None:
         self.known: dict[str, Node | None] = {**known}  # None: being defined
+        self._nested = 0
 
     def node(self, schema: Any, space: str) -> Node:
+        self._nested += 1
+        if self._nested > _MOST_NESTED:
+            raise SchemaError(
+                f"a schema must have at most {DEEPEST} levels, found types within types "
+                f"{_MOST_NESTED} times"
+            )
+        found = self._node(schema, space)
+        self._nested -= 1
+        return found
+
+    def _node(self, schema: Any, space: str) -> Node:
         if isinstance(schema, str):
             return self._by_name(schema, space)
         if isinstance(schema, list):

@@ -9,6 +9,7 @@ from typing import Any
 
 import fastavro
 import numpy as np
+import orjson
 import pytest
 
 from barstream.codecs import registry
@@ -229,5 +230,118 @@ def test_a_schema_is_registered_for_our_own_feeds() -> None:
     async def scene(url: str) -> None:
         number = await SchemaRegistry(url).register("mine/value", FIRST)
         assert (await SchemaRegistry(url).latest("mine/value") or (0,))[0] == number
+
+    run(served, scene)
+
+
+def nested(levels: int) -> str:
+    """A record within a record, so many levels of them, with the fields of a tick outside."""
+    inner = '"double"'
+    for level in range(levels):
+        inner = f'{{"type":"record","name":"R{level}","fields":[{{"name":"f","type":{inner}}}]}}'
+    outer = orjson.dumps(FIRST).decode()
+    return outer.removesuffix("]}") + f',{{"name":"deep","type":{inner}}}]}}'
+
+
+def doubling(times: int) -> str:
+    """A few types, each of which has the one before twice."""
+    parts: list[tuple[str, Any]] = [
+        ("t0", {"type": "record", "name": "T0", "fields": [{"name": "x", "type": "double"}]})
+    ]
+    for at in range(1, times):
+        fields = [{"name": name, "type": f"T{at - 1}"} for name in ("a", "b")]
+        parts.append((f"t{at}", {"type": "record", "name": f"T{at}", "fields": fields}))
+    whole = record(*[(f["name"], f["type"]) for f in FIRST["fields"]], *parts)
+    return orjson.dumps(whole).decode()
+
+
+@pytest.mark.parametrize(
+    ("schema", "found"), [(nested(300), "levels"), (nested(40), "levels"), (doubling(30), "fields")]
+)
+def test_a_schema_that_is_too_deep_or_too_large_makes_its_records_undecodable(
+    schema: str, found: str
+) -> None:
+    # the first ended the worker, the last held its loop for as long as it is large
+    served = Registry()
+    bad, good = served.add_text(schema), served.add(FIRST)
+    values: list[bytes | None] = [frame(bad, b"\0" * 20), frame(good, body(FIRST))]
+
+    async def scene(url: str) -> None:
+        columns = await read(decoder(url), values)
+        assert columns.price.tolist() == [1.5]
+        (refused,) = columns.rejected
+        assert refused.reason == Reason.UNDECODABLE
+        assert "must have at most 32 levels" in refused.detail
+        assert found in refused.detail
+
+    run(served, scene)
+
+
+def test_a_schema_as_deep_as_is_allowed_is_read() -> None:
+    # the record itself, 30 within it and the number
+    served = Registry()
+    good = served.add_text(nested(30))
+    values: list[bytes | None] = [frame(good, body(FIRST) + b"\0" * 8)]
+
+    async def scene(url: str) -> None:
+        assert (await read(decoder(url), values)).price.tolist() == [1.5]
+
+    run(served, scene)
+
+
+def test_a_schema_that_refers_to_what_is_none_makes_its_records_undecodable() -> None:
+    served = Registry()
+    served.add_text(nested(300), "deep")
+    refers = [{"name": "R0", "subject": "deep", "version": 1}]
+    bad = served.add(FIRST, references=refers)
+
+    async def scene(url: str) -> None:
+        columns = await read(decoder(url), [frame(bad, body(FIRST))])
+        assert "32 levels" in columns.rejected[0].detail
+
+    run(served, scene)
+
+
+def limited(url: str, clock: Callable[[], float], most: int) -> FramedReader:
+    settings = TickSettings(registry_url=url, size=None)
+    return FramedReader(settings, SchemaRegistry(url), SeriesNames(), clock, most)
+
+
+def test_of_unknown_ids_the_lowest_are_asked_for_and_so_many_in_a_minute() -> None:
+    # each is a request, and while it is out no partition goes on
+    served = Registry()
+    first = served.add(FIRST)
+    now_s = [0.0]
+    values: list[bytes | None] = [frame(number, b"") for number in range(1_000, 1_010)]
+
+    async def scene(url: str) -> None:
+        reader = limited(url, lambda: now_s[0], 4)
+        both = [*values, frame(first, body(FIRST))]
+        assert reader.missing(both) == {first, 1_000, 1_001, 1_002}
+        await reader.fetch({first, 1_000, 1_001, 1_002})
+        part = reader.read(both)
+        assert part.verdicts.accepted.tolist() == [False] * 10 + [True]
+        details = [one.detail for one in part.verdicts.rejected()]
+        assert sum("was not asked" in each for each in details) == 7
+        now_s[0] = 59.0
+        assert not reader.missing(values), "the minute is not over"
+        assert not reader.read(values).verdicts.accepted.any()
+        now_s[0] = 60.0
+        assert reader.missing(values) == {1_000, 1_001, 1_002, 1_003}
+
+    run(served, scene)
+
+
+def test_what_the_values_at_hand_need_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    # an id that was looked up is forgotten for the sake of others, and must not be of these
+    monkeypatch.setattr(registry, "_LACKING_REMEMBERED", 3)
+    served = Registry()
+
+    async def scene(url: str) -> None:
+        reader = limited(url, lambda: 0.0, 100)
+        await reader.fetch(reader.missing([frame(7, b""), frame(8, b"")]))
+        both: list[bytes | None] = [frame(7, b""), frame(9, b""), frame(10, b"")]
+        await reader.fetch(reader.missing(both))
+        assert len(reader.read(both).verdicts.rejected()) == 3
 
     run(served, scene)
