@@ -34,7 +34,8 @@ from tables.schedule import ScheduleRows
 Dates = tuple[int, int]
 """First and last trading date in days since 1970-01-01, both included."""
 
-BATCH_BYTES: Final = 1 << 19
+#: Every topic we write takes as much (`barstream.topics.sizes.FEWEST_BYTES`).
+BATCH_BYTES: Final = 60_000
 TRANSACTION_TIMEOUT_MS: Final = 600_000
 CONNECT_TIMEOUT_S: Final = 20.0
 ABORT_TIMEOUT_S: Final = 15.0

@@ -37,6 +37,13 @@ class FlushStalled(BarstreamError):
     """
 
 
+class BatchRefused(BarstreamError):
+    """A topic takes smaller batches than when the worker asked it.
+
+    Started again, the worker asks anew and goes by what it is told.
+    """
+
+
 class ReadingStalled(BarstreamError):
     """A partition is not read although there are ticks to read, or a changelog gives none.
 

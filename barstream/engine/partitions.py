@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from barstream.codecs.rules import RulesRow
@@ -34,6 +34,7 @@ from barstream.engine.tally import Tally
 from barstream.engine.transaction import PartitionProducer
 from barstream.engine.watch import TopicWatch
 from barstream.metrics import Metrics
+from barstream.topics.sizes import largest_batches
 
 log = logging.getLogger(__name__)
 
@@ -167,8 +168,12 @@ class Partitions:
 
     async def _assign(self, partitions: list[int], progress: RestoreProgress) -> None:
         settings = self.settings
+        sizes = await largest_batches(settings.options, settings.outputs.names)
+        outputs = replace(settings.outputs, largest_rejected=sizes[settings.outputs.rejected])
         producers = {
-            partition: PartitionProducer(settings.options, f"{settings.app_id}-{partition}")
+            partition: PartitionProducer(
+                settings.options, f"{settings.app_id}-{partition}", largest=sizes
+            )
             for partition in partitions
         }
         # first of all: from here on no one else can write to these partitions
@@ -204,7 +209,7 @@ class Partitions:
                 engine,
                 producers[partition],
                 tables[partition],
-                settings.outputs,
+                outputs,
                 self.tally,
                 settings.live_interval_s,
                 self.watch.identity,

@@ -18,11 +18,15 @@ from barstream.core.period import MINUTE, Period
 from barstream.core.state import PartitionState
 from barstream.core.universe import SeriesSeen
 from barstream.engine.outbox import Pending, RejectedTick
+from barstream.topics.sizes import PLANNED_BYTES
 
 #: Of a rejected tick: key and value together, the key alone, and characters of the detail.
 _LARGEST_VALUE: Final = 900_000
 _LARGEST_KEY: Final = 100_000
 _LARGEST_DETAIL: Final = 2_000
+#: What else a batch of one rejected tick takes at most: the detail in four bytes a character, the
+#: other headers, names of topics among them, and what frames them.
+_BESIDE: Final = 4 * _LARGEST_DETAIL + 2_000
 
 
 #: Shared, because the producer takes nothing but a list and most rows have no headers.
@@ -44,6 +48,7 @@ class OutputTopics:
     Attributes:
         rollups: topic of the finals of each longer period.
         live_rollups: topic of the open bars, of those periods that publish them.
+        largest_rejected: the most bytes the topic of rejected ticks takes in a batch.
     """
 
     ticks: str
@@ -54,6 +59,15 @@ class OutputTopics:
     series_seen: str
     rollups: Mapping[Period, str] = field(default_factory=dict)
     live_rollups: Mapping[Period, str] = field(default_factory=dict)
+    largest_rejected: int = PLANNED_BYTES
+
+    @property
+    def names(self) -> set[str]:
+        """Of all topics that are written to."""
+        return {
+            self.finals, self.live, self.rejected, self.series, self.series_seen,
+            *self.rollups.values(), *self.live_rollups.values(),
+        }  # fmt: skip
 
     @property
     def finals_by_period(self) -> dict[Period, str]:
@@ -92,7 +106,7 @@ def build_flush(
     flush.add(topics.finals, partition, finals)
     flush.add(topics.live, partition, [*bar_rows(pending.live), *finals])
     _add_rollups(flush, pending, partition, topics)
-    flush.add(topics.rejected, partition, _rejected_rows(pending.rejected, topics.ticks, partition))
+    flush.add(topics.rejected, partition, _rejected_rows(pending.rejected, topics, partition))
     values = encode_series_rows(state, pending.touched)
     rows = [Row(series.key, value) for series, value in zip(pending.touched, values, strict=True)]
     rows += [Row(rules.key, encode_rules(rules)) for rules in pending.rules]
@@ -181,15 +195,18 @@ def bar_columns(bars: Sequence[Bar]) -> dict[str, list[Any]]:
     }
 
 
-def _rejected_rows(ticks: Sequence[RejectedTick], topic: str, partition: int) -> list[Row]:
+def _rejected_rows(
+    ticks: Sequence[RejectedTick], topics: OutputTopics, partition: int
+) -> list[Row]:
     # in a stream of garbage there is one for every record: what repeats is made once
-    source = ("topic", topic.encode()), ("partition", b"%d" % partition)
+    source = ("topic", topics.ticks.encode()), ("partition", b"%d" % partition)
     reasons: dict[tuple[str, str], tuple[tuple[str, bytes], tuple[str, bytes]]] = {}
     rows: list[Row] = []
+    most = min(_LARGEST_VALUE, topics.largest_rejected - _BESIDE)
     for tick in ticks:
         key, value, detail = tick.key, tick.value, tick.detail
-        if len(key or b"") + len(value or b"") > _LARGEST_VALUE:
-            key, value, detail = _cut(tick)
+        if len(key or b"") + len(value or b"") > most:
+            key, value, detail = _cut(tick, most)
         elif key is None and value is None:
             value = b""  # a record needs one of them
         why = reasons.get((tick.reason, detail))
@@ -202,13 +219,14 @@ def _rejected_rows(ticks: Sequence[RejectedTick], topic: str, partition: int) ->
     return rows
 
 
-def _cut(tick: RejectedTick) -> tuple[bytes | None, bytes | None, str]:
+def _cut(tick: RejectedTick, most: int) -> tuple[bytes | None, bytes | None, str]:
     """With its headers a row must not pass what a broker takes, or no flush succeeds again."""
     key, value, detail = tick.key, tick.value, tick.detail
-    if key is not None and len(key) > _LARGEST_KEY:
+    longest = min(_LARGEST_KEY, most // 2)
+    if key is not None and len(key) > longest:
         detail = f"{detail} (the key is cut from {len(key)} bytes)"
-        key = key[:_LARGEST_KEY]
-    room = _LARGEST_VALUE - len(key or b"")
+        key = key[:longest]
+    room = most - len(key or b"")
     if value is not None and len(value) > room:
         detail = f"{detail} (the value is cut from {len(value)} bytes)"
         value = value[:room]

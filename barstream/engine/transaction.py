@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 
-from barstream.engine.errors import FlushStalled
+from barstream.engine.errors import BatchRefused, FlushStalled
 from barstream.engine.rows import Row
+from barstream.topics.sizes import PLANNED_BYTES, largest_batches
 
 log = logging.getLogger(__name__)
 
 _STOP_WITHIN_S: Final = 5.0
 #: Below the 1 MiB a broker takes by default, headers of the batch included.
 _BATCH_BYTES: Final = 900_000
+#: The lengths and deltas that stand beside what is written.
+_LENGTHS: Final = 10
 
 
 class PartitionProducer:
@@ -30,11 +33,18 @@ class PartitionProducer:
         options: connection options, see `barstream.kafka.client_options`.
         transactional_id: ``{app_id}-{partition}``.
         deadline_s: with idempotence batches never expire, so a flush needs a deadline.
+        largest: by topic the most bytes it takes in a batch; asked for where it is not given.
     """
 
     def __init__(
-        self, options: Mapping[str, Any], transactional_id: str, deadline_s: float = 60.0
+        self,
+        options: Mapping[str, Any],
+        transactional_id: str,
+        deadline_s: float = 60.0,
+        largest: Mapping[str, int] | None = None,
     ) -> None:
+        self._options = options
+        self._largest = dict(largest or {})
         self._deadline_s = deadline_s
         self.transactional_id = transactional_id
         self._sent: list[asyncio.Future[Any]] = []
@@ -83,6 +93,7 @@ class PartitionProducer:
         """
         try:
             async with asyncio.timeout(self._deadline_s):
+                await self._ask_sizes(topic for topic, _ in rows)
                 # Not `producer.transaction()`: on an error that aborts, and waits for the abort
                 # without end when no broker answers.  Whoever takes the partition next aborts.
                 self._sent.clear()
@@ -96,11 +107,22 @@ class PartitionProducer:
                 f"transaction {self.transactional_id} must be committed within "
                 f"{self._deadline_s:.0f} s and was not: look at the brokers"
             ) from error
+        except MessageSizeTooLargeError as error:
+            raise BatchRefused(
+                f"the topics that transaction {self.transactional_id} writes must take batches as "
+                "large as when it began, and one refused: its max.message.bytes was lowered; start "
+                "the worker again"
+            ) from error
         except Exception as error:
             # fenced between two calls: the next one only says that no transaction is open
             if self._was_fenced and not isinstance(error, ProducerFenced):
                 raise ProducerFenced from error
             raise
+
+    async def _ask_sizes(self, topics: Iterable[str]) -> None:
+        unknown = {topic for topic in topics if topic not in self._largest}
+        if unknown:
+            self._largest.update(await largest_batches(self._options, unknown))
 
     @property
     def _was_fenced(self) -> bool:
@@ -118,7 +140,16 @@ class PartitionProducer:
     ) -> list[tuple[int, asyncio.Future[Any]]]:
         sent: list[tuple[int, asyncio.Future[Any]]] = []
         batch = self._producer.create_batch()
+        most = self._largest.get(topic, PLANNED_BYTES)
+        is_small = most < PLANNED_BYTES
         for key, value, headers in rows:
+            if (
+                is_small
+                and batch.record_count()
+                and batch.size() + _size(key, value, headers) > most
+            ):
+                sent.append(await self._send_batch(batch, topic, partition))
+                batch = self._producer.create_batch()
             while batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                 sent.append(await self._send_batch(batch, topic, partition))
                 batch = self._producer.create_batch()
@@ -133,6 +164,12 @@ class PartitionProducer:
         future = await self._producer.send_batch(batch, topic, partition=partition)
         self._sent.append(future)
         return batch.record_count(), future
+
+
+def _size(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> int:
+    """More than a record takes."""
+    beside = sum(4 * len(name) + len(said) + _LENGTHS for name, said in headers)
+    return len(key or b"") + len(value or b"") + beside + 4 * _LENGTHS
 
 
 async def _last_offset(parts: list[tuple[int, asyncio.Future[Any]]]) -> int:

@@ -21,6 +21,10 @@ MAX_BATCH_BYTES: Final = 512 * 1024
 """The default of 16 KiB costs a request for every few hundred ticks."""
 
 
+#: Lengths and deltas of a record, more than they take.
+_BESIDE: Final = 40
+
+
 class TickTooLargeError(BarstreamError):
     """One tick does not fit a batch: its schema holds far more than a tick."""
 
@@ -84,6 +88,8 @@ class BulkSender:
         self._producer = producer
         self._topic = topic
         self._routes = routes
+        #: The most bytes the topic takes in a batch, where that is less than a batch has.
+        self.most_bytes = MAX_BATCH_BYTES
         self._sent: list[tuple[int, int, asyncio.Future[Any]]] = []
 
     async def send(self, series: Int64s, values: Sequence[bytes | None]) -> None:
@@ -105,7 +111,16 @@ class BulkSender:
     async def _send_to(self, partition: int, keys: list[bytes], values: list[bytes | None]) -> None:
         batch = self._producer.create_batch()
         append = batch.append
+        most, is_small = self.most_bytes, self.most_bytes < MAX_BATCH_BYTES
         for key, value in zip(keys, values, strict=True):
+            if (
+                is_small
+                and batch.record_count()
+                and batch.size() + len(key) + len(value or b"") + _BESIDE > most
+            ):
+                await self._submit(batch, partition)
+                batch = self._producer.create_batch()
+                append = batch.append
             if append(timestamp=None, key=key, value=value) is None:
                 await self._submit(batch, partition)
                 batch = self._producer.create_batch()

@@ -16,6 +16,7 @@ from barstream.feeds.encoder import TickColumns, TickEncoder
 from barstream.feeds.files import FileTicks
 from barstream.feeds.producing import BulkSender, Routes, bulk_options
 from barstream.heartbeats.producer import Barriers, Due, encode_rows, send_rows
+from barstream.topics.sizes import largest_batches
 
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 
@@ -64,6 +65,7 @@ class LoadWriter:
         self._topics = topics
         self._encoder = encoder
         self._clock_us = clock_us
+        self._options = options
         self._barriers = Barriers(options, topics.ticks)
         self._producer = AIOKafkaProducer(
             **bulk_options(options),
@@ -80,6 +82,8 @@ class LoadWriter:
         """
         await self._barriers.start()
         await self._producer.start()
+        sizes = await largest_batches(self._options, [self._topics.ticks])
+        self._sender.most_bytes = sizes[self._topics.ticks]
 
     async def stop(self) -> None:
         """Disconnect."""

@@ -20,7 +20,8 @@ from aiokafka.structs import TopicPartition
 
 from barstream.codecs.heartbeat import HeartbeatRecord, Source, encode
 
-MAX_BATCH_BYTES: Final = 512 * 1024
+#: Every topic we write takes as much (`barstream.topics.sizes.FEWEST_BYTES`).
+MAX_BATCH_BYTES: Final = 60_000
 CLOSE_WITHIN_S: Final = 5.0
 TRANSACTION_TIMEOUT_MS: Final = 30_000
 """So long an unfinished transaction of a leader that died may hold up readers of hb_1m."""
@@ -146,7 +147,7 @@ class LeaderProducer:
             transactional_id=transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             max_batch_size=MAX_BATCH_BYTES,
-            max_request_size=4 * MAX_BATCH_BYTES,
+            max_request_size=1 << 20,
             acks="all",
         )
 

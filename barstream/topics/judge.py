@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from barstream.topics.findings import Finding, Level
 from barstream.topics.plan import Role, TopicPlan, TopicShape
+from barstream.topics.sizes import FEWEST_BYTES, PLANNED_BYTES, SETTING
 
 _DAY_MS = 86_400_000
 CREATE = "barstream topics create"
@@ -42,6 +43,7 @@ def judge(plan: TopicPlan, seen: Observed) -> list[Finding]:
         found += _cleanup(plan, config, seen)
         found += _timestamps(plan, config, seen)
         found += _retention(plan, config, seen)
+        found += _size(plan, config, seen)
     if any(finding.level in (Level.WARNING, Level.REFUSAL) for finding in found):
         return found
     word = "partition" if shape.partitions == 1 else "partitions"
@@ -168,6 +170,35 @@ def _retention(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> It
         )
     else:
         yield Finding(plan.name, Level.NOTE, said)
+
+
+def _size(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> Iterator[Finding]:
+    found = int(config.get(SETTING) or PLANNED_BYTES)
+    if found >= PLANNED_BYTES:
+        return
+    mend = _alter(plan, seen, {SETTING: str(PLANNED_BYTES)})
+    if found < FEWEST_BYTES and plan.role is not Role.TICKS:
+        yield Finding(
+            plan.name,
+            Level.REFUSAL,
+            f"{SETTING} must be at least {FEWEST_BYTES:,}, found {found:,}: rows of the worker "
+            "would not fit",
+            mend,
+        )
+    elif plan.role is Role.REJECTED:
+        yield Finding(
+            plan.name,
+            Level.WARNING,
+            f"{SETTING} should be {PLANNED_BYTES:,}, found {found:,}: larger ticks that are "
+            "rejected are cut",
+            mend,
+        )
+    else:
+        yield Finding(
+            plan.name,
+            Level.NOTE,
+            f"{SETTING} is {found:,}: what is written goes in such batches",
+        )
 
 
 def _policy(text: str | None) -> frozenset[str]:

@@ -12,6 +12,7 @@ from barstream.config.periods import kept_days
 from barstream.core.names import Kind
 from barstream.core.period import Period
 from barstream.topics.names import LOGICAL, TopicNames, logical_name
+from barstream.topics.sizes import PLANNED_BYTES, SETTING
 
 _DAY_MS: Final = 86_400_000
 _HOUR_MS: Final = 3_600_000
@@ -104,7 +105,12 @@ def make_plan(
             partitions=shared,
             replication=copies,
             like=names.ticks,
-            config={**_APPEND_TIME, "min.insync.replicas": _in_sync(copies), **config},
+            config={
+                **_APPEND_TIME,
+                SETTING: str(PLANNED_BYTES),
+                "min.insync.replicas": _in_sync(copies),
+                **config,
+            },
         )
 
     def alone(plan: TopicPlan) -> TopicPlan:

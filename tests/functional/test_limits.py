@@ -11,8 +11,10 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
+from barstream.topics import make_plan
 from tests.functional.records import Out, producer, scrape, send, send_ticks
 from tests.functional.sending import MINUTE_US, SECOND_US, Tick, now_us
+from tests.functional.test_kinds_of_feeds import configure
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
 
 pytestmark = pytest.mark.kafka
@@ -120,4 +122,28 @@ def test_garbage_of_hundreds_of_kilobytes_each_waits_by_its_bytes(
         until(lambda: all_of_them in scrape(worker), 30, "all rejected")
         assert peak_mib(worker) - before < 160
         until(lambda: len(made.rejected()) == 100, 20, "all in their topic")
+        assert not worker.stop()
+
+
+def test_a_topic_that_takes_small_batches_gets_small_ones(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    # 200,000 bytes a batch everywhere, but for ticks: one of 300 kB ended the worker at every start
+    with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        for plan in make_plan(made.settings):
+            if plan.logical != "ticks":
+                # what is not said anew is as the broker has it
+                config = {**plan.config, "max.message.bytes": "200000"}
+                configure(made, plan.name, **config)
+        assert "200,000" in made.run("topics", "check", check=False)
+        send(made, [Out(b"k", b"\xff" * 300_000)])
+        minute_us = now_us() // MINUTE_US * MINUTE_US
+        # thousands of bars: more than fit a batch
+        send_ticks(made, [*ticks(minute_us - 3_000 * MINUTE_US, 1), *ticks(minute_us, 1)])
+        worker = made.worker()
+        until(lambda: len(made.finals_of("S")) >= 2_999, 40, "the gap filled")
+        (rejected,) = made.rejected()
+        assert rejected.value is not None
+        assert 150_000 < len(rejected.value) < 200_000
+        assert b"is cut from 300000 bytes" in dict(rejected.headers)["detail"]
         assert not worker.stop()

@@ -114,6 +114,28 @@ def test_ticks_stamped_by_their_producer_are_said_to_be_deleted_by_age() -> None
     assert "the clock of the worker" in said
 
 
+@pytest.mark.parametrize(
+    ("logical", "most", "level"),
+    [
+        ("ticks", 20_000, Level.OK),
+        ("rate_1m_final", 200_000, Level.OK),
+        ("rate_1m_final", 65_535, Level.REFUSAL),
+        ("series", 65_536, Level.OK),
+        ("ticks_rejected", 200_000, Level.WARNING),
+        ("ticks_rejected", 65_535, Level.REFUSAL),
+        ("ticks_rejected", 2_000_000, Level.OK),
+    ],
+)
+def test_a_topic_that_takes_small_batches_alone_is_told(
+    logical: str, most: int, level: Level
+) -> None:
+    findings = looked_at(logical, max_message_bytes=str(most))
+    assert findings[0].level is level
+    assert any("max.message.bytes" in each.message for each in findings) is (most < 1_048_588)
+    if level is not Level.OK:
+        assert "max.message.bytes=1048588" in findings[0].mend
+
+
 @pytest.mark.parametrize("logical", ["ticks", "rate_1m_final", "rate_1m_live", "heartbeats"])
 def test_less_retention_than_the_settings_say_is_a_warning_more_a_note(logical: str) -> None:
     short = looked_at(logical, retention_ms="604800000")

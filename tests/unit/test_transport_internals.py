@@ -6,13 +6,15 @@ import inspect
 
 import aiokafka
 import faust
-from aiokafka import admin
+from aiokafka import admin, codec
 from aiokafka.consumer import fetcher, group_coordinator
 from aiokafka.producer import transaction_manager
 from aiokafka.protocol.group import LeaveGroupRequest
 from faust.assignor import partition_assignor
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
+
+from barstream.transport import decompression
 
 
 def test_the_versions_are_the_ones_the_transport_was_written_for() -> None:
@@ -78,3 +80,11 @@ def test_a_producer_tells_that_it_was_fenced() -> None:
     source = inspect.getsource(transaction_manager.TransactionManager)
     for name in ("def is_fatal_error", "_transaction_waiter", "def fatal_error"):
         assert name in source
+
+
+def test_batches_are_unpacked_by_these_names() -> None:
+    for module in decompression._modules():
+        names = {name for name in vars(module) if name.endswith("_decode")}
+        assert {"gzip_decode", "snappy_decode", "lz4_decode"} <= names
+        assert names <= decompression._DECODERS.keys(), "what is not replaced is not bounded"
+    assert callable(codec._detect_xerial_stream)

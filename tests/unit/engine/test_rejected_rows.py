@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from barstream.core.reasons import Reason
 from barstream.core.state import PartitionState, Rules
@@ -67,3 +70,18 @@ def test_rejected_ticks_wait_by_their_bytes() -> None:
     outbox.reject(large)
     assert outbox.backlog == 1
     assert not is_full(outbox)
+
+
+@pytest.mark.parametrize("key", [1, 300_000])
+def test_a_rejected_tick_fits_what_its_topic_takes(key: int) -> None:
+    # 200,000 bytes a batch, everything in it counted
+    topics = replace(TOPICS, largest_rejected=200_000)
+    tick = RejectedTick(7, b"k" * key, b"v" * 300_000, Reason.UNDECODABLE, "\U0001f600" * 3_000)
+    pending = Pending(9, 0, rejected=[tick])
+    (row,) = build_flush(pending, PartitionState(Rules()), 3, topics, None).rows["rejected", 3]
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=1, producer_id=1, producer_epoch=1,
+        base_sequence=1, batch_size=1 << 20,
+    )  # fmt: skip
+    builder.append(0, timestamp=1, key=row.key, value=row.value, headers=row.headers)
+    assert 180_000 < len(builder.build()) <= 200_000
