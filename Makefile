@@ -52,17 +52,22 @@ format: $(READY) ## Format the code and mend what can be mended
 
 check: lint test ## What CI runs
 
-lock: $(READY) ## Resolve the dependencies anew into requirements.lock
+# What a worker runs on is a part of what is developed and tested with, at the same versions.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+lock: ## Resolve the dependencies anew into requirements*.lock; KEEP=1 only what is new
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
-	  --no-header --upgrade pyproject.toml --output-file requirements.lock
+	@upgrade=--upgrade; [ -z "$${KEEP:-}" ] || upgrade=; \
+	$(COMPILE) $$upgrade --extra dev pyproject.toml --output-file requirements-dev.lock; \
+	$(COMPILE) --constraint requirements-dev.lock --no-annotate pyproject.toml \
+	  --output-file requirements.lock; \
+	$(COMPILE) $$upgrade --group audit --output-file .ci/audit.lock
 
 clean: ## Remove everything that can be made again, also the data of the demo
 	@rm -rf $(VENV) build dist .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 	  .import_linter_cache barstream-data *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements-dev.lock pyproject.toml
 	@python=""; \
 	for candidate in $(PYTHONS); do \
 	  if $$candidate -c '$(IS_GOOD)' >/dev/null 2>&1; then python=$$candidate; break; fi; \

@@ -1,4 +1,4 @@
-"""Makes the environment from requirements.lock and says every few seconds what it does.
+"""Makes the environment from requirements-dev.lock and says every few seconds what it does.
 
 ``python3 tools/environment.py DIRECTORY``; `make` calls it.  It runs before anything is
 installed, so it has nothing but the standard library.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Final
 
 ROOT: Final = Path(__file__).parents[1]
-LOCK: Final = "requirements.lock"
+LOCK: Final = "requirements-dev.lock"
 #: Between two lines in a log; a terminal has one line, written anew.
 _LOG_EVERY_S: Final = 5.0
 _TERMINAL_EVERY_S: Final = 0.5

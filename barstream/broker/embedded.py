@@ -174,7 +174,7 @@ def _program() -> Path:
     except ModuleNotFoundError as error:
         raise EmbeddedBrokerError(
             "the embedded broker is the package noida-db, which is not installed: "
-            f"`pip install noida-db`, or {advice}"
+            f"`pip install 'barstream[embedded]'`, or {advice}"
         ) from error
     if not path.is_file():
         raise EmbeddedBrokerError(f"noida-db has no program for this platform: {advice}")

@@ -261,3 +261,13 @@ def test_an_idle_worker_stops_at_once_and_in_good_order(tmp_path: Path) -> None:
             assert worker.stop() == 0, worker.tail()
             assert time.monotonic() - began < 15
             assert "Traceback" not in worker.log.read_text()
+
+
+def test_without_its_package_it_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an extra, which no worker needs."""
+    monkeypatch.setitem(sys.modules, "noida_db", None)
+
+    with pytest.raises(EmbeddedBrokerError, match=r"not installed: `pip install 'barstream\[embed"):
+        EmbeddedBroker(tmp_path).start()

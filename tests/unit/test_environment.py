@@ -29,9 +29,9 @@ def test_progress_counts_what_is_collected_and_names_what_is_downloaded(tmp_path
     shown = [str(progress)]
     for line in (
         "Ignoring elsewhere: markers 'sys_platform == \"win32\"' don't match your environment\n",
-        "Collecting big==1.0 (from -r requirements.lock (line 1))\n",
+        "Collecting big==1.0 (from -r requirements-dev.lock (line 1))\n",
         "  Downloading https://index.example/a1/big-1.0-cp311-cp311-linux.whl (55.0 MB)\n",
-        "Collecting small==3.0 (from -r requirements.lock (line 6))\n",
+        "Collecting small==3.0 (from -r requirements-dev.lock (line 6))\n",
         "  Using cached small-3.0-py3-none-any.whl (1 kB)\n",
     ):
         progress.read(line)
@@ -80,6 +80,6 @@ def test_a_package_with_another_hash_is_refused_in_the_words_of_pip(tmp_path: Pa
     assert "pip reads which packages are needed" in done.stdout
     assert f"Expected sha256 {wrong}" in done.stderr
     assert done.stderr.endswith(
-        "The environment must be made from requirements.lock, and that failed: the reason stands "
-        "above.\n"
+        "The environment must be made from requirements-dev.lock, and that failed: the reason "
+        "stands above.\n"
     )

@@ -13,6 +13,7 @@ import sys
 import zipfile
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -21,6 +22,9 @@ PACKAGES = ("barstream", "tables", "agents")
 #: In the metadata of the wheel; the other belongs to what barstream/web/static/vendor holds.
 LEGAL = ("LICENSE", "NOTICE")
 VENDORED = "barstream/web/static/vendor/lightweight-charts.LICENSE"
+
+#: What a worker runs on, what is developed and tested with, what audits it.
+LOCKS: Final = ("requirements.lock", "requirements-dev.lock", ".ci/audit.lock")
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -85,9 +89,23 @@ def test_what_leans_on_private_names_is_pinned_exactly() -> None:
         assert distribution(name).version == match[1]
 
 
-def test_the_lock_has_a_hash_for_everything_and_names_no_registry() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
-    entries = re.split(r"\n(?=[a-z0-9])", lock)
+def locked(name: str) -> dict[str, str]:
+    """Text of each entry of a lock, by its package."""
+    entries = re.split(r"\n(?=[a-z0-9])", (ROOT / name).read_text())
+    return {entry.partition("==")[0]: entry for entry in entries}
 
-    assert all("==" in entry and "--hash=sha256:" in entry for entry in entries)
-    assert "://" not in lock
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_has_a_hash_for_everything_and_names_no_registry(name: str) -> None:
+    assert all("==" in entry and "--hash=sha256:" in entry for entry in locked(name).values())
+    assert "://" not in (ROOT / name).read_text()
+
+
+def test_what_a_worker_runs_on_is_a_part_of_what_is_tested() -> None:
+    """At the same versions, and without what only developers and the embedded broker need."""
+    runs, tested = (
+        {package: entry.partition(" ")[0] for package, entry in locked(name).items()}
+        for name in LOCKS[:2]
+    )
+    assert runs.items() < tested.items()
+    assert {"noida-db", "pytest", "hypothesis", "honcho"} <= tested.keys() - runs.keys()
