@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -25,6 +26,7 @@ from barstream.core.resume import ResumeRule
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.core.time import MINUTE_US, SECOND_US
 from barstream.core.universe import SeriesName, Universe
+from barstream.engine.renewal import longest_rest_s
 from barstream.heartbeats.emitted import Emitted
 from barstream.heartbeats.leadership import LeadershipFlag
 from barstream.heartbeats.producer import Appended, Barriers, Due, LeaderProducer, encode_rows
@@ -114,6 +116,8 @@ class HeartbeatSender(Service):
         self._waker = Waker(rules, self.now_us, jitter_us, nap_s)
         self._emitted = Emitted()
         self._producer: LeaderProducer | None = None
+        self._used_at_s = 0.0
+        self._rest_s = math.inf
         self._barriers: Barriers | None = None
         self._stale = False
         self._settling = Settling()
@@ -230,6 +234,7 @@ class HeartbeatSender(Service):
 
     def _acknowledged(self, due: Plan, appended: Mapping[int, Appended]) -> None:
         now_us = self._clock()
+        self._used_at_s = time.monotonic()
         self._resume.acknowledged(now_us)
         early, repeated = self._emitted.acknowledged(
             due, appended, now_us, self.rules, self.provider.index
@@ -267,7 +272,8 @@ class HeartbeatSender(Service):
             else:
                 self._reclaim_at_s = None
                 self.flag.reclaim()
-        if self._stale:  # off now, or off and on again
+        rested = time.monotonic() - self._used_at_s > self._rest_s
+        if self._stale or rested:  # off now, off and on again; or soon forgotten by the brokers
             self._stale = False
             await self._close()
         if self.flag.on and self._producer is None:
@@ -283,6 +289,8 @@ class HeartbeatSender(Service):
             self._barriers = Barriers(self._options, self._ticks_topic)
             await self._producer.start()
             await self._barriers.start()
+            self._used_at_s = time.monotonic()
+            self._rest_s = await longest_rest_s(self._options)
             now_us, rows, index = self._clock(), self.universe.rows(), self.provider.index
             windows = await asyncio.to_thread(
                 recovery_windows, now_us, rows, index, self.rules, WINDOW_US

@@ -32,8 +32,9 @@ class KafkaCluster:
     """Brokers on this machine with a temporary data directory.
 
     ``settings`` are broker properties laid over the defaults (``log.retention.check.interval.ms``
-    and the like).  ``extra_listener`` adds a second client listener with that security protocol
-    (``SASL_SSL``); its key store and users come from ``settings``, its address is
+    and the like).  Without ``transactions`` a start waits for no coordinator of them, since these
+    settings may allow none.  ``extra_listener`` adds a second client listener with that security
+    protocol (``SASL_SSL``); its key store and users come from ``settings``, its address is
     `extra_bootstrap`.
     """
 
@@ -46,12 +47,14 @@ class KafkaCluster:
         settings: Mapping[str, str] | None = None,
         extra_listener: str | None = None,
         jvm_options: Sequence[str] = JVM_OPTIONS,
+        transactions: bool = True,
         data_dir: Path | None = None,
     ) -> None:
         if ports is not None and len(ports) != nodes:
             raise ValueError(f"{nodes} nodes need {nodes} ports, got {len(ports)}")
         self._java = find_program("java", "run Apache Kafka for the integration tests")
         self._jars = ensure_jars()
+        self._transactions = transactions
         self._own_data = data_dir is None
         self.data_dir = data_dir or Path(tempfile.mkdtemp(prefix="barstream-kafka-"))
         self.host = host
@@ -149,7 +152,7 @@ class KafkaCluster:
         while True:
             for node in self.nodes:
                 node.raise_if_died()
-            problem = probe(live, expected)
+            problem = probe(live, expected, transactions=self._transactions)
             if problem is None:
                 return
             if time.monotonic() > deadline:

@@ -102,6 +102,12 @@ class OwnedPartition:
         """There is something to write that no event brought."""
         self._wake.set()
 
+    def renew(self, rest_s: float) -> None:
+        """Write the position again if nothing was written for ``rest_s``; see `renewal`."""
+        if time.monotonic() - self._flushed_at >= rest_s:
+            self.engine.outbox.position_moved()
+            self._wake.set()
+
     async def room(self) -> None:
         """Wait until the next chunk may be applied: memory is bounded by what is not flushed."""
         while not self.fenced and (self.engine.outbox.is_full or len(self._events) > _MAX_EVENTS):

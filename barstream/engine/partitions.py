@@ -17,12 +17,14 @@ from barstream.engine.audit import RollUpAudit
 from barstream.engine.backfill import backfill
 from barstream.engine.book import book_of
 from barstream.engine.budget import TableBudget
+from barstream.engine.coordinator import told_when_silent
 from barstream.engine.ends import Ends
 from barstream.engine.errors import LostChunk, ReadingStalled, StateUnusable, TicksGone
 from barstream.engine.offsets import extents
 from barstream.engine.owned import OwnedPartition
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.progress import RestoreProgress
+from barstream.engine.renewal import renew
 from barstream.engine.restoring import restored
 from barstream.engine.rows import OutputTopics
 from barstream.engine.settling import settle
@@ -177,7 +179,9 @@ class Partitions:
             for partition in partitions
         }
         # first of all: from here on no one else can write to these partitions
-        await asyncio.gather(*(producer.start() for producer in producers.values()))
+        with told_when_silent():
+            await asyncio.gather(*(producer.start() for producer in producers.values()))
+        progress.fenced = True
         tables = await restored(settings.options, self._stores, partitions, progress, self._metrics)
         self.read_back = (progress.rows, progress.seconds)
         await self.watch.identify()
@@ -269,6 +273,7 @@ class Partitions:
                 watches.create_task(self.watch.run(self._reached))
                 watches.create_task(self._stalls.run(self._positions))
                 watches.create_task(self.ends.run(lambda: tuple(self._owned)))
+                watches.create_task(renew(self.settings.options, self._owned.values))
                 watches.create_task(
                     settle(self.settled, self.settings.settle_within_s, self._owned)
                 )

@@ -35,13 +35,22 @@ class RestoreProgress:
         clock: seconds, never going back.
 
     Attributes:
+        fenced: whether who held the partitions before can write to them no more.
         tables: by changelog partition, known once the ends are.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.fenced = False
         self.tables: dict[TopicPartition, TableProgress] = {}
         self._clock = clock
         self._began_s = clock()
+
+    @property
+    def awaited(self) -> str:
+        """What it waits for."""
+        if not self.fenced:
+            return "the transaction coordinator of Kafka is awaited"
+        return "tables are being restored from their changelogs"
 
     @property
     def rows(self) -> int:

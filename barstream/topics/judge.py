@@ -41,6 +41,7 @@ def judge(plan: TopicPlan, seen: Observed) -> list[Finding]:
         )
     else:
         found += _cleanup(plan, config, seen)
+        found += _durability(plan, config, shape, seen)
         found += _timestamps(plan, config, seen)
         found += _retention(plan, config, seen)
         found += _size(plan, config, seen)
@@ -122,6 +123,46 @@ def _cleanup(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> Iter
         unbounded = "delete" not in found
         why = "it grows for ever" if unbounded else "a key's older rows stay beside the newest"
         yield Finding(plan.name, Level.WARNING, f"{said}: {why}", mend)
+
+
+def _durability(
+    plan: TopicPlan, config: Mapping[str, str], shape: TopicShape, seen: Observed
+) -> Iterator[Finding]:
+    """What was acknowledged must not be lost with one broker."""
+    if config.get("unclean.leader.election.enable") == "true":
+        yield Finding(
+            plan.name,
+            Level.WARNING,
+            "unclean.leader.election.enable should be false, found true: a broker that lacks "
+            "acknowledged records may become leader, and they are gone",
+            _alter(plan, seen, {"unclean.leader.election.enable": "false"}),
+        )
+    found = int(config.get("min.insync.replicas", "1"))
+    wanted = min(int(plan.config["min.insync.replicas"]), shape.replication)
+    mend = _alter(plan, seen, {"min.insync.replicas": str(wanted)})
+    if found > shape.replication:
+        yield Finding(
+            plan.name,
+            Level.REFUSAL,
+            f"min.insync.replicas must be at most the replication of {shape.replication}, found "
+            f"{found}: nothing can be written",
+            mend,
+        )
+    elif found < wanted:
+        yield Finding(
+            plan.name,
+            Level.WARNING,
+            f"min.insync.replicas should be {wanted}, found {found}: a record is acknowledged when "
+            f"{found} of {shape.replication} brokers has it, and gone with that one",
+            mend,
+        )
+    elif found > wanted:
+        yield Finding(
+            plan.name,
+            Level.NOTE,
+            f"min.insync.replicas is {found} of {shape.replication}: with one broker away nothing "
+            "can be written",
+        )
 
 
 def _timestamps(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> Iterator[Finding]:

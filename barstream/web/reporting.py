@@ -70,8 +70,8 @@ class Reporting:
         reasons: list[str] = []
         if not self._provider.ready:
             reasons.append("the market schedule is being read")
-        if self._partitions.restoring:
-            reasons.append("tables are being restored from their changelogs")
+        if (restoring := self._partitions.progress) is not None:
+            reasons.append(restoring.awaited)
         elif self._app.rebalancing or self._partitions.generation < 0:
             reasons.append("partitions are being assigned")
         elif not self._app.membership.sure:
@@ -82,7 +82,7 @@ class Reporting:
             if owned.fenced
         ]
         progress: dict[str, Any] = {"partitions": len(self.held)}
-        if (restoring := self._partitions.progress) is not None:
+        if restoring is not None:
             progress |= restoring.shown()
         return Readiness(not reasons, reasons, progress)
 

@@ -103,3 +103,18 @@ def test_a_worker_whose_broker_is_gone_can_be_stopped(
         feed.finish()
         truth = truth_of(made)
         until(lambda: problems_of(made, truth) == [], 60, "all as computed")
+
+
+@pytest.mark.timeout(200)
+def test_a_worker_without_a_transaction_coordinator_says_what_it_waits_for(
+    new_kafka: Callable[..., KafkaCluster], unique: str, tmp_path: Path
+) -> None:
+    """One broker cannot hold the three copies that its topic of transactions is to have."""
+    settings = {"transaction.state.log.replication.factor": "3"}
+    broker = new_kafka(settings=settings, transactions=False)
+    with pipeline(broker.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        worker = made.worker(wait=False)
+        soon(lambda: "transaction coordinator has not answered" in worker.tail(), "it is told")
+        answer = worker.get("/health/ready")
+        assert answer["reasons"] == ["the transaction coordinator of Kafka is awaited"]
+        assert worker.stop(25) in (0, 1), worker.tail()  # 1: by its own deadline

@@ -166,3 +166,34 @@ def test_the_error_shows_refusals_and_keeps_everything() -> None:
     error = TopicsError(findings)
     assert str(error) == "topic b: wrong; mend it with `mend it`"
     assert error.findings == findings
+
+
+def test_a_leader_that_may_lack_acknowledged_records_is_a_warning() -> None:
+    for logical in ("ticks", "rate_1m_final", "series"):
+        (finding,) = looked_at(logical, unclean_leader_election_enable="true")
+        assert finding.level is Level.WARNING
+        assert finding.mend.endswith("--add-config 'unclean.leader.election.enable=false'")
+
+
+@pytest.mark.parametrize(
+    ("replication", "in_sync", "level"),
+    [
+        (1, "1", Level.OK),
+        (1, "2", Level.REFUSAL),
+        (2, "1", Level.OK),
+        (2, "2", Level.NOTE),
+        (3, "1", Level.WARNING),
+        (3, "2", Level.OK),
+        (3, "3", Level.NOTE),
+        (3, "4", Level.REFUSAL),
+    ],
+)
+def test_an_acknowledged_record_outlives_one_broker_and_can_be_written_without_it(
+    replication: int, in_sync: str, level: Level
+) -> None:
+    settings = Settings.model_validate({"topics": {"replication": replication}})
+    plans = {plan.logical: plan for plan in make_plan(settings)}
+    for logical in ("ticks", "rate_1m_final", "series"):
+        plan = plans[logical]
+        shape = TopicShape(plan.partitions, replication)
+        assert worst(looked_at(logical, shape, plan, min_insync_replicas=in_sync)) is level

@@ -100,8 +100,11 @@ def test_a_restore_shows_how_far_it_has_come_and_what_is_left() -> None:
     partitions = stub_partitions(MarketScheduleProvider.always_open(), Rules())
     partitions.progress = progress = RestoreProgress(lambda: now_s[0])
     reporting = stub_reporting(partitions, MarketScheduleProvider.always_open(), Universe())
+    assert reporting.readiness().reasons[-1] == "the transaction coordinator of Kafka is awaited"
+    progress.fenced = True
     shown = reporting.readiness().progress
     assert shown["percent"] is None, "the ends are not known yet"
+    assert reporting.readiness().reasons[-1] == "tables are being restored from their changelogs"
     finals, series = TopicPartition("finals", 0), TopicPartition("series", 0)
     progress.tables[finals] = TableProgress(start=1000, end=2000, position=1400, rows=390)
     progress.tables[series] = TableProgress(start=50, end=50, position=50)

@@ -75,3 +75,23 @@ def test_it_is_given_up_also_when_there_was_something_to_write_just_before(turns
         assert running.cancelled()
 
     asyncio.run(go())
+
+
+def test_a_partition_at_rest_writes_its_position_again() -> None:
+    """Brokers forget a transactional id under which nothing is written."""
+    made = engine()
+    feed(made, [0, 1])
+    topics = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
+    producer = cast("PartitionProducer", WillingProducer())
+    owned = OwnedPartition(made, producer, {}, topics, Tally(Metrics()), live_interval_s=0.0)
+
+    async def moved_after(rest_s: float) -> bool:
+        await owned.flush()
+        owned.renew(rest_s)
+        return made.outbox.dirty
+
+    assert [asyncio.run(moved_after(rest_s)) for rest_s in (60.0, 0.0, 60.0)] == [
+        False,
+        True,
+        False,
+    ]

@@ -1,0 +1,85 @@
+"""Using the transactional ids of partitions at rest before the brokers forget them.
+
+A broker forgets the id of a producer that has written nothing for
+``transactional.id.expiration.ms`` and refuses its next transaction.  By default that is seven days,
+which is a market's holidays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+
+from barstream.engine.owned import OwnedPartition
+
+log = logging.getLogger(__name__)
+
+_EXPIRATION: Final = "transactional.id.expiration.ms"
+#: The longest rest, also where brokers do not tell when they forget.
+_DAY_S: Final = 86_400.0
+#: Of the time after which an id is forgotten: a broker may be away for as long again.
+_RESTS: Final = 3
+#: How often is looked, of the rest allowed.
+_LOOKS: Final = 4
+_ANSWER_WITHIN_S: Final = 5.0
+
+
+async def longest_rest_s(options: Mapping[str, Any]) -> float:
+    """How long a producer may write nothing, by what the brokers say.
+
+    Args:
+        options: connection options, see `barstream.kafka.client_options`.
+    """
+    try:
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            forgets_s = await _expiration_s(options)
+    except (KafkaError, NotImplementedError, OSError, TimeoutError) as error:
+        log.debug("brokers do not tell %s: %r", _EXPIRATION, error)
+        return _DAY_S
+    return min(_DAY_S, forgets_s / _RESTS)
+
+
+async def _expiration_s(options: Mapping[str, Any]) -> float:
+    """Of the broker that forgets first; infinite where none says."""
+    admin = AIOKafkaAdminClient(**options)
+    await admin.start()
+    try:
+        nodes = [broker["node_id"] for broker in (await admin.describe_cluster())["brokers"]]
+        wanted = {_EXPIRATION: None}
+        answers = await admin.describe_configs(
+            [ConfigResource(ConfigResourceType.BROKER, str(node), wanted) for node in nodes]
+        )
+    finally:
+        await admin.close()
+    return min(
+        (
+            float(value) / 1000
+            for answer in answers
+            for *_, entries in answer.resources
+            for name, value, *_ in entries
+            if name == _EXPIRATION and value is not None
+        ),
+        default=float("inf"),
+    )
+
+
+async def renew(
+    options: Mapping[str, Any], partitions: Callable[[], Iterable[OwnedPartition]]
+) -> None:
+    """Have each partition that rests too long write its position, until cancelled.
+
+    Args:
+        options: connection options, see `barstream.kafka.client_options`.
+        partitions: those held now.
+    """
+    rest_s = await longest_rest_s(options)
+    while True:
+        await asyncio.sleep(rest_s / _LOOKS)
+        for owned in partitions():
+            owned.renew(rest_s)

@@ -1,0 +1,31 @@
+"""How long a producer may rest, as the brokers say."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import pytest
+
+from barstream.engine import renewal
+
+#: Kafka's default.
+_SEVEN_DAYS_S: Final = 7 * 86_400.0
+
+
+@pytest.mark.kafka
+def test_the_rest_is_a_third_of_what_brokers_remember_and_a_day_at_most(
+    kafka: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"bootstrap_servers": kafka.bootstrap}
+
+    assert asyncio.run(renewal._expiration_s(options)) == _SEVEN_DAYS_S
+    assert asyncio.run(renewal.longest_rest_s(options)) == renewal._DAY_S
+    monkeypatch.setattr(renewal, "_DAY_S", float("inf"))
+    assert asyncio.run(renewal.longest_rest_s(options)) == _SEVEN_DAYS_S / 3
+
+
+def test_it_is_a_day_where_no_broker_answers() -> None:
+    options = {"bootstrap_servers": "127.0.0.1:9"}
+
+    assert asyncio.run(renewal.longest_rest_s(options)) == renewal._DAY_S
