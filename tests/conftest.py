@@ -26,7 +26,8 @@ settings.load_profile("unhurried")
 
 #: Folders that stay in one process; of the others each file goes where there is room.
 _PROCESSES = dict.fromkeys(("functional", "integration", "replay", "timebucket"), "broker") | {
-    "chaos": "drills"
+    "chaos": "drills",
+    "upgrade": "drills",
 }
 
 

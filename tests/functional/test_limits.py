@@ -115,9 +115,11 @@ def test_garbage_of_hundreds_of_kilobytes_each_waits_by_its_bytes(
 ) -> None:
     # 100 of them are far from 20,000 rows, and would all be held at once
     with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        idle = made.worker()
+        before = peak_mib(idle)
+        assert not idle.stop()
         send(made, [Out(b"k", b"\xff" * 900_000) for _ in range(100)])
         worker = made.worker()
-        before = peak_mib(worker)
         all_of_them = 'barstream_ticks_rejected_total{reason="undecodable"} 100.0'
         until(lambda: all_of_them in scrape(worker), 30, "all rejected")
         assert peak_mib(worker) - before < 160
