@@ -21,8 +21,9 @@ from barstream.engine.owned import OwnedPartition
 log = logging.getLogger(__name__)
 
 _EXPIRATION: Final = "transactional.id.expiration.ms"
-#: The longest rest, also where brokers do not tell when they forget.
+#: The longest rest, and that where brokers do not tell when they forget.
 _DAY_S: Final = 86_400.0
+_UNTOLD_S: Final = 3600.0
 #: Of the time after which an id is forgotten: a broker may be away for as long again.
 _RESTS: Final = 3
 #: How often is looked, of the rest allowed.
@@ -31,7 +32,7 @@ _ANSWER_WITHIN_S: Final = 5.0
 
 
 async def longest_rest_s(options: Mapping[str, Any]) -> float:
-    """How long a producer may write nothing, by what the brokers say.
+    """How long a producer may write nothing: by what the brokers say, an hour where they do not.
 
     Args:
         options: connection options, see `barstream.kafka.client_options`.
@@ -41,12 +42,12 @@ async def longest_rest_s(options: Mapping[str, Any]) -> float:
             forgets_s = await _expiration_s(options)
     except (KafkaError, NotImplementedError, OSError, TimeoutError) as error:
         log.debug("brokers do not tell %s: %r", _EXPIRATION, error)
-        return _DAY_S
-    return min(_DAY_S, forgets_s / _RESTS)
+        return _UNTOLD_S
+    return _UNTOLD_S if forgets_s is None else min(_DAY_S, forgets_s / _RESTS)
 
 
-async def _expiration_s(options: Mapping[str, Any]) -> float:
-    """Of the broker that forgets first; infinite where none says."""
+async def _expiration_s(options: Mapping[str, Any]) -> float | None:
+    """Of the broker that forgets first; None where none says, as where an ACL forbids it."""
     admin = AIOKafkaAdminClient(**options)
     await admin.start()
     try:
@@ -65,7 +66,7 @@ async def _expiration_s(options: Mapping[str, Any]) -> float:
             for name, value, *_ in entries
             if name == _EXPIRATION and value is not None
         ),
-        default=float("inf"),
+        default=None,
     )
 
 
@@ -78,8 +79,8 @@ async def renew(
         options: connection options, see `barstream.kafka.client_options`.
         partitions: those held now.
     """
-    rest_s = await longest_rest_s(options)
     while True:
+        rest_s = await longest_rest_s(options)
         await asyncio.sleep(rest_s / _LOOKS)
         for owned in partitions():
             owned.renew(rest_s)

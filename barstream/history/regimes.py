@@ -244,8 +244,9 @@ class _Schedules:
             return _ALWAYS_OPEN, frozenset()
         if any(row.schedule.get(part, 0) < end for part, end in self._ends.items()):
             self._start_over()  # its topic was made again
+        # compaction may have taken what changed: where more was read, it is another object
+        self._have_others_changed |= (row.schedule, row.sessions) != (self._ends, self._count)
         self._read(row.schedule)
-        self._have_others_changed |= row.sessions != self._count
         self._count = row.sessions
         wanted = {name: self._rows.rows_of(name) for name in self._rows.take_dirty()}
         self._take(wanted | {name: self._rows_below(name, row.kept[name]) for name in row.kept})

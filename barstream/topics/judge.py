@@ -139,14 +139,13 @@ def _durability(
         )
     found = int(config.get("min.insync.replicas", "1"))
     wanted = min(int(plan.config["min.insync.replicas"]), shape.replication)
-    mend = _alter(plan, seen, {"min.insync.replicas": str(wanted)})
     if found > shape.replication:
+        copies = "copy" if shape.replication == 1 else "copies"
         yield Finding(
             plan.name,
-            Level.REFUSAL,
-            f"min.insync.replicas must be at most the replication of {shape.replication}, found "
-            f"{found}: nothing can be written",
-            mend,
+            Level.NOTE,
+            f"min.insync.replicas is {found}, of {shape.replication} {copies}: brokers before 3.7 "
+            "take no record that all are to have",
         )
     elif found < wanted:
         yield Finding(
@@ -154,7 +153,7 @@ def _durability(
             Level.WARNING,
             f"min.insync.replicas should be {wanted}, found {found}: a record is acknowledged when "
             f"{found} of {shape.replication} brokers has it, and gone with that one",
-            mend,
+            _alter(plan, seen, {"min.insync.replicas": str(wanted)}),
         )
     elif found > wanted:
         yield Finding(

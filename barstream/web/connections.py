@@ -209,7 +209,7 @@ class Connections:
             asking_s, idle_s = connection.asking_from_s, connection.idle_from_s or now_s
             if asking_s is not None and now_s - asking_s >= self._ask_within_s:
                 self._close(connection, "slow")
-            elif now_s - idle_s >= self._keep_s:
+            elif now_s - idle_s >= self._keep_s and connection.is_silent():
                 self._close(connection, "kept")
         self._looking = (
             asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._look) if self._held else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -83,9 +84,7 @@ class Peers:
             raise PeerError(f"it did not answer within {WITHIN_S:g} s", result) from error
         except aiohttp.ClientError as error:
             # what the system calls it: the libraries in between put calls and addresses around it
-            number = error.errno if isinstance(error, OSError) else None
-            why = str(error) if number is None else os.strerror(number).lower()
-            raise PeerError(f"it cannot be reached ({why})", result) from error
+            raise PeerError(f"it cannot be reached ({_cause(error)})", result) from error
         else:
             result = _result(answer.status)
             return answer
@@ -115,6 +114,16 @@ class Peers:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _cause(error: aiohttp.ClientError) -> str:
+    """What the system calls it."""
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, socket.gaierror):  # the resolver has numbers of its own
+        return (cause.strerror or str(cause)).lower()
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return os.strerror(cause.errno).lower()
+    return str(error)
 
 
 def _result(status: int) -> str:

@@ -18,8 +18,9 @@ from typing import Final
 
 from barstream.metrics import Metrics
 
-#: Requests that wait, of one quota; a waiting one is some kilobytes.
-MOST_WAITING: Final = 256
+#: Requests that wait, of one quota.  Each holds a connection while it does: those of all three
+#: quotas must leave some for probes and scrapers.
+MOST_WAITING: Final = 64
 #: Less than the thirty seconds that clients mostly wait; another worker gives up before.
 WAIT_S: Final = 20.0
 

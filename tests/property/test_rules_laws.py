@@ -34,6 +34,7 @@ PERIODS = tuple(map(Period.parse, ("5m", "1h", "1d", "1wk")))
 #: Of a row of rules: where it stands, and what it says of the schedule as a whole.
 _OF_OTHERS: dict[str, Any] = {
     "from_offset": 0, "heartbeat_offset": 0, "schedule": {}, "sessions": 0, "kept": {},
+    "turn": 0,
 }  # fmt: skip
 
 

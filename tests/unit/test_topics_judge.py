@@ -179,13 +179,13 @@ def test_a_leader_that_may_lack_acknowledged_records_is_a_warning() -> None:
     ("replication", "in_sync", "level"),
     [
         (1, "1", Level.OK),
-        (1, "2", Level.REFUSAL),
+        (1, "2", Level.NOTE),
         (2, "1", Level.OK),
         (2, "2", Level.NOTE),
         (3, "1", Level.WARNING),
         (3, "2", Level.OK),
         (3, "3", Level.NOTE),
-        (3, "4", Level.REFUSAL),
+        (3, "4", Level.NOTE),
     ],
 )
 def test_an_acknowledged_record_outlives_one_broker_and_can_be_written_without_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
@@ -120,7 +121,7 @@ def test_a_client_that_is_answered_is_not_closed_for_another(
         assert closed(worker, "refused") == 1
         # the answer under way comes to its end, and then there is room again
         found = bytearray()
-        while not found.endswith(b"}"):
+        while not found.endswith(b"}]}"):
             found += busy[0].recv(65_536)
         assert found.count(b"bucket_start") == 10_000
         until(lambda: b" 200 " in answered(worker), 10, "there is room")
@@ -186,3 +187,14 @@ def test_who_has_asked_is_answered_whoever_comes_after(serving: Callable[..., We
             stack.enter_context(closing(connected(worker)))
         head, _, body = everything(client).partition(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
+
+
+def test_who_has_begun_to_ask_is_not_closed_for_the_time_before(
+    serving: Callable[..., WebWorker],
+) -> None:
+    """Between two requests there are seconds, and a request has its own from its first byte on."""
+    worker = serving(keep_s=2.0)
+    with closing(connected(worker, said=ASK[:10])) as client:
+        time.sleep(4)
+        client.sendall(ASK[10:])
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")

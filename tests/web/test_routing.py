@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from typing import Any
 
+import aiohttp
 import pytest
 
 from barstream.core.bars import Bar
@@ -231,6 +232,22 @@ def test_an_owner_that_is_gone_is_named(cluster: Cluster) -> None:
     status, body = worker.get("/bars/FX/B")
     assert (status, body["url"], body["partition"]) == (503, url, 1)
     assert "cannot be reached" in body["error"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "name or service not known"),
+        (ConnectionRefusedError(111, "x"), "connection refused"),
+    ],
+)
+def test_why_a_worker_cannot_be_reached_is_told_as_the_system_calls_it(
+    error: OSError, said: str
+) -> None:
+    """The resolver has numbers of its own: -2 is no error of the system."""
+    kind = aiohttp.ClientConnectorDNSError if error.errno == -2 else aiohttp.ClientConnectorError
+    key: Any = None
+    assert peers._cause(kind(key, error)) == said
 
 
 def test_bars_of_every_series_come_in_the_order_of_their_keys(cluster: Cluster) -> None:
