@@ -89,6 +89,10 @@ class MemoryConsumer:
     async def fetch_all_metadata(self) -> MemoryKafka:
         return MemoryKafka(dict(self._topics))
 
+    async def add_topic(self, topic: str) -> None:
+        """Who leads its partitions is known."""
+        assert topic in self._topics
+
     async def start(self) -> None:
         """Nothing to connect to."""
 

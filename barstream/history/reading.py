@@ -290,6 +290,8 @@ async def _places(
             f"{topic} must have the partitions asked for, found {len(there)} and not "
             f"{', '.join(map(str, missing))}"
         )
+    # or who leads them is asked for after the first question failed, a tenth of a second later
+    await client.consumer._client.add_topic(topic)
     return [TopicPartition(topic, partition) for partition in sorted(wanted)]
 
 
