@@ -244,8 +244,7 @@ class _Schedules:
             return _ALWAYS_OPEN, frozenset()
         if any(row.schedule.get(part, 0) < end for part, end in self._ends.items()):
             self._start_over()  # its topic was made again
-        # compaction may have taken what changed: where more was read, it is another object
-        self._have_others_changed |= (row.schedule, row.sessions) != (self._ends, self._count)
+        self._have_others_changed |= row.sessions != self._count
         self._read(row.schedule)
         self._count = row.sessions
         wanted = {name: self._rows.rows_of(name) for name in self._rows.take_dirty()}
@@ -277,8 +276,10 @@ class _Schedules:
         self._have_others_changed = False
 
     def _read(self, ends: Mapping[int, int]) -> None:
-        for partition, records in self._records.items():
+        for partition in self._records.keys() | ends.keys():
+            records = self._records.get(partition, [])
             at, end = self._read_of.get(partition, 0), ends.get(partition, 0)
+            begin, first = self._ends.get(partition, 0), at
             while at < len(records) and records[at].offset < end:
                 one = records[at]
                 if self._is_wanted(one):
@@ -287,6 +288,8 @@ class _Schedules:
                     self._others[partition, one.key] = one.value
                     self._have_others_changed = True
                 at += 1
+            # compaction may have taken what changed
+            self._have_others_changed |= at - first < end - begin
             self._read_of[partition] = at
         self._ends = dict(ends)
 
