@@ -15,6 +15,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
+from barstream.transport import decompression
 from barstream.transport.chunk import RecordChunk
 from barstream.transport.records import ColumnarTopics, PartitionRecords
 from tests.fuzz.mutate import LENGTHS, damaged, odd_varint, varint
@@ -166,6 +167,8 @@ def _judged(fetch: Fetch) -> str:
         return "corrupt"
     except UnsupportedCodecError:
         return "unknown compression"
+    except decompression.BatchTooLargeError:
+        return "too large"
     chunks: list[RecordChunk] = [event.value for event in events]
     for chunk in chunks:
         _check_chunk(chunk)
@@ -230,5 +233,6 @@ def _check_chunk(chunk: RecordChunk) -> None:
 
 
 def surfaces() -> list[Surface]:
-    """Fetches."""
+    """Fetches, unpacked by the decoders that every client of barstream has."""
+    decompression.install()
     return [Surface("record-batches", _case, _judge, at_once=64, good=_good)]
