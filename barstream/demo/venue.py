@@ -25,7 +25,7 @@ from barstream.core.time import DAY_US, SECOND_US
 from barstream.feeds.market import TRADED_SECONDS, Float64s, Market
 
 BROKER: Final = "SIM"
-PAST_DATES: Final = 8
+PAST_DATES: Final = 7
 """Trading dates that are there when the demo starts, the running one included: never all of them
 in one week."""
 DATES_AHEAD: Final = 30
