@@ -29,13 +29,12 @@ from barstream.core.schedule import Series, SessionRow, find_conflicts
 from barstream.errors import BarstreamError
 from barstream.kafka import client_options, reaching
 from barstream.reader import TopicReader
+from barstream.topics.sizes import SMALL_BATCH_BYTES
 from tables.schedule import ScheduleRows
 
 Dates = tuple[int, int]
 """First and last trading date in days since 1970-01-01, both included."""
 
-#: Every topic we write takes as much (`barstream.topics.sizes.FEWEST_BYTES`).
-BATCH_BYTES: Final = 60_000
 TRANSACTION_TIMEOUT_MS: Final = 600_000
 CONNECT_TIMEOUT_S: Final = 20.0
 ABORT_TIMEOUT_S: Final = 15.0
@@ -181,7 +180,7 @@ async def publish(
         transactional_id=f"{settings.app_id}-schedule-load",
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         acks="all",
-        max_batch_size=BATCH_BYTES,
+        max_batch_size=SMALL_BATCH_BYTES,
     )
     try:
         allowed_s = CONNECT_TIMEOUT_S + total / SLOWEST_ROWS_A_SECOND

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from barstream.plurals import counted
+
 if TYPE_CHECKING:
     from barstream.demo import Demo
 
@@ -58,8 +60,8 @@ def command(
         rules = DemoRules(place, web_port, series, rate, seconds, open_page, data_dir is not None)
         demo = Demo(rules, screen)
         asyncio.run(_run(demo))
-    bars = "final bar" if demo.finals == 1 else "final bars"
-    screen.say(f"everything is stopped, {demo.finals:,} {bars} came while it ran")
+    bars = counted(demo.finals, "final bar")
+    screen.say(f"everything is stopped, {bars} came while it ran")
 
 
 def _refuse_used(data_dir: Path) -> None:

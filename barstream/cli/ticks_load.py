@@ -166,10 +166,9 @@ def _print_loaded(batch: Batch, loaded: Loaded, admission: Admission, *, as_json
         click.echo(json.dumps(facts))
         return
     if loaded.done:
-        word = "heartbeat" if loaded.heartbeats == 1 else "heartbeats"
         click.echo(
             f"{batch.name}: {loaded.ticks:,} of {loaded.total:,} ticks sent by this run, "
-            f"{loaded.heartbeats:,} {word}, all loaded"
+            f"{counted(loaded.heartbeats, 'heartbeat')}, all loaded"
         )
     else:
         click.echo(

@@ -176,17 +176,14 @@ class TickDecoder:
         part = self._reader.read(values if isinstance(values, list) else list(values))
         if too_large:
             part.verdicts.refuse_each(too_large, Reason.TOO_LARGE)
-        future = (part.time_us > record_ts_us + self._skew_us) & (record_ts_us >= 0)
-        self._refuse_future(part, future, record_ts_us, "the record's timestamp")
+        self._refuse_future(part, record_ts_us, "the record's timestamp")
         if clock_us is not None:
             clock = np.full(len(part.time_us), clock_us)
-            future = ~future & (part.time_us > clock_us + self._skew_us)
-            self._refuse_future(part, future, clock, "the clock of the worker that read it")
+            self._refuse_future(part, clock, "the clock of the worker that read it")
         return _kept(part, invalid=self._keeps_invalid)
 
-    def _refuse_future(
-        self, part: Part, future: NDArray[np.bool_], by_us: NDArray[np.int64], what: str
-    ) -> None:
+    def _refuse_future(self, part: Part, by_us: NDArray[np.int64], what: str) -> None:
+        future = (part.time_us > by_us + self._skew_us) & (by_us >= 0)
         if future.any():
             part.verdicts.refuse(
                 future,

@@ -90,13 +90,16 @@ class TableBudget:
                 f"have {found:,}: raise the limit to {need.grown:,} (ulimit -n, "
                 "LimitNOFILE= of systemd, --ulimit nofile= of containers), or start more workers"
             )
-        everything = max(partitions, self._count() or 0)
-        if self.need(everything).grown > found and not self._has_warned:
+        everything = self._everything(partitions)
+        if (need := self.need(everything)).grown > found and not self._has_warned:
             self._has_warned = True
-            self._warn(everything, found)
+            self._warn(everything, need, found)
 
-    def _warn(self, partitions: int, found: int) -> None:
-        need = self.need(partitions)
+    def _everything(self, partitions: int) -> int:
+        """All that may come here, as far as is known."""
+        return max(partitions, self._count() or 0)
+
+    def _warn(self, partitions: int, need: Need, found: int) -> None:
         log.warning(
             "this process may open %d files, and a worker that holds all %d partitions may need "
             "%d, %d at least: raise the limit (ulimit -n, LimitNOFILE= of systemd)",
@@ -105,7 +108,7 @@ class TableBudget:
 
     def share(self, partitions: int) -> int:
         """RocksDB's ``max_open_files`` of each database, should all partitions come here."""
-        most = max(1, self._count() or 0, partitions)
+        most = max(1, self._everything(partitions))
         left = self._descriptors() - self.need(most).least
         return max(LEAST_OPEN_FILES, left // (self._tables * most) + _ITS_OWN)
 
@@ -124,21 +127,15 @@ class _Shared(RocksDBOptions):
             use_rocksdict=True,
         )
         self._cache = cache
-        self._most_files = max_open_files
 
     def as_options(self) -> Options:
         """Of one database."""
+        options: Options = super().as_options()
+        # each of the 64 parts that there are by default keeps one file at least
+        options.set_table_cache_num_shard_bits(0)
         blocks = BlockBasedOptions()
         blocks.set_bloom_filter(self.bloom_filter_size, block_based=True)
         blocks.set_index_type(BlockBasedIndexType.binary_search())
         blocks.set_block_cache(self._cache)
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_max_open_files(self._most_files)
-        # each of the 64 parts that there are by default keeps one file at least
-        options.set_table_cache_num_shard_bits(0)
-        options.set_write_buffer_size(self.write_buffer_size)
-        options.set_target_file_size_base(self.target_file_size_base)
-        options.set_max_write_buffer_number(self.max_write_buffer_number)
-        options.set_block_based_table_factory(blocks)
+        options.set_block_based_table_factory(blocks)  # in place of Faust's, and of its cache
         return options

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from barstream.engine.owned import OwnedPartition
+from barstream.topics.broker_settings import shown_settings
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ async def longest_rest_s(options: Mapping[str, Any]) -> float:
     try:
         async with asyncio.timeout(_ANSWER_WITHIN_S):
             forgets_s = await _expiration_s(options)
-    except (KafkaError, NotImplementedError, OSError, TimeoutError) as error:
+    except (KafkaError, OSError, TimeoutError) as error:
         log.debug("brokers do not tell %s: %r", _EXPIRATION, error)
         return _UNTOLD_S
     return _UNTOLD_S if forgets_s is None else min(_DAY_S, forgets_s / _RESTS)
@@ -51,23 +52,12 @@ async def _expiration_s(options: Mapping[str, Any]) -> float | None:
     admin = AIOKafkaAdminClient(**options)
     await admin.start()
     try:
-        nodes = [broker["node_id"] for broker in (await admin.describe_cluster())["brokers"]]
-        wanted = {_EXPIRATION: None}
-        answers = await admin.describe_configs(
-            [ConfigResource(ConfigResourceType.BROKER, str(node), wanted) for node in nodes]
-        )
+        nodes = [str(broker["node_id"]) for broker in (await admin.describe_cluster())["brokers"]]
+        shown, _ = await shown_settings(admin, nodes, ConfigResourceType.BROKER)
     finally:
         await admin.close()
-    return min(
-        (
-            float(value) / 1000
-            for answer in answers
-            for *_, entries in answer.resources
-            for name, value, *_ in entries
-            if name == _EXPIRATION and value is not None
-        ),
-        default=None,
-    )
+    told = [settings[_EXPIRATION] for settings in shown.values() if settings.get(_EXPIRATION)]
+    return min((float(each) / 1000 for each in told), default=None)
 
 
 async def renew(

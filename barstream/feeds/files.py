@@ -17,6 +17,7 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
+from barstream import plurals
 from barstream.core.keys import FOLDED, NameRule
 from barstream.core.reasons import Reason
 from barstream.feeds.containers import TickSource
@@ -442,7 +443,7 @@ def _no_prices(
         odd &= good
         if count := int(odd.sum()):
             value = float(values[odd.argmax()])
-            rows = "1 row" if count == 1 else f"{count:,} rows"
+            rows = plurals.counted(count, "row")
             notes.append(
                 f"{raw[what].name} is {value:.17g} in {rows} and is taken as a price; if it means "
                 f"that there is no price, give --no-price {value:.17g}"
@@ -629,9 +630,9 @@ def _refusal(source: TickSource, layout: FileLayout, counted: RowCount, feed: Fe
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counted.refused.items()))
     shown = "; ".join(map(str, counted.shown))
     more = f"; and {total - len(counted.shown):,} more" if total > len(counted.shown) else ""
-    rows = "row" if counted.rows == 1 else "rows"
+    rows = plurals.counted(counted.rows, "row")
     return (
-        f"{total:,} of {counted.rows:,} {rows} of {source.name} cannot be sent as ticks "
+        f"{total:,} of {rows} of {source.name} cannot be sent as ticks "
         f"({reasons}): {shown}{more}.{_hint(layout, counted, feed)} Correct the file or the "
         "options, or leave such rows out with --skip-bad"
     )

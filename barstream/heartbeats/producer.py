@@ -19,9 +19,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from barstream.codecs.heartbeat import HeartbeatRecord, Source, encode
+from barstream.topics.sizes import SMALL_BATCH_BYTES
 
-#: Every topic we write takes as much (`barstream.topics.sizes.FEWEST_BYTES`).
-MAX_BATCH_BYTES: Final = 60_000
 CLOSE_WITHIN_S: Final = 5.0
 TRANSACTION_TIMEOUT_MS: Final = 30_000
 """So long an unfinished transaction of a leader that died may hold up readers of hb_1m."""
@@ -146,7 +145,7 @@ class LeaderProducer:
             **options,
             transactional_id=transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            max_batch_size=MAX_BATCH_BYTES,
+            max_batch_size=SMALL_BATCH_BYTES,
             max_request_size=1 << 20,
             acks="all",
         )
@@ -223,7 +222,7 @@ class LoaderHeartbeats:
         self._source: Source = source
         self._barriers = Barriers(options, ticks_topic)
         self._producer = AIOKafkaProducer(
-            **options, enable_idempotence=True, max_batch_size=MAX_BATCH_BYTES, acks="all"
+            **options, enable_idempotence=True, max_batch_size=SMALL_BATCH_BYTES, acks="all"
         )
 
     async def __aenter__(self) -> Self:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import for_code
 
+from barstream.topics.broker_settings import shown_settings
 from barstream.topics.findings import TopicCreationError
 from barstream.topics.judge import Observed
 from barstream.topics.plan import TopicPlan, TopicShape
@@ -48,22 +48,8 @@ async def observe(admin: AIOKafkaAdminClient, bootstrap: str, wanted: Sequence[s
     """
     there = await shapes(admin)
     names = [name for name in wanted if name in there]
-    configs: dict[str, dict[str, str]] = {}
-    reason = ""
-    if names:
-        try:
-            answers = await admin.describe_configs(
-                [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-            )
-        except (KafkaError, NotImplementedError) as error:
-            return Observed(bootstrap, there, {}, f"the broker answers {error}")
-        for answer in answers:
-            for code, message, _, name, entries in answer.resources:
-                if code == _NO_ERROR:
-                    configs[name] = {entry[0]: entry[1] for entry in entries}
-                else:
-                    reason = message or for_code(code).__name__
-    return Observed(bootstrap, there, configs, reason)
+    shown, reason = await shown_settings(admin, names) if names else ({}, "")
+    return Observed(bootstrap, there, shown, reason)
 
 
 async def create(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> list[str]:

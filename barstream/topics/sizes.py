@@ -6,14 +6,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
+
+from barstream.topics.broker_settings import shown_settings
 
 SETTING: Final = "max.message.bytes"
 #: Kafka's own default, and what every topic we create is given.
 PLANNED_BYTES: Final = 1_048_588
 #: Every row but a rejected tick fits this, many times over.
 FEWEST_BYTES: Final = 65_536
+#: A batch that each of these topics takes, whatever frames it.
+SMALL_BATCH_BYTES: Final = 60_000
 
 
 async def largest_batches(options: Mapping[str, Any], topics: Iterable[str]) -> dict[str, int]:
@@ -27,14 +30,9 @@ async def largest_batches(options: Mapping[str, Any], topics: Iterable[str]) -> 
     admin = AIOKafkaAdminClient(**options)
     try:
         await admin.start()
-        asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in found]
-        for answer in await admin.describe_configs(asked):
-            for code, _, _, name, entries in answer.resources:
-                if not code:
-                    said = {entry[0]: entry[1] for entry in entries}
-                    found[name] = int(said.get(SETTING) or PLANNED_BYTES)
-    except (NotImplementedError, KafkaError):
-        pass  # an ACL forbids it, or the broker has no such request, or none answers: others say so
+        shown, _ = await shown_settings(admin, found)
+    except KafkaError:
+        shown = {}  # none answers: others say so
     finally:
         await admin.close()
-    return found
+    return found | {name: int(said.get(SETTING) or PLANNED_BYTES) for name, said in shown.items()}

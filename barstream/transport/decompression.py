@@ -83,8 +83,7 @@ def gzip_decode(payload: Any) -> bytes:
         member = zlib.decompressobj(wbits=31)
         part = member.decompress(rest, limit - size + 1)
         size += len(part)
-        if size > limit:
-            raise _too_large()
+        _refuse_above(size)
         if not member.eof:
             raise zlib.error("the data ends inside a member")
         parts.append(part)
@@ -140,19 +139,16 @@ def _into(decompress_into: Any, payload: Any) -> bytes:
     """Into room of a bounded size: what a frame says of its own size may be left out, or a lie."""
     limit = _LIMIT.bytes
     room = _THREAD.scratch[:limit]
-    try:
-        return room[: decompress_into(payload, room)].tobytes()
-    except cramjam.DecompressionError as error:
-        if _FULL not in str(error):
-            raise
-    # not touched before it is written: it takes what the batch unpacks to
-    room = np.empty(limit, np.uint8)
-    try:
-        return room[: decompress_into(payload, room)].tobytes()
-    except cramjam.DecompressionError as error:
-        if _FULL not in str(error):
-            raise
-        raise _too_large() from None
+    while True:
+        try:
+            return room[: decompress_into(payload, room)].tobytes()
+        except cramjam.DecompressionError as error:
+            if _FULL not in str(error):
+                raise
+        if len(room) >= limit:
+            raise _too_large()
+        # not touched before it is written: it takes what the batch unpacks to
+        room = np.empty(limit, np.uint8)
 
 
 def _too_large() -> BatchTooLargeError:

@@ -219,3 +219,15 @@ def test_gzip_in_several_members_is_read_whole() -> None:
     assert decompression.gzip_decode(packed) == b"one, two"
     with pytest.raises(zlib.error):
         decompression.gzip_decode(packed[:-9])
+
+
+@pytest.mark.parametrize(
+    ("by_broker", "fetched_us", "clock_us"), [(True, 7, None), (False, 7, 7), (False, 0, None)]
+)
+def test_an_event_time_is_judged_by_the_clock_at_fetch_where_a_producer_stamps(
+    *, by_broker: bool, fetched_us: int, clock_us: int | None
+) -> None:
+    """Who reads a log again has no clock of then: what it refused stands in ticks_rejected."""
+    (chunk,) = unpacked(stamped(batch(0), 0, by_broker=by_broker))
+    chunk.fetched_us = fetched_us
+    assert chunk.clock_us == clock_us

@@ -118,3 +118,10 @@ def test_of_one_series_rows_of_others_begin_a_regime_where_they_changed_and_are_
     assert [closes(one, at) for at in range(8)] == [closes(every, at) for at in range(8)]
     assert every.at(4).index.for_series("B", "Y") is not None
     assert one.at(4).index.for_series("B", "Y") is None
+
+
+def test_of_one_series_a_regime_begins_too_where_compaction_may_have_taken_what_changed() -> None:
+    # offset 9 is gone, as the same row was written again at 10: what it said then is not known
+    newest = record(10, SessionRow("B", "Y", 7, 0, 7 * DAY_US, 7 * DAY_US + 2))
+    rows = told((0, 9, 2), (4, 10, 2), (6, 11, 3))
+    assert Regimes.of(rows, [*RECORDS, newest], NOW, NAME).begin.tolist() == [0, 4, 6]

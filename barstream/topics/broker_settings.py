@@ -1,0 +1,41 @@
+"""Settings of topics and brokers, as the brokers show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+
+
+async def shown_settings(
+    admin: AIOKafkaAdminClient,
+    names: Iterable[str],
+    kind: ConfigResourceType = ConfigResourceType.TOPIC,
+) -> tuple[dict[str, dict[str, str]], str]:
+    """Settings as far as the brokers show them, and why they do not show the others.
+
+    They do not where there is no such request, or an ACL forbids it.
+
+    Args:
+        admin: started.
+        names: of topics, or ids of brokers.
+        kind: which of the two.
+
+    Returns:
+        Settings by name; and a reason, empty where there is none.
+    """
+    found: dict[str, dict[str, str]] = {}
+    reason = ""
+    try:
+        answers = await admin.describe_configs([ConfigResource(kind, name) for name in names])
+    except (KafkaError, NotImplementedError) as error:
+        return {}, f"the broker answers {error}"
+    for answer in answers:
+        for code, message, _, name, entries in answer.resources:
+            if code:
+                reason = message or for_code(code).__name__
+            else:
+                found[name] = {entry[0]: entry[1] for entry in entries}
+    return found, reason
