@@ -23,7 +23,8 @@ pytestmark = pytest.mark.browser
 
 NAME = "document.querySelector('#name').innerText"
 READOUT = "document.querySelector('#readout').innerText"
-LIST = "document.querySelector('#series').innerText"
+# innerText leaves out rows that are not rendered yet (content-visibility), the list says all of them
+LIST = "document.querySelector('#series').textContent"
 #: Of the pane of the candles, the runs of columns that hold a body: where they begin and end.
 BODIES = """(() => {
   const canvas = document.querySelector('#chart td:nth-child(2) canvas');
@@ -192,7 +193,7 @@ def test_a_price_has_the_decimals_of_its_series_in_every_place() -> None:
             await browser.look(f"{worker.url}/#FX/EURUSD{timeframe}", dark=False)
             await browser.until(f"{ROWS} === 12 && ({LIST}).includes('.')")
             for place in places:
-                text = await browser.value(f"document.querySelector('{place}').innerText")
+                text = await browser.until(f"document.querySelector('{place}').innerText")
                 shown = prices_in(text.replace("10.00", ""))
                 assert shown, place
                 assert all(re.fullmatch(r"\d\.\d{5}", price) for price in shown), (place, shown)
