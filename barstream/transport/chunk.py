@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class RecordChunk:
     """Consecutive records of one partition: what lies in [``start``, ``next_offset``).
 
@@ -35,6 +35,8 @@ class RecordChunk:
 
     #: By offset: batches that were not unpacked, each of them one record without a value here.
     too_large: Mapping[int, str] = field(default_factory=dict)
+    #: What the compressed batches of these records unpacked to; 0 for those that were not.
+    unpacked_bytes: int = 0
 
     @property
     def too_large_at(self) -> Mapping[int, str]:
@@ -60,3 +62,4 @@ class RecordChunk:
         """Keep the range of offsets and no record: an applied chunk waits for its flush so."""
         self.keys, self.values = [], []
         self.offsets = self.timestamps_us = np.empty(0, np.int64)
+        self.unpacked_bytes = 0

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 import aiokafka
 from faust.transport.drivers import aiokafka as driver
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 #: A quiet partition must not keep the busy ones of its broker waiting; Faust asks for 1,500.
 FETCH_MAX_WAIT_MS = 100
+#: What compressed batches may have unpacked to before they are applied; beyond it no more are.
+_UNPACKED_BYTES: Final = 64 << 20
+_LOOK_AGAIN_S: Final = 0.01
 
 
 class GroupFailed(BarstreamError):
@@ -38,6 +42,28 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Opens the consumer the way the engine needs it."""
 
     app: BarstreamApp
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._chunks: WeakSet[RecordChunk] = WeakSet()
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 Faust's
+        max_records: int | None = None,
+    ) -> Any:
+        """The next records; none while those that were unpacked take too much memory."""
+        ends = time.monotonic() + (timeout or 0)
+        while sum(chunk.unpacked_bytes for chunk in self._chunks) > _UNPACKED_BYTES:
+            if time.monotonic() >= ends:
+                return {}
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        found = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        for records in found.values():
+            self._chunks.update(r.value for r in records if isinstance(r.value, RecordChunk))
+        return found
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any, Final
 
 import numpy as np
@@ -56,8 +57,10 @@ class ColumnarTopics:
 class _Columns:
     """Records gathered for one chunk."""
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, *, is_rest: bool = False) -> None:
         self.start = start
+        #: Whether it begins inside a batch, which was unpacked for the chunk before.
+        self.is_rest = is_rest
         self.keys: list[bytes | None] = []
         self.values: list[bytes | None] = []
         self.offsets: list[NDArray[np.int64]] = []
@@ -69,30 +72,35 @@ class _Columns:
     @property
     def are_many(self) -> bool:
         """Whether they are enough for a chunk."""
-        unpacked = decompression.unpacked() - self._unpacked_before
-        return len(self.values) >= MAX_RECORDS or unpacked >= _MAX_BYTES
+        return len(self.values) >= MAX_RECORDS or self._unpacked >= _MAX_BYTES
+
+    @property
+    def _unpacked(self) -> int:
+        return decompression.unpacked() - self._unpacked_before
 
     def has_other_times(self, batch: Any) -> bool:
         """Whether ``batch`` has its timestamps from another clock than what is here."""
         return bool(self.values) and self.append_time != _is_append_time(batch)
 
-    def add(self, batch: Any, first: int) -> None:
-        """Take the records of ``batch`` from offset ``first``."""
-        records = list(batch)
-        dense = len(records) == batch.next_offset - batch.base_offset
-        if not (_has_ends(records, batch) if dense else _are_inside(records, batch)):
+    def add(self, batch: Any, part: list[Any], floor: int, first: int) -> int:
+        """Take from offset ``first`` on the records of a part of ``batch``, one or more.
+
+        Returns:
+            Where the batch goes on.
+
+        Raises:
+            CorruptRecordException: they do not ascend from ``floor``, or leave the batch.
+        """
+        offsets = _offsets(part)
+        following = int(offsets[-1]) + 1
+        if offsets[0] < floor or following > batch.next_offset:
             raise CorruptRecordException(
                 f"offsets {batch.base_offset} to {batch.next_offset} are stated, not found"
             )
-        if dense:
-            skip = max(0, first - batch.base_offset)
-            records = records[skip:] if skip else records
-            offsets = np.arange(batch.base_offset + skip, batch.next_offset, dtype=np.int64)
-        else:
-            records = [record for record in records if record.offset >= first]
-            offsets = np.array([record.offset for record in records], np.int64)
+        skip = int(np.searchsorted(offsets, first))
+        records, offsets = part[skip:], offsets[skip:]
         if not records:
-            return
+            return following
         self.keys.extend([record.key for record in records])
         self.values.extend([record.value for record in records])
         self.offsets.append(offsets)
@@ -104,6 +112,7 @@ class _Columns:
             # microseconds must fit as well; what no clock says is beyond any skew, however far
             np.clip(stamps, -_LAST_MS, _LAST_MS, out=stamps)
         self.timestamps.append(stamps)
+        return following
 
     def refuse(self, batch: Any, first: int) -> None:
         """Stand in for ``batch``, which is not unpacked, with one record at its first offset."""
@@ -132,28 +141,27 @@ class _Columns:
             np.concatenate(self.timestamps) * 1000 if self.timestamps else empty,
             self.append_time,
             too_large=self.too_large,
+            unpacked_bytes=self._unpacked + (_size(self.values) if self.is_rest else 0),
         )
+
+
+def _size(values: list[bytes | None]) -> int:
+    return sum(map(len, filter(None, values)))
 
 
 def _is_append_time(batch: Any) -> bool:
     return bool(batch.timestamp_type == _LOG_APPEND_TIME)
 
 
-def _has_ends(records: list[Any], batch: Any) -> bool:
-    """Whether as many records as a batch spans begin and end where it does."""
-    if not records:
-        return True
+def _offsets(records: list[Any]) -> NDArray[np.int64]:
+    """Offsets of ``records``, one or more; ascending, or they are corrupt."""
     first, last = records[0].offset, records[-1].offset
-    return bool(first == batch.base_offset and last == batch.next_offset - 1)
-
-
-def _are_inside(records: list[Any], batch: Any) -> bool:
-    """Whether the offsets of records ascend within what the batch says it spans."""
+    if last - first + 1 == len(records):
+        return np.arange(first, last + 1, dtype=np.int64)
     offsets = np.array([record.offset for record in records], np.int64)
-    if not len(offsets):
-        return True
-    ascend = bool((offsets[1:] > offsets[:-1]).all())
-    return ascend and bool(batch.base_offset <= offsets[0] and offsets[-1] < batch.next_offset)
+    if not (offsets[1:] > offsets[:-1]).all():
+        raise CorruptRecordException(f"offsets from {first} on do not ascend")
+    return offsets
 
 
 class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
@@ -183,8 +191,16 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             if not is_hidden and columns.has_other_times(batch):
                 yield self._event(columns)
                 columns = _Columns(self.next_fetch_offset)
-            if not is_hidden:
-                self._take(batch, columns)
+            # unpacked when the first is asked for, where an error is told as one
+            records = chain.from_iterable(() if is_hidden else (batch,))
+            floor = batch.base_offset
+            # in parts: a batch of a megabyte can hold a million records of nothing
+            while (following := self._take(batch, records, floor, columns)) is not None:
+                floor = following
+                self.next_fetch_offset = max(self.next_fetch_offset, floor)
+                if columns.are_many:
+                    yield self._event(columns)
+                    columns = _Columns(self.next_fetch_offset, is_rest=True)
             self.next_fetch_offset = max(self.next_fetch_offset, batch.next_offset)
             if columns.are_many:
                 yield self._event(columns)
@@ -205,10 +221,14 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                 raise CorruptRecordException(f"Invalid CRC - {self._tp}")
             return self._is_hidden(batch)
 
-    def _take(self, batch: Any, columns: _Columns) -> None:
+    def _take(
+        self, batch: Any, records: Iterator[Any], floor: int, columns: _Columns
+    ) -> int | None:
+        """Move a part of ``records`` to ``columns``; where the batch goes on, None: it ended."""
         try:
             with self._unpacking():
-                columns.add(batch, self.next_fetch_offset)
+                part = list(islice(records, MAX_RECORDS))
+                following = columns.add(batch, part, floor, self.next_fetch_offset) if part else 0
         except BatchTooLargeError as error:
             if not self._value_deserializer.passes_too_large:
                 raise BatchTooLargeError(
@@ -217,6 +237,8 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                     f"one behind offset {self.next_fetch_offset}"
                 ) from error
             columns.refuse(batch, self.next_fetch_offset)
+            return None
+        return following if len(part) == MAX_RECORDS else None
 
     @contextmanager
     def _unpacking(self) -> Iterator[None]:
@@ -250,7 +272,35 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         )  # fmt: skip
 
 
+class FetchResult(fetcher.FetchResult):  # type: ignore[misc]
+    """What was fetched of a partition; unpacks as much at a time as memory is meant for.
+
+    aiokafka counts records, and eight chunks of them may be half a gigabyte.
+    """
+
+    _partition_records: PartitionRecords | None
+
+    def getall(self, max_records: int | None = None) -> list[ConsumerRecord[Any, Any]]:
+        """The next records or chunks, at most ``max_records`` of them and some megabytes."""
+        if not self.check_assignment(self._topic_partition) or not self.has_more():
+            return []
+        found, unpacked_bytes = [], 0
+        for record in self._partition_records or ():
+            found.append(record)
+            if isinstance(record.value, RecordChunk):
+                unpacked_bytes += record.value.unpacked_bytes
+            if len(found) == max_records or unpacked_bytes >= _MAX_BYTES:
+                break
+        else:
+            self._update_position()
+            self._partition_records = None
+            return found
+        self._update_position()
+        return found
+
+
 def install() -> None:
-    """Make aiokafka's fetchers unpack with `PartitionRecords`; doing it twice is doing it once."""
+    """Have aiokafka's fetchers unpack with these classes; doing it twice is doing it once."""
     fetcher.PartitionRecords = PartitionRecords
+    fetcher.FetchResult = FetchResult
     decompression.install()

@@ -37,14 +37,14 @@ def varint(value: int) -> bytes:
     return bytes(out) + bytes([value])
 
 
-def bomb() -> bytearray:
-    """A batch of 17 kB with one record that unpacks to 512 MiB."""
-    size = BOMB_FRAMES * FRAME_BYTES
+def bomb(frames: int = BOMB_FRAMES) -> bytearray:
+    """A batch with one record that unpacks to 16 MiB a frame: 17 kB to 512 MiB."""
+    size = frames * FRAME_BYTES
     inside = b"\0\0\0" + b"\x02k" + varint(size)  # attributes, deltas, key, size of the value
     start = varint(len(inside) + size + 1) + inside
     zeros = bytes(cramjam.zstd.compress(bytes(FRAME_BYTES)))
     body = b"".join(
-        [bytes(cramjam.zstd.compress(start)), *[zeros] * BOMB_FRAMES,
+        [bytes(cramjam.zstd.compress(start)), *[zeros] * frames,
          bytes(cramjam.zstd.compress(b"\0"))]
     )  # fmt: skip
     builder = DefaultRecordBatchBuilder(
@@ -108,6 +108,26 @@ def test_a_batch_of_17_kb_that_unpacks_to_512_mib_is_rejected_and_passed(
         worker.stop()
         assert [bar["open"] for bar in made.finals_of("S")] == [1.0, 2.0, 3.0]
         made.run("verify")
+
+
+def test_batches_just_below_the_limit_are_unpacked_as_they_are_applied(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    # a fetch holds a hundred of them, and a queue of sixteen would be a gigabyte
+    with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        idle = made.worker()
+        before = peak_mib(idle)
+        assert not idle.stop()
+        below = bomb(frames=3)
+        for _ in range(24):
+            send_raw(made, below)
+        right = ticks((now_us() // MINUTE_US - 10) * MINUTE_US + 30 * SECOND_US, 2)
+        send_ticks(made, right)
+        worker = made.worker()
+        until(lambda: worker.get("/status")["ticks"] == 2, 60, "the ticks behind them")
+        assert peak_mib(worker) - before < 400
+        until(lambda: len(made.rejected()) == 24, 20, "their rejections")
+        assert not worker.stop()
 
 
 def test_garbage_of_hundreds_of_kilobytes_each_waits_by_its_bytes(

@@ -6,6 +6,7 @@ import gzip
 import struct
 import zlib
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,9 +20,9 @@ from aiokafka.structs import TopicPartition
 from barstream.codecs.ticks import TickDecoder
 from barstream.config.sections import TickSettings
 from barstream.core.reasons import Reason
-from barstream.transport import decompression
+from barstream.transport import decompression, records
 from barstream.transport.decompression import BatchTooLargeError
-from barstream.transport.records import ColumnarTopics, PartitionRecords
+from barstream.transport.records import ColumnarTopics, FetchResult, PartitionRecords
 
 NOW_MS = 1_700_000_000_000
 CODECS = {"plain": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -41,10 +42,7 @@ def up_to(data: bytes, end: int) -> PartitionRecords:
     """The records of a fetch of which nothing from ``end`` on is wanted."""
     columns = ColumnarTopics({"ticks"})
     columns.ends = {TopicPartition("ticks", 3): end}
-    return PartitionRecords(
-        TopicPartition("ticks", 3), MemoryRecords(data), [], 0, None, columns, True,
-        fetcher.READ_COMMITTED,
-    )  # fmt: skip
+    return reader(data, wanted=columns)
 
 
 def chunks(data: bytearray) -> list[Any]:
@@ -55,12 +53,17 @@ def chunks(data: bytearray) -> list[Any]:
 TICKS = ColumnarTopics({"ticks"}, passes_too_large=True)
 
 
-def unpacked(data: bytes | bytearray, wanted: ColumnarTopics = TICKS) -> list[Any]:
-    records = PartitionRecords(
-        TopicPartition("ticks", 3), MemoryRecords(bytes(data)), [], 0, None,
+def reader(
+    data: bytes | bytearray, first: int = 0, wanted: ColumnarTopics = TICKS
+) -> PartitionRecords:
+    return PartitionRecords(
+        TopicPartition("ticks", 3), MemoryRecords(bytes(data)), [], first, None,
         wanted, True, fetcher.READ_COMMITTED,
     )  # fmt: skip
-    return [event.value for event in records]
+
+
+def unpacked(data: bytes | bytearray, wanted: ColumnarTopics = TICKS) -> list[Any]:
+    return [event.value for event in reader(data, wanted=wanted)]
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
@@ -123,16 +126,15 @@ def test_batches_from_the_end_on_are_not_unpacked_whatever_is_in_them(end: int) 
     """The position is the end all the same, also where compaction left nothing below it."""
     behind = batch(count=2)
     struct.pack_into(">q", behind, 0, 9)  # its base offset
-    records = up_to(bytes(batch() + behind[:-1] + b"!"), end)
-    (chunk,) = [event.value for event in records]
+    read = up_to(bytes(batch() + behind[:-1] + b"!"), end)
+    (chunk,) = [event.value for event in read]
 
     assert chunk.offsets.tolist() == [0, 1, 2, 3, 4]
-    assert (chunk.next_offset, records.next_fetch_offset) == (end, end)
+    assert (chunk.next_offset, read.next_fetch_offset) == (end, end)
 
 
 def test_a_batch_that_the_end_lies_in_is_unpacked() -> None:
-    records = up_to(bytes(batch()), 3)
-    (chunk,) = [event.value for event in records]
+    (chunk,) = [event.value for event in up_to(bytes(batch()), 3)]
 
     assert (chunk.offsets.tolist(), chunk.next_offset) == ([0, 1, 2, 3, 4], 5)
 
@@ -202,16 +204,71 @@ def test_a_topic_of_our_own_is_not_passed_but_named() -> None:
 
 @pytest.mark.usefixtures("one_mib")
 def test_whoever_reads_record_by_record_is_bounded_as_well() -> None:
-    (records,) = [MemoryRecords(bytes(bomb(4))).next_batch()]
+    found = MemoryRecords(bytes(bomb(4))).next_batch()
     with pytest.raises(BatchTooLargeError):
-        list(records)
+        list(found)
 
 
 def test_batches_that_unpack_to_much_come_one_by_one() -> None:
     # each is allowed, and a fetch has room for hundreds of them
     data = b"".join(stamped(bomb(4, 20 * MIB), at, by_broker=True) for at in range(3))
     assert len(data) < MIB
-    assert [len(chunk) for chunk in unpacked(data)] == [1, 1, 1]
+    found = unpacked(data)
+    assert [len(chunk) for chunk in found] == [1, 1, 1]
+    assert all(20 * MIB < chunk.unpacked_bytes < 21 * MIB for chunk in found)
+    found[0].drop_records()
+    assert found[0].unpacked_bytes == 0
+
+
+def test_of_batches_that_unpack_to_much_one_is_handed_out_at_a_time() -> None:
+    data = b"".join(stamped(bomb(4, 20 * MIB), at, by_broker=True) for at in range(3))
+    place = TopicPartition("ticks", 3)
+    position = SimpleNamespace(paused=False, position=0)
+    position.consumed_to = lambda offset: setattr(position, "position", offset)
+    result = FetchResult(
+        place,
+        assignment=SimpleNamespace(active=True, state_value={place: position}.get),
+        partition_records=reader(data),
+        backoff=0,
+    )
+    for at in range(3):
+        (record,) = result.getall(8)
+        assert (record.value.start, position.position) == (at, at + 1)
+    assert result.has_more()
+    assert result.getall(8) == []
+    assert not result.has_more()
+
+
+@pytest.fixture
+def three_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MAX_RECORDS", 3)
+
+
+@pytest.mark.usefixtures("three_a_part")
+@pytest.mark.parametrize("first", range(9))
+def test_a_batch_of_many_records_comes_in_parts(first: int) -> None:
+    """Whichever record the position is at; and a batch behind it joins what is left of it."""
+    data = bytes(batch(4, count=7)) + bytes(stamped(batch(count=2), 7, by_broker=False))
+    found = [event.value for event in reader(data, first)]
+    assert [at for chunk in found for at in chunk.offsets.tolist()] == [*range(first, 9)]
+    assert [chunk.start for chunk in found] == [first, *(c.next_offset for c in found[:-1])]
+    assert found[-1].next_offset == 9
+    assert all(len(chunk) <= 5 for chunk in found)
+    assert all(chunk.unpacked_bytes for chunk in found if chunk.start < 7)
+
+
+@pytest.mark.usefixtures("three_a_part")
+def test_a_part_that_repeats_what_was_read_is_corrupt() -> None:
+    data = batch(count=5)
+    record_bytes = (len(data) - HEADER_BYTES) // 5
+    place = HEADER_BYTES + 3 * record_bytes + 3  # the offset delta of the fourth
+    assert data[place] == 3 << 1
+    data[place] = 2 << 1
+    data[17:21] = struct.pack(">I", calc_crc32c(bytes(data[21:])))
+    parts = reader(bytes(data))
+    assert next(parts).value.offsets.tolist() == [0, 1, 2]
+    with pytest.raises(CorruptRecordException, match="not found"):
+        next(parts)
 
 
 def test_gzip_in_several_members_is_read_whole() -> None:

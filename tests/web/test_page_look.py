@@ -23,7 +23,7 @@ pytestmark = pytest.mark.browser
 
 NAME = "document.querySelector('#name').innerText"
 READOUT = "document.querySelector('#readout').innerText"
-# innerText leaves out rows that are not rendered yet (content-visibility), the list says all of them
+# innerText leaves out rows that are not rendered yet, see content-visibility of the list
 LIST = "document.querySelector('#series').textContent"
 #: Of the pane of the candles, the runs of columns that hold a body: where they begin and end.
 BODIES = """(() => {
