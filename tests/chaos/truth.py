@@ -1,6 +1,6 @@
 """What must have come out of a pipeline, computed from its topics one tick at a time.
 
-Ticks and heartbeats are read back from Kafka and given to `tests.property.plain` in the order
+Ticks and heartbeats are read back from Kafka and given to `tests.reference.series` in the order
 the contract says: a heartbeat counts at its barrier.  Heartbeats may be taken later than that,
 so ``close_offset`` is held between two bounds; everything else is exact.
 """
@@ -18,7 +18,7 @@ from barstream.codecs.heartbeat import HeartbeatRecord
 from barstream.codecs.heartbeat import decode as decode_heartbeat
 from barstream.core.sessions import SessionRow
 from tests.pipeline import Pipeline, Record
-from tests.property.plain import PlainSeries
+from tests.reference.series import PlainSeries
 
 DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000

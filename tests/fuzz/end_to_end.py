@@ -37,7 +37,7 @@ from tests.fuzz.feeds import (
 )
 from tests.fuzz.reference import RefTick
 from tests.pipeline import Pipeline, Record, WorkerProcess, pipeline, until
-from tests.property.plain import PlainSeries
+from tests.reference.series import PlainSeries
 
 _COMPRESSIONS: Final = (None, "gzip", "snappy", "lz4", "zstd")
 _AT_ONCE: Final = 2_000

@@ -21,8 +21,8 @@ from barstream.engine.rows import Flush, OutputTopics, build_flush
 from barstream.engine.starts import restore_engine
 from barstream.engine.waiting import Waiting
 from barstream.transport.chunk import RecordChunk
-from tests.property.plain import MINUTE, PlainSeries
 from tests.property.test_batching import NAMES, close_edges, schedules
+from tests.reference.series import MINUTE, PlainSeries
 
 TOPICS = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
 

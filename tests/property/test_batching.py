@@ -18,7 +18,7 @@ from barstream.core.close import close_series
 from barstream.core.schedule import ScheduleIndex, SessionRow
 from barstream.core.state import FOREVER_US, PartitionState, Rules
 from barstream.core.ticks import Ticks
-from tests.property.plain import MINUTE, PlainSeries
+from tests.reference.series import MINUTE, PlainSeries
 
 NAMES = ["ALPHA", "BETA", "GAMMA"]
 HOUR = 60 * MINUTE

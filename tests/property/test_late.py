@@ -16,7 +16,6 @@ from barstream.core.period import Period
 from barstream.core.state import PartitionState
 from barstream.core.ticks import Ticks
 from barstream.engine.book import FinalsBook
-from tests.property.plain import MINUTE
 from tests.property.test_batching import (
     NAMES,
     as_plain,
@@ -25,6 +24,7 @@ from tests.property.test_batching import (
     run_plain,
     schedules,
 )
+from tests.reference.series import MINUTE
 
 
 class KeptBook(FinalsBook):

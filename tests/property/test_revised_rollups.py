@@ -17,9 +17,9 @@ from barstream.core.state import Rules
 from barstream.core.time import DAY_US
 from barstream.engine.partition import PartitionEngine
 from tests.property.engine_cases import Beat, Case, Tick, cuts, deliver, feed
-from tests.property.plain import PlainSeries
 from tests.property.test_batching import NAMES, close_edges, schedules
 from tests.property.test_engine import closing_offsets
+from tests.reference.series import PlainSeries
 
 M = 60_000_000
 PERIODS = [Period.parse(text) for text in ("2m", "5m", "7m@session", "1d", "1wk", "1mo")]

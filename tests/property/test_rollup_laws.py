@@ -17,10 +17,10 @@ from barstream.engine.partition import PartitionEngine
 from tests.offline_rollups import Session, bucket_end, differences
 from tests.property.engine_cases import Beat, Case, Tick, cases, cuts, deliver, feed
 from tests.property.market_cases import DAY_US, NEVER_ASLEEP, Market, buckets_of, markets
-from tests.property.rolled import expected, histories
 from tests.property.rollup_cases import PERIODS, TIMEFRAMES, Disk, Worker, rows_by_bucket
 from tests.property.session_cases import MINUTE, rows_of, schedules
 from tests.property.test_engine import closing_offsets
+from tests.reference.rollups import expected, histories
 
 
 @pytest.fixture(scope="module")

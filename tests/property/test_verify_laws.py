@@ -18,12 +18,12 @@ from barstream.history.selection import Selection
 from barstream.verify.uppers import in_order
 from tests.property.engine_cases import Beat, Case, Store, Tick, cases, cuts, deliver, feed
 from tests.property.market_cases import Market, markets
-from tests.property.plain import PlainSeries
 from tests.property.rollup_cases import PERIODS
 from tests.property.test_revised_rollups import PERIODS as REVISED
 from tests.property.test_revised_rollups import late_cases
 from tests.property.test_rollup_laws import slow_cases
 from tests.property.verify_cases import Logged, Written, verdict
+from tests.reference.series import PlainSeries
 
 
 def written(case: Case, parts: list[tuple[int, int]]) -> Store:

@@ -11,7 +11,7 @@ from barstream.codecs.heartbeat import decode as decode_heartbeat
 from barstream.core.bars import Bar
 from barstream.core.sessions import SessionRow
 from tests.pipeline import Pipeline, Record
-from tests.property.plain import PlainSeries
+from tests.reference.series import PlainSeries
 from tests.replay.replays import newest
 
 DAY_US = 86_400_000_000
@@ -30,7 +30,7 @@ def always_open(broker: str, symbol: str, time_us: int) -> list[SessionRow]:
 def plain(
     made: Pipeline, grace_us: int, *, revises: bool = False, rows: Rows = always_open
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """The bars that stand, by symbol and minute; see `tests.property.plain`."""
+    """The bars that stand, by symbol and minute; see `tests.reference.series`."""
     bars: dict[tuple[str, int], dict[str, Any]] = {}
     ticks = _by_partition(made.read(made.names.ticks))
     beats = _by_partition(made.read(made.names.heartbeats))

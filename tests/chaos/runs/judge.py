@@ -65,7 +65,7 @@ def until_clean(problems: Callable[[], list[str]], timeout_s: float = 60) -> lis
 def exact_problems(
     made: Pipeline, sessions: Sequence[SessionRow] | None, names: Sequence[tuple[str, str]]
 ) -> list[str]:
-    """Against the plain definition of `tests.property.plain`; policy reject, fixed sessions."""
+    """Against the plain definition of `tests.reference.series`; policy reject, fixed sessions."""
     partitions = made.settings.topics.partitions
     homes = {symbol: default_partition(series_key(b, symbol), partitions) for b, symbol in names}
     return problems_of(made, truth_of(made, sessions, homes))

@@ -23,7 +23,7 @@ from tests.offline_rollups import (
     with_buckets,
 )
 from tests.property.engine_cases import Case, Tick
-from tests.property.plain import MINUTE, PlainSeries
+from tests.reference.series import MINUTE, PlainSeries
 
 DAY_US = 86_400_000_000
 
