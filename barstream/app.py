@@ -153,10 +153,31 @@ class BarstreamApp(faust.App):
             actives = self.assignor.assigned_actives()
             mine = {p for p in mine if not actives or TP(self.ticks_topic, p) in actives}
             standbys = cast("PartitionAssignor", self.assignor).standbys
-            if not await self._guarded(self.assignments.assign(mine, generation_id, standbys)):
+            if not await self._guarded(self._take_over(mine, generation_id, standbys)):
                 return
         await super()._on_partitions_assigned(assigned, generation_id)
         await self._guarded(_maybe(self.after_assign(assigned)))
+
+    async def _take_over(
+        self, partitions: set[int], generation: int, standbys: Collection[int]
+    ) -> None:
+        """Take partitions over, unless the worker is to stop first.
+
+        What is awaited for it, such as the transaction coordinator, may never come; and until the
+        group's consumer has its answer it cannot be stopped.
+        """
+        taking = asyncio.ensure_future(self.assignments.assign(partitions, generation, standbys))
+        stopping = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            if not taking.done():
+                taking.cancel()
+                await asyncio.gather(taking, return_exceptions=True)
+                await self.assignments.revoke()
+        if not taking.cancelled():
+            taking.result()
 
     async def _guarded(self, step: Awaitable[None]) -> bool:
         """Run one step of a rebalance; an error crashes the worker, Faust would only log it."""

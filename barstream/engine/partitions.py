@@ -179,8 +179,12 @@ class Partitions:
             for partition in partitions
         }
         # first of all: from here on no one else can write to these partitions
-        with told_when_silent():
-            await asyncio.gather(*(producer.start() for producer in producers.values()))
+        try:
+            with told_when_silent():
+                await asyncio.gather(*(producer.start() for producer in producers.values()))
+        except BaseException:  # the worker stops, or ends by this error
+            await asyncio.gather(*(producer.stop() for producer in producers.values()))
+            raise
         progress.fenced = True
         tables = await restored(settings.options, self._stores, partitions, progress, self._metrics)
         self.read_back = (progress.rows, progress.seconds)

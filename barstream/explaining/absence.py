@@ -186,10 +186,27 @@ def why_before_first(facts: Facts, row: SeriesRow) -> Absence:
     """The series has no price before its first tick, so there is nothing to fill with."""
     rejected = [one for one in facts.rejected if one.tick.partition == facts.home]
     earlier = f": {counted(len(rejected))} of it came, and none was accepted" if rejected else ""
+    return _with_elsewhere(
+        facts,
+        Absence(
+            Reason.BEFORE_FIRST_PRICE,
+            f"before the first price: the first accepted tick of the series has event time "
+            f"{at(row.first_tick_us)}, and nothing is filled before it{earlier}",
+        ),
+    )
+
+
+def _with_elsewhere(facts: Facts, found: Absence) -> Absence:
+    """First of all that ticks came, and went to a partition where they count for nothing."""
+    if not facts.elsewhere:
+        return found
+    others = sorted({tick.partition for tick in facts.elsewhere})
     return Absence(
-        Reason.BEFORE_FIRST_PRICE,
-        f"before the first price: the first accepted tick of the series has event time "
-        f"{at(row.first_tick_us)}, and nothing is filled before it{earlier}",
+        found.reason,
+        f"{counted(len(facts.elsewhere))} came in partition {', '.join(map(str, others))} and made "
+        f"no bar, because the series is at home in partition {facts.home}; there it was "
+        f"{found.sentence}",
+        "send all ticks of a series to one partition",
     )
 
 
@@ -203,10 +220,13 @@ def why_asleep(facts: Facts, minute_us: int, sleep: Sleep) -> Absence | None:
         woken = f"; woken by the tick at offset {tick.offset} with event time {at(tick.time_us)}"
     elif facts.period == MINUTE:
         woken = "; no tick has woken it yet"
-    return Absence(
-        Reason.ASLEEP,
-        f"asleep since {at(since_us)}: {sleep.inactive_after} trading dates had passed "
-        f"without a tick since {iso_date_from_days(date)}, and nothing is filled from there{woken}",
+    return _with_elsewhere(
+        facts,
+        Absence(
+            Reason.ASLEEP,
+            f"asleep since {at(since_us)}: {sleep.inactive_after} trading dates had passed without "
+            f"a tick since {iso_date_from_days(date)}, and nothing is filled from there{woken}",
+        ),
     )
 
 

@@ -40,7 +40,7 @@ _REFUSAL: Final = json.dumps(
         "what_to_do": "ask again, keep connections open for several requests, or raise "
         "web.max_connections",
     }
-).encode()
+).encode() + b"\n"
 _REFUSED: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
     b"Cache-Control: no-store\r\nRetry-After: 1\r\nConnection: close\r\n"

@@ -261,6 +261,7 @@ async def _answered(
     path = resource.canonical if resource is not None else "unknown"
     began = time.perf_counter()
     response = await _answer_or_error(request, handler)
+    _end_line(response)
     sending = request.app[SENDING]
     if not sending.has_room(response):
         response = _error(
@@ -268,6 +269,7 @@ async def _answered(
             "too many large answers wait to be read by their clients",
             what_to_do="ask again, or for less (limit=500)",
         )
+        _end_line(response)
     if response.status == 503:
         response.headers["Retry-After"] = "1"
     metrics.http_requests.labels(path, response.status).inc()
@@ -276,6 +278,14 @@ async def _answered(
     response.headers.setdefault(WORKER, request.app[SITE].reads.placement().url)
     await sending.send(request, response)
     return response
+
+
+def _end_line(response: web.StreamResponse) -> None:
+    """JSON is a line of text: a shell's prompt stands below it, not behind it."""
+    if isinstance(response, web.Response) and response.content_type == "application/json":
+        body = response.body
+        if isinstance(body, bytes) and not body.endswith(b"\n"):
+            response.body = body + b"\n"
 
 
 async def _answer_or_error(

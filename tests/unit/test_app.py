@@ -79,6 +79,42 @@ def test_a_worker_that_gives_its_partitions_up_goes_on(app: App) -> None:
     asyncio.run(go())
 
 
+class Awaited(Stuck):
+    """Partitions that cannot be taken over: a coordinator they wait for does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free.set()
+        self.begun = asyncio.Event()
+        self.given_up = 0
+
+    async def assign(
+        self, partitions: set[int], generation: int, standbys: Collection[int] = ()
+    ) -> None:
+        self.begun.set()
+        await asyncio.Event().wait()
+
+    async def revoke(self) -> None:
+        self.given_up += 1
+
+
+@pytest.mark.timeout(20)
+def test_a_worker_that_is_stopped_awaits_no_partitions(assigned: App) -> None:
+    """Its consumer waits for the answer: the worker was ended by a deadline, with exit code 1."""
+
+    async def go() -> None:
+        assigned.assignments = awaited = Awaited()
+        taking = asyncio.create_task(assigned._on_partitions_assigned(set(), 3))
+        await awaited.begun.wait()
+        assert not taking.done()
+        assigned._stopped.set()
+        await taking
+        assert awaited.given_up == 1
+        assert assigned.failure is None
+
+    asyncio.run(go())
+
+
 class Free(Stuck):
     def __init__(self) -> None:
         super().__init__()

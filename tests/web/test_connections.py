@@ -121,7 +121,7 @@ def test_a_client_that_is_answered_is_not_closed_for_another(
         assert closed(worker, "refused") == 1
         # the answer under way comes to its end, and then there is room again
         found = bytearray()
-        while not found.endswith(b"}]}"):
+        while not found.endswith(b"}]}\n"):
             found += busy[0].recv(65_536)
         assert found.count(b"bucket_start") == 10_000
         until(lambda: b" 200 " in answered(worker), 10, "there is room")

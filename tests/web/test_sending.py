@@ -95,7 +95,7 @@ def test_readers_that_stand_still_are_let_go(worker: WebWorker) -> None:
 def test_a_slow_reader_gets_all_of_its_answer(worker: WebWorker) -> None:
     with closing(asking(worker)) as client:
         found = bytearray()
-        while b"bars" not in found or not found.endswith(b"}"):
+        while b"bars" not in found or not found.endswith(b"}\n"):
             found += client.recv(10_000)
     assert found.count(b"bucket_start") >= BARS
     assert dropped(worker) == 0

@@ -288,6 +288,17 @@ def test_other_methods_are_refused_in_json(shared_worker: WebWorker) -> None:
     assert shared_worker.get("/bars/FX/EURUSD", method="DELETE")[0] == 405
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/status", "/bars/X/NONE", "/bars/FXCM/EURUSD?limit=none", "/nothing", "/health/live"],
+)
+def test_json_is_a_line_of_text(shared_worker: WebWorker, path: str) -> None:
+    """Errors too: the prompt of a shell would stand behind them."""
+    assert shared_worker.raw(path)[2].endswith(b"}\n")
+    assert shared_worker.raw(path)[2].count(b"\n") == 1
+
+
+
 def test_an_error_of_the_worker_is_json_too(
     worker: WebWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

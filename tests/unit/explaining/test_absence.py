@@ -99,6 +99,23 @@ def test_a_series_that_slept_and_woke_is_asleep_up_to_the_waking_tick_only() -> 
     assert reason(minute(4, day=5), row=woken, neighbours=beside) is Reason.HISTORICAL
 
 
+@pytest.mark.parametrize(
+    ("minute_us", "reason"),
+    [(minute(0, day=3), Reason.ASLEEP), (minute(0), Reason.BEFORE_FIRST_PRICE)],
+)
+def test_ticks_that_came_in_a_second_partition_are_told_first(
+    minute_us: int, reason: Reason
+) -> None:
+    """That the series slept is true, and not why somebody who sent ticks misses a bar."""
+    stray = tuple(replace(tick(at, minute_us + at), partition=3) for at in range(2))
+    found = why_no_final(facts(minute_us, elsewhere=stray))
+    assert found.reason is reason
+    assert found.sentence.startswith(
+        "2 ticks came in partition 3 and made no bar, because the series is at home in partition 0"
+    )
+    assert found.what_to_do == "send all ticks of a series to one partition"
+
+
 def test_open_minutes_of_a_live_series_follow_the_clock() -> None:
     #      end      grace 5 s, feed delay 20 s
     #  k   k+1m     |      | due
