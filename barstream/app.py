@@ -14,6 +14,7 @@ from yarl import URL
 
 from barstream.client_id import client_id
 from barstream.config import Settings
+from barstream.consumer_group import Declaration
 from barstream.kafka import faust_credentials
 from barstream.transport.assignor import PartitionAssignor
 from barstream.transport.driver import GroupFailed, Transport
@@ -57,11 +58,13 @@ class BarstreamApp(faust.App):
         first_services: started before the app consumes anything.
         on_disk: partitions of which there are local tables.
         standby_replicas: workers that keep a warm copy of each partition, beside its owner.
+        declaration: what this worker says of itself to its group; None: nothing.
     """
 
     columnar_topics: frozenset[str] = frozenset()
     ticks_topic: str = "ticks"
     standby_replicas: int = 0
+    declaration: Declaration | None = None
     on_disk: Callable[[], Collection[int]] = staticmethod(lambda: ())
     assignments: Assignments
     membership: Membership
@@ -263,6 +266,7 @@ def make_app(settings: Settings, web_options: Mapping[str, Any]) -> BarstreamApp
     )
     app.membership = Membership(kafka.session_timeout_s)
     app.standby_replicas = settings.recovery.standby_replicas
+    app.declaration = Declaration.of(settings)
     return app
 
 

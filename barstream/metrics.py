@@ -46,6 +46,11 @@ class Metrics:
         self.build.labels(running_version()).set(1)
         self.ready = self._gauge("ready", "1 when this worker answers reads.")
         self.partitions = self._gauge("partitions", "Tick partitions this worker holds.")
+        self.workers = self._gauge(
+            "workers", "Other workers of the group, by how their settings are to those here.",
+            "settings",
+        )  # fmt: skip
+        _show(self.workers, "same", "other", "unknown")
         self.rebalances = self._counter("rebalances", "Assignments received.")
         self.fenced = self._counter("fenced", "Writes refused since another worker took over.")
         self.restore_rows = self._counter("restore_rows", "Rows read back from changelogs.")

@@ -24,11 +24,14 @@ import tables.series
 from agents.heartbeats import HeartbeatSender
 from agents.retention import RetentionService
 from agents.schedule import ScheduleService
+from barstream.agreement import Agreement, AgreementService
 from barstream.app import BarstreamApp, make_app
+from barstream.client_id import client_id
 from barstream.codecs.rules import RulesRow
 from barstream.codecs.series_seen import UniverseReading
 from barstream.codecs.ticks import TickDecoder
 from barstream.config import Settings
+from barstream.consumer_group import Declaration
 from barstream.core.heartbeats import HeartbeatRules
 from barstream.core.keys import NameRule
 from barstream.core.schedule import MarketScheduleProvider
@@ -284,6 +287,11 @@ class Worker:
         app.before_revoke = self.flag.clear
         app.after_assign = self._assigned
         retention = RetentionService(self.partitions, self.options)
+        declaration = app.declaration or Declaration.of(self.settings)
+        agreement = Agreement(client_id(self.settings.app_id), declaration)
+        agreeing = AgreementService(
+            agreement, self.settings.app_id, self.options, lambda: self.partitions.generation
+        )
         rule = self.settings.ticks.name_rule
         spellings = Spellings(rule, lambda: self.provider.index, self.metrics)
         intake = Intake(
@@ -292,11 +300,11 @@ class Worker:
         agents.bars.declare(app, intake, names.ticks, names.heartbeats)
         reporting = Reporting(
             app, self.partitions, self.provider, self.reading, self.schedule, self.sender,
-            self.metrics, names.ticks, names.heartbeats, spellings,
+            self.metrics, names.ticks, names.heartbeats, spellings, agreement,
         )  # fmt: skip
         self.metrics.before_scrape.append(reporting.update)
         self._seen = reporting.seen
-        app.first_services = (self.schedule, self.preparation, self.sender, retention)
+        app.first_services = (self.schedule, self.preparation, self.sender, retention, agreeing)
         reads = WorkerReads(self.partitions, self.provider, self.universe, reporting)
         # what agents of the same process read bars with
         web = self.settings.web

@@ -152,11 +152,12 @@ class Pipeline:
         program: Sequence[str] = ("barstream", "worker"),
         extra_env: Mapping[str, str] | None = None,
         host: str = "127.0.0.1",
+        tree: Path = ROOT,
     ) -> WorkerProcess:
         """Start a worker with its own data directory; by default wait until it is ready.
 
         ``program`` is the module that is run, and its arguments; ``host`` where its web views
-        are, when that is not the loopback interface.
+        are, when that is not the loopback interface; ``tree`` the sources it is run from.
         """
         port = free_port()
         log = self.directory / f"worker-{directory}-{len(self.workers)}.log"
@@ -169,7 +170,7 @@ class Pipeline:
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", *program],
-                cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+                cwd=tree, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         started = WorkerProcess(process, port, log, host, self.options.get("WEB__TOKEN"))
         self.workers.append(started)

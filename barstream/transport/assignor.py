@@ -52,6 +52,14 @@ class PartitionAssignor(Stock):
             told.assignment = ClientAssignment(actives={}, standbys=on_disk)
         return told
 
+    def metadata(self, topics: set[str]) -> Any:
+        """What this worker joins its group with, for Faust and for whoever asks who is there."""
+        made, declaration = super().metadata(topics), self.app.declaration
+        if declaration is None:
+            return made
+        said = declaration.added_to(made.user_data)
+        return type(made)(made.version, made.subscription, said)
+
     def assigned_standbys(self) -> set[TP]:
         """None that Faust is to restore: it waits for ever for what its consumer has not got."""
         return set()

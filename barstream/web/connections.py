@@ -34,13 +34,16 @@ BACKLOG: Final = 64
 _WAITING: Final = 1_024
 _LOOK_EVERY_S: Final = 1.0
 
-_REFUSAL: Final = json.dumps(
-    {
-        "error": "all connections of this worker are being answered",
-        "what_to_do": "ask again, keep connections open for several requests, or raise "
-        "web.max_connections",
-    }
-).encode() + b"\n"
+_REFUSAL: Final = (
+    json.dumps(
+        {
+            "error": "all connections of this worker are being answered",
+            "what_to_do": "ask again, keep connections open for several requests, or raise "
+            "web.max_connections",
+        }
+    ).encode()
+    + b"\n"
+)
 _REFUSED: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
     b"Cache-Control: no-store\r\nRetry-After: 1\r\nConnection: close\r\n"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from barstream.web.site import ReadView, time_text
+
+if TYPE_CHECKING:
+    from barstream.agreement import Other
 
 STATIC: Final = Path(__file__).with_name("static")
 #: Inline styles are the chart library's; there are no inline scripts, and no other hosts.
@@ -81,8 +84,23 @@ class Status(ReadView):
                 "scheduled_series": stats.scheduled_series,
                 "last_heartbeat": time_text(stats.last_heartbeat_us),
                 "rules": dict(stats.rules),
+                "version": stats.version,
+                "other_workers": [_worker(each) for each in stats.others],
             }
         )
+
+
+def _worker(other: Other) -> dict[str, Any]:
+    return {
+        "url": other.member.url,
+        "client": other.member.client,
+        "version": other.version,
+        "settings": other.settings,
+        "differences": [
+            {"setting": each.name, "here": each.here, "there": each.there}
+            for each in other.differences
+        ],
+    }
 
 
 def _named(series: tuple[str, str]) -> dict[str, str]:

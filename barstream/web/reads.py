@@ -15,6 +15,7 @@ from barstream.core.period import Period
 from barstream.core.sessions import Session
 
 if TYPE_CHECKING:
+    from barstream.agreement import Other
     from barstream.codecs.series_names import Respelled
 
 SeriesKind = Literal["live", "historical", "asleep", "unscheduled"]
@@ -142,6 +143,8 @@ class Stats:
             each still lacks.
         respelled: series whose ticks came in two spellings that are folded into one, the first
             few since this worker started.
+        version: of barstream, of this worker.
+        others: the other workers of the group, as they were seen last.
     """
 
     app_id: str
@@ -156,6 +159,8 @@ class Stats:
     standbys: Mapping[int, int] = field(default_factory=dict)
     rules: Mapping[str, Any] = field(default_factory=dict)
     respelled: Sequence[Respelled] = ()
+    version: str | None = None
+    others: Sequence[Other] = ()
 
 
 class Reads(Protocol):

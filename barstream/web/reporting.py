@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from faust.types import TP
 
+from barstream.agreement import Agreement
 from barstream.codecs.series_seen import UniverseReading
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import NEVER_US
@@ -40,6 +41,7 @@ class Reporting:
         ticks_topic: str,
         heartbeat_topic: str,
         spellings: Spellings,
+        agreement: Agreement,
     ) -> None:
         self._app = app
         self._partitions = partitions
@@ -51,6 +53,7 @@ class Reporting:
         self._ticks_topic = ticks_topic
         self._heartbeat_topic = heartbeat_topic
         self._spellings = spellings
+        self._agreement = agreement
         self._counted: Counter[str] = Counter()
         self._kinds = Kinds(provider, partitions.settings.rules.inactive_after)
 
@@ -111,6 +114,8 @@ class Reporting:
             self._partitions.standbys.lag,
             {} if (judged_by := self._partitions.settings.judged_by) is None else judged_by.shown,
             self._spellings.respelled,
+            self._agreement.version,
+            self._agreement.others,
         )
 
     def _unscheduled(self) -> list[tuple[str, str]]:
@@ -200,6 +205,8 @@ class Reporting:
         for kind, count in kinds.items():
             metrics.series.labels(kind).set(count)
         metrics.leader.set(self._sender.flag.on)
+        for settings in ("same", "other", "unknown"):
+            metrics.workers.labels(settings).set(self._agreement.count(settings))
         self._update_standbys()
         self._update_sender()
         self._add("refused", self._reading.refused, metrics.universe_rows_refused)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from barstream.agreement import Agreement
 from barstream.app import BarstreamApp
 from barstream.codecs.rules import RulesRow
 from barstream.codecs.series_seen import UniverseReading
 from barstream.codecs.ticks import TickColumns
+from barstream.consumer_group import Declaration
 from barstream.core.bars import Bar
 from barstream.core.keys import FOLDED
 from barstream.core.period import MINUTE, Period
@@ -141,6 +143,7 @@ def stub_reporting(
     highwater: int | None = None,
     flag: LeadershipFlag | None = None,
     spellings: Spellings | None = None,
+    agreement: Agreement | None = None,
 ) -> Reporting:
     """Reporting of a worker that holds partition 0 of two; another one holds the other."""
     conf = SimpleNamespace(id="app", canonical_url=OWN_URL)
@@ -169,6 +172,7 @@ def stub_reporting(
         "ticks",
         "hb_1m",
         spellings or Spellings(FOLDED, lambda: provider.index, metrics or Metrics()),
+        agreement or Agreement("b-host-1", Declaration("1.0")),
     )
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from barstream.agreement import Difference, Other
+from barstream.consumer_group import Declaration, Member
 from barstream.core.time import MINUTE_US
 from barstream.web.reads import Readiness, Stats
 from tests.pipeline import free_port
@@ -184,6 +186,22 @@ def test_an_empty_page_says_why_and_what_to_run(numbers: Stats, said: str) -> No
 
     with web_worker(MemoryReads(numbers=numbers)) as worker:
         browse(look)
+
+
+def test_a_worker_with_other_settings_is_named_beside_the_list(worker: WebWorker) -> None:
+    declared = Declaration("1.0", {"bars.grace_s": "7.0"})
+    there = Member("b-there-2", "/10.0.0.2", "http://10.0.0.2:6066", declared)
+    differing = Other(there, (Difference("bars.grace_s", "5.0", "7.0"),))
+    notice = "document.getElementById('disagreement')"
+
+    async def look(browser: Browser) -> None:
+        await browser.look(worker.url, dark=False)
+        await browser.until(f"{ROWS} === 12 && {notice}.hidden")
+        worker.reads.numbers = Stats("b", leader=True, others=[differing])
+        said = "http://10.0.0.2:6066 has bars.grace_s 7.0, here 5.0"
+        await browser.until(f"!{notice}.hidden && {notice}.textContent.includes({said!r})")
+
+    browse(look)
 
 
 def test_a_recovering_worker_shows_its_progress_and_then_its_bars(worker: WebWorker) -> None:

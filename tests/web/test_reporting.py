@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from aiokafka import TopicPartition
 
+from barstream.agreement import Agreement
 from barstream.codecs.series_names import Respelled
 from barstream.codecs.series_seen import UniverseReading
+from barstream.consumer_group import Declaration, Member
 from barstream.core.keys import FOLDED
 from barstream.core.schedule import MarketScheduleProvider
 from barstream.core.state import Rules
@@ -126,6 +128,24 @@ def test_two_spellings_of_a_series_are_in_the_status() -> None:
     found = Respelled(("X", "BCPC"), ("x", "BCPC"), ("x", "BCpC"))
     spellings.folded([found])
     assert reporting.stats().respelled == [found]
+
+
+def test_workers_with_other_settings_are_in_the_status_and_the_metrics() -> None:
+    provider, metrics = MarketScheduleProvider.always_open(), Metrics()
+    agreement = Agreement("b-here-1", Declaration("1.0", {"bars.grace_s": "5.0"}))
+    reporting = stub_reporting(
+        stub_partitions(provider, Rules()), provider, Universe(), metrics, agreement=agreement
+    )
+    reporting.update()
+    assert scraped(metrics, "workers", settings="other") == 0
+    other = Member("b-there-2", "/10.0.0.2", None, Declaration("1.1", {"bars.grace_s": "7.0"}))
+    agreement.look([other, Member("b-old-3", "/10.0.0.3")])
+    reporting.update()
+    assert reporting.stats().version == "1.0"
+    assert [each.settings for each in reporting.stats().others] == ["unknown", "other"]
+    assert scraped(metrics, "workers", settings="other") == 1
+    assert scraped(metrics, "workers", settings="unknown") == 1
+    assert scraped(metrics, "workers", settings="same") == 0
 
 
 def test_standbys_and_what_they_lack_can_be_scraped_while_they_are_held() -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from barstream.agreement import Difference, Other
 from barstream.client import WorkerRefusedError
 from barstream.codecs.series_names import Respelled
+from barstream.consumer_group import Declaration, Member
 from barstream.core.bars import Bar
 from barstream.core.schedule import ScheduleIndex, SessionRow
 from barstream.core.time import MINUTE_US, days_from_iso_date, us_from_iso
@@ -243,6 +245,32 @@ def test_the_status_names_both_spellings_of_a_series(worker: WebWorker) -> None:
     ]
 
 
+def test_the_status_says_who_else_is_in_the_group_and_what_differs(worker: WebWorker) -> None:
+    declared = Declaration("1.1", {"bars.grace_s": "7.0"})
+    there = Member("b-there-2", "/10.0.0.2", "http://10.0.0.2:6066", declared)
+    differing = Other(there, (Difference("bars.grace_s", "5.0", "7.0"),))
+    old = Other(Member("b-old-3", "/10.0.0.3"), ())
+    worker.reads.numbers = Stats("b", leader=True, version="1.0", others=[differing, old])
+    status = worker.get("/status")[1]
+    assert status["version"] == "1.0"
+    assert status["other_workers"] == [
+        {
+            "url": "http://10.0.0.2:6066",
+            "client": "b-there-2",
+            "version": "1.1",
+            "settings": "other",
+            "differences": [{"setting": "bars.grace_s", "here": "5.0", "there": "7.0"}],
+        },
+        {
+            "url": None,
+            "client": "b-old-3",
+            "version": None,
+            "settings": "unknown",
+            "differences": [],
+        },
+    ]
+
+
 def test_readiness_follows_the_engine(shared_worker: WebWorker) -> None:
     assert shared_worker.get("/health/ready")[0] == 200
 
@@ -296,7 +324,6 @@ def test_json_is_a_line_of_text(shared_worker: WebWorker, path: str) -> None:
     """Errors too: the prompt of a shell would stand behind them."""
     assert shared_worker.raw(path)[2].endswith(b"}\n")
     assert shared_worker.raw(path)[2].count(b"\n") == 1
-
 
 
 def test_an_error_of_the_worker_is_json_too(

@@ -48,6 +48,15 @@ export function showStatus(status) {
   }
   at("unscheduled").hidden = !status.unscheduled.length;
   at("unscheduled").textContent = `No schedule, so ticks are rejected: ${namesOf(status.unscheduled)}. Load one: barstream schedule load`;
+  const differing = status.other_workers.filter((worker) => worker.settings === "other");
+  at("disagreement").hidden = !differing.length;
+  say(at("disagreement"), differing.length ? `Bars depend on who writes them: ${differencesOf(differing[0])}${
+    differing.length > 1 ? `, and ${differing.length - 1} more differ` : ""}. Give all workers the same settings.` : "");
+}
+
+function differencesOf(worker, few = 3) {
+  const each = worker.differences.map((one) => `${one.setting} ${one.there}, here ${one.here}`);
+  return `${worker.url ?? worker.client} has ${each.slice(0, few).join("; ")}${each.length > few ? ` and ${each.length - few} more` : ""}`;
 }
 
 /** The partitions no worker answers for, of which the list and the bars may be behind. */

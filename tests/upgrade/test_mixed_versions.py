@@ -1,0 +1,140 @@
+"""Workers of two versions in one group, as during a rolling upgrade, and of other settings."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.drill import ALWAYS_OPEN, assert_all_came_out, long_drill, metric, seeded, soon
+from tests.chaos.feed import Feed
+from tests.chaos.runs.alerts import fired, rules_of
+from tests.chaos.runs.scraping import scrape
+from tests.pipeline import ROOT, WorkerProcess, pipeline
+from tests.upgrade import golden
+from tests.upgrade.other_version import VERSION
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+def others_of(worker: WorkerProcess) -> list[tuple[str | None, str]]:
+    """Version and settings of the others, as a worker sees them."""
+    shown = worker.get("/status")["other_workers"]
+    return [(each["version"], each["settings"]) for each in shown]
+
+
+def share(*workers: WorkerProcess) -> None:
+    """Wait until all partitions are held by these workers, each of which has some and reads on."""
+
+    def shared() -> bool:
+        held = [metric(worker, "barstream_partitions") for worker in workers]
+        return sum(held) == 4 and min(held) >= 1 and all(worker.ready for worker in workers)
+
+    soon(shared, "they share", 60)
+    before = [metric(worker, "barstream_ticks_total") for worker in workers]
+    soon(
+        lambda: all(
+            metric(worker, "barstream_ticks_total") > was
+            for worker, was in zip(workers, before, strict=True)
+        ),
+        "ticks flow",
+        60,
+    )
+
+
+@pytest.mark.timeout(300)
+def test_workers_of_other_versions_and_settings_take_over_from_each_other(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    """An older one says nothing of itself, a newer one more than is understood here."""
+    with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        feed = Feed(made, 5, rate=2000)
+        feed.start()
+        older = made.worker(
+            directory="older",
+            wait=False,
+            program=("tests.upgrade.other_version", "older", "worker"),
+        )
+        here = made.worker(directory="here", wait=False)
+        share(older, here)
+        soon(lambda: others_of(here) == [(None, "unknown")], "the older one is seen")
+        assert "beside 1 worker of a version that does not tell it" in here.log.read_text()
+        older.kill()
+        share(here)
+        newer = made.worker(
+            directory="older",
+            wait=False,
+            program=("tests.upgrade.other_version", "newer", "worker"),
+            extra_env={"BARSTREAM_BARS__LIVE_INTERVAL_MS": "300"},
+        )
+        share(newer, here)
+        soon(lambda: others_of(here) == [(VERSION, "other")], "the newer one is seen")
+        (shown,) = here.get("/status")["other_workers"]
+        difference = {"setting": "bars.live_interval_ms", "here": "200", "there": "300"}
+        assert shown["differences"] == [difference]
+        assert shown["url"] == f"http://127.0.0.1:{newer.port}"
+        assert "BarstreamSettingsDiffer" in fired(rules_of(), {"here": [scrape(here)]})
+        soon(lambda: others_of(newer)[0][1] == "other", "so it sees this one")
+        logged = here.log.read_text()
+        assert logged.count("has bars.live_interval_ms 300, here 200") == 1
+        here.kill()
+        share(newer)
+        feed.finish()
+        assert_all_came_out(made)
+        assert newer.stop() == 0
+        made.run("verify")
+
+
+def released(directory: Path) -> Path:
+    """The source of the release that the golden state was made with last."""
+    place = golden.PLACE.relative_to(ROOT)
+    asked = ["git", "log", "-1", "--format=%H", "--diff-filter=A", "--", str(place)]
+    commit = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    if not commit.strip():
+        pytest.skip("no commit has the golden state")
+    packed = subprocess.run(
+        ["git", "archive", commit.strip(), "barstream", "agents", "tables"],
+        cwd=ROOT, capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        tar.extractall(directory, filter="data")
+    return directory
+
+
+@pytest.mark.chaos
+@long_drill
+@pytest.mark.timeout(900)
+def test_a_release_and_this_version_take_over_from_each_other_again_and_again(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    """Each in turn is killed or stopped and comes back as either, on the disk it had."""
+    random = seeded()
+    trees = (released(tmp_path / "release"), ROOT)
+    with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        feed = Feed(made, random.randrange(1 << 30), rate=2000)
+        feed.start()
+        pair = [made.worker(directory=str(slot), wait=False, tree=trees[slot]) for slot in range(2)]
+        share(*pair)
+        for turn in range(16):
+            slot = turn % 2
+            if random.random() < 0.5:
+                pair[slot].kill()
+            else:
+                assert pair[slot].stop() == 0, pair[slot].tail()
+            share(pair[1 - slot])
+            pair[slot] = made.worker(directory=str(slot), wait=False, tree=random.choice(trees))
+            share(*pair)
+            time.sleep(random.uniform(0, 3))
+        feed.finish()
+        assert_all_came_out(made)
+        for worker in pair:
+            assert worker.stop() == 0, worker.tail()
+        logged = "".join(worker.log.read_text() for worker in made.workers)
+        assert "need the same settings" not in logged
+        assert "moved aside" not in logged
+        made.run("verify")
