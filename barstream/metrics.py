@@ -99,6 +99,11 @@ class Metrics:
             "unpriced_minutes", "In-session minutes without a bar: no price before them."
         )
         self.series = self._gauge("series", "Series this worker holds.", "kind")
+        self.series_taken = self._gauge(
+            "series_taken_ratio",
+            "Series of a partition, of bars.max_series; 1: full.",
+            "partition",
+        )
         self.series_respelled = self._counter(
             "series_respelled", "Series whose ticks came in two spellings, folded into one."
         )
@@ -209,6 +214,7 @@ class Metrics:
     def forget_partition(self, partition: int) -> None:
         """Drop what is shown of a partition this worker lost; its counters stand."""
         self.heartbeats_waiting.remove_by_labels({"partition": str(partition)})
+        self.series_taken.remove_by_labels({"partition": str(partition)})
         self.lag.remove_by_labels({"partition": str(partition)})
 
     def scraped(self) -> CollectorRegistry:

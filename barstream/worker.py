@@ -237,6 +237,7 @@ class Worker:
                 self.options,
                 settings.recovery.settle_within_s,
                 RulesRow.of(settings),
+                settings.bars.max_series,
             ),
             {topic: partial(self._store, table) for topic, table in declared.items()},
             self.provider,

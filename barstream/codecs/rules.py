@@ -21,6 +21,7 @@ from barstream.core.time import SECOND_US
 
 _PREFIX: Final = b"\0rules\0"
 _NULL: Final = b"\0"
+_NOT_FULL: Final = b"\0"
 #: Of a key: the prefix, two offsets, and a zero between them.
 _PLACE_BYTES: Final = len(_PREFIX) + 20 + 1 + 20
 _POLICIES: Final = ("reject", "revise")
@@ -37,6 +38,8 @@ class RulesRow:
         rewritten: a replay was switched over to here, and the rows of before say nothing any more.
         kept: series whose rows contradict each other, and by which ends they go instead.
         fold_case: whether names were upper-cased; None: written before rows said so.
+        is_full: whether so many series had been taken (`barstream.core.series_limit`) that ticks of
+            others were rejected.
         turn: of the rows that begin at one place, how many come before it: worker after worker may
             have come and gone there, each of which closed what its own grace had passed.
     """
@@ -54,6 +57,7 @@ class RulesRow:
     heartbeat_offset: int = 0
     rewritten: bool = False
     fold_case: bool | None = None
+    is_full: bool = False
     turn: int = 0
 
     @classmethod
@@ -147,6 +151,7 @@ def encode_rules(row: RulesRow) -> bytes:
             ],
             "rewritten": row.rewritten,
             "fold_case": row.fold_case,
+            "full": row.is_full,
         },
     )
 
@@ -157,13 +162,7 @@ def decode_rules(key: bytes, value: bytes) -> RulesRow:
     Raises:
         ValueError: the bytes are no such row, say what none can, or stand under another key.
     """
-    try:
-        row: dict[str, Any] = decode("rules", value)
-    except ValueError:
-        # written before there was `fold_case`: its body ends where that begins
-        row = decode("rules", value + _NULL)
-        if row["fold_case"] is not None:
-            raise  # one of now, cut short
+    row = _decoded(value)
     ends = row["schedule"]
     kept = {(each["broker"], each["symbol"]): _by_partition(each["ends"]) for each in row["kept"]}
     found = RulesRow(
@@ -171,7 +170,7 @@ def decode_rules(key: bytes, value: bytes) -> RulesRow:
         row["publish_off_session"], row["decoding"],
         None if ends is None else _by_partition(ends),
         row["sessions"], kept, row["from_offset"], row["heartbeat_offset"],
-        row["rewritten"], row["fold_case"], _turn_of(key),
+        row["rewritten"], row["fold_case"], row["full"], _turn_of(key),
     )  # fmt: skip
     lengths = found.grace_us, found.max_future_skew_us, found.inactive_after
     places = (
@@ -183,6 +182,20 @@ def decode_rules(key: bytes, value: bytes) -> RulesRow:
     if min(*lengths, *places) < 0 or found.late_policy not in _POLICIES or key != found.key:
         raise ValueError(f"no worker writes such rules under {key!r}: {asdict(found)}")
     return found
+
+
+def _decoded(value: bytes) -> dict[str, Any]:
+    """The fields of a row; one that was written before there were the last of them ends there."""
+    try:
+        row: dict[str, Any] = decode("rules", value)
+    except ValueError:
+        try:
+            row = decode("rules", value + _NOT_FULL)
+        except ValueError:
+            row = decode("rules", value + _NULL + _NOT_FULL)
+            if row["fold_case"] is not None:
+                raise  # cut short
+    return row
 
 
 def _turn_of(key: bytes) -> int:

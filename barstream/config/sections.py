@@ -235,6 +235,8 @@ class BarSettings(Section):
     """A changed open bar is published at most so often."""
     inactive_after: Annotated[int, Field(ge=1, le=10_000)] = 5
     """A series falls asleep after so many trading dates without a tick."""
+    max_series: Annotated[int, Field(ge=1, le=10_000_000)] = 20_000
+    """So many series a partition takes; ticks of others are rejected as `too_many_series`."""
     late_policy: Literal["reject", "revise"] = "reject"
     """What happens to a tick whose bar is final: to ticks_rejected, or into a revision of it."""
     anchor: Anchor = "utc"

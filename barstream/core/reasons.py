@@ -16,3 +16,4 @@ class Reason(StrEnum):
     OFF_SESSION = "off_session"
     LATE = "late"
     PARTITION = "partition"
+    TOO_MANY_SERIES = "too_many_series"

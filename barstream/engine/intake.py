@@ -62,6 +62,7 @@ class Intake:
         self._spellings = spellings
         self._resuming: set[asyncio.Task[None]] = set()
         self._strays_told: set[tuple[str, str]] = set()
+        self._full_told: set[int] = set()
 
     async def on_ticks(self, event: Any) -> None:
         """Decode and apply one chunk of ticks; its event is acknowledged when it is flushed."""
@@ -93,6 +94,7 @@ class Intake:
         if owned.engine.unscheduled:
             self._spellings.unscheduled(owned.engine.unscheduled)
         self._tell_strays(owned)
+        self._tell_full(owned)
         self._show_delay(chunk, columns, owned)
         # up to 64 events a partition wait when nothing can be written, megabytes each
         chunk.drop_records()
@@ -112,6 +114,19 @@ class Intake:
                     owned.partition,
                     home,
                 )
+
+    def _tell_full(self, owned: OwnedPartition) -> None:
+        """Say once of a partition that it takes no other series, when one comes."""
+        other, partition = owned.engine.one_too_many, owned.partition
+        if other is not None and partition not in self._full_told:
+            self._full_told.add(partition)
+            log.warning(
+                "ticks of %s and of every other new series are rejected as too_many_series: "
+                "partition %d has as many as bars.max_series allows; drop those that are garbage "
+                "(barstream series drop), or raise it",
+                " ".join(other),
+                partition,
+            )
 
     def _show_delay(self, chunk: RecordChunk, columns: TickColumns, owned: OwnedPartition) -> None:
         """Append time less event time of the newest tick: what `feed_delay` should cover."""

@@ -23,6 +23,7 @@ from barstream.core.lateness import ArrivalCounter
 from barstream.core.period import Period
 from barstream.core.reasons import Reason
 from barstream.core.schedule import MarketScheduleProvider
+from barstream.core.series_limit import are_new, fills, taken
 from barstream.core.state import FOREVER_US, NEVER_US, PartitionState, Rules, SeriesState
 from barstream.core.ticks import Ticks
 from barstream.core.time import MINUTE_US
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _UNSCHEDULED: Final = -1
 _ELSEWHERE: Final = -2
+_BEYOND: Final = -3
 _UNSCHEDULED_SHOWN: Final = 20
 _STRAYS_SHOWN: Final = 100
 
@@ -60,6 +62,7 @@ class PartitionEngine:
         periods: of the upper bars.
         live_periods: those of them whose open bars are published.
         judged_by: the rules as the log is to say them; None: they are not written.
+        max_series: so many are taken at most, see `barstream.core.series_limit`; None: any number.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class PartitionEngine:
         periods: Sequence[Period] = (),
         live_periods: Iterable[Period] = (),
         judged_by: RulesRow | None = None,
+        max_series: int | None = None,
     ) -> None:
         self.partition = partition
         self.state = PartitionState(rules)
@@ -95,6 +99,11 @@ class PartitionEngine:
         self._partition_of = partition_of
         self._publish_off_session = publish_off_session
         self._judged_by = judged_by
+        self._max_series = max_series
+        #: As many series were taken as may be: ticks of others are rejected.
+        self.is_full = False
+        #: One of those others.
+        self.one_too_many: tuple[str, str] | None = None
         #: What the log says, or will with the next flush.
         self._told: RulesRow | None = None
         #: Settings that are others than those by which the partition was judged until now.
@@ -144,6 +153,9 @@ class PartitionEngine:
             barrier = self.waiting.barrier()
             end = chunk.next_offset if barrier is None else min(barrier, chunk.next_offset)
             cut = int(np.searchsorted(ticks.offset, end))
+            if (last := self._filled_by(ticks, cut)) is not None and last + 1 < cut:
+                cut = last + 1
+                end = int(ticks.offset[cut])
             while cut > 1 and self._minutes_closed_by(ticks, cut) > FULL_BACKLOG:
                 cut //= 2
                 end = int(ticks.offset[cut])
@@ -156,10 +168,24 @@ class PartitionEngine:
             ticks = ticks.take(slice(cut, None))
             self.position = max(self.position, end)
             self.release()
+            self._look_whether_full()
         for at, reason, detail in columns.rejected:
             if start <= (offset := int(chunk.offsets[at])) < self.position:
                 self._reject(chunk, at, offset, reason, detail)
         return self.position >= chunk.next_offset and not self._may_release
+
+    def _filled_by(self, ticks: Ticks, count: int) -> int | None:
+        """Which of the first ``count`` ticks takes the last place there is for a series."""
+        if self.is_full or self._max_series is None:
+            return None
+        return fills(self.state, ticks.take(slice(None, count)), self._max_series)
+
+    def _look_whether_full(self) -> None:
+        """From here on no other series is taken, and the log is to say so."""
+        if self.is_full or self._max_series is None or taken(self.state) < self._max_series:
+            return
+        self.is_full = True
+        self._tell_rules()
 
     def _minutes_closed_by(self, ticks: Ticks, count: int) -> int:
         """About how many minutes the first ``count`` ticks close: the bars that may come of it."""
@@ -247,6 +273,7 @@ class PartitionEngine:
             schedule=None if index.always_open else index.ends,
             sessions=index.rows,
             kept=index.kept,
+            is_full=self.is_full,
             from_offset=self.position or 0,
             heartbeat_offset=self.waiting.resume_offset,
         )
@@ -262,6 +289,8 @@ class PartitionEngine:
             told: the last rules the log knows of it.
         """
         self._told = told
+        # series may have been dropped since, or the limit be another one
+        self.is_full = self._max_series is not None and taken(self.state) >= self._max_series
         self._tell_rules()
         if told is not None and self._told is not None:
             self.rules_changed = changes_of(told, self._told)
@@ -378,6 +407,9 @@ class PartitionEngine:
                 del self.unscheduled[next(iter(self.unscheduled))]
             return _UNSCHEDULED
         self.unscheduled.pop((broker, symbol), None)
+        if known is None and self.is_full and self._provider.index.always_open:
+            self.one_too_many = broker, symbol
+            return _BEYOND  # nothing is kept of names without end
         return self.state.slot(broker, symbol)
 
     def _apply(self, chunk: RecordChunk, ticks: Ticks) -> None:
@@ -385,6 +417,8 @@ class PartitionEngine:
         if elsewhere.any():
             self._reject_offsets(chunk, ticks.offset[elsewhere], Reason.PARTITION)
             ticks = ticks.take(~elsewhere)
+        if self.is_full:
+            ticks = self._without_other_series(chunk, ticks)
         if not len(ticks):
             return
         out = Applied()
@@ -401,6 +435,21 @@ class PartitionEngine:
         self.outbox.touch(out.touched)
         self._closings.written(out)
         self.outbox.add_finals(change.new for change in out.revised)
+
+    def _without_other_series(self, chunk: RecordChunk, ticks: Ticks) -> Ticks:
+        """Ticks of the series that are taken; those of others are rejected."""
+        new = are_new(self.state, ticks)
+        if new.any():
+            other = self.state.series[int(ticks.slot[new][0])]
+            self.one_too_many = other.broker, other.symbol
+        beyond = new | (ticks.slot == _BEYOND)
+        self._reject_offsets(chunk, ticks.offset[beyond], Reason.TOO_MANY_SERIES)
+        return ticks.take(~beyond)
+
+    @property
+    def fullness(self) -> float:
+        """How many series it has taken, of those it may; 0 where it may take any number."""
+        return 0.0 if self._max_series is None else taken(self.state) / self._max_series
 
     def _reject_offsets(
         self, chunk: RecordChunk, offsets: NDArray[np.int64], reason: Reason
@@ -438,4 +487,6 @@ _DETAIL: Final = {
     Reason.LATE: "the bar of its minute was final",
     Reason.PARTITION: "the series is seen in another partition; "
     "all ticks of a series must go to one",
+    Reason.TOO_MANY_SERIES: "the partition has as many series as bars.max_series allows, and "
+    "this is another one",
 }

@@ -60,6 +60,7 @@ class EngineSettings:
     options: Mapping[str, Any]
     settle_within_s: float = 120.0
     judged_by: RulesRow | None = None
+    max_series: int | None = None
 
     @property
     def periods(self) -> tuple[Period, ...]:
@@ -203,6 +204,7 @@ class Partitions:
                 periods=settings.periods,
                 live_periods=settings.outputs.live_rollups,
                 judged_by=settings.judged_by,
+                max_series=settings.max_series,
             )
             engine.state.use_schedule(self._provider.index)
             rows_of = tables[partition][settings.outputs.series]

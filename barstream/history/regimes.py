@@ -73,7 +73,7 @@ class Regime:
 def _without_schedule(rules: RulesRow) -> tuple[object, ...]:
     return (
         rules.grace_us, rules.max_future_skew_us, rules.late_policy, rules.inactive_after,
-        rules.publish_off_session, rules.decoding, rules.fold_case,
+        rules.publish_off_session, rules.decoding, rules.fold_case, rules.is_full,
     )  # fmt: skip
 
 

@@ -54,7 +54,8 @@ class Known:
         topic_id: identity of the tick topic.
         unreliable: recorded closes that were not used.
         regimes: the rules that held, and from where on; of a replay by other rules those alone.
-        rejected: rejections of ticks of which the log does not say by which rules they were judged.
+        rejected: rejections that the log alone does not give again: of ticks of which it does not
+            say by which rules they were judged, and those of series beyond `bars.max_series`.
         withdrawn: ticks that are as if they were not there.
     """
 
@@ -99,6 +100,10 @@ async def known_of(job: Job, options: Options, names: TopicNames, identity: str 
     else:
         beats = from_log(beats)
     refused = await _rejected(job, options, names, regimes)
+    if any(row.is_full for row in told.rules):
+        # which series had been taken by then hangs on all that came before, and on drops since
+        beyond = await _rejected_as(Reason.TOO_MANY_SERIES, job, options, names)
+        refused = pl.concat([refused, beyond]).unique("tick_offset", maintain_order=True)
     return Known(
         ticks, starts, beats, _cut(newest, told), identity, unreliable, regimes, refused,
         told.withdrawn(partition),
@@ -127,10 +132,16 @@ async def ahead_of_clock(job: Job, options: Options, names: TopicNames) -> pl.Da
 
     The rules may be others now, and what that clock said is known from nothing else.
     """
+    return await _rejected_as(Reason.FUTURE, job, options, names)
+
+
+async def _rejected_as(
+    reason: Reason, job: Job, options: Options, names: TopicNames
+) -> pl.DataFrame:
     topic = names.ticks_rejected
     found = await rejected(options, topic, await held(options, topic, [job.partition]), names.ticks)
     return found.filter(
-        (pl.col("tick_partition") == job.partition) & (pl.col("reason") == Reason.FUTURE)
+        (pl.col("tick_partition") == job.partition) & (pl.col("reason") == reason)
     ).unique("tick_offset", keep="first", maintain_order=True)
 
 

@@ -22,6 +22,9 @@ from barstream.verify.refusals import Refusals
 _NO_TICK: Final = frozenset({"too_large", "undecodable", "invalid", "future"})
 #: A rejection is written within seconds of the reading, and without a broker not for hours.
 _LONGEST_WAIT_US: Final = DAY_US
+#: A worker that comes to a tick of another series than those it has taken, while it is full.
+_BEYOND: Final = "too_many_series"
+_NEVER: Final = 1 << 62
 _BY_SCHEDULE: Final = frozenset({"unscheduled", "off_session"})
 
 
@@ -66,6 +69,8 @@ class Rejections:
         self._keys = minute_key(self._bar_series, bars["bucket_us"].to_numpy())
         #: First offsets and ends of what has timestamps that are not the broker's, ascending.
         self._own_times: tuple[list[int], list[int]] = [], []
+        #: By series the offset of its first accepted tick, as far as was read.
+        self._taken_at: dict[int, int] = {}
 
     def stamped_by_producers(self, begin: int, end: int) -> None:
         """The timestamps of [begin, end) are not the broker's: a worker went by its clock there."""
@@ -75,6 +80,31 @@ class Rejections:
         else:
             begins.append(begin)
             ends.append(end)
+
+    def taken(self, block: Block, *, is_whole: bool) -> None:
+        """These were accepted: each series may be one that was not there before.
+
+        Args:
+            block: accepted ticks, in offset order, after all that were given before.
+            is_whole: whether nothing of before is gone or was left out.
+        """
+        numbers, first = np.unique(block.series, return_index=True)
+        for number, at in zip(numbers.tolist(), first.tolist(), strict=True):
+            if number in self._taken_at:
+                continue
+            self._taken_at[number] = offset = int(block.offset[at])
+            regime = self._regimes.at(offset)
+            if is_whole and regime.is_told and regime.rules.is_full:
+                detail = f"must be rejected as {_BEYOND}: its series had none before, and the "
+                detail += "partition took no other series"
+                self._refusal(block, offset, _BEYOND, None, detail)
+
+    def _was_beyond(self, number: int, offset: int) -> bool:
+        """Whether a tick may have been rejected because its series was one too many."""
+        regime = self._regimes.at(offset)
+        if not regime.is_told:
+            return True
+        return regime.rules.is_full and offset < self._taken_at.get(number, _NEVER)
 
     def may_be_ahead_of_clock(self, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each tick was judged by a clock as well, shape (n,)."""
@@ -227,9 +257,13 @@ class Rejections:
             return
         if said in _NO_TICK and self._was_read_otherwise(offset):
             return
+        if said == _BEYOND and self._was_beyond(int(block.series[at]), offset):
+            return
         rule = (
             "is in session by the rows in force"
             if said in _BY_SCHEDULE
+            else "its series was taken, or might have been"
+            if said == _BEYOND
             else "is a tick of its series by the rules in force"
         )
         self._refusal(block, offset, None, said, f"is rejected as {said}, but {rule}", appended_us)

@@ -160,6 +160,9 @@ class Scan:
         self._judge = judge
         self._regimes = regimes = judge.regimes
         publishes = [each.rules.publish_off_session for each in regimes.all]
+        self._is_limited = any(each.rules.is_full for each in regimes.all)
+        #: Whether every tick of the series asked for is read, and all that was said of it.
+        self._is_whole = not reach.begin and not refusals.known_from and wanted.from_us is None
         self._publishes_off_session = np.array(publishes, np.bool_)
         self.accounts = Accounts()
         bars = published.bars
@@ -243,6 +246,10 @@ class Scan:
             self.accounts.refused += int(np.count_nonzero(otherwise & asked))
             inside &= ~otherwise
         whole = block if inside.all() else block.take(inside)
+        if self._is_limited:
+            self._rejections.taken(
+                whole.take(whole.offset < self._reach.position), is_whole=self._is_whole
+            )
         before = self._marks.take(whole, end)
         if len(self._regimes) > 1:
             known = whole.series < self._known_series

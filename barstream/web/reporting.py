@@ -204,6 +204,8 @@ class Reporting:
                     kinds[self._kinds.of_state(partition, state, series)] += 1
         for kind, count in kinds.items():
             metrics.series.labels(kind).set(count)
+        for partition, owned in self._partitions.owned.items():
+            metrics.series_taken.labels(str(partition)).set(owned.engine.fullness)
         metrics.leader.set(self._sender.flag.on)
         for settings in ("same", "other", "unknown"):
             metrics.workers.labels(settings).set(self._agreement.count(settings))

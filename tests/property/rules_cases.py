@@ -381,6 +381,7 @@ class Workers:
     engine: PartitionEngine | None = None
     position: int = 0
     beat_position: int = 0
+    max_series: int | None = None
 
     def apply(self, end: int, *, starts_over: bool) -> None:
         """Ticks up to an offset, and the heartbeats that may be used by then."""
@@ -400,7 +401,8 @@ class Workers:
         chunk.fetched_us = self.clock_us(end)
         decoder = _decoder(rules.max_future_skew_us, fold_case=rules.fold_case is True)
         columns = decoder.decode(chunk.values, chunk.timestamps_us, chunk.clock_us)
-        engine.apply_ticks(chunk, columns, 0, at_end=False)
+        while not engine.apply_ticks(chunk, columns, 0, at_end=False):
+            self.flush()  # late ticks rewrote so many bars that others have their turn
         self.position = end
 
     def records(self, start: int, end: int) -> RecordChunk:
@@ -421,7 +423,7 @@ class Workers:
         engine, self.position, self.beat_position = self.store.restored(
             engine_rules(self.rules), self.schedule.provider, lambda _broker, _symbol: None,
             publish_off_session=self.rules.publish_off_session, book=self._book(),
-            periods=self.store.periods, judged_by=self.rules,
+            periods=self.store.periods, judged_by=self.rules, max_series=self.max_series,
         )  # fmt: skip
         return engine
 

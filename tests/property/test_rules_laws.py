@@ -64,8 +64,9 @@ def replayed(life: Life) -> dict[bytes, bytes]:
         beats.give(engine, stop, in_turn.number)
         engine.release()
         for part, columns in life.told.decoded(regimes, begin, stop):
+            columns = without_rejected(columns, part, said_of(life, "too_many_series"))
             if not part.append_time:
-                columns = without_rejected(columns, part, ahead_of_clock(life))
+                columns = without_rejected(columns, part, said_of(life, "future"))
             engine.apply_ticks(part, columns, 0, at_end=False)
         anew.flush(engine)
     for _ in in_turn.reach(end, engine, beats):
@@ -76,12 +77,12 @@ def replayed(life: Life) -> dict[bytes, bytes]:
     return {key or b"": value or b"" for key, value in anew.finals}
 
 
-def ahead_of_clock(life: Life) -> pl.DataFrame:
-    """Ticks that stand in ``ticks_rejected`` as future."""
+def said_of(life: Life, reason: str) -> pl.DataFrame:
+    """Ticks that stand in ``ticks_rejected`` for a reason."""
     rows = [
         (int(said["offset"]), said["reason"].decode())
         for _, _, said in life.store.rejected
-        if said["reason"] == b"future"
+        if said["reason"] == reason.encode()
     ]
     return pl.DataFrame(rows, {"tick_offset": pl.Int64, "reason": pl.String}, orient="row")
 

@@ -67,6 +67,7 @@ const REJECTED = {
   too_large: "in a batch too large to unpack",
   undecodable: "that could not be decoded",
   partition: "in another partition than the series",
+  too_many_series: "of more series than bars.max_series allows",
 };
 
 /** Why ticks were rejected, the most frequent reason first; one sentence each. */

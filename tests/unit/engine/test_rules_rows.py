@@ -113,11 +113,20 @@ def test_a_row_of_before_there_was_fold_case_is_read_and_says_nothing_of_it() ->
     row = RulesRow.of(Settings())
     before = replace(row, fold_case=None)
     body = encode_rules(before)
-    assert decode_rules(row.key, body[:-1]) == before, "its body ended there"
+    assert decode_rules(row.key, body[:-2]) == before, "its body ended there"
     assert changes_of(before, row) == [], "what is not known has not changed"
     assert not row.says_same(before), "the log is to say it from now on"
     with pytest.raises(ValueError, match="no body"):
-        decode_rules(row.key, encode_rules(row)[:-1])
+        decode_rules(row.key, encode_rules(row)[:-2])
+
+
+def test_a_row_of_before_there_was_a_limit_of_series_is_of_a_partition_that_was_not_full() -> None:
+    row = RulesRow.of(Settings())
+    assert decode_rules(row.key, encode_rules(row)[:-1]) == row
+    full = replace(row, is_full=True)
+    assert decode_rules(full.key, encode_rules(full)) == full
+    assert not full.says_same(row), "the log is to say it"
+    assert changes_of(row, full) == [], "workers of one setting come to it"
 
 
 def test_of_workers_that_come_and_go_at_one_place_each_has_a_row_and_the_last_one_judges() -> None:
@@ -170,7 +179,7 @@ def test_settings_that_came_with_a_release_do_not_change_what_records_mean() -> 
 
 
 #: Of what no setting decides.
-PLACES = {"sessions", "kept", "from_offset", "heartbeat_offset", "rewritten", "turn"}
+PLACES = {"sessions", "kept", "from_offset", "heartbeat_offset", "rewritten", "is_full", "turn"}
 #: A digest that is not the one of the defaults.
 ANOTHER = object()
 #: Of each setting that could be a rule: another value, and what the row says because of it.
@@ -182,6 +191,8 @@ SAID: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "bars.inactive_after": ({"inactive_after": 9}, {"inactive_after": 9}),
     "bars.schedule": ({"schedule": False}, {"schedule": None}),
     "bars.publish_off_session": ({"publish_off_session": True}, {"publish_off_session": True}),
+    # of what was judged the rows say whether the partition was full, whatever the limit was
+    "bars.max_series": ({"max_series": 9}, {}),
     "bars.live_interval_ms": ({"live_interval_ms": 900}, {}),
     "bars.anchor": ({"anchor": "session"}, {}),
     "bars.timeframes": ({"timeframes": ["5m"]}, {}),
