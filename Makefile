@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 PYTHONS := python3.11 python3.12 python3.13 python3
 IS_GOOD := import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11))
 
-.PHONY: help install demo unit test chaos lint format check lock clean
+.PHONY: help install demo unit test chaos families lint format check lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +39,9 @@ test: $(READY) ## The whole suite; says what was skipped and why
 chaos: $(READY) ## The long fault drills and 200 fault runs, two hours; RUNS=n SEED=n for others
 	@BARSTREAM_CHAOS=1 BARSTREAM_REQUIRE_KAFKA=1 $(BIN)/python -m pytest -rfEs -m chaos tests/chaos $(ARGS)
 	@$(BIN)/python -m tests.chaos.runs --runs $${RUNS:-200} --seed $${SEED:-1} --chosen
+
+families: $(READY) ## 50 fault runs of each family, hours; RUNS=n SEED=n FAMILIES=NAME
+	@$(BIN)/python -m tests.chaos.runs --family $${FAMILIES:-} --runs $${RUNS:-50} --seed $${SEED:-1}
 
 lint: $(READY) ## Style, formatting, types, import contracts
 	@$(BIN)/ruff check .

@@ -6,7 +6,8 @@ later ticks can still enter; so what must come out follows from the topics alone
 workers die.  *Live*: event time is the wall clock and the workers' leader sends heartbeats.
 
 Its producer may misbehave for a while: everything twice (`Feed.twice`), or batches held back and
-sent in any order (`Feed.shuffled`), as far as the promise about heartbeats leaves room.
+sent in any order (`Feed.shuffled`), as far as the promise about heartbeats leaves room.  And it may
+rest (`Feed.resting`): neither a tick nor a heartbeat, while time goes on.
 """
 
 from __future__ import annotations
@@ -52,10 +53,18 @@ class Feed(threading.Thread):
         rate: ticks a second.
         speed: seconds of event time a second of wall clock; 0: live.
         series: how many series.
+        decay: each has so many ticks for every one of the series before it.
     """
 
     def __init__(
-        self, made: Pipeline, seed: int, *, rate: int = 3000, speed: float = 20.0, series: int = 16
+        self,
+        made: Pipeline,
+        seed: int,
+        *,
+        rate: int = 3000,
+        speed: float = 20.0,
+        series: int = 16,
+        decay: float = 0.6,
     ) -> None:
         super().__init__(name="feed", daemon=True)
         self._made = made
@@ -63,7 +72,7 @@ class Feed(threading.Thread):
         self._rate = rate
         self._speed = speed
         self._names = [(BROKER, f"S{number:02d}") for number in range(series)]
-        weights = 0.6 ** np.arange(series)
+        weights = decay ** np.arange(series)
         self._weights = weights / weights.sum()
         self._prices = 100 + 10 * self._rng.random(series)
         self._stopping = threading.Event()
@@ -74,6 +83,7 @@ class Feed(threading.Thread):
         self.sent = 0
         self.twice = False
         self.shuffled = False
+        self.resting = False
         self.clock_us = _START_US
 
     @property
@@ -133,6 +143,9 @@ class Feed(threading.Thread):
                 count = int(elapsed * self._rate) - self._made_ticks
                 clock_us = _START_US + int(elapsed * self._speed * 1e6)
                 self.clock_us = clock_us if self._speed else _now_us()
+                if self.resting:
+                    self._made_ticks += count
+                    continue
                 await self._release(sender, self.clock_us)
                 await self._send(sender, count, clock_us)
                 due_us = (clock_us - _BACK_US) // MINUTE_US * MINUTE_US - MINUTE_US

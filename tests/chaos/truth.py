@@ -8,8 +8,9 @@ so ``close_offset`` is held between two bounds; everything else is exact.
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,12 +42,15 @@ class Truth:
     sessions: dict[str, list[SessionRow]] | None = None
     #: Partition by symbol, where ticks of a second one are sent on purpose.
     homes: dict[str, int] = field(default_factory=dict)
+    #: Reason by (partition, offset) of ticks that are refused before they are decoded.
+    refused: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
 
 def truth_of(
     made: Pipeline,
     sessions: Sequence[SessionRow] | None = None,
     homes: dict[str, int] | None = None,
+    refused: Mapping[tuple[int, int], str] | None = None,
 ) -> Truth:
     """The truth as the topics of ``made`` have it now.
 
@@ -54,9 +58,10 @@ def truth_of(
         made: the pipeline.
         sessions: in force all the time; None: always open.
         homes: partition by symbol; None: no tick is sent to a second one.
+        refused: reason by (partition, offset) of ticks that are refused before they are decoded.
     """
     rows = None if sessions is None else _by_symbol(sessions)
-    truth = Truth(sessions=rows, homes=homes or {})
+    truth = Truth(sessions=rows, homes=homes or {}, refused=refused or {})
     grace_us = made.settings.bars.grace_us
     ticks = _by_partition(made.read(made.names.ticks))
     beats = _by_partition(made.read(made.names.heartbeats))
@@ -108,6 +113,8 @@ def _judged(
     truth: Truth, record: Record, most_ahead_us: int
 ) -> tuple[dict[str, Any] | None, str | None]:
     """The tick, its time in microseconds, and why it is none of ours."""
+    if (reason := truth.refused.get((record.partition, record.offset))) is not None:
+        return None, reason
     try:
         tick = decode("tick", record.value or b"")
     except ValueError:
@@ -116,12 +123,22 @@ def _judged(
     sizes = math.isfinite(tick["price"]) and math.isfinite(tick["size"]) and tick["size"] >= 0
     if not sizes or not 0 <= time_us < _END_OF_TIME_US:
         return tick, "invalid"
-    if time_us > record.timestamp_ms * 1000 + most_ahead_us:
+    if time_us > _earlier_us(record) + most_ahead_us:
         return tick, "future"
     if truth.sessions is not None and tick["symbol"] not in truth.sessions:
         return tick, "unscheduled"
     elsewhere = truth.homes.get(tick["symbol"], record.partition) != record.partition
     return tick, "partition" if elsewhere else None
+
+
+def _earlier_us(record: Record) -> int:
+    """The earlier of its timestamp, if it has one (none is negative), and of the clock.
+
+    Where timestamps are the producer's, the clock at fetch counts.  That of now is later, which
+    makes no difference to ticks that are an hour ahead.
+    """
+    now_us = time.time_ns() // 1000
+    return now_us if record.timestamp_ms < 0 else min(record.timestamp_ms * 1000, now_us)
 
 
 def _us(value: Any) -> int:

@@ -6,12 +6,10 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import cramjam
 import pytest
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.util import calc_crc32c
 
 from barstream.topics import make_plan
+from tests.bombs import bomb
 from tests.functional.records import Out, producer, scrape, send, send_ticks
 from tests.functional.sending import MINUTE_US, SECOND_US, Tick, now_us
 from tests.functional.test_kinds_of_feeds import configure
@@ -20,43 +18,6 @@ from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
 pytestmark = pytest.mark.kafka
 
 ALWAYS_OPEN = {"BARS__SCHEDULE": "false", "TOPICS__PARTITIONS": "1"}
-MIB = 1 << 20
-#: Frames of zstd may follow each other: a bomb need not be unpacked to be made.
-BOMB_FRAMES = 32
-FRAME_BYTES = 16 * MIB
-HEADER_BYTES = 61
-CODEC_ZSTD = 4
-
-
-def varint(value: int) -> bytes:
-    """As records write their lengths."""
-    value, out = value << 1, bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(out) + bytes([value])
-
-
-def bomb(frames: int = BOMB_FRAMES) -> bytearray:
-    """A batch with one record that unpacks to 16 MiB a frame: 17 kB to 512 MiB."""
-    size = frames * FRAME_BYTES
-    inside = b"\0\0\0" + b"\x02k" + varint(size)  # attributes, deltas, key, size of the value
-    start = varint(len(inside) + size + 1) + inside
-    zeros = bytes(cramjam.zstd.compress(bytes(FRAME_BYTES)))
-    body = b"".join(
-        [bytes(cramjam.zstd.compress(start)), *[zeros] * frames,
-         bytes(cramjam.zstd.compress(b"\0"))]
-    )  # fmt: skip
-    builder = DefaultRecordBatchBuilder(
-        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
-        base_sequence=-1, batch_size=MIB,
-    )  # fmt: skip
-    builder.append(0, timestamp=now_us() // 1000, key=b"k", value=b"", headers=[])
-    whole = bytearray(builder.build())[:HEADER_BYTES] + body
-    whole[8:12] = (len(whole) - 12).to_bytes(4, "big")
-    whole[22] = CODEC_ZSTD
-    whole[17:21] = calc_crc32c(bytes(whole[21:])).to_bytes(4, "big")
-    return whole
 
 
 def send_raw(made: Pipeline, data: bytearray) -> None:
@@ -93,7 +54,7 @@ def test_a_batch_of_17_kb_that_unpacks_to_512_mib_is_rejected_and_passed(
         send_ticks(made, right[:2])
         until(lambda: worker.get("/status")["ticks"] == 2, 20, "the ticks before it")
         before = peak_mib(worker)
-        data = bomb()
+        data = bomb(512)
         assert len(data) < 20_000
         send_raw(made, data)
         send_ticks(made, right[2:])
@@ -118,7 +79,7 @@ def test_batches_just_below_the_limit_are_unpacked_as_they_are_applied(
         idle = made.worker()
         before = peak_mib(idle)
         assert not idle.stop()
-        below = bomb(frames=3)
+        below = bomb(48)
         for _ in range(24):
             send_raw(made, below)
         right = ticks((now_us() // MINUTE_US - 10) * MINUTE_US + 30 * SECOND_US, 2)

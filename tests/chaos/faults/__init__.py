@@ -9,6 +9,7 @@ from tests.chaos.faults import (
     clients,
     clock,
     disk,
+    foreign_topics,
     garbage,
     leading,
     network,
@@ -67,5 +68,11 @@ KINDS: Final[dict[str, type[Fault]]] = {
         brokers.AllBrokersKilled,
         brokers.BrokerDiskFull,
         network.NetworkCut,
+        foreign_topics.OtherClocks,
+        foreign_topics.NoTimestamps,
+        foreign_topics.SmallMessages,
+        foreign_topics.MinIsrLost,
+        foreign_topics.MisroutedFirst,
+        foreign_topics.TicksExpired,
     )
 }

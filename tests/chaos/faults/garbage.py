@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from barstream.codecs.avro import encode
 from barstream.codecs.heartbeat import HeartbeatRecord
@@ -29,7 +30,7 @@ class GarbageTicks(Fault):
 
     def begin(self, scene: Scene) -> str:
         topic, partitions = scene.made.names.ticks, scene.made.settings.topics.partitions
-        knows_homes = _know_homes(scene)
+        knows_homes = know_homes(scene, scene.feed.names[:4])
         at_us, ahead_us = scene.feed.clock_us, time.time_ns() // 1000 + 3600 * SECOND_US
         rows: list[Row] = []
         for broker, symbol in scene.feed.names[:4]:
@@ -51,8 +52,8 @@ class GarbageTicks(Fault):
         return f"{len(rows)} records into the ticks"
 
 
-def _know_homes(scene: Scene, timeout_s: float = 10) -> bool:
-    """Whether every worker that runs knows where the busiest series are at home.
+def know_homes(scene: Scene, names: Sequence[tuple[str, str]], timeout_s: float = 10) -> bool:
+    """Whether every worker that runs knows where series, (broker, symbol), are at home.
 
     The partition of a series is the one its first tick is seen in.  Between two partitions there
     is no order, so before that is known everywhere a tick in a second one may be the first.
@@ -60,7 +61,6 @@ def _know_homes(scene: Scene, timeout_s: float = 10) -> bool:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         workers = [slot.worker for slot in scene.crew.running if slot.worker is not None]
-        names = scene.feed.names[:4]
         if workers and all(_knows(worker, *name) for worker in workers for name in names):
             return True
         time.sleep(0.3)

@@ -15,6 +15,7 @@ from tests.chaos.faults import KINDS
 from tests.chaos.runs.alerts import rules_of
 from tests.chaos.runs.batch import interruptible, play_all
 from tests.chaos.runs.chosen import CHOSEN
+from tests.chaos.runs.families import FAMILIES
 from tests.chaos.runs.report import page
 from tests.chaos.runs.result import Result
 from tests.chaos.runs.scenario import scenario_of
@@ -27,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first run; then one more each")
     parser.add_argument("--only", type=int, nargs="*", help="exactly these seeds")
     parser.add_argument("--chosen", action="store_true", help="also the seeds of chosen.py")
+    parser.add_argument(
+        "--family", nargs="*", choices=sorted(FAMILIES), metavar="NAME",
+        help=f"the seeds are of each of these, of all when none is named: {', '.join(FAMILIES)}",
+    )  # fmt: skip
     parser.add_argument("--faults", nargs="*", choices=sorted(KINDS), help="exactly these, always")
     parser.add_argument("--jobs", type=int, default=2, help="runs at the same time, on one broker")
     parser.add_argument("--results", type=Path, help="kept here, one JSON a run; not played again")
@@ -38,15 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = tuple(options.faults) if options.faults else None
     results = options.results or Path(tempfile.mkdtemp(prefix="barstream-runs-"))
     results.mkdir(parents=True, exist_ok=True)
-    todo = [
-        scenario_of(seed, given or CHOSEN.get(seed))
-        for seed in seeds
-        if not (results / f"{seed}.json").exists()
-    ]
     interruptible()
     began = time.monotonic()
-    bad = sum(_keep(result, results) for result in play_all(todo, options.jobs, results))
-    _say(f"{len(todo)} runs in {time.monotonic() - began:.0f} s, {bad} not clean, see {results}")
+    played = bad = 0
+    families: Sequence[str | None] = [None]
+    if options.family is not None:
+        families = options.family or list(FAMILIES)
+    for family in families:
+        chosen = CHOSEN if family is None else {}
+        drawn = [scenario_of(seed, given or chosen.get(seed), family=family) for seed in seeds]
+        todo = [each for each in drawn if not (results / f"{each.name}.json").exists()]
+        bad += sum(_keep(result, results) for result in play_all(todo, options.jobs, results))
+        played += len(todo)
+    _say(f"{played} runs in {time.monotonic() - began:.0f} s, {bad} not clean, see {results}")
     if options.report:
         stored = [json.loads(path.read_text()) for path in results.glob("*.json")]
         options.report.write_text(page(stored, rules_of()))
@@ -67,10 +76,11 @@ def _keep(result: Result, results: Path) -> bool:
         verdict = f"{len(result.problems)} problems"
     _say(
         f"    {verdict}: {result.ticks} ticks, {result.bars} bars, {result.starts} starts, "
-        f"settled in {result.recovery_s:.1f} s, {result.seconds:.0f} s in all"
+        f"settled in {result.recovery_s:.1f} s, {result.seconds:.0f} s in all, "
+        f"{result.peak_mib:.0f} MiB, {result.descriptors} files"
     )
     stored: dict[str, Any] = result.as_dict()
-    (results / f"{result.seed}.json").write_text(json.dumps(stored, indent=1))
+    (results / f"{result.name}.json").write_text(json.dumps(stored, indent=1))
     return bool(result.problems)
 
 

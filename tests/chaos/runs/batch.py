@@ -16,6 +16,7 @@ from typing import Final
 from tests.chaos.faults.brokers import SMALL_MIB, SMALL_NODE
 from tests.chaos.faults.disk import Tmpfs, lacks_mount
 from tests.chaos.faults.network import Bridge, lacks_namespaces
+from tests.chaos.runs.families import FAMILIES
 from tests.chaos.runs.play import play
 from tests.chaos.runs.result import Result
 from tests.chaos.runs.scenario import Scenario
@@ -29,7 +30,7 @@ def play_all(todo: Sequence[Scenario], jobs: int, kept: Path) -> Iterator[Result
     """Results as they come.
 
     Args:
-        todo: the runs.
+        todo: the runs, all of one family or of none.
         jobs: how many at the same time on the one broker; those on three come one by one beside.
         kept: directory for the logs of runs that were not clean.
     """
@@ -38,7 +39,9 @@ def play_all(todo: Sequence[Scenario], jobs: int, kept: Path) -> Iterator[Result
     with ExitStack() as stack:
         waiting: set[Future[Result]] = set()
         if singles:
-            broker = stack.enter_context(KafkaCluster())
+            family = FAMILIES[singles[0].family] if singles[0].family else None
+            settings = family.broker if family else None
+            broker = stack.enter_context(KafkaCluster(settings=settings))
             # in processes: clients and feeds of two runs share no interpreter
             spawn = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(jobs, spawn, interruptible))
@@ -96,11 +99,11 @@ def play_here(
     scenario: Scenario, bootstrap: str, cluster: KafkaCluster | None, kept: Path
 ) -> Result:
     """Play one in a temporary directory; the logs of what is not ordinary stay."""
-    directory = Path(tempfile.mkdtemp(prefix=f"barstream-run-{scenario.seed}-"))
+    directory = Path(tempfile.mkdtemp(prefix=f"barstream-run-{scenario.name}-"))
     try:
         result = play(scenario, bootstrap, cluster, directory)
         if result.problems or result.ended or result.recovery_s > _SLOW_S:
-            place = kept / f"logs-{scenario.seed}"
+            place = kept / f"logs-{scenario.name}"
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
             for log in directory.glob("*.log"):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,12 +63,24 @@ def until_clean(problems: Callable[[], list[str]], timeout_s: float = 60) -> lis
 
 
 def exact_problems(
-    made: Pipeline, sessions: Sequence[SessionRow] | None, names: Sequence[tuple[str, str]]
+    made: Pipeline,
+    sessions: Sequence[SessionRow] | None,
+    names: Sequence[tuple[str, str]],
+    elsewhere: Mapping[str, int],
+    refused: Mapping[tuple[int, int], str],
 ) -> list[str]:
-    """Against the plain definition of `tests.reference.series`; policy reject, fixed sessions."""
+    """Against the plain definition of `tests.reference.series`; policy reject, fixed sessions.
+
+    Args:
+        made: the pipeline, settled.
+        sessions: in force all the time; None: always open.
+        names: of the series.
+        elsewhere: partition by symbol, where it is not that of the key.
+        refused: reason by (partition, offset) of ticks that are refused before they are decoded.
+    """
     partitions = made.settings.topics.partitions
     homes = {symbol: default_partition(series_key(b, symbol), partitions) for b, symbol in names}
-    return problems_of(made, truth_of(made, sessions, homes))
+    return problems_of(made, truth_of(made, sessions, {**homes, **elsewhere}, refused))
 
 
 def one_writer(made: Pipeline) -> list[str]:

@@ -21,6 +21,8 @@ from tests.chaos.faults.base import HISTORY_SPEED
 from tests.chaos.feed import Feed
 from tests.chaos.runs.alerts import fired, rules_of
 from tests.chaos.runs.crew import Crew
+from tests.chaos.runs.families import FAMILIES
+from tests.chaos.runs.footprint import footprint_problems
 from tests.chaos.runs.reads import Reads
 from tests.chaos.runs.result import Result
 from tests.chaos.runs.scenario import Planned, Scenario
@@ -48,7 +50,10 @@ def play(
 ) -> Result:
     """Play a scenario on running brokers; whatever goes wrong is a problem of the result."""
     kinds = [fault.kind for fault in scenario.faults]
-    result = Result(scenario.seed, str(scenario), scenario.short, scenario.chosen, kinds)
+    result = Result(
+        scenario.seed, str(scenario), scenario.short, scenario.chosen, kinds,
+        family=scenario.family,
+    )  # fmt: skip
     lacking = [why for fault in scenario.faults if (why := KINDS[fault.kind].lacks())]
     if lacking:
         result.skipped = "; ".join(lacking)
@@ -73,14 +78,7 @@ def _play(
     # what clients say of brokers that are gone is expected here, and much
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     directory.mkdir(parents=True, exist_ok=True)
-    name = f"run{scenario.seed}-{random.randrange(1 << 24):06x}"
-    options = _OPTIONS | {
-        "BARS__SCHEDULE": "true" if scenario.scheduled else "false",
-        "BARS__LATE_POLICY": "revise" if scenario.revise else "reject",
-        "TOPICS__REPLICATION": "3" if scenario.cluster else "1",
-        "RECOVERY__STANDBY_REPLICAS": "1" if scenario.standby else "0",
-    }
-    made = Pipeline(bootstrap, name, directory, options)
+    made = _pipeline(scenario, bootstrap, directory)
     asyncio.run(create(made.settings))
     crew = Crew(made, scenario.workers)
     speed = 0.0 if scenario.live else HISTORY_SPEED
@@ -95,16 +93,15 @@ def _play(
         for _, fault in faults:
             fault.prepare(scene)
         if scenario.scheduled:
-            begin_us = feed.clock_us if not scenario.live else time.time_ns() // 1000
-            scene.sessions = sessions_of(feed.names, begin_us) if scene.has_sessions else []
-            if scene.sessions:
-                asyncio.run(load_schedule(made.settings, scene.sessions))
+            _load_sessions(scene)
         crew.start()
         watch.start()
         if scenario.warm:
             crew.settle(60)
         if scenario.live:
             until(_minute_is_late, 65, "a good moment to begin")
+        for _, fault in faults:
+            fault.precede(scene)
         feed.start()
         reads.start()
         _do(faults, scene, watch, result)
@@ -115,12 +112,15 @@ def _play(
         judge_run(scenario, scene, [fault for _, fault in faults], result)
         for _, fault in faults:
             fault.after(scene)
+        result.problems += _watched(scenario, scene, [fault for _, fault in faults], watch)
     finally:
         reads.stop()
         watch.stop()
         feed.abandon()
         result.fired = fired(rules_of(), watch.seen)
         result.reads = dict(reads.outcomes)
+        result.peak_mib = round(watch.peak_mib, 1)
+        result.descriptors = watch.descriptors
         result.did += scene.notes
         result.ended = [
             f"{slot.name} {code}: {words}" for slot in crew.slots for code, words in slot.ended
@@ -130,6 +130,38 @@ def _play(
         for _, fault in faults:
             fault.clean(scene)
         forget(made)
+
+
+def _pipeline(scenario: Scenario, bootstrap: str, directory: Path) -> Pipeline:
+    name = f"run{scenario.seed}-{random.randrange(1 << 24):06x}"
+    family = FAMILIES[scenario.family].options if scenario.family else {}
+    options = _OPTIONS | {
+        "TOPICS__PARTITIONS": str(scenario.partitions),
+        "BARS__SCHEDULE": "true" if scenario.scheduled else "false",
+        "BARS__LATE_POLICY": "revise" if scenario.revise else "reject",
+        "TOPICS__REPLICATION": "3" if scenario.cluster else "1",
+        "RECOVERY__STANDBY_REPLICAS": "1" if scenario.standby else "0",
+        **family,
+    }
+    return Pipeline(bootstrap, name, directory, options)
+
+
+def _load_sessions(scene: Scene) -> None:
+    begin_us = time.time_ns() // 1000 if scene.live else scene.feed.clock_us
+    scene.sessions = sessions_of(scene.feed.names, begin_us) if scene.has_sessions else []
+    if scene.sessions:
+        asyncio.run(load_schedule(scene.made.settings, scene.sessions))
+
+
+def _watched(scenario: Scenario, scene: Scene, faults: list[Fault], watch: Watch) -> list[str]:
+    """Alerts that should have fired, and bounds that were passed."""
+    watch.look()
+    wanted = {alert for fault in faults for alert in fault.alerts}
+    lacking = sorted(wanted - set(fired(rules_of(), watch.seen)))
+    problems = [f"{alert} did not fire" for alert in lacking]
+    if scenario.family is not None:
+        problems += footprint_problems(watch, scene.made.settings)
+    return problems
 
 
 def _minute_is_late() -> bool:

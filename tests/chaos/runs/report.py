@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tests.chaos.faults import KINDS
 from tests.chaos.runs.alerts import Rule
+from tests.chaos.runs.families import FAMILIES
 
 _HEAD: Final = """# Fault runs
 
@@ -42,10 +43,23 @@ gave none when they were played once more.
 """
 
 
+_FAMILIES_HEAD: Final = """# Families of fault runs
+
+Written by `python -m tests.chaos.runs --family --report docs/fault-families.md`. They are
+[fault runs](fault-runs.md) whose faults are of one kind, with ordinary ones beside them, and they
+end with the same judgement. Besides no worker may take more memory or open more files than
+[capacity.md](capacity.md) says, and each alert that a fault must raise has to fire.
+`--family NAME --only SEED` repeats a run.
+"""
+
+
 def page(results: Sequence[dict[str, Any]], rules: Sequence[Rule]) -> str:
-    """Markdown of all results, by seed."""
-    rows = sorted(results, key=lambda row: int(row["seed"]))
+    """Markdown of all results, by family and seed."""
+    rows = sorted(results, key=lambda row: (row.get("family") or "", int(row["seed"])))
     parts = [_HEAD, _totals(rows), _by_kind(rows), _alerts(rows, rules), _runs(rows)]
+    if all(row.get("family") for row in rows):
+        parts[0] = _FAMILIES_HEAD
+        parts[1] = _by_family(rows)
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -71,6 +85,26 @@ def _totals(rows: Sequence[dict[str, Any]]) -> str:
     if skipped := [row for row in rows if row["skipped"]]:
         lacking = sorted({row["skipped"] for row in skipped})
         lines.append(f"| runs left out | {len(skipped)}: {'; '.join(lacking)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _by_family(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        "## By family",
+        "",
+        "| family | what | runs | not clean | ticks | most memory | most files |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, family in FAMILIES.items():
+        here = [row for row in rows if row["family"] == name and not row["skipped"]]
+        if here:
+            lines.append(
+                f"| `{name}` | {family.what} | {len(here)} | "
+                f"{sum(bool(row['problems']) for row in here)} | "
+                f"{sum(row['ticks'] for row in here):,} | "
+                f"{max(row['peak_mib'] for row in here):.0f} MiB | "
+                f"{max(row['descriptors'] for row in here):,} |"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -123,11 +157,16 @@ def _alerts(rows: Sequence[dict[str, Any]], rules: Sequence[Rule]) -> str:
         "| --- | --- | --- | --- |",
     ]
     for rule in rules:
-        seeds = [row["seed"] for row in rows if rule.name in row["fired"]]
+        seeds = [_seed(row) for row in rows if rule.name in row["fired"]]
         metrics = " ".join(f"`{name}`" for name in sorted(rule.metrics))
-        example = ", ".join(str(seed) for seed in seeds[:3]) or "**none**"
+        example = ", ".join(seeds[:3]) or "**none**"
         lines.append(f"| {rule.name} | {metrics} | {len(seeds)} | {example} |")
     return "\n".join(lines) + "\n"
+
+
+def _seed(row: dict[str, Any]) -> str:
+    family = row.get("family")
+    return f"{family} {row['seed']}" if family else str(row["seed"])
 
 
 def _runs(rows: Sequence[dict[str, Any]]) -> str:
@@ -143,14 +182,14 @@ def _runs(rows: Sequence[dict[str, Any]]) -> str:
     ]
     for row in rows:
         if row["skipped"]:
-            lines.append(f"| {row['seed']} | left out: {row['skipped']} |" + " |" * 9)
+            lines.append(f"| {_seed(row)} | left out: {row['skipped']} |" + " |" * 9)
             continue
         counts = row["counts"]
         wrong = (
             row["differences"] if not row["problems"] else f"**{len(row['problems'])} problems**"
         )
         lines.append(
-            f"| {row['seed']} | {row['short']} | {_faults(row)} | {row['ticks']:,} | "
+            f"| {_seed(row)} | {row['short']} | {_faults(row)} | {row['ticks']:,} | "
             f"{row['bars']:,} | {counts.get('unproven', '')} | {counts.get('schedule', '')} | "
             f"{wrong} | {row['recovery_s']:.1f} s | {row['starts']} | {len(row['fired'])} |"
         )

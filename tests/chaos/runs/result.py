@@ -18,6 +18,9 @@ class Result:
         counts: of `barstream verify`.
         reads: answers of ``/bars`` by status while it went on.
         fired: names of the alerts whose condition held.
+        family: None: of none.
+        peak_mib: the most memory that a worker had.
+        descriptors: the most files that a worker had open.
     """
 
     seed: int
@@ -38,6 +41,14 @@ class Result:
     starts: int = 0
     reads: dict[str, int] = field(default_factory=dict)
     fired: list[str] = field(default_factory=list)
+    family: str | None = None
+    peak_mib: float = 0.0
+    descriptors: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of its file and in reports."""
+        return str(self.seed) if self.family is None else f"{self.family}-{self.seed}"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

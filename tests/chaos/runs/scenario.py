@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 
 from tests.chaos.faults import KINDS, Fault
+from tests.chaos.runs.families import BESIDE, FAMILIES, Family
 
 #: Seconds from the first tick to the last fault's beginning.
 _SPAN_S = 9.0
@@ -37,6 +38,8 @@ class Scenario:
         workers: how many.
         rate: ticks a second.
         standby: workers keep warm copies of each other's partitions.
+        family: whose faults it has; None: any that are of none.
+        partitions: of the ticks.
     """
 
     seed: int
@@ -50,6 +53,13 @@ class Scenario:
     rate: int
     standby: bool
     faults: tuple[Planned, ...]
+    family: str | None = None
+    partitions: int = 4
+
+    @property
+    def name(self) -> str:
+        """Of its files and in reports."""
+        return str(self.seed) if self.family is None else f"{self.family}-{self.seed}"
 
     @property
     def span_s(self) -> float:
@@ -65,6 +75,7 @@ class Scenario:
             "s" if self.scheduled else "24",
             f"{3 if self.cluster else 1}b",
             f"{self.workers}w" + ("+" if self.standby else ""),
+            *([f"{self.partitions}p"] if self.family else []),
         )
         return " ".join(letters)
 
@@ -76,9 +87,11 @@ class Scenario:
             "3 brokers" if self.cluster else "1 broker",
             f"{self.workers} {'warm' if self.warm else 'cold'} workers",
             f"{self.rate} ticks/s" + (", standbys" if self.standby else ""),
+            *([f"{self.partitions} partitions"] if self.family else []),
         ]
         faults = [f"{f.kind}@{f.at_s:.1f}+{f.lasts_s:.1f}s" for f in self.faults]
-        return f"seed {self.seed}: {', '.join(words)}; {' '.join(faults)}"
+        seed = f"seed {self.seed}" if self.family is None else f"{self.family} seed {self.seed}"
+        return f"{seed}: {', '.join(words)}; {' '.join(faults)}"
 
 
 def scenario_of(
@@ -87,6 +100,7 @@ def scenario_of(
     *,
     cluster: bool | None = None,
     live: bool | None = None,
+    family: str | None = None,
 ) -> Scenario:
     """The run of a seed.
 
@@ -95,8 +109,10 @@ def scenario_of(
         kinds: exactly these faults, in this order; by default one to four that the seed draws.
         cluster: on three brokers or on one; by default one of seven is on three brokers.
         live: whether event time is the wall clock; by default it is for a quarter of the seeds.
+        family: whose faults are drawn; None: those of none.
     """
-    rng = random.Random(seed)
+    rng = random.Random(seed if family is None else f"{family} {seed}")
+    rules = FAMILIES[family] if family is not None else None
     drawn_cluster = rng.random() < 0.15
     drawn_live = rng.random() < 0.25
     revise = rng.random() < 0.4
@@ -105,11 +121,17 @@ def scenario_of(
     workers = rng.randint(1, 3)
     rate = rng.choice((200, 500, 1000))
     standby = rng.random() < 0.4
-    on_cluster = drawn_cluster if cluster is None else cluster
+    on_cluster = (drawn_cluster and rules is None) if cluster is None else cluster
     given = {"cluster"} if on_cluster else set()
-    chosen = kinds or _draw(rng, given)
+    chosen = kinds or (_draw(rng, given) if rules is None else _draw_of(rng, rules))
     needs = {need for kind in chosen for need in KINDS[kind].needs}
-    scheduled = scheduled or "schedule" in needs
+    partitions = 4
+    if rules is not None:
+        partitions = rng.choice(rules.partitions)
+        scheduled = scheduled if rules.scheduled is None else rules.scheduled
+    scheduled = (scheduled or "schedule" in needs) and "always_open" not in needs
+    on_cluster = on_cluster or (rules is not None and "cluster" in needs)
+    warm = warm or "warm" in needs
     workers = max(workers, 2) if "workers" in needs else workers
     span_s = _CLUSTER_SPAN_S if on_cluster else _SPAN_S
     faults = []
@@ -130,6 +152,8 @@ def scenario_of(
         rate,
         standby and workers > 1,
         tuple(sorted(faults, key=lambda fault: fault.at_s)),
+        family,
+        partitions,
     )
 
 
@@ -139,6 +163,17 @@ def _draw(rng: random.Random, given: set[str]) -> tuple[str, ...]:
     chosen = [rng.choice(possible) for _ in range(rng.randint(1, 4))]
     if owned and not set(chosen) & set(owned):
         chosen[0] = rng.choice(owned)
+    return _one_a_thing(chosen)
+
+
+def _draw_of(rng: random.Random, family: Family) -> tuple[str, ...]:
+    """Some of the family, and none to two of the others."""
+    own = [name for name, kind in KINDS.items() if kind.family == family.name and kind.drawn]
+    chosen = [rng.choice(own) for _ in range(rng.randint(1, family.most))]
+    return _one_a_thing([*chosen, *(rng.choice(BESIDE) for _ in range(rng.randint(0, 2)))])
+
+
+def _one_a_thing(chosen: list[str]) -> tuple[str, ...]:
     kept: dict[str, str] = {}
     for kind in chosen:
         kept.setdefault(KINDS[kind].thing or kind, kind)
@@ -146,4 +181,6 @@ def _draw(rng: random.Random, given: set[str]) -> tuple[str, ...]:
 
 
 def _fits(kind: type[Fault], given: set[str]) -> bool:
-    return kind.drawn and ("cluster" not in kind.needs or "cluster" in given)
+    return (
+        kind.drawn and kind.family is None and ("cluster" not in kind.needs or "cluster" in given)
+    )

@@ -7,8 +7,10 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
+from tests.chaos.observed import memory_mib
 from tests.pipeline import WorkerProcess
 
 Labels = frozenset[tuple[str, str]]
@@ -63,11 +65,15 @@ class Watch(threading.Thread):
 
     Attributes:
         seen: answers in order, by slot; one that does not answer shows ``up`` 0.
+        peak_mib: the most memory that a worker had.
+        descriptors: the most files that a worker had open.
     """
 
     def __init__(self, targets: Callable[[], Targets], every_s: float = 1.0) -> None:
         super().__init__(name="watch", daemon=True)
         self.seen: dict[str, list[Numbers]] = {}
+        self.peak_mib = 0.0
+        self.descriptors = 0
         self._targets = targets
         self._every_s = every_s
         self._stopping = threading.Event()
@@ -84,6 +90,18 @@ class Watch(threading.Thread):
                 samples = {} if worker is None else scrape(worker, 0.5).samples
                 up = {("up", Labels()): float(bool(samples))}
                 self.seen.setdefault(name, []).append(Numbers(samples | up, time.time()))
+                if worker is not None:
+                    self._weigh(worker)
+
+    def _weigh(self, worker: WorkerProcess) -> None:
+        place = Path(f"/proc/{worker.process.pid}")
+        try:
+            peak_mib = memory_mib(worker.process.pid)[1]
+            descriptors = len(list((place / "fd").iterdir()))
+        except OSError:  # it has ended
+            return
+        self.peak_mib = max(self.peak_mib, peak_mib)
+        self.descriptors = max(self.descriptors, descriptors)
 
     def stop(self) -> None:
         """Look no more."""

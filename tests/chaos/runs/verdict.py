@@ -29,7 +29,9 @@ def judge_run(scenario: Scenario, scene: Scene, faults: list[Fault], result: Res
     problems += judge.until_clean(lambda: judge.accounting(made, sent, in_session))
     if not scenario.revise and not scenario.live and not changed:
         problems += judge.until_clean(
-            lambda: judge.exact_problems(made, sessions, scene.feed.names)
+            lambda: judge.exact_problems(
+                made, sessions, scene.feed.names, scene.homes, scene.refused
+            )
         )
     problems += judge.one_writer(made)
     verified = judge.verify(made)

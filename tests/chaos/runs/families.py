@@ -1,0 +1,60 @@
+"""Families of runs: faults of one kind, on the pipeline and the broker that they need.
+
+A family has the faults that name it (`Fault.family`).  A seed of a family draws from those, and
+some of the ordinary ones beside them: what is bad alone is worse while a worker is killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What its runs have in common.
+
+    Attributes:
+        name: of ``--family``.
+        what: for the report.
+        options: settings of the pipeline.
+        broker: settings of a broker of its own.
+        partitions: one of these, as the seed draws.
+        scheduled: whether series have sessions; None: as the seed draws.
+        most: faults of the family in a run.
+    """
+
+    name: str
+    what: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    broker: Mapping[str, str] = field(default_factory=dict)
+    partitions: tuple[int, ...] = (4,)
+    scheduled: bool | None = None
+    most: int = 3
+
+
+#: Ordinary faults that may come beside those of a family.
+BESIDE: Final = (
+    "kill",
+    "kill_leader",
+    "kill_all",
+    "stop",
+    "freeze",
+    "storm",
+    "sent_twice",
+    "reordered",
+    "aborted",
+    "state_deleted",
+    "state_older",
+)
+
+FAMILIES: Final[dict[str, Family]] = {
+    family.name: family
+    for family in (
+        Family(
+            "foreign_topics",
+            "topics that others have made, and producers with clocks and partitioners of their own",
+        ),
+    )
+}
