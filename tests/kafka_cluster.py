@@ -17,15 +17,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.kafka_jars import KAFKA_VERSION, ensure_jars, find_program
+from tests.kafka_jars import ensure_jars, find_program, run_tool, version_asked_for
 from tests.kafka_node import KafkaNode, free_ports
-from tests.kafka_probe import probe
+from tests.kafka_probe import lagging_copy, probe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 JVM_OPTIONS = ("-Xms256m", "-Xmx768m", "-XX:+UseG1GC")
 _READY_TIMEOUT_S = 90.0
+_FEATURES = "org.apache.kafka.tools.FeatureCommand"
 
 
 class KafkaCluster:
@@ -35,7 +36,7 @@ class KafkaCluster:
     and the like).  Without ``transactions`` a start waits for no coordinator of them, since these
     settings may allow none.  ``extra_listener`` adds a second client listener with that security
     protocol (``SASL_SSL``); its key store and users come from ``settings``, its address is
-    `extra_bootstrap`.
+    `extra_bootstrap`.  ``version`` is that of Apache Kafka, by default the one asked for.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class KafkaCluster:
         jvm_options: Sequence[str] = JVM_OPTIONS,
         transactions: bool = True,
         data_dir: Path | None = None,
+        version: str | None = None,
     ) -> None:
         if ports is not None and len(ports) != nodes:
             raise ValueError(f"{nodes} nodes need {nodes} ports, got {len(ports)}")
-        self._java = find_program("java", "run Apache Kafka for the integration tests")
-        self._jars = ensure_jars()
+        find_program("java", "run Apache Kafka for the integration tests")
+        version = version or version_asked_for()
+        ensure_jars(version)
         self._transactions = transactions
         self._own_data = data_dir is None
         self.data_dir = data_dir or Path(tempfile.mkdtemp(prefix="barstream-kafka-"))
@@ -75,6 +78,7 @@ class KafkaCluster:
                 node_count=nodes,
                 directory=self.data_dir / f"node-{i + 1}",
                 settings=dict(settings or {}),
+                version=version,
             )
             for i in range(nodes)
         ]
@@ -98,7 +102,7 @@ class KafkaCluster:
         try:
             for node in self.nodes:
                 if not node.running:
-                    node.start(self._java, self._jars, self.cluster_id, self._jvm_options)
+                    node.start(self.cluster_id, self._jvm_options)
             self._wait_ready()
         except BaseException:
             self.close()
@@ -116,8 +120,23 @@ class KafkaCluster:
     def restart(self, node: int = 0) -> None:
         """Start a node again on its data (kill -9 first when it still runs); returns when ready."""
         self.nodes[node].kill()
-        self.nodes[node].start(self._java, self._jars, self.cluster_id, self._jvm_options)
+        self.nodes[node].start(self.cluster_id, self._jvm_options)
         self._wait_ready()
+
+    def upgrade(self, node: int, version: str) -> None:
+        """Stop a node in good order and start it at another version on its data.
+
+        Returns when every copy is in sync again, so that the next node may go.
+        """
+        self.nodes[node].stop()
+        self.nodes[node].version = version
+        self.restart(node)
+        self._wait(lambda: lagging_copy(self._live), "in sync")
+
+    def finalize(self, version: str) -> None:
+        """Raise the feature levels to those of a version that all nodes have: no way back."""
+        release = version.rpartition(".")[0]
+        run_tool(_FEATURES, self.bootstrap, "upgrade", "--release-version", release)
 
     def freeze(self, node: int = 0) -> None:
         """SIGSTOP a node: connections stay open and nothing answers."""
@@ -145,29 +164,36 @@ class KafkaCluster:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def _live(self) -> str:
+        return ",".join(f"{node.host}:{node.port}" for node in self.nodes if node.running)
+
     def _wait_ready(self) -> None:
-        deadline = time.monotonic() + _READY_TIMEOUT_S
         expected = sum(node.running for node in self.nodes)
-        live = ",".join(f"{n.host}:{n.port}" for n in self.nodes if n.running)
+        self._wait(lambda: probe(self._live, expected, transactions=self._transactions), "ready")
+
+    def _wait(self, problem_of: Callable[[], str | None], what: str) -> None:
+        deadline = time.monotonic() + _READY_TIMEOUT_S
         while True:
             for node in self.nodes:
                 node.raise_if_died()
-            problem = probe(live, expected, transactions=self._transactions)
+            problem = problem_of()
             if problem is None:
                 return
             if time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"Kafka at {live} was not ready within {_READY_TIMEOUT_S:.0f} s: {problem}\n"
-                    + self.nodes[0].log_text()[-3000:]
+                    f"Kafka at {self._live} was not {what} within {_READY_TIMEOUT_S:.0f} s: "
+                    f"{problem}\n" + self.nodes[0].log_text()[-3000:]
                 )
             time.sleep(0.1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a cluster until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(description=f"Run Apache Kafka {KAFKA_VERSION} for tests.")
+    parser = argparse.ArgumentParser(description="Run Apache Kafka for tests.")
     parser.add_argument("--port", type=int, default=9092, help="port of the first node")
     parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--version", default=version_asked_for(), help="of Apache Kafka")
     parser.add_argument("--data-dir", type=Path, help="kept when given, else temporary")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args(argv)
@@ -179,10 +205,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         ports=[options.port + i for i in range(options.nodes)],
         settings=dict(pair.split("=", 1) for pair in options.set),
         data_dir=options.data_dir,
+        version=options.version,
     )
     try:
         cluster.start()
-        sys.stdout.write(f"Apache Kafka {KAFKA_VERSION} ready: {cluster.bootstrap}\n")
+        sys.stdout.write(f"Apache Kafka {options.version} ready: {cluster.bootstrap}\n")
         sys.stdout.write(f"pids: {' '.join(str(node.pid) for node in cluster.nodes)}\n")
         sys.stdout.flush()
         while not stop.wait(0.5):

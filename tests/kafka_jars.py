@@ -1,4 +1,7 @@
-"""The jars of Apache Kafka, resolved once by Maven from ``tests/kafka/pom.xml`` into a cache."""
+"""The jars of Apache Kafka, resolved once by Maven from ``tests/kafka/pom.xml`` into a cache.
+
+``BARSTREAM_TEST_KAFKA_VERSION=3.9`` has all tests run on another version.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,33 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Final
 
-KAFKA_VERSION = "4.3.1"
+KAFKA_VERSION: Final = "4.3.1"
+#: The newest of the oldest minor versions that are held to work (`tests/upgrade`, the README).
+OLDER_VERSIONS: Final = ("3.9.2", "4.0.2")
 ROOT = Path(__file__).resolve().parent.parent
 POM = ROOT / "tests" / "kafka" / "pom.xml"
 LOG_CONFIG = ROOT / "tests" / "kafka" / "log4j2.properties"
 _MAVEN_TIMEOUT_S = 600
+_TOOL_TIMEOUT_S = 60
 
 
 class KafkaUnavailableError(RuntimeError):
     """Real Kafka cannot be run here: install what the message names, then run the tests again."""
 
 
-def cache_dir() -> Path:
-    """Directory of the jars: ``BARSTREAM_KAFKA_CACHE``, else inside the project."""
+def version_asked_for() -> str:
+    """What this run's brokers are unless they say otherwise: a version, or the start of one."""
+    asked = os.environ.get("BARSTREAM_TEST_KAFKA_VERSION") or KAFKA_VERSION
+    known = (KAFKA_VERSION, *OLDER_VERSIONS)
+    return next((each for each in known if f"{each}.".startswith(f"{asked}.")), asked)
+
+
+def cache_dir(version: str) -> Path:
+    """Directory of the jars: in ``BARSTREAM_KAFKA_CACHE``, else inside the project."""
     configured = os.environ.get("BARSTREAM_KAFKA_CACHE")
-    return Path(configured) if configured else ROOT / ".cache" / f"kafka-{KAFKA_VERSION}"
+    return (Path(configured) if configured else ROOT / ".cache") / f"kafka-{version}"
 
 
 def find_program(name: str, why: str) -> str:
@@ -37,13 +51,21 @@ def find_program(name: str, why: str) -> str:
     return path
 
 
-def ensure_jars() -> Path:
+def ensure_jars(version: str | None = None, timeout_s: float = _MAVEN_TIMEOUT_S) -> Path:
     """The directory with all jars, filled by Maven when it is missing or the pom has changed.
 
     Safe when several processes begin at once: each resolves into a directory of its own and
     one of them is renamed into place.
+
+    Args:
+        version: of Apache Kafka; None: the one that is asked for.
+        timeout_s: how long Maven may take.
+
+    Raises:
+        KafkaUnavailableError: no Maven, or it could not fetch them.
     """
-    target = cache_dir()
+    version = version or version_asked_for()
+    target = cache_dir(version)
     wanted = hashlib.sha256(POM.read_bytes()).hexdigest()[:16]
     if (target / f"{wanted}.complete").exists():
         return target
@@ -51,7 +73,7 @@ def ensure_jars() -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
     try:
-        _copy_dependencies(mvn, fresh)
+        _copy_dependencies(mvn, version, fresh, timeout_s)
         (fresh / f"{wanted}.complete").touch()
         if target.exists() and not (target / f"{wanted}.complete").exists():
             target.rename(fresh.with_name(f"{fresh.name}.old"))
@@ -67,25 +89,54 @@ def ensure_jars() -> Path:
     return target
 
 
-def _copy_dependencies(mvn: str, into: Path) -> None:
+def run_tool(program: str, bootstrap: str, *arguments: str) -> str:
+    """What a tool of Apache Kafka prints, such as ``kafka.admin.ConfigCommand``.
+
+    It is the newest version's, which older brokers understand.
+
+    Raises:
+        RuntimeError: it failed, with what it said.
+    """
+    java = find_program("java", f"run {program}")
+    base = [java, "-XX:TieredStopAtLevel=1", "-cp", f"{ensure_jars(KAFKA_VERSION)}/*", program]
     done = subprocess.run(
-        [
-            mvn,
-            "--batch-mode",
-            "--quiet",
-            f"--file={POM}",
-            "dependency:copy-dependencies",
-            "-DincludeScope=runtime",
-            f"-DoutputDirectory={into}",
-        ],
+        [*base, "--bootstrap-server", bootstrap, *arguments],
         check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
-        timeout=_MAVEN_TIMEOUT_S,
+        timeout=_TOOL_TIMEOUT_S,
     )
     if done.returncode != 0:
+        raise RuntimeError(f"{program} {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def _copy_dependencies(mvn: str, version: str, into: Path, timeout_s: float) -> None:
+    command = [
+        mvn,
+        "--batch-mode",
+        "--quiet",
+        f"--file={POM}",
+        "dependency:copy-dependencies",
+        f"-Dkafka.version={version}",
+        "-DincludeScope=runtime",
+        f"-DoutputDirectory={into}",
+    ]
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired as error:
         raise KafkaUnavailableError(
-            f"Maven could not fetch Apache Kafka {KAFKA_VERSION} (exit {done.returncode}):\n"
+            f"Maven must fetch Apache Kafka {version} within {timeout_s:.0f} s, and has not"
+        ) from error
+    if done.returncode != 0:
+        raise KafkaUnavailableError(
+            f"Maven could not fetch Apache Kafka {version} (exit {done.returncode}):\n"
             + done.stdout[-2000:]
         )

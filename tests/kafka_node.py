@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.kafka_jars import LOG_CONFIG
+from tests.kafka_jars import LOG_CONFIG, ensure_jars, find_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +45,10 @@ def free_ports(host: str, count: int) -> list[int]:
 
 @dataclass
 class KafkaNode:
-    """A combined controller and broker; ``extra`` is (security protocol, port) of a listener."""
+    """A combined controller and broker; ``extra`` is (security protocol, port) of a listener.
+
+    ``version`` is that of the next start.
+    """
 
     node_id: int
     host: str
@@ -56,6 +59,7 @@ class KafkaNode:
     node_count: int
     directory: Path
     settings: dict[str, str]
+    version: str
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -112,8 +116,9 @@ class KafkaNode:
             **self.settings,
         }
 
-    def start(self, java: str, jars: Path, cluster_id: str, jvm_options: Sequence[str]) -> None:
+    def start(self, cluster_id: str, jvm_options: Sequence[str]) -> None:
         """Format the data directory the first time, then start the process."""
+        java, jars = find_program("java", "run Apache Kafka"), ensure_jars(self.version)
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "server.properties"
         config.write_text("".join(f"{k}={v}\n" for k, v in self.properties().items()))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.kafka_cluster import KafkaCluster
-from tests.kafka_jars import ensure_jars, find_program
+from tests.kafka_jars import run_tool
 
 MECHANISM = "SCRAM-SHA-512"
 _LISTENER = "listener.name.extra."
@@ -65,8 +65,8 @@ def secured_settings(made: Certificate) -> dict[str, str]:
 def add_user(cluster: KafkaCluster, user: str, password: str) -> None:
     """Make a user, or give it another password."""
     credentials = f"{MECHANISM}=[iterations=4096,password={password}]"
-    _tool(
-        cluster, "kafka.admin.ConfigCommand", "--alter", "--add-config", credentials,
+    run_tool(
+        "kafka.admin.ConfigCommand", cluster.bootstrap, "--alter", "--add-config", credentials,
         "--entity-type", "users", "--entity-name", user,
     )  # fmt: skip
 
@@ -75,20 +75,7 @@ def allow(cluster: KafkaCluster, user: str, rules: Iterable[tuple[str, ...]]) ->
     """Add ACLs: each is resource option, name, ``literal`` or ``prefixed``, operations."""
     for option, name, pattern, *operations in rules:
         asked = [part for operation in operations for part in ("--operation", operation)]
-        _tool(
-            cluster, "org.apache.kafka.tools.AclCommand", "--add", "--allow-principal",
+        run_tool(
+            "org.apache.kafka.tools.AclCommand", cluster.bootstrap, "--add", "--allow-principal",
             f"User:{user}", option, name, "--resource-pattern-type", pattern, *asked,
         )  # fmt: skip
-
-
-def _tool(cluster: KafkaCluster, program: str, *arguments: str) -> None:
-    java = find_program("java", "set up users and ACLs")
-    command = [java, "-XX:TieredStopAtLevel=1", "-cp", f"{ensure_jars()}/*", program]
-    done = subprocess.run(
-        [*command, "--bootstrap-server", cluster.bootstrap, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.kafka_jars import ensure_jars, find_program
+from tests.kafka_jars import run_tool
 
 
 @contextmanager
@@ -20,12 +19,5 @@ def producer_quota(bootstrap: str, bytes_per_s: int) -> Iterator[None]:
 
 
 def _alter(bootstrap: str, *change: str) -> None:
-    done = subprocess.run(
-        [
-            find_program("java", "set a quota"), "-cp", f"{ensure_jars()}/*",
-            "kafka.admin.ConfigCommand", "--bootstrap-server", bootstrap, "--alter",
-            "--entity-type", "clients", "--entity-default", *change,
-        ],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    who = ("--entity-type", "clients", "--entity-default")
+    run_tool("kafka.admin.ConfigCommand", bootstrap, "--alter", *who, *change)
