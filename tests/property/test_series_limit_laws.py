@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from barstream.core.reasons import Reason
 from barstream.engine.partition import PartitionEngine
 from tests.property.engine_cases import Case, Store, cases, cuts, deliver, feed
-from tests.property.plain import PlainSeries
 from tests.property.rules_cases import Life, Workers, differences, judged, lives, standing
 from tests.property.test_rules_laws import replayed
 from tests.property.test_withdrawal_laws import PERIODS, DroppedLife, dropped_lives, withdraw
+from tests.reference.series import PlainSeries
 
 BEYOND = Reason.TOO_MANY_SERIES.value.encode()
 
