@@ -127,7 +127,7 @@ class Agreement:
                 _shortened("; ", [_told_of(each) for each in differing], _WORKERS_SHOWN),
             )
         elif before and not now:
-            log.info("settings: all workers have the same again")
+            log.info("settings: no worker has others any more")
 
     def _tell_versions(self) -> None:
         now = Counter(each.version for each in self.others)

@@ -16,6 +16,7 @@ import pytest
 from barstream.config import load_settings
 from tests.functional.sending import Tick, send_ticks
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
+from tests.prometheus import Prometheus
 
 pytestmark = pytest.mark.kafka
 
@@ -106,6 +107,8 @@ def test_folded_spellings_are_one_series_and_said_to_be(
 ) -> None:
     with pipeline(kafka.bootstrap, unique, tmp_path, BARS__SCHEDULE="false") as made:
         worker = made.worker()
+        prometheus = Prometheus(f"http://{worker.host}:{worker.port}")
+        assert not prometheus.fires("BarstreamSeriesRespelled")
         load(made, tmp_path, ROWS + "2024-01-02 15:00:30,{x},7,1\n")
         until(lambda: lows(worker, "X", "bcpc")[:1] == [25.0], 30, "one series")
         until(lambda: lows(worker, "x", "%7Bx%7D") == [7.0], 30, "a name with braces")
@@ -113,6 +116,7 @@ def test_folded_spellings_are_one_series_and_said_to_be(
         feed = [Tick("X", name, THEN_US + 60_000_000, 151.0) for name in ("BCPC", "BCpC")]
         send_ticks(made.bootstrap, made.names.ticks, feed)
         until(lambda: metric(worker, "barstream_series_respelled_total") == 1, 15, "it is counted")
+        assert prometheus.fires("BarstreamSeriesRespelled")
         assert "bars are of X BCPC" in worker.log.read_text()
         (respelled,) = worker.get("/status")["respelled"]
         assert [each["symbol"] for each in respelled["spellings"]] == ["BCPC", "BCpC"]

@@ -15,6 +15,7 @@ import pytest
 from tests.functional.records import MORNING_US, send_ticks
 from tests.functional.sending import MINUTE_US, SECOND_US, Tick
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
+from tests.prometheus import Prometheus
 
 pytestmark = pytest.mark.kafka
 
@@ -61,6 +62,8 @@ def test_a_thousand_clients_that_say_nothing_end_no_worker(made: Pipeline) -> No
     worker = made.worker(prefix=limited(1_024))
     send_ticks(made, minutes(0, 3))
     until(lambda: len(starts(worker)) == 2, 30, "two bars are final")
+    prometheus = Prometheus(f"http://{worker.host}:{worker.port}")
+    assert not prometheus.fires("BarstreamHttpConnectionsCrowded")
     with ExitStack() as stack:
         for _ in range(IDLE):
             client = socket.create_connection((worker.host, worker.port), 10)
@@ -70,6 +73,7 @@ def test_a_thousand_clients_that_say_nothing_end_no_worker(made: Pipeline) -> No
         send_ticks(made, minutes(3, 3))
         until(lambda: len(starts(worker)) == 5, 30, "five bars are final")
         open_now = len(list(Path(f"/proc/{worker.process.pid}/fd").iterdir()))
+        assert prometheus.fires("BarstreamHttpConnectionsCrowded")
     assert open_now < 1_024 - 256
     assert worker.stop() == 0, worker.tail()
     said = worker.log.read_text()

@@ -14,6 +14,7 @@ from tests.functional.records import Out, producer, scrape, send, send_ticks
 from tests.functional.sending import MINUTE_US, SECOND_US, Tick, now_us
 from tests.functional.test_kinds_of_feeds import configure
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
+from tests.prometheus import Prometheus
 
 pytestmark = pytest.mark.kafka
 
@@ -130,3 +131,25 @@ def test_a_topic_that_takes_small_batches_gets_small_ones(
         assert 150_000 < len(rejected.value) < 200_000
         assert b"is cut from 300000 bytes" in dict(rejected.headers)["detail"]
         assert not worker.stop()
+
+
+def test_ticks_of_series_beyond_the_limit_are_rejected_and_told(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    options = ALWAYS_OPEN | {"BARS__MAX_SERIES": "2"}
+    with pipeline(kafka.bootstrap, unique, tmp_path, **options) as made:
+        worker = made.worker()
+        prometheus = Prometheus(f"http://{worker.host}:{worker.port}")
+        assert not prometheus.fires("BarstreamRejectedTooManySeries")
+        assert not prometheus.fires("BarstreamSeriesNearLimit")
+        start_us = (now_us() // MINUTE_US - 5) * MINUTE_US
+        send_ticks(made, [Tick("B", f"S{n}", start_us, 1.0) for n in range(5)])
+        until(
+            lambda: worker.get("/status")["rejected"].get("too_many_series") == 3,
+            20,
+            "three of five",
+        )
+        assert worker.get("/status")["ticks"] == 2
+        assert prometheus.fires("BarstreamRejectedTooManySeries")
+        assert prometheus.fires("BarstreamSeriesNearLimit")
+        assert worker.stop() == 0

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 
 from tests.functional.sending import MINUTE_US, SECOND_US, Tick, send_ticks
 from tests.pipeline import Pipeline, Record, WorkerProcess, pipeline, until
+from tests.prometheus import Prometheus
 
 pytestmark = pytest.mark.kafka
 
@@ -78,6 +79,22 @@ def withdraw_everything(made: Pipeline) -> None:
     asyncio.run(go())
 
 
+def refused_row_is_told(made: Pipeline, worker: WorkerProcess) -> None:
+    """A record of another program's that is no session is an alert; the others stay in force."""
+    prometheus = Prometheus(f"http://{worker.host}:{worker.port}")
+    assert not prometheus.fires("BarstreamScheduleRowsRefused")
+
+    async def go() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=made.bootstrap) as producer:
+            await producer.send_and_wait(
+                made.names.market_schedule, key=b"X\0THEIRS", value=b"{}", partition=0
+            )
+
+    asyncio.run(go())
+    until(lambda: prometheus.fires("BarstreamScheduleRowsRefused"), 20, "a row that is none")
+    assert sessions_on(worker, "2024-01-12") == 1
+
+
 def test_a_running_worker_follows_the_schedule_and_keeps_its_finals(
     kafka: Any, unique: str, tmp_path: Path
 ) -> None:
@@ -101,8 +118,7 @@ def test_a_running_worker_follows_the_schedule_and_keeps_its_finals(
         send(made, ticks_at(THEN_US))
         until(lambda: len(made.finals_of("NEW")) == 2, 15, "two finals")
         before = finals_of_new(made)
-        status = worker.get("/status")
-        assert "what_to_do" not in status or not status["what_to_do"]
+        assert not worker.get("/status")["what_to_do"]
 
         # the day of the finals withdrawn: they stay as they are, later ticks of it are refused
         rows = "broker,symbol,trading_date,open,close\n"
@@ -130,6 +146,8 @@ def test_a_running_worker_follows_the_schedule_and_keeps_its_finals(
         )
         kept = {key: records for key, records in finals_of_new(made).items() if key in before}
         assert kept == before
+
+        refused_row_is_told(made, worker)
 
         # everything withdrawn: unscheduled again, named again, and not after rows came back
         whole = finals_of_new(made)

@@ -58,7 +58,7 @@ def test_another_setting_is_told_once_with_the_worker_and_both_values(watched: W
     assert watched.look(differs, replace(OTHER, client="b-there-3")) == [], "one more that agrees"
     changed = with_settings(differs, bars__late_policy='"revise"')
     assert [level for level, _ in watched.look(changed)] == ["WARNING"]
-    assert watched.look(OTHER) == [("INFO", "settings: all workers have the same again")]
+    assert watched.look(OTHER) == [("INFO", "settings: no worker has others any more")]
     assert watched.look(OTHER) == []
 
 
@@ -99,7 +99,7 @@ def test_a_version_that_tells_nothing_is_told_apart_from_one_that_agrees(watched
 
 def test_the_last_one_that_differed_may_also_leave(watched: Watched) -> None:
     watched.look(with_settings(OTHER, bars__grace_s="7.0"))
-    assert watched.look() == [("INFO", "settings: all workers have the same again")]
+    assert watched.look() == [("INFO", "settings: no worker has others any more")]
 
 
 # -- as it travels --------------------------------------------------------------------------------

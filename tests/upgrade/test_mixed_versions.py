@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import tarfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,22 @@ import pytest
 from tests.chaos.drill import ALWAYS_OPEN, assert_all_came_out, long_drill, metric, seeded, soon
 from tests.chaos.feed import Feed
 from tests.chaos.runs.alerts import fired, rules_of
-from tests.chaos.runs.scraping import scrape
+from tests.chaos.runs.scraping import Watch
 from tests.pipeline import ROOT, WorkerProcess, pipeline
+from tests.prometheus import Prometheus
 from tests.upgrade import golden
 from tests.upgrade.other_version import VERSION
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
-def others_of(worker: WorkerProcess) -> list[tuple[str | None, str]]:
-    """Version and settings of the others, as a worker sees them."""
-    shown = worker.get("/status")["other_workers"]
-    return [(each["version"], each["settings"]) for each in shown]
+def others_of(worker: WorkerProcess) -> list[tuple[str | None, str, list[dict[str, str]]]]:
+    """Version, settings and differences of the others, as a worker sees them."""
+    try:
+        shown = worker.get("/status")["other_workers"]
+    except OSError:
+        return []
+    return [(each["version"], each["settings"], each["differences"]) for each in shown]
 
 
 def share(*workers: WorkerProcess) -> None:
@@ -62,7 +68,7 @@ def test_workers_of_other_versions_and_settings_take_over_from_each_other(
         )
         here = made.worker(directory="here", wait=False)
         share(older, here)
-        soon(lambda: others_of(here) == [(None, "unknown")], "the older one is seen")
+        soon(lambda: others_of(here) == [(None, "unknown", [])], "the older one is seen")
         assert "beside 1 worker of a version that does not tell it" in here.log.read_text()
         older.kill()
         share(here)
@@ -73,15 +79,15 @@ def test_workers_of_other_versions_and_settings_take_over_from_each_other(
             extra_env={"BARSTREAM_BARS__LIVE_INTERVAL_MS": "300"},
         )
         share(newer, here)
-        soon(lambda: others_of(here) == [(VERSION, "other")], "the newer one is seen")
-        (shown,) = here.get("/status")["other_workers"]
         difference = {"setting": "bars.live_interval_ms", "here": "200", "there": "300"}
-        assert shown["differences"] == [difference]
-        assert shown["url"] == f"http://127.0.0.1:{newer.port}"
-        assert "BarstreamSettingsDiffer" in fired(rules_of(), {"here": [scrape(here)]})
-        soon(lambda: others_of(newer)[0][1] == "other", "so it sees this one")
-        logged = here.log.read_text()
-        assert logged.count("has bars.live_interval_ms 300, here 200") == 1
+        soon(lambda: others_of(here) == [(VERSION, "other", [difference])], "the newer one is seen")
+        prometheus = Prometheus(f"http://127.0.0.1:{here.port}")
+        soon(lambda: prometheus.fires("BarstreamSettingsDiffer"), "an alert")
+        url = f"http://127.0.0.1:{newer.port}"
+        assert f"{url} ({unique}-" in here.log.read_text()
+        assert "has bars.live_interval_ms 300, here 200" in here.log.read_text()
+        other = {"setting": "bars.live_interval_ms", "here": "300", "there": "200"}
+        soon(lambda: [each[2] for each in others_of(newer)] == [[other]], "so it sees this one")
         here.kill()
         share(newer)
         feed.finish()
@@ -91,9 +97,9 @@ def test_workers_of_other_versions_and_settings_take_over_from_each_other(
 
 
 def released(directory: Path) -> Path:
-    """The source of the release that the golden state was made with last."""
+    """The source of the release that left the golden state."""
     place = golden.PLACE.relative_to(ROOT)
-    asked = ["git", "log", "-1", "--format=%H", "--diff-filter=A", "--", str(place)]
+    asked = ["git", "log", "-1", "--format=%H", "--", str(place)]
     commit = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     if not commit.strip():
         pytest.skip("no commit has the golden state")
@@ -120,7 +126,7 @@ def test_a_release_and_this_version_take_over_from_each_other_again_and_again(
         feed.start()
         pair = [made.worker(directory=str(slot), wait=False, tree=trees[slot]) for slot in range(2)]
         share(*pair)
-        for turn in range(16):
+        for turn in range(8):
             slot = turn % 2
             if random.random() < 0.5:
                 pair[slot].kill()
@@ -138,3 +144,33 @@ def test_a_release_and_this_version_take_over_from_each_other_again_and_again(
         assert "need the same settings" not in logged
         assert "moved aside" not in logged
         made.run("verify")
+
+
+@pytest.mark.chaos
+@long_drill
+@pytest.mark.timeout(300)
+def test_a_partition_that_goes_back_and_forth_between_other_rules_is_an_alarm(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    """Two workers differ in the grace; whoever holds the one partition is frozen, and wakes."""
+    options = ALWAYS_OPEN | {"TOPICS__PARTITIONS": "1", "KAFKA__SESSION_TIMEOUT_S": "2"}
+    with pipeline(kafka.bootstrap, unique, tmp_path, **options) as made:
+        pair = [made.worker(directory="a")]
+        pair.append(made.worker(directory="b", extra_env={"BARSTREAM_BARS__GRACE_S": "7"}))
+        watch = Watch(lambda: {each.log.name: each for each in pair}, every_s=0.5)
+        watch.start()
+        for _ in range(4):
+            soon(lambda: len(holders(pair)) == 1 and all(w.ready for w in pair), "one holds it")
+            (holder,) = holders(pair)
+            (other,) = (each for each in pair if each is not holder)
+            holder.signal(signal.SIGSTOP)
+            soon(lambda other=other: holders([other]) == [other], "the other takes it over")  # type: ignore[misc]
+            holder.signal(signal.SIGCONT)
+        watch.look()
+        watch.stop()
+        assert "BarstreamRulesDiffer" in fired(rules_of(), watch.seen)
+
+
+def holders(workers: Sequence[WorkerProcess]) -> list[WorkerProcess]:
+    """Those that hold a partition."""
+    return [each for each in workers if metric(each, "barstream_partitions") > 0]

@@ -16,6 +16,7 @@ from barstream.web.connections import Connections
 from barstream.web.sending import Sending
 from barstream.web.serve import Limits
 from tests.pipeline import until
+from tests.prometheus import Prometheus
 
 from .conftest import TEN_US, an_hour
 from .memory_reads import MemoryReads, make_bar
@@ -79,9 +80,11 @@ def test_clients_that_ask_for_nothing_keep_nobody_out(
     serving: Callable[..., WebWorker], said: bytes
 ) -> None:
     worker = serving()
+    prometheus = Prometheus(worker.url)
+    assert not prometheus.fires("BarstreamHttpConnectionsCrowded")
     with ExitStack() as stack:
         idle = []
-        for _ in range(5 * MOST):
+        for _ in range(8 * MOST):
             idle.append(stack.enter_context(closing(connected(worker, said=said))))
             if said == ASK:
                 assert b" 200 " in idle[-1].recv(1000)
@@ -89,9 +92,11 @@ def test_clients_that_ask_for_nothing_keep_nobody_out(
             assert worker.get("/bars/FX/EURUSD?limit=10")[0] == 200
             assert worker.get("/health/ready")[0] == 200
         assert (held(worker) or 0) <= MOST
-        assert closed(worker, "idle") >= 4 * MOST
+        assert closed(worker, "idle") >= 7 * MOST
         assert is_closed(idle[0])  # the ones that came first go first
     assert closed(worker, "refused") == 0
+    assert prometheus.fires("BarstreamHttpConnectionsCrowded")
+    assert not prometheus.fires("BarstreamHttpConnectionsRefused")
 
 
 def test_a_client_that_is_answered_is_not_closed_for_another(
@@ -103,6 +108,8 @@ def test_a_client_that_is_answered_is_not_closed_for_another(
         reads.add(make_bar(TEN_US + minute * MINUTE_US, 1.1))
     asked = b"GET /bars/FX/EURUSD?limit=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
     worker = serving(2, reads=reads)
+    prometheus = Prometheus(worker.url)
+    assert not prometheus.fires("BarstreamHttpConnectionsRefused")
     with ExitStack() as stack:
         busy = []
         for _ in range(2):
@@ -125,6 +132,7 @@ def test_a_client_that_is_answered_is_not_closed_for_another(
             found += busy[0].recv(65_536)
         assert found.count(b"bucket_start") == 10_000
         until(lambda: b" 200 " in answered(worker), 10, "there is room")
+        assert prometheus.fires("BarstreamHttpConnectionsRefused")
 
 
 def answered(worker: WebWorker) -> bytes:

@@ -22,6 +22,7 @@ from barstream.web.peers import Answer, Peers
 from barstream.web.quota import CrowdedError, RowQuota
 from barstream.web.serve import Limits
 from tests.pipeline import until
+from tests.prometheus import Prometheus
 
 from .conftest import TEN_US
 from .memory_reads import MemoryReads, make_bar
@@ -169,6 +170,8 @@ Asked = Future[tuple[int, Any, bytes]]
 
 def test_reads_wait_for_their_turn_before_anything_is_read(worker: WebWorker, held: Held) -> None:
     large = "/bars/FX/EURUSD?limit=1000"
+    prometheus = Prometheus(worker.url)
+    assert not prometheus.fires("BarstreamHttpReadsRefused")
     with ThreadPoolExecutor(8) as clients:
         asked: list[Asked] = [clients.submit(worker.raw, large) for _ in range(4)]
         until(lambda: held.rendering == 2, 10, "two of them are being read")
@@ -192,6 +195,7 @@ def test_reads_wait_for_their_turn_before_anything_is_read(worker: WebWorker, he
         assert [each.result(20)[0] for each in (*asked, passed_on)] == [200] * 5
     assert number(worker.metrics, "http_rows") == 0
     assert number(worker.metrics, "http_reads_refused_total", why="waiting") == 3
+    assert prometheus.fires("BarstreamHttpReadsRefused")
 
 
 @pytest.mark.parametrize("path", ["/bars", "/bars/FX", "/live", "/series"])

@@ -26,6 +26,19 @@ NO_ALERT = {
     "barstream_flush_rows_total",
     "barstream_schedule_series",
 }
+#: Alerts that no randomised run shows firing, and the tests that do, with real parts.
+SHOWN_BY = {
+    "BarstreamSeriesRespelled": "tests/functional/test_case_kept.py",
+    "BarstreamScheduleRowsRefused": "tests/functional/test_schedule_changes.py",
+    "BarstreamRejectedTooManySeries": "tests/functional/test_limits.py",
+    "BarstreamSeriesNearLimit": "tests/functional/test_limits.py",
+    "BarstreamRulesDiffer": "tests/upgrade/test_mixed_versions.py",
+    "BarstreamSettingsDiffer": "tests/upgrade/test_mixed_versions.py",
+    "BarstreamHttpConnectionsRefused": "tests/web/test_connections.py",
+    "BarstreamHttpConnectionsCrowded": "tests/functional/test_descriptors.py",
+    "BarstreamHttpReadsRefused": "tests/web/test_quota.py",
+}
+PAGE_OF_RUNS = ROOT / "docs" / "fault-runs.md"
 SUFFIXES = ("_bucket", "_sum", "_count")
 
 
@@ -57,6 +70,17 @@ def test_every_rule_leads_to_a_place_in_the_run_book() -> None:
         path, _, anchor = rule.runbook.partition("#")
         assert path == "docs/operations.md", rule
         assert anchor in anchors, rule
+
+
+def test_every_alert_is_shown_firing() -> None:
+    """In a fault run on a real Kafka, or by a test that asks for it by name."""
+    in_runs = set(re.findall(r"^\| (Barstream\w+) \|", PAGE_OF_RUNS.read_text(), re.MULTILINE))
+    every = {rule.name for rule in rules_of()}
+    assert every - in_runs == set(SHOWN_BY) - in_runs, (
+        "a test that shows it, and a line in SHOWN_BY"
+    )
+    for alert, test in SHOWN_BY.items():
+        assert f'"{alert}"' in (ROOT / test).read_text(), alert
 
 
 def test_names_of_rules_are_unique() -> None:
