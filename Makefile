@@ -37,7 +37,7 @@ test: $(READY) ## The whole suite; says what was skipped and why
 	  $(BIN)/python -m pytest -rfEs -n 2 $(ARGS)
 
 chaos: $(READY) ## The long fault drills and 200 fault runs, two hours; RUNS=n SEED=n for others
-	@BARSTREAM_CHAOS=1 BARSTREAM_REQUIRE_KAFKA=1 $(BIN)/python -m pytest -rfEs -m chaos tests/chaos $(ARGS)
+	@BARSTREAM_CHAOS=1 BARSTREAM_REQUIRE_KAFKA=1 $(BIN)/python -m pytest -rfEs -m chaos tests/chaos tests/upgrade $(ARGS)
 	@$(BIN)/python -m tests.chaos.runs --runs $${RUNS:-200} --seed $${SEED:-1} --chosen
 
 families: $(READY) ## 50 fault runs of each family, hours; RUNS=n SEED=n FAMILIES=NAME
