@@ -11,7 +11,7 @@ ended on the way is done again, and finds what is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -192,7 +192,7 @@ class Drop:
             raise DropRefused(
                 f"a series that has ticks or bars is required, {self._spelled} has none{hint}"
             )
-        self._refuse_loading(found)
+        self.refuse_loading({part.partition for part in found if not part.is_empty})
         return sorted(found, key=lambda part: (part.is_known, part.partition))
 
     async def run(self, outlook: Sequence[Holding]) -> list[Holding]:
@@ -221,9 +221,9 @@ class Drop:
                 now = await self._again(part)
                 row = WithdrawalRow(*self.name, at_us, {now.partition: now.end})
                 whole = row.joined(whole)
-                flush = self._flush(now, row.joined(now.before))
+                flush = tombstones(self._names, now, row.joined(now.before))
                 if part is todo[-1]:
-                    self._add_last(flush, whole)
+                    add_last(flush, self._names, whole, self.records)
                 await producer.write(flush.rows)
             except ProducerFenced as error:
                 raise DropRefused(
@@ -329,12 +329,18 @@ class Drop:
                 f"it {_LIVE_US // (60 * SECOND_US)} minutes after its last tick"
             )
 
-    def _refuse_loading(self, found: Sequence[Holding]) -> None:
-        """A load that still runs would go on where it is, with the rest of its file."""
-        mine = {part.partition for part in found if not part.is_empty}
+    def refuse_loading(self, mine: Collection[int]) -> None:
+        """A load that still runs would go on where it is, with the rest of its file.
+
+        Args:
+            mine: partitions that have something of the series.
+
+        Raises:
+            DropRefused: one wrote to them in the last minute.
+        """
         for position in self._loads():
             age_us = self.clock() - position.updated_at_us
-            if not position.done and age_us < _LOADS_US and mine & position.last_ticks.keys():
+            if not position.done and age_us < _LOADS_US and position.last_ticks.keys() & mine:
                 raise DropRefused(
                     f"a load that has ended is required, but that of {position.file} wrote tick "
                     f"{position.rows:,} of {position.total:,} {max(0, age_us) // SECOND_US} s ago: "
@@ -364,18 +370,21 @@ class Drop:
                 row = part.before.joined(row)
         return row
 
-    def _flush(self, part: Holding, row: WithdrawalRow) -> Flush:
-        """Of one partition: what it has is withdrawn, and what must stay is marked."""
-        flush = Flush()
-        for topic, keys in part.keys.items():
-            flush.add(topic, part.partition, [Row(key, None) for key in keys])
-        mine = replace(row, ends={part.partition: row.end(part.partition)})
-        flush.add(self._names.series, part.partition, [Row(row.key, encode_withdrawal(mine))])
-        return flush
 
-    def _add_last(self, flush: Flush, whole: WithdrawalRow) -> None:
-        """What is of no partition: the row of the universe, and what loads go by."""
-        if self.seen is not None:
-            flush.add(self._names.series_seen, 0, [Row(series_key(*self.name), None)])
-        if self.records is not None:
-            flush.add(self.records.topic, 0, [Row(whole.key, encode_withdrawal(whole))])
+def tombstones(names: TopicNames, part: Holding, row: WithdrawalRow) -> Flush:
+    """Of one partition: what it has of a series is withdrawn, and what must stay is marked."""
+    flush = Flush()
+    for topic, keys in part.keys.items():
+        flush.add(topic, part.partition, [Row(key, None) for key in keys])
+    mine = replace(row, ends={part.partition: row.end(part.partition)})
+    flush.add(names.series, part.partition, [Row(row.key, encode_withdrawal(mine))])
+    return flush
+
+
+def add_last(
+    flush: Flush, names: TopicNames, whole: WithdrawalRow, records: LoadRecords | None
+) -> None:
+    """What is of no partition: the row of the universe, and what loads go by."""
+    flush.add(names.series_seen, 0, [Row(series_key(*whole.name), None)])
+    if records is not None:
+        flush.add(records.topic, 0, [Row(whole.key, encode_withdrawal(whole))])

@@ -47,7 +47,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "plan": "Print what the pipeline makes, and from what.",
     "replay": "Derive bars anew into shadow topics, and compare them.",
     "schedule": "Load or show market sessions.",
-    "series": "Take a series back that was loaded wrong.",
+    "series": "Take a series back, or move it to another partition.",
     "ticks": "Simulate a feed, or load ticks from files.",
     "topics": "Create or check the topics.",
     "try": "See the bars of your own files, in one go.",

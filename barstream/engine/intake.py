@@ -123,7 +123,7 @@ class Intake:
             log.warning(
                 "ticks of %s and of every other new series are rejected as too_many_series: "
                 "partition %d has as many as bars.max_series allows; drop those that are garbage "
-                "(barstream series drop), or raise it",
+                "(barstream series drop --asleep-for), or raise it",
                 " ".join(other),
                 partition,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -12,9 +12,14 @@ from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 
 from barstream.engine.errors import BatchRefused, FlushStalled
 from barstream.engine.rows import Row
+from barstream.errors import BarstreamError
 from barstream.topics.sizes import PLANNED_BYTES, largest_batches
 
 log = logging.getLogger(__name__)
+
+Behind = Callable[
+    [Mapping[tuple[str, int], int]], Awaitable[Mapping[tuple[str, int], Sequence[Row]]]
+]
 
 _STOP_WITHIN_S: Final = 5.0
 #: Below the 1 MiB a broker takes by default, headers of the batch included.
@@ -80,9 +85,14 @@ class PartitionProducer:
                 future.exception()
 
     async def write(
-        self, rows: Mapping[tuple[str, int], Sequence[Row]]
+        self, rows: Mapping[tuple[str, int], Sequence[Row]], behind: Behind | None = None
     ) -> dict[tuple[str, int], int]:
         """Write ``rows`` by (topic, partition) in one transaction.
+
+        Args:
+            rows: what is written.
+            behind: given the last offset of each, what is written behind them; an error of it
+                aborts the transaction.
 
         Returns:
             Offset of the last row of each (topic, partition).
@@ -100,6 +110,8 @@ class PartitionProducer:
                 await self._producer.begin_transaction()
                 sent = {place: await self._send(*place, some) for place, some in rows.items()}
                 written = {place: await _last_offset(parts) for place, parts in sent.items()}
+                if behind is not None:
+                    written |= await self._write_behind(behind, written)
                 await self._producer.commit_transaction()
                 return written
         except TimeoutError as error:
@@ -118,6 +130,18 @@ class PartitionProducer:
             if self._was_fenced and not isinstance(error, ProducerFenced):
                 raise ProducerFenced from error
             raise
+
+    async def _write_behind(
+        self, behind: Behind, written: Mapping[tuple[str, int], int]
+    ) -> dict[tuple[str, int], int]:
+        try:
+            rows = await behind(written)
+        except BarstreamError:
+            await self._producer.abort_transaction()
+            raise
+        await self._ask_sizes(topic for topic, _ in rows)
+        sent = {place: await self._send(*place, some) for place, some in rows.items()}
+        return {place: await _last_offset(parts) for place, parts in sent.items()}
 
     async def _ask_sizes(self, topics: Iterable[str]) -> None:
         unknown = {topic for topic in topics if topic not in self._largest}

@@ -57,7 +57,7 @@ async def prepare(settings: Settings, suffix: str, asked: Asked) -> list[Job]:
         asked.from_us,
         asked.to_us,
         asked.recorded,
-        await _sessions(settings, asked.schedule),
+        await sessions_in_force(settings, asked.schedule),
         {
             name: row.partition
             for name, row in (await series_seen(options, names.series_seen)).items()
@@ -83,8 +83,13 @@ async def prepare(settings: Settings, suffix: str, asked: Asked) -> list[Job]:
     return [Job(request, partition, asked.begin, asked.end) for partition in partitions]
 
 
-async def _sessions(settings: Settings, file: Path | None) -> tuple[SessionRow, ...] | None:
-    """All rows in force, those of ``file`` in the place of what they would replace."""
+async def sessions_in_force(
+    settings: Settings, file: Path | None = None
+) -> tuple[SessionRow, ...] | None:
+    """All rows in force, those of ``file`` in the place of what they would replace.
+
+    None: no schedule is used, markets never close.
+    """
     if not settings.bars.schedule:
         if file is not None:
             raise BarstreamError(

@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from barstream.codecs.ticks import Rejected, TickColumns
+from barstream.core.period import Period
 from barstream.core.reasons import Reason
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.core.state import Rules
@@ -89,8 +90,10 @@ class Case:
         )
         return provider
 
-    def engine(self) -> PartitionEngine:
-        return PartitionEngine(0, self.rules, self.provider, lambda _broker, _symbol: None)
+    def engine(self, periods: Sequence[Period] = ()) -> PartitionEngine:
+        return PartitionEngine(
+            0, self.rules, self.provider, lambda _broker, _symbol: None, periods=periods
+        )
 
     def plain(self, delivered_at: Sequence[int] | None = None) -> dict[str, PlainSeries]:
         """The definition: each legal heartbeat closes at its barrier, those before it first.

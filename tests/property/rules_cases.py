@@ -159,12 +159,12 @@ def records(ticks: Iterable[Tick], start: int, end: int) -> RecordChunk:
     inside = [tick for tick in ticks if start <= tick.offset < end]
     return RecordChunk(
         "ticks", 0, start, end, [tick.symbol.encode() for tick in inside],
-        [_value(tick) for tick in inside], np.array([tick.offset for tick in inside], np.int64),
+        [value_of(tick) for tick in inside], np.array([tick.offset for tick in inside], np.int64),
         np.array([tick.appended_us for tick in inside], np.int64), True,
     )  # fmt: skip
 
 
-def _value(tick: Tick) -> bytes:
+def value_of(tick: Tick) -> bytes:
     if tick.is_garbage:
         return b"no tick"
     price, size = (1.0, -1.0) if tick.price is None else (tick.price, tick.size)

@@ -118,10 +118,10 @@ def test_a_load_that_may_go_on_in_its_partition_keeps_it(
     dropping.records = records(position, WithdrawalRow(*NAME, 1, {}))
     if refused:
         with pytest.raises(DropRefused, match="a load that has ended is required"):
-            dropping._refuse_loading([holding()])
+            dropping.refuse_loading({0})
     else:
-        dropping._refuse_loading([holding()])
-    dropping._refuse_loading([holding(ticks=0)])
+        dropping.refuse_loading({0})
+    dropping.refuse_loading(set())
 
 
 @pytest.mark.parametrize(

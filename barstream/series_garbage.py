@@ -1,0 +1,224 @@
+"""Garbage among the series: names that somebody made up, long asleep, of few ticks.
+
+Each takes a place (`barstream.core.series_limit`) and has bars that nobody reads.  They are dropped
+as any series is (`barstream.series_drop`), all of them in one transaction, after the topics were
+read once and not once a series.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from barstream.codecs.ticks import TickDecoder
+from barstream.codecs.withdrawal import WithdrawalRow, WithdrawnEnd
+from barstream.config import Settings
+from barstream.consumer_group import require_no_workers
+from barstream.core.keys import series_key, split_bar_key
+from barstream.core.schedule import Series
+from barstream.core.time import DAY_US
+from barstream.core.universe import SeriesSeen
+from barstream.engine.restore import decided
+from barstream.engine.rows import Flush
+from barstream.engine.transaction import PartitionProducer
+from barstream.feeds.positions import LoadRecords, positions_topic, read_records
+from barstream.history.reading import Span, chunks, held, newest_values
+from barstream.history.series import PartitionRows, series_rows, series_seen
+from barstream.kafka import admin_client, client_options
+from barstream.series_drop import Drop, DropRefused, Holding, add_last, tombstones
+from barstream.topics import TopicNames
+
+_WITHIN_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Series that are garbage, by the ticks each has.
+
+    Attributes:
+        ticks: by series.
+        last_dates: likewise the trading date of the last tick, days since 1970-01-01.
+    """
+
+    ticks: Mapping[Series, int]
+    last_dates: Mapping[Series, int]
+
+    def __len__(self) -> int:
+        return len(self.ticks)
+
+
+class GarbageDrop:
+    """All of it, on its way out.
+
+    Args:
+        settings: completed by the pipeline's declaration.
+        asleep_days: a series is garbage if its last tick is of a trading date so many days ago.
+        ticks_below: and if it has fewer ticks than this.
+        clock: microseconds since the epoch.
+        progress: told how many ticks more were read.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        asleep_days: int,
+        ticks_below: int,
+        clock: Callable[[], int],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._settings = settings
+        self._asleep_days = asleep_days
+        self._ticks_below = ticks_below
+        self._clock = clock
+        self.progress = progress
+        self._names = TopicNames.of(settings)
+        self._options = client_options(settings)
+        self._decoder = TickDecoder(
+            settings.ticks, max_future_skew_us=settings.bars.max_future_skew_us
+        )
+        self._seen: Mapping[Series, SeriesSeen] = {}
+        self._there: dict[Series, Counter[int]] = {}
+        self._rows: dict[int, PartitionRows] = {}
+        self._records: LoadRecords | None = None
+
+    async def look(self) -> Garbage:
+        """What is garbage; nothing is written, nobody is fenced.
+
+        Raises:
+            WorkersRunning: they would not know of it.
+            DropRefused: a load writes to one of their partitions.
+            BarstreamError: a topic cannot be read.
+        """
+        await require_no_workers(self._settings)
+        names, options = self._names, self._options
+        self._seen = await series_seen(options, names.series_seen)
+        self._rows = await series_rows(options, names.series, await held(options, names.series))
+        before = self._clock() // DAY_US - self._asleep_days
+        asleep = {name for name, row in self._seen.items() if row.last_trading_date <= before}
+        await self._count(asleep, await held(options, names.ticks))
+        ticks = {name: self._there[name].total() for name in sorted(asleep & self._there.keys())}
+        ticks = {name: count for name, count in ticks.items() if count < self._ticks_below}
+        if ticks:
+            self._records = await self._load_records()
+            drop = Drop(self._settings, next(iter(ticks)), self._clock, records=self._records)
+            drop.refuse_loading({number for name in ticks for number in self._there[name]})
+        return Garbage(ticks, {name: self._seen[name].last_trading_date for name in ticks})
+
+    async def drop(self, garbage: Garbage) -> Garbage:
+        """Drop what is garbage still; what was dropped.
+
+        Raises:
+            WorkersRunning, DropRefused: nothing was dropped.
+            BarstreamError: a partition cannot be written.
+        """
+        self.progress = lambda _: None
+        numbers = sorted(await held(self._options, self._names.ticks))
+        app_id = self._settings.app_id
+        producers = [PartitionProducer(self._options, f"{app_id}-{n}", _WITHIN_S) for n in numbers]
+        try:
+            # fenced first and looked at after: nobody writes to these partitions in between
+            for producer in producers:
+                await producer.start()
+            changelogs = {tp for n in numbers for tp in self._changelogs(n)}
+            await decided(self._options, sorted(changelogs))
+            ends = await held(self._options, self._names.ticks)
+            found = await self.look()
+            left = {name: n for name, n in found.ticks.items() if name in garbage.ticks}
+            found = Garbage(left, {name: found.last_dates[name] for name in left})
+            if left:
+                await producers[0].write((await self._flush(left.keys(), ends)).rows)
+        except ProducerFenced as error:
+            raise DropRefused(
+                "a worker took a partition over meanwhile, and nothing was withdrawn: stop all "
+                "workers, and do it again"
+            ) from error
+        except KafkaError as error:
+            raise DropRefused(
+                f"Kafka failed ({error!r}), and nothing was withdrawn: do it again"
+            ) from error
+        finally:
+            await asyncio.gather(*(producer.stop() for producer in producers))
+        return found
+
+    def _changelogs(self, partition: int) -> list[TopicPartition]:
+        names = self._names
+        topics = names.final_1m, *names.rollups.values(), names.series, names.live_1m
+        return [TopicPartition(topic, partition) for topic in topics]
+
+    async def _count(self, asleep: Collection[Series], spans: Mapping[int, Span]) -> None:
+        """By series and partition, the ticks of those that sleep."""
+        self._there = {name: Counter() for name in asleep}
+        async for chunk in chunks(self._options, self._names.ticks, spans):
+            if missing := self._decoder.missing_schema_ids(chunk.values):
+                await self._decoder.fetch_schemas(missing)
+            columns = self._decoder.decode(chunk.values, chunk.timestamps_us)
+            withdrawn = self._rows[chunk.partition].withdrawn(chunk.partition)
+            columns, _ = withdrawn.split(columns, chunk.offsets)
+            counts = np.bincount(columns.series, minlength=len(columns.names)).tolist()
+            for name, count in zip(columns.names, counts, strict=True):
+                if count and name in self._there:
+                    self._there[name][chunk.partition] += count
+            self.progress(len(chunk))
+
+    async def _flush(self, garbage: Collection[Series], ends: Mapping[int, Span]) -> Flush:
+        names, at_us = self._names, self._clock()
+        beats = await held(self._options, names.heartbeats)
+        records = self._records
+        flush = Flush()
+        whole: dict[Series, WithdrawalRow | None] = {
+            name: None if records is None else records.withdrawal(name) for name in garbage
+        }
+        for partition in sorted(ends):
+            end = WithdrawnEnd(ends[partition].end, beats[partition].end)
+            keys = await self._keys(garbage, partition)
+            for name in garbage:
+                before = self._rows[partition].withdrawals.get(name)
+                part = Holding(
+                    partition, self._there[name][partition], end, {}, keys.get(name, {}), 0,
+                    self._seen[name].partition == partition, before,
+                )  # fmt: skip
+                if part.is_empty:
+                    continue
+                row = WithdrawalRow(*name, at_us, {partition: end})
+                whole[name] = row.joined(whole[name])
+                for place, rows in tombstones(names, part, row.joined(before)).rows.items():
+                    flush.add(*place, rows)
+        for row_of_all in whole.values():
+            if row_of_all is not None:
+                add_last(flush, names, row_of_all, records)
+        return flush
+
+    async def _load_records(self) -> LoadRecords | None:
+        loads = positions_topic(self._settings)
+        async with admin_client(self._settings) as admin:
+            there = loads in await admin.list_topics()  # asking for its end could create it
+        return await read_records(self._options, loads) if there else None
+
+    async def _keys(
+        self, garbage: Collection[Series], partition: int
+    ) -> dict[Series, dict[str, list[bytes]]]:
+        """By series and topic the keys that get a tombstone."""
+        names, found = self._names, dict[Series, dict[str, list[bytes]]]()
+        topics = (
+            names.final_1m, *names.rollups.values(), names.live_1m, *names.live_rollups.values(),
+            names.heartbeats,
+        )  # fmt: skip
+        for topic in topics:
+            for key in sorted(await newest_values(self._options, topic, partition)):
+                try:
+                    name = split_bar_key(key)[:2]
+                except ValueError:
+                    continue  # another program wrote it
+                if name in garbage:
+                    found.setdefault(name, {}).setdefault(topic, []).append(key)
+        for name in garbage:
+            if name in self._rows[partition].series:
+                found.setdefault(name, {})[names.series] = [series_key(*name)]
+        return found
