@@ -40,7 +40,7 @@ chaos: $(READY) ## The long fault drills and 200 fault runs, two hours; RUNS=n S
 	@BARSTREAM_CHAOS=1 BARSTREAM_REQUIRE_KAFKA=1 $(BIN)/python -m pytest -rfEs -m chaos tests/chaos tests/upgrade $(ARGS)
 	@$(BIN)/python -m tests.chaos.runs --runs $${RUNS:-200} --seed $${SEED:-1} --chosen
 
-families: $(READY) ## 50 fault runs of each family, hours; RUNS=n SEED=n FAMILIES=NAME
+families: $(READY) ## 50 fault runs of each family, hours; RUNS=n SEED=n FAMILIES="limits idle"
 	@$(BIN)/python -m tests.chaos.runs --family $${FAMILIES:-} --runs $${RUNS:-50} --seed $${SEED:-1}
 
 lint: $(READY) ## Style, formatting, types, import contracts

@@ -26,9 +26,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from barstream.codecs.avro import decode
 from barstream.config import Settings, load_settings
 from barstream.topics import TopicNames
+from barstream.transport import decompression
 from tests.kafka_node import free_ports
 
 ROOT = Path(__file__).parent.parent
+_ANY_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,9 @@ def free_port() -> int:
 
 
 async def read_topic(bootstrap: str, topic: str) -> list[Record]:
-    """Every committed record up to the last stable offset."""
+    """Every committed record up to the last stable offset, also what no worker may unpack."""
+    allowed = decompression.allowed()
+    decompression.allow(_ANY_BYTES)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False
     )
@@ -253,3 +257,4 @@ async def read_topic(bootstrap: str, topic: str) -> list[Record]:
         return sorted(records, key=lambda record: (record.partition, record.offset))
     finally:
         await consumer.stop()
+        decompression.allow(allowed)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
+from aiokafka.errors import InvalidProducerIdMapping, MessageSizeTooLargeError, ProducerFenced
 
 from barstream.engine.errors import BatchRefused, FlushStalled
 from barstream.engine.rows import Row
@@ -99,7 +99,8 @@ class PartitionProducer:
 
         Raises:
             FlushStalled: not committed within the deadline; whether it was is not known.
-            aiokafka.errors.ProducerFenced: another worker owns the partition; nothing is written.
+            aiokafka.errors.ProducerFenced: another worker owns the partition, or may own it, since
+                the brokers have forgotten this one; nothing is written.
         """
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -128,6 +129,15 @@ class PartitionProducer:
         except Exception as error:
             # fenced between two calls: the next one only says that no transaction is open
             if self._was_fenced and not isinstance(error, ProducerFenced):
+                raise ProducerFenced from error
+            # a process that was frozen for as long as brokers remember: whoever owns the partition
+            # by now did not fence it, as there was nobody left to fence
+            if _is_forgotten(error):
+                log.warning(
+                    "the brokers have forgotten this worker, its partition may be another's: "
+                    "transaction=%s",
+                    self.transactional_id,
+                )
                 raise ProducerFenced from error
             raise
 
@@ -188,6 +198,11 @@ class PartitionProducer:
         future = await self._producer.send_batch(batch, topic, partition=partition)
         self._sent.append(future)
         return batch.record_count(), future
+
+
+def _is_forgotten(error: BaseException) -> bool:
+    """Whether the brokers know nothing of the id; the sender wraps what it was told."""
+    return any(isinstance(each, InvalidProducerIdMapping) for each in (error, error.__cause__))
 
 
 def _size(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> int:

@@ -244,8 +244,8 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     def _unpacking(self) -> Iterator[None]:
         try:
             yield
-        except (KafkaError, BatchTooLargeError):
-            raise
+        except (KafkaError, BatchTooLargeError, MemoryError):
+            raise  # too little memory says nothing of the batch
         except Exception as error:  # what decompression and unpacking raise has no common root
             raise CorruptRecordException(
                 f"{self._tp.topic}[{self._tp.partition}] must hold record batches, but behind "

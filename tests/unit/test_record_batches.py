@@ -271,6 +271,18 @@ def test_a_part_that_repeats_what_was_read_is_corrupt() -> None:
         next(parts)
 
 
+def test_too_little_memory_is_not_said_to_be_a_corrupt_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_room(*_: object) -> None:
+        raise MemoryError
+
+    decompression.install()
+    monkeypatch.setattr(decompression, "_into", no_room)
+    with pytest.raises(MemoryError):
+        unpacked(stamped(bomb(4), 0, by_broker=True))
+
+
 def test_gzip_in_several_members_is_read_whole() -> None:
     packed = gzip.compress(b"one, ") + gzip.compress(b"two")
     assert decompression.gzip_decode(packed) == b"one, two"

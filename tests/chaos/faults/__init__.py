@@ -12,9 +12,11 @@ from tests.chaos.faults import (
     foreign_topics,
     garbage,
     leading,
+    limits,
     network,
     processes,
     producers,
+    rests,
     schedule,
     topics,
 )
@@ -74,5 +76,15 @@ KINDS: Final[dict[str, type[Fault]]] = {
         foreign_topics.MinIsrLost,
         foreign_topics.MisroutedFirst,
         foreign_topics.TicksExpired,
+        limits.Bombs,
+        limits.LargeGarbage,
+        limits.FewDescriptors,
+        limits.IdleConnections,
+        limits.LongAnswers,
+        limits.StuckReaders,
+        rests.Rest,
+        rests.RestTwice,
+        rests.RestStopped,
+        rests.RestFrozen,
     )
 }

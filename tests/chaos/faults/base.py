@@ -34,6 +34,7 @@ class Scene:
         sessions: in force at the start; none: always open.
         homes: partition of series whose ticks are not all where their key says.
         refused: reason by (partition, offset) of ticks that are refused before they are decoded.
+        has_history: whether some series have bars of two days before the first of the feed.
         notes: facts for the report.
     """
 
@@ -49,6 +50,7 @@ class Scene:
     sent_by_faults: int = 0
     homes: dict[str, int] = field(default_factory=dict)
     refused: dict[tuple[int, int], str] = field(default_factory=dict)
+    has_history: bool = False
     notes: list[str] = field(default_factory=list)
     _settings: dict[str, dict[str, str]] = field(default_factory=dict)
 

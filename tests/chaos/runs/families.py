@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from tests.chaos.faults import limits, rests
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -55,6 +57,26 @@ FAMILIES: Final[dict[str, Family]] = {
         Family(
             "foreign_topics",
             "topics that others have made, and producers with clocks and partitioners of their own",
+        ),
+        Family(
+            "limits",
+            "sizes, partitions, sockets and readers without measure",
+            options={"TICKS__MAX_BATCH_MIB": str(limits.MOST_MIB)},
+            partitions=(4, 4, 4, 24, 48, 100),
+            scheduled=False,
+        ),
+        Family(
+            "idle",
+            "a closed market, for longer than brokers remember anybody",
+            broker={
+                "transactional.id.expiration.ms": str(rests.FORGETS_S * 1000),
+                "transaction.remove.expired.transaction.cleanup.interval.ms": "500",
+                "producer.id.expiration.ms": str(rests.FORGETS_S * 1000),
+                "producer.id.expiration.check.interval.ms": "500",
+                "offsets.retention.minutes": "1",
+                "offsets.retention.check.interval.ms": "1000",
+            },
+            most=1,
         ),
     )
 }
