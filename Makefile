@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 PYTHONS := python3.11 python3.12 python3.13 python3
 IS_GOOD := import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11))
 
-.PHONY: help install demo unit test chaos families lint format check lock clean
+.PHONY: help install demo unit test chaos families soak lint format check lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ chaos: $(READY) ## The long fault drills and 200 fault runs, two hours; RUNS=n S
 
 families: $(READY) ## 50 fault runs of each family, hours; RUNS=n SEED=n FAMILIES="limits idle"
 	@$(BIN)/python -m tests.chaos.runs --family $${FAMILIES:-} --runs $${RUNS:-50} --seed $${SEED:-1}
+
+soak: $(READY) ## An hour at 20,000 ticks a second and a kill every five minutes; MINUTES=n
+	@$(BIN)/python -m tests.chaos.soak --minutes $${MINUTES:-60}
 
 lint: $(READY) ## Style, formatting, types, import contracts
 	@$(BIN)/ruff check .

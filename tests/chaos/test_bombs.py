@@ -1,0 +1,79 @@
+"""A worker that takes bombs and garbage has no more memory than docs/capacity.md says.
+
+What counts is what was resident at its peak, as it does in a container of this size;
+``RLIMIT_DATA`` counts what is mapped and never touched as well, which is a hundred MiB more.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bombs import bomb
+from tests.chaos.drill import ALWAYS_OPEN, long_drill, metric, soon
+from tests.chaos.faults.sending import Row, send, send_raw
+from tests.chaos.observed import memory_mib
+from tests.functional.records import MORNING_US
+from tests.functional.sending import MINUTE_US, SECOND_US, Tick
+from tests.pipeline import ROOT, Pipeline, pipeline
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+PARTITIONS = 4
+ROUNDS = 6
+GARBAGE = 30
+
+
+def figure_mib() -> float:
+    """What the page says that a worker of four partitions takes."""
+    page = (ROOT / "docs" / "capacity.md").read_text()
+    found = re.search(r"\n\| 100 series, 1,000 ticks/s \| [\d.]+ \| 4 \| ([\d.]+) GiB", page)
+    assert found, "docs/capacity.md has no such example"
+    return float(found[1]) * 1024
+
+
+def minutes(made: Pipeline, number: int) -> None:
+    """A tick of the minute in each partition."""
+    ticks = [
+        Tick("B", f"S{at}", MORNING_US + number * MINUTE_US + 30 * SECOND_US, 1.0 + number)
+        for at in range(PARTITIONS)
+    ]
+    rows = [Row(made.names.ticks, each.key, each.value, at) for at, each in enumerate(ticks)]
+    send(made, rows)
+
+
+@long_drill
+@pytest.mark.chaos
+@pytest.mark.timeout(300)
+def test_bombs_and_garbage_take_no_more_memory_than_the_page_says(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    most_mib = figure_mib()
+    refused = near = garbage = 0
+    with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        worker = made.worker()
+        topic, everywhere = made.names.ticks, range(PARTITIONS)
+        large, allowed = bomb(512), bomb(63, 9)
+        for number in range(ROUNDS):
+            minutes(made, number)
+            refused += len(send_raw(made, topic, [(at, large) for at in everywhere]))
+            near += len(send_raw(made, topic, [(at, allowed) for at in everywhere] * 2))
+            rows = [Row(topic, b"k", b"\xff" * 900_000, at % PARTITIONS) for at in range(GARBAGE)]
+            garbage += len(send(made, rows))
+        minutes(made, ROUNDS)
+        # and from the beginning of the topic, with everything there at once
+        worker.kill()
+        again = made.worker(directory="anew")
+        soon(lambda: metric(again, "barstream_lag_records") == 0, "all is applied", 120)
+        soon(lambda: len(made.finals()) == PARTITIONS * ROUNDS, "every minute is final")
+        bars = {(bar["symbol"], bar["open"], bar["synthetic"]) for bar in made.finals()}
+        assert bars == {(f"S{at}", 1.0 + n, False) for at in everywhere for n in range(ROUNDS)}
+        reasons = [dict(each.headers)["reason"] for each in made.rejected()]
+        assert reasons.count(b"too_large") == refused
+        assert reasons.count(b"undecodable") == near + garbage
+        assert memory_mib(again.process.pid)[1] < most_mib
+        assert again.stop() == 0, again.tail()
+        made.run("verify")
