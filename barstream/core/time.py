@@ -21,6 +21,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
 #: A time whose second is 60: date, hour and minute before it, fraction and zone behind.
 _SIXTY: Final = re.compile(r"([^T ]+[T ]\d\d:?\d\d:?)60((?:[.,]\d+)?(?:Z|[+-].*)?)", re.ASCII)
+#: Midnight as the end of a day, which Python reads from 3.14 on only, and files of ticks never.
+_HOUR_24: Final = re.compile(r"(?:\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(?:-?\d)?)\D24", re.ASCII)
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
@@ -74,8 +76,10 @@ def datetime_from_iso(text: str) -> datetime:
 def _iso(text: str) -> tuple[datetime, int]:
     """A datetime, and the seconds it is too early."""
     text = text.strip()
+    sixty = None
     try:
-        return datetime.fromisoformat(text), 0
+        if not _HOUR_24.match(text):
+            return datetime.fromisoformat(text), 0
     except ValueError:
         sixty = _SIXTY.fullmatch(text)
     try:

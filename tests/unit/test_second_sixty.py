@@ -34,7 +34,15 @@ TIMES = {
     # 59.9996 as C prints it with three places
     "2024-03-04T10:29:60.000Z": "2024-03-04T10:30:00.000000Z",
 }
-NO_TIMES = ("2016-12-31T23:59:61Z", "2016-12-31T23:60:00Z", "2016-12-31T23:59:60:60Z")
+NO_TIMES = (
+    "2016-12-31T23:59:61Z",
+    "2016-12-31T23:60:00Z",
+    "2016-12-31T23:59:60:60Z",
+    # of these Python makes the next midnight, from 3.14 on
+    "2016-12-31T24:00:00Z",
+    "2016-12-31 24:00",
+    "20161231T24",
+)
 
 Reader = Callable[[str, Path], int]
 
