@@ -69,6 +69,7 @@ KINDS: Final[dict[str, type[Fault]]] = {
         brokers.BrokerFrozen,
         brokers.AllBrokersKilled,
         brokers.BrokerDiskFull,
+        brokers.BrokersUpgraded,
         network.NetworkCut,
         foreign_topics.OtherClocks,
         foreign_topics.NoTimestamps,

@@ -1,4 +1,4 @@
-"""One broker of three is killed, stopped, frozen, lost, or has a full disk."""
+"""One broker of three is killed, stopped, frozen, lost, or has a full disk; all are upgraded."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.faults.disk import Tmpfs, lacks_mount
 from tests.kafka_cluster import KafkaCluster
+from tests.kafka_jars import KAFKA_VERSION
 from tests.pipeline import until
 
 #: Whose directory is a small file system of its own.
@@ -131,6 +132,35 @@ class BrokerDiskFull(BrokerFault):
         if self.cluster.nodes[self.node].running:
             time.sleep(1)
         self.cluster.restart(self.node)
+
+
+class BrokersUpgraded(Fault):
+    """Brokers go to today's version one by one, perhaps one of them back once; then, for good, the
+    feature levels are raised."""
+
+    name = "brokers_upgraded"
+    family = "upgrade"
+    needs = frozenset({"cluster"})
+    thing = "broker"
+
+    def begin(self, scene: Scene) -> str:
+        cluster = _cluster(scene)
+        before = cluster.nodes[0].version
+        order = self.rng.sample(range(len(cluster.nodes)), len(cluster.nodes))
+        back = self.rng.random() < 0.3
+        if back:
+            cluster.upgrade(order[0], KAFKA_VERSION)
+            cluster.upgrade(order[0], before)
+        for node in order:
+            cluster.upgrade(node, KAFKA_VERSION)
+            time.sleep(self.rng.uniform(0, 2))
+        went = ", ".join(str(node + 1) for node in order)
+        return f"{before} to {KAFKA_VERSION}, brokers {went}" + (
+            ", the first back once" if back else ""
+        )
+
+    def end(self, scene: Scene) -> None:
+        _cluster(scene).finalize(KAFKA_VERSION)
 
 
 def _cluster(scene: Scene) -> KafkaCluster:

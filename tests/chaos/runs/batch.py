@@ -23,7 +23,8 @@ from tests.chaos.runs.scenario import Scenario
 from tests.kafka_cluster import KafkaCluster
 
 _SLOW_S: Final = 30.0
-_SMALL_JVM: Final = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
+#: Of each of several brokers.
+SMALL_JVM: Final = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
 
 
 def play_all(todo: Sequence[Scenario], jobs: int, kept: Path) -> Iterator[Result]:
@@ -35,7 +36,8 @@ def play_all(todo: Sequence[Scenario], jobs: int, kept: Path) -> Iterator[Result
         kept: directory for the logs of runs that were not clean.
     """
     singles = [scenario for scenario in todo if not scenario.cluster]
-    clustered = [scenario for scenario in todo if scenario.cluster]
+    clustered = [scenario for scenario in todo if scenario.cluster and scenario.kafka is None]
+    upgraded = [scenario for scenario in todo if scenario.cluster and scenario.kafka is not None]
     with ExitStack() as stack:
         waiting: set[Future[Result]] = set()
         if singles:
@@ -48,6 +50,10 @@ def play_all(todo: Sequence[Scenario], jobs: int, kept: Path) -> Iterator[Result
             stack.push(partial(_interrupted, pool))
             address = broker.bootstrap
             waiting = {pool.submit(play_here, each, address, None, kept) for each in singles}
+        for scenario in upgraded:
+            # of its own: from higher feature levels there is no way back
+            with three_brokers(scenario.kafka) as cluster:
+                yield play_here(scenario, cluster.bootstrap, cluster, kept)
         if clustered:
             cluster = stack.enter_context(three_brokers())
             for scenario in clustered:
@@ -77,7 +83,7 @@ def _interrupted(pool: ProcessPoolExecutor, kind: type[BaseException] | None, *_
 
 
 @contextmanager
-def three_brokers() -> Iterator[KafkaCluster]:
+def three_brokers(version: str | None = None) -> Iterator[KafkaCluster]:
     """A cluster to be harmed: on a bridge and with one small disk, where the machine allows it."""
     with ExitStack() as stack:
         host = "127.0.0.1"
@@ -90,9 +96,10 @@ def three_brokers() -> Iterator[KafkaCluster]:
             stack.callback(disk.remove)
         # of the topics that are not ours: two of three copies must have what is acknowledged
         settings = {"min.insync.replicas": "2"}
-        yield stack.enter_context(
-            KafkaCluster(3, host=host, settings=settings, data_dir=data, jvm_options=_SMALL_JVM)
+        brokers = KafkaCluster(
+            3, host=host, settings=settings, data_dir=data, jvm_options=SMALL_JVM, version=version
         )
+        yield stack.enter_context(brokers)
 
 
 def play_here(

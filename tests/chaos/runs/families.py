@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.chaos.faults import limits, rests
+from tests.kafka_jars import OLDER_VERSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Family:
         partitions: one of these, as the seed draws.
         scheduled: whether series have sessions; None: as the seed draws.
         most: faults of the family in a run.
+        kafka: the versions that three brokers may begin at, as the seed draws; none: today's.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Family:
     partitions: tuple[int, ...] = (4,)
     scheduled: bool | None = None
     most: int = 3
+    kafka: tuple[str, ...] = ()
 
 
 #: Ordinary faults that may come beside those of a family.
@@ -77,6 +80,11 @@ FAMILIES: Final[dict[str, Family]] = {
                 "offsets.retention.check.interval.ms": "1000",
             },
             most=1,
+        ),
+        Family(
+            "upgrade",
+            "brokers of an older Kafka, upgraded one by one, and then their feature levels raised",
+            kafka=OLDER_VERSIONS,
         ),
     )
 }

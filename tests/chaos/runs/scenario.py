@@ -40,6 +40,7 @@ class Scenario:
         standby: workers keep warm copies of each other's partitions.
         family: whose faults it has; None: any that are of none.
         partitions: of the ticks.
+        kafka: the version that its three brokers, which no other run has, begin at; None: today's.
     """
 
     seed: int
@@ -55,6 +56,7 @@ class Scenario:
     faults: tuple[Planned, ...]
     family: str | None = None
     partitions: int = 4
+    kafka: str | None = None
 
     @property
     def name(self) -> str:
@@ -76,6 +78,7 @@ class Scenario:
             f"{3 if self.cluster else 1}b",
             f"{self.workers}w" + ("+" if self.standby else ""),
             *([f"{self.partitions}p"] if self.family else []),
+            *([self.kafka] if self.kafka else []),
         )
         return " ".join(letters)
 
@@ -84,7 +87,8 @@ class Scenario:
             "live" if self.live else "history",
             "revise" if self.revise else "reject",
             "sessions" if self.scheduled else "24x7",
-            "3 brokers" if self.cluster else "1 broker",
+            ("3 brokers" if self.cluster else "1 broker")
+            + (f" of Kafka {self.kafka}" if self.kafka else ""),
             f"{self.workers} {'warm' if self.warm else 'cold'} workers",
             f"{self.rate} ticks/s" + (", standbys" if self.standby else ""),
             *([f"{self.partitions} partitions"] if self.family else []),
@@ -125,12 +129,14 @@ def scenario_of(
     given = {"cluster"} if on_cluster else set()
     chosen = kinds or (_draw(rng, given) if rules is None else _draw_of(rng, rules))
     needs = {need for kind in chosen for need in KINDS[kind].needs}
-    partitions = 4
+    partitions, kafka = 4, None
     if rules is not None:
         partitions = rng.choice(rules.partitions)
         scheduled = scheduled if rules.scheduled is None else rules.scheduled
     scheduled = (scheduled or "schedule" in needs) and "always_open" not in needs
     on_cluster = on_cluster or (rules is not None and "cluster" in needs)
+    if rules is not None and rules.kafka and on_cluster:
+        kafka = rng.choice(rules.kafka)
     warm = warm or "warm" in needs
     workers = max(workers, 2) if "workers" in needs else workers
     span_s = _CLUSTER_SPAN_S if on_cluster else _SPAN_S
@@ -154,6 +160,7 @@ def scenario_of(
         tuple(sorted(faults, key=lambda fault: fault.at_s)),
         family,
         partitions,
+        kafka,
     )
 
 
