@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The first of these that is really there: a shim of a version manager may name one that is not.
-PYTHONS := python3.11 python3.12 python3.13 python3
+PYTHONS := python3.11 python3.12 python3.13 python3.14 python3
 IS_GOOD := import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11))
 
 .PHONY: help install demo unit test chaos families soak lint format check lock clean
