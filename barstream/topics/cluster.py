@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import for_code
+from aiokafka.errors import KafkaError, for_code
+from aiokafka.protocol.metadata import MetadataRequest
 
 from barstream.topics.broker_settings import shown_settings
 from barstream.topics.findings import TopicCreationError
@@ -19,7 +20,9 @@ _NO_ERROR: Final = 0
 _EXISTS: Final = 36
 #: Answers of a broker that will do it in a moment: time-out, no controller, cluster starting.
 _PASSING: Final = frozenset({7, 41, 14, 15})
-_VISIBLE_WITHIN_S: Final = 15.0
+_ANSWERED_WITHIN_S: Final = 15.0
+#: A hundred partitions of ten topics take a slow cluster some seconds.
+_VISIBLE_WITHIN_S: Final = 60.0
 
 
 async def shapes(admin: AIOKafkaAdminClient) -> dict[str, TopicShape]:
@@ -28,8 +31,12 @@ async def shapes(admin: AIOKafkaAdminClient) -> dict[str, TopicShape]:
     All of them are asked for: asking for one that is missing would create it on a broker with
     ``auto.create.topics.enable``, with one partition and none of our settings.
     """
+    return _shapes_of(await admin.describe_topics(None))
+
+
+def _shapes_of(topics: Sequence[Mapping[str, Any]]) -> dict[str, TopicShape]:
     found: dict[str, TopicShape] = {}
-    for topic in await admin.describe_topics(None):
+    for topic in topics:
         partitions = topic["partitions"]
         if topic["error_code"] == _NO_ERROR and partitions:
             found[topic["topic"]] = TopicShape(
@@ -53,17 +60,17 @@ async def observe(admin: AIOKafkaAdminClient, bootstrap: str, wanted: Sequence[s
 
 
 async def create(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> list[str]:
-    """Create topics and wait until the cluster shows them.
+    """Create topics and wait until every broker shows them.
 
     Returns:
         Names of those created; one that another process created meanwhile is left out.
 
     Raises:
-        TopicCreationError: the broker refused.
+        TopicCreationError: the broker refused, or another one does not show it.
         KafkaError: it could not be asked.
     """
     created: list[str] = []
-    deadline = time.monotonic() + _VISIBLE_WITHIN_S
+    deadline = time.monotonic() + _ANSWERED_WITHIN_S
     left = {plan.name: plan for plan in plans}
     while left:
         answer = await admin.create_topics(
@@ -91,14 +98,37 @@ async def create(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> list
                 )
         if left:
             await asyncio.sleep(0.2)
-    await _visible([plan.name for plan in plans], admin, deadline)
+    await _visible([plan.name for plan in plans], admin)
     return created
 
 
-async def _visible(names: Sequence[str], admin: AIOKafkaAdminClient, deadline: float) -> None:
-    """Wait until every topic is known and every partition has a leader."""
-    while names and time.monotonic() < deadline:
-        there = await shapes(admin)
-        if all(name in there and not there[name].leaderless for name in names):
-            return
+async def _visible(names: Sequence[str], admin: AIOKafkaAdminClient) -> None:
+    """Wait until every broker knows every topic, and a leader of every partition.
+
+    A client asks whichever broker it likes: one that is behind would say that there is none.
+    """
+    deadline = time.monotonic() + _VISIBLE_WITHIN_S
+    while names and (lacking := await _lacking(names, admin)) is not None:
+        broker, topic = lacking
+        if time.monotonic() > deadline:
+            raise TopicCreationError(
+                f"topic {topic} was created, but broker {broker} does not show it with a leader "
+                f"for every partition after {_VISIBLE_WITHIN_S:g} s: look at the log of that "
+                "broker, then run barstream topics check"
+            )
         await asyncio.sleep(0.1)
+
+
+async def _lacking(names: Sequence[str], admin: AIOKafkaAdminClient) -> tuple[int, str] | None:
+    """A broker and a topic that it does not show; a broker that does not answer is passed over."""
+    brokers = (await admin.describe_cluster())["brokers"]
+    for broker in [each["node_id"] for each in brokers]:
+        try:
+            answer = await admin._client.send(broker, MetadataRequest(None))
+        except KafkaError:
+            continue
+        there = _shapes_of(answer.to_object()["topics"])
+        for name in names:
+            if name not in there or there[name].leaderless:
+                return broker, name
+    return None

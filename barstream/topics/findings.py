@@ -52,4 +52,4 @@ class TopicsError(BarstreamError):
 
 
 class TopicCreationError(BarstreamError):
-    """The broker refused to create a topic; the message holds its reason."""
+    """A broker refused to create a topic, or does not show it; the message says which."""
