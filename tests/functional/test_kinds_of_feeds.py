@@ -106,6 +106,7 @@ def test_a_tick_of_2100_whose_timestamp_is_as_wrong_is_future_by_the_clock_of_th
             said = dict(record.headers)
             assert said["reason"] == b"future"
             assert b"clock of the worker" in said["detail"]
+        until(lambda: len(made.finals_of("S")) >= 3, 20, "the minutes of the right ones final")
         worker.stop()
         finals = made.finals_of("S")
         assert [(bar["open"], bar["synthetic"]) for bar in finals[:3]] == [
