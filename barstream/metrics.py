@@ -53,6 +53,11 @@ class Metrics:
         _show(self.workers, "same", "other", "unknown")
         self.rebalances = self._counter("rebalances", "Assignments received.")
         self.fenced = self._counter("fenced", "Writes refused since another worker took over.")
+        self.lost_tails = self._counter(
+            "lost_tails",
+            "Times that others stood where records of this topic were read: Kafka lost its tail.",
+            "topic",
+        )
         self.restore_rows = self._counter("restore_rows", "Rows read back from changelogs.")
         self.restore_remaining = self._gauge(
             "restore_remaining_rows", "Changelog rows still to be read before reads are answered."

@@ -187,7 +187,7 @@ class Move(Drop):
             ends = await held(self._options, self._names.ticks, [self.to])
             flush = self._flush_of(found)
             await producers[found.home].write(
-                flush.rows, lambda written: self._finish(found, ends[self.to].end, written)
+                flush.rows, behind=lambda written: self._finish(found, ends[self.to].end, written)
             )
         except ProducerFenced as error:
             raise MoveRefused(

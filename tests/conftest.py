@@ -111,6 +111,18 @@ def new_kafka() -> Iterator[Callable[..., KafkaCluster]]:
         cluster.close()
 
 
+@pytest.fixture(scope="module")
+def module_kafka() -> Iterator[KafkaCluster]:
+    """One node of its own for the tests of a module, which may stop it and harm its files."""
+    try:
+        cluster = KafkaCluster()
+    except KafkaUnavailableError as error:
+        _unavailable(error)
+        raise
+    with cluster:
+        yield cluster
+
+
 @pytest.fixture
 def unique() -> str:
     """A prefix for topic names and app ids that no other test has: ``t4f1c09ab``."""

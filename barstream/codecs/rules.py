@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, Self
 import orjson
 
 from barstream.codecs.avro import decode, encode
+from barstream.codecs.row_version import ROW_VERSION, is_first
 from barstream.config import Settings
 from barstream.core.schedule import Series
 from barstream.core.time import SECOND_US
@@ -135,6 +136,7 @@ def encode_rules(row: RulesRow) -> bytes:
     return encode(
         "rules",
         {
+            "row_version": ROW_VERSION,
             "from_offset": row.from_offset,
             "heartbeat_offset": row.heartbeat_offset,
             "grace": row.grace_us,
@@ -160,9 +162,10 @@ def decode_rules(key: bytes, value: bytes) -> RulesRow:
     """Inverse of `encode_rules`.
 
     Raises:
+        RowTooNew: a later release has written it.
         ValueError: the bytes are no such row, say what none can, or stand under another key.
     """
-    row = _decoded(value)
+    row = _first_rules(value) if is_first(value) else decode("rules", value)
     ends = row["schedule"]
     kept = {(each["broker"], each["symbol"]): _by_partition(each["ends"]) for each in row["kept"]}
     found = RulesRow(
@@ -184,17 +187,17 @@ def decode_rules(key: bytes, value: bytes) -> RulesRow:
     return found
 
 
-def _decoded(value: bytes) -> dict[str, Any]:
-    """The fields of a row; one that was written before there were the last of them ends there."""
-    try:
-        row: dict[str, Any] = decode("rules", value)
-    except ValueError:
+def _first_rules(value: bytes) -> dict[str, Any]:
+    """The row without a version; one of before there were the last fields ends where they begin."""
+    value = ROW_VERSION + value
+    for rest in (b"", _NOT_FULL):
         try:
-            row = decode("rules", value + _NOT_FULL)
+            return decode("rules", value + rest)
         except ValueError:
-            row = decode("rules", value + _NULL + _NOT_FULL)
-            if row["fold_case"] is not None:
-                raise  # cut short
+            continue
+    row = decode("rules", value + _NULL + _NOT_FULL)
+    if row["fold_case"] is not None:
+        raise ValueError("a row of rules is cut short")
     return row
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import fastavro
 
 from barstream.codecs.avro import decode, encode, load_schema, without_logical_types
+from barstream.codecs.batch_mark import BatchMark
+from barstream.codecs.row_version import ROW_VERSION, is_first
 from barstream.codecs.state_checks import check_series
 from barstream.core import exact
 from barstream.core.bars import PartialBar
@@ -18,6 +21,14 @@ from barstream.core.state import PartitionState, SeriesState
 POSITION_KEY: Final = b"\0position"
 #: A series that had its last tick on this date is asleep.
 _LONG_AGO: Final = 0
+_NULL: Final = b"\0"
+
+
+class WrittenUpTo(NamedTuple):
+    """An offset that a topic must hold, inclusive, and the identity of the topic where known."""
+
+    offset: int
+    topic_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,10 @@ class Position:
     topic_id: str | None = None
     #: Periods of the upper bars that lack nothing, as text; None: not known.
     periods: tuple[str, ...] | None = None
+    #: The batch that holds the last offset below `next_offset`; None: not known.
+    last_batch: BatchMark | None = None
+    #: By topic of finals what it must hold; None: not known.
+    written: Mapping[str, WrittenUpTo] | None = None
 
 
 def encode_position(position: Position) -> bytes:
@@ -36,10 +51,18 @@ def encode_position(position: Position) -> bytes:
     return encode(
         "position",
         {
+            "row_version": ROW_VERSION,
             "next_offset": position.next_offset,
             "heartbeat_offset": position.heartbeat_offset,
             "topic_id": position.topic_id,
             "periods": None if position.periods is None else " ".join(position.periods),
+            "last_batch": None if position.last_batch is None else position.last_batch._asdict(),
+            "written": None
+            if position.written is None
+            else [
+                {"topic": topic, **upto._asdict()}
+                for topic, upto in sorted(position.written.items())
+            ],
         },
     )
 
@@ -48,17 +71,31 @@ def decode_position(value: bytes) -> Position:
     """Inverse of `encode_position`.
 
     Raises:
+        RowTooNew: a later release has written it.
         ValueError: the bytes are no position row, or say what none can.
     """
-    try:
-        row = decode("position", value)
-    except ValueError:
-        # written before there was `periods`: its body ends where that begins
-        row = decode("position", value + b"\0")
-    periods = row.pop("periods")
+    row = _first_position(value) if is_first(value) else decode("position", value)
     if row["next_offset"] < 0 or row["heartbeat_offset"] < 0:
         raise ValueError(f"offsets are 0 or more, found {row}")
-    return Position(**row, periods=None if periods is None else tuple(periods.split()))
+    periods, last, written = row["periods"], row["last_batch"], row["written"]
+    return Position(
+        row["next_offset"],
+        row["heartbeat_offset"],
+        row["topic_id"],
+        None if periods is None else tuple(periods.split()),
+        None if last is None else BatchMark(**last),
+        None if written is None else {each.pop("topic"): WrittenUpTo(**each) for each in written},
+    )
+
+
+def _first_position(value: bytes) -> dict[str, Any]:
+    """One without a version, which ends before what came with it."""
+    value = ROW_VERSION + value + 2 * _NULL
+    try:
+        return decode("position", value)
+    except ValueError:
+        # written before there was `periods`: its body ends where that begins
+        return decode("position", value + _NULL)
 
 
 def encode_series(partition: PartitionState, series: SeriesState) -> bytes:
@@ -67,6 +104,7 @@ def encode_series(partition: PartitionState, series: SeriesState) -> bytes:
     return encode(
         "series_state",
         {
+            "row_version": ROW_VERSION,
             "broker": series.broker,
             "symbol": series.symbol,
             "closed_until": int(partition.closed_until_us[slot]),
@@ -85,8 +123,11 @@ def decode_series(value: bytes) -> dict[str, Any]:
     """The row of a series; fields as in ``series_state.avsc``.
 
     Raises:
+        RowTooNew: a later release has written it.
         ValueError: the bytes are no row of a series.
     """
+    if is_first(value):
+        value = ROW_VERSION + value
     try:
         return decode("series_state", value)
     except ValueError as error:
@@ -115,6 +156,7 @@ def restore_series(partition: PartitionState, key: bytes, value: bytes) -> Serie
     """Put the series of a row back into ``partition``.
 
     Raises:
+        RowTooNew: a later release has written it.
         ValueError: the bytes are no row of a series, or say what none can.
     """
     row = decode_series(value)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyruhvro
 
 from barstream.codecs.avro import load_schema, serialize
+from barstream.codecs.row_version import ROW_VERSION
 from barstream.codecs.state import encode_series
 from barstream.core import exact
 from barstream.core.bars import PartialBar
@@ -39,8 +40,8 @@ class _Part(NamedTuple):
 
 @cache
 def _parts() -> tuple[_Part, _Part, _Part]:
-    """The fields before the list, and those of its items before and after the volume."""
-    *head, bars = load_schema("series_state")["fields"]
+    """The fields from the version to the list, and those of its items around the volume."""
+    _, *head, bars = load_schema("series_state")["fields"]
     items = bars["type"]["items"]["fields"]
     at = next(number for number, field in enumerate(items) if field["name"] == _VOLUME)
     return _part(head), _part(items[:at]), _part(items[at + 1 :])
@@ -75,7 +76,7 @@ def encode_series_rows(partition: PartitionState, series: Sequence[SeriesState])
         end = at + len(some)
         if some:
             body = b"".join((body, _long(len(some)), *items[at:end]))
-        rows.append(body + _NO_MORE)
+        rows.append(b"".join((ROW_VERSION, body, _NO_MORE)))
         at = end
     return rows
 

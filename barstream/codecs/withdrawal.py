@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.codecs.avro import decode, encode
+from barstream.codecs.row_version import ROW_VERSION, is_first
 from barstream.core.keys import is_stored_name, series_key
 from barstream.core.schedule import Series
 
@@ -100,6 +101,7 @@ def encode_withdrawal(row: WithdrawalRow) -> bytes:
     return encode(
         "withdrawal",
         {
+            "row_version": ROW_VERSION,
             "broker": row.broker,
             "symbol": row.symbol,
             "withdrawn_at": row.withdrawn_at_us,
@@ -115,8 +117,11 @@ def decode_withdrawal(key: bytes, value: bytes) -> WithdrawalRow:
     """Inverse of `encode_withdrawal`.
 
     Raises:
+        RowTooNew: a later release has written it.
         ValueError: the bytes are no such row, say what none can, or stand under another key.
     """
+    if is_first(value):
+        value = ROW_VERSION + value
     row: dict[str, Any] = decode("withdrawal", value)
     ends = {end["partition"]: WithdrawnEnd(end["ticks"], end["heartbeats"]) for end in row["ends"]}
     found = WithdrawalRow(row["broker"], row["symbol"], row["withdrawn_at"], ends)

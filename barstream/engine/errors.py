@@ -21,6 +21,14 @@ class TicksGone(BarstreamError):
     """
 
 
+class TailLost(TicksGone):
+    """Kafka lost the tail of the tick topic and has grown over it: other ticks are where it was.
+
+    The bars of the lost ticks stand.  The message says from which offset on the topic is another
+    one, how to see which bars that are, and how to start over on what the topic holds now.
+    """
+
+
 class StateUnusable(BarstreamError):
     """The local state or a changelog contradicts the broker.
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from rocksdict import WriteBatch
 
+from barstream.codecs.batch_mark import BatchMark
 from barstream.core.keys import split_bar_key
 from barstream.core.time import DAY_US, MINUTE_US
 from barstream.engine.errors import StateUnusable
@@ -41,10 +42,15 @@ class FinalsPartition(LocalPartition):
         #: Of the window being written: earliest bar by series, both parts of its key.
         self._earliest: dict[bytes, bytes] = {}
 
-    def write(self, rows: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
+    def write(
+        self,
+        rows: Iterable[tuple[bytes, bytes | None]],
+        offset: int,
+        last_batch: BatchMark | None = None,
+    ) -> None:
         """Put rows, their changelog offset, and what is noted of them, atomically."""
         rows = list(rows)
-        super().write([*rows, *self._notes(rows)], offset)
+        super().write([*rows, *self._notes(rows)], offset, last_batch)
 
     def _notes(self, rows: list[tuple[bytes, bytes | None]]) -> list[tuple[bytes, bytes | None]]:
         notes: list[tuple[bytes, bytes | None]] = []
@@ -93,7 +99,8 @@ class FinalsPartition(LocalPartition):
         opened_us = int(self.get(_WINDOW + _number(starts[-1])) or b"0")
         if now_us - opened_us < DAY_US:
             return False
-        super().write([(_WINDOW + _number(offset + 1), b"%d" % now_us)], offset)
+        noted = [(_WINDOW + _number(offset + 1), b"%d" % now_us)]
+        super().write(noted, offset, self.last_batch())
         starts.append(offset + 1)
         self._earliest = {}
         return True

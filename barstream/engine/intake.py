@@ -79,12 +79,9 @@ class Intake:
         owned = self._partitions.owner(event)
         if owned is None:
             return
-        position = owned.engine.position
-        if position is not None and chunk.start != position:
-            # seldom harmless: a topic made again, or cut, sends its readers somewhere else
-            await self._partitions.watch.check(owned.partition, position)
-            if self._partitions.owner(event) is not owned:
-                return
+        await self._check(owned, chunk)
+        if self._partitions.owner(event) is not owned:
+            return
         while not owned.engine.apply_ticks(chunk, columns, chunk.fetched_us, at_end=chunk.at_end):
             owned.wake()
             await owned.room()
@@ -100,6 +97,18 @@ class Intake:
         chunk.drop_records()
         owned.applied(event)
         await owned.room()
+
+    async def _check(self, owned: OwnedPartition, chunk: RecordChunk) -> None:
+        """Make sure that a chunk goes on with the very log that was applied so far."""
+        position, last = owned.engine.position, owned.engine.last_batch
+        if position is None:
+            return
+        if chunk.start != position:
+            # seldom harmless: a topic made again, or cut, sends its readers somewhere else
+            await self._partitions.watch.check(owned.partition, position)
+        if last is not None and not chunk.comes_after(last):
+            # another leader, or the one of before after a failure: it may have lost what it had
+            await self._partitions.check_last({owned.partition: (position, last)})
 
     def _tell_strays(self, owned: OwnedPartition) -> None:
         """Say once for each series that its ticks come in a second partition."""

@@ -11,8 +11,11 @@ from typing import Any, Final
 
 from rocksdict import WriteBatch
 
+from barstream.codecs.batch_mark import BatchMark, mark_stored, stored
 from barstream.engine.errors import StateUnusable
 
+#: Sorts before every key of a table, and no changelog has it.
+_LAST_BATCH: Final = b"\0\0last batch"
 #: How RocksDB begins the message of an exception that has no type of its own.
 _CORRUPTION: Final = "Corruption"
 
@@ -61,8 +64,24 @@ class LocalPartition:
         found = self.get(self._store.offset_key)
         return None if found is None else int(found)
 
-    def write(self, rows: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
-        """Put rows (None deletes) and the changelog offset they reach, atomically."""
+    def last_batch(self) -> BatchMark | None:
+        """The batch of the changelog that holds `offset`; None: nothing is known of it."""
+        found = self.get(_LAST_BATCH)
+        return None if found is None else mark_stored(found)
+
+    def write(
+        self,
+        rows: Iterable[tuple[bytes, bytes | None]],
+        offset: int,
+        last_batch: BatchMark | None = None,
+    ) -> None:
+        """Put rows (None deletes) and the changelog offset they reach, atomically.
+
+        Args:
+            rows: keys and values.
+            offset: inclusive.
+            last_batch: the batch of the changelog that holds it, where that is known.
+        """
         batch = WriteBatch(raw_mode=True)
         for key, value in rows:
             if value is None:
@@ -70,6 +89,10 @@ class LocalPartition:
             else:
                 batch.put(key, value)
         batch.put(self._store.offset_key, b"%d" % offset)
+        if last_batch is None:
+            batch.delete(_LAST_BATCH)
+        else:
+            batch.put(_LAST_BATCH, stored(last_batch))
         self._write(batch)
 
     def _write(self, batch: WriteBatch) -> None:
@@ -93,7 +116,7 @@ class LocalPartition:
         cursor = self._db.iter()
         cursor.seek_to_first()
         while cursor.valid():
-            if (key := cursor.key()) != self._store.offset_key:
+            if (key := cursor.key()) not in (self._store.offset_key, _LAST_BATCH):
                 yield key, cursor.value()
             cursor.next()
         self._check(cursor)

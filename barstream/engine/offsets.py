@@ -12,12 +12,13 @@ from barstream.engine.errors import TicksGone
 
 _ANSWER_WITHIN_S: Final = 10.0
 #: What mends it.
-START_OVER: Final = (
-    "The bars up to there stand. To start over on the new topic, set another BARSTREAM_APP_ID, "
+ANEW: Final = (
+    "To start over on what the topic holds now, set another BARSTREAM_APP_ID, "
     "BARSTREAM_DATA_DIR, BARSTREAM_TOPICS__BASE, BARSTREAM_TOPICS__HEARTBEATS, "
     "BARSTREAM_TOPICS__TICKS_REJECTED and BARSTREAM_TOPICS__SERIES_SEEN (what is in these names "
     "offsets of the old one), run `barstream topics create`, then the workers"
 )
+START_OVER: Final = f"The bars up to there stand. {ANEW}"
 
 
 class Extent(NamedTuple):
@@ -81,12 +82,13 @@ def check_position(topic: str, partition: int, position: int, found: Extent) -> 
     """Refuse to go on where ticks are missing.
 
     Raises:
-        TicksGone: the topic ends before ``position`` (made again) or begins after it.
+        TicksGone: the topic ends before ``position`` (lost, or made again) or begins after it.
     """
     if position > found.end:
         raise TicksGone(
             f"{topic}[{partition}] must go on at offset {position}, but it ends at {found.end}: "
-            f"the topic was deleted and made again. {START_OVER}"
+            "Kafka lost what was behind that, or the topic was deleted and made again. "
+            f"{START_OVER}"
         )
     if position < found.begin:
         raise TicksGone(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from barstream.codecs.batch_mark import BatchMark
 from barstream.codecs.rules import RulesRow
 from barstream.core.bars import Bar
 from barstream.core.period import Period
@@ -49,6 +50,8 @@ class Pending:
     #: Series whose row changed, and those of them whose row in `series_seen` changed too.
     touched: list[SeriesState] = field(default_factory=list)
     seen: list[SeriesState] = field(default_factory=list)
+    #: The batch that holds the last offset below `position`; None: not known.
+    last_batch: BatchMark | None = None
     #: Periods of the upper bars that lack nothing.
     periods: tuple[str, ...] = ()
     #: The rules that were changed to on the way.

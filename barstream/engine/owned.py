@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, cast
 
 from aiokafka.errors import ProducerFenced
 
+from barstream.codecs.state import WrittenUpTo
 from barstream.core.period import MINUTE
 from barstream.engine.audit import RollUpAudit
 from barstream.engine.finals import FinalsPartition
@@ -18,7 +19,7 @@ from barstream.engine.outbox import Pending
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.rows import Flush, OutputTopics, build_flush, by_period
 from barstream.engine.tally import Tally
-from barstream.engine.transaction import PartitionProducer
+from barstream.engine.transaction import PartitionProducer, Written
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class OwnedPartition:
         topic_id: str | None = None,
         audit: RollUpAudit | None = None,
         settled: Callable[[], bool] = lambda: True,
+        ids: Mapping[str, str] | None = None,
     ) -> None:
         self.engine = engine
         self.audit = audit
@@ -72,6 +74,11 @@ class OwnedPartition:
         self._tally = tally
         self._live_interval_s = live_interval_s
         self._topic_id = topic_id
+        self._ids = ids or {}
+        #: By topic of the tables the last offset that is known to be there.
+        self._reached = {
+            topic: -1 if (at := table.offset()) is None else at for topic, table in tables.items()
+        }
         self._events: list[Acknowledged] = []
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -172,21 +179,43 @@ class OwnedPartition:
             pending, events = self.engine.take(live=live), self._events
             self._events = []
             flush = build_flush(
-                pending, self.engine.state, self.partition, self._topics, self._topic_id
-            )
-            written = await self.producer.write(flush.rows)
+                pending, self.engine.state, self.partition, self._topics, self._topic_id,
+                self._finals_reached(),
+            )  # fmt: skip
+            written = await self.producer.write(flush.rows, self._at_least(flush))
             self._store(pending, flush, written)
             for event in events:
                 event.ack()
             self._note(pending, flush, began, live=live)
 
-    def _store(self, pending: Pending, flush: Flush, written: dict[tuple[str, int], int]) -> None:
+    def _finals_reached(self) -> dict[str, WrittenUpTo]:
+        return {
+            topic: WrittenUpTo(self._reached[topic], self._ids.get(topic))
+            for topic in self._topics.finals_by_period.values()
+            if topic in self._reached
+        }
+
+    def _at_least(self, flush: Flush) -> dict[tuple[str, int], int]:
+        """Where the rows of the tables must come to: what was written before lies below them."""
+        return {
+            place: flush.at_least(*place, self._reached[place[0]])
+            for place in flush.rows
+            if place[0] in self._reached
+        }
+
+    def _store(
+        self, pending: Pending, flush: Flush, written: Mapping[tuple[str, int], Written]
+    ) -> None:
         for place, rows in flush.rows.items():
             table = self.tables.get(place[0])
             if table is not None:
+                offset, last_batch = written[place]
                 table.write(
-                    ((row.key, row.value) for row in rows if row.key is not None), written[place]
+                    ((row.key, row.value) for row in rows if row.key is not None),
+                    offset,
+                    last_batch,
                 )
+                self._reached[place[0]] = offset
         book = self.engine.book
         book.committed(MINUTE, pending.finals)
         for period, bars in by_period(pending.rollups).items():

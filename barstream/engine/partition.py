@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from barstream.codecs.batch_mark import BatchMark
 from barstream.codecs.rules import RulesRow, changes_of
 from barstream.codecs.withdrawal import Withdrawn
 from barstream.core.apply import Applied, apply_ticks
@@ -83,6 +84,8 @@ class PartitionEngine:
         self.state = PartitionState(rules)
         #: First offset not applied yet; None before the first chunk of a partition never read.
         self.position: int | None = None
+        #: The batch that holds the last offset below `position`; None: nothing is known of it.
+        self.last_batch: BatchMark | None = None
         self.waiting = WaitingHeartbeats()
         #: Ticks and heartbeats of series that were dropped: as if they were not there.
         self.withdrawn = Withdrawn()
@@ -172,6 +175,7 @@ class PartitionEngine:
         for at, reason, detail in columns.rejected:
             if start <= (offset := int(chunk.offsets[at])) < self.position:
                 self._reject(chunk, at, offset, reason, detail)
+        self.last_batch = chunk.last_batch(self.position)
         return self.position >= chunk.next_offset and not self._may_release
 
     def _filled_by(self, ticks: Ticks, count: int) -> int | None:
@@ -476,6 +480,7 @@ class PartitionEngine:
         """What has to be written for the position reached; see `Outbox.take`."""
         pending = self.outbox.take(self.position or 0, self.waiting.resume_offset, live=live)
         added = self._closings.added
+        pending.last_batch = self.last_batch
         pending.periods = tuple(str(p) for p in self.rollups.periods if p not in added)
         return pending
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from barstream.codecs.batch_mark import BatchMark
 from barstream.codecs.rules import RulesRow
 from barstream.core.period import Period
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex
@@ -19,7 +20,7 @@ from barstream.engine.book import book_of
 from barstream.engine.budget import TableBudget
 from barstream.engine.coordinator import told_when_silent
 from barstream.engine.ends import Ends
-from barstream.engine.errors import LostChunk, ReadingStalled, StateUnusable, TicksGone
+from barstream.engine.errors import LostChunk, ReadingStalled, StateUnusable, TailLost, TicksGone
 from barstream.engine.offsets import extents
 from barstream.engine.owned import OwnedPartition
 from barstream.engine.partition import PartitionEngine
@@ -30,7 +31,7 @@ from barstream.engine.rows import OutputTopics
 from barstream.engine.settling import settle
 from barstream.engine.stall import StallWatch
 from barstream.engine.standby import StandbyPartition, Standbys
-from barstream.engine.starts import restore_engine
+from barstream.engine.starts import check_written, restore_engine
 from barstream.engine.stores import LocalStores, Stores
 from barstream.engine.tally import Tally
 from barstream.engine.transaction import PartitionProducer
@@ -100,7 +101,9 @@ class Partitions:
         #: Whether the assignment under way is complete, recovery of Faust included.
         self.settled: Callable[[], bool] = lambda: True
         self.tally = Tally(metrics, settings.rules)
-        self._stores = LocalStores(stores, settings.outputs, self._is_damaged, budget)
+        self._stores = LocalStores(
+            stores, settings.outputs, self._is_damaged, budget, self._lost_tail
+        )
         self.standbys = Standbys(settings.options, self._stores, self._is_settled, crash)
         self._provider = provider
         self._universe = universe
@@ -193,14 +196,15 @@ class Partitions:
         ticks = await extents(settings.options, settings.ticks_topic, partitions)
         beats = await extents(settings.options, settings.heartbeat_topic, partitions)
         self._starts = {}
+        engines: dict[int, PartitionEngine] = {}
         for partition in partitions:
-            engine = PartitionEngine(
+            engine = engines[partition] = PartitionEngine(
                 partition,
                 settings.rules,
                 self._provider,
                 self._home_of,
                 publish_off_session=settings.publish_off_session,
-                book=(book := book_of(settings.outputs, tables[partition])),
+                book=book_of(settings.outputs, tables[partition]),
                 periods=settings.periods,
                 live_periods=settings.outputs.live_rollups,
                 judged_by=settings.judged_by,
@@ -212,9 +216,12 @@ class Partitions:
                 engine, rows_of, settings.ticks_topic, self.watch.identity, ticks[partition],
                 beats[partition],
             )  # fmt: skip
+            check_written(start.written, tables[partition], self._stores.ids)
             self._say_changes(engine)
             self._starts[settings.ticks_topic, partition] = start.ticks
             self._starts[settings.heartbeat_topic, partition] = start.heartbeats
+        await self._check_last(engines.values())
+        for partition, engine in engines.items():
             owned = OwnedPartition(
                 engine,
                 producers[partition],
@@ -223,13 +230,39 @@ class Partitions:
                 self.tally,
                 settings.live_interval_s,
                 self.watch.identity,
-                RollUpAudit(engine.state, book, self._metrics),
+                RollUpAudit(engine.state, engine.book, self._metrics),
                 self._is_settled,
+                self._stores.ids,
             )
             self._owned[partition] = owned
             self._metrics.show_partition(partition)
             self._tasks[partition] = asyncio.create_task(self._run(owned))
         self._watching = asyncio.create_task(self._watched())
+
+    async def _check_last(self, engines: Iterable[PartitionEngine]) -> None:
+        """Make sure that the ticks applied last are still there."""
+        await self.check_last(
+            {
+                engine.partition: (engine.position, engine.last_batch)
+                for engine in engines
+                if engine.position is not None and engine.last_batch is not None
+            }
+        )
+
+    async def check_last(self, read: Mapping[int, tuple[int, BatchMark]]) -> None:
+        """See `TopicWatch.check_last`; what it finds is counted.
+
+        Raises:
+            TailLost: other ticks stand where some were applied.
+        """
+        try:
+            await self.watch.check_last(read)
+        except TailLost:
+            self._lost_tail(self.settings.ticks_topic)
+            raise
+
+    def _lost_tail(self, topic: str) -> None:
+        self._metrics.lost_tails.labels(topic).inc()
 
     def _say_changes(self, engine: PartitionEngine) -> None:
         """Rules that change with every rebalance are those of two workers that differ."""

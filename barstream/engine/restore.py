@@ -171,7 +171,8 @@ def _begin(
             consumer.seek(tp, start)
             behind.add(tp)
         elif end:
-            place.write((), end - 1)
+            # all that is left of it was deleted, or it is there already
+            place.write((), end - 1, place.last_batch() if offset == end - 1 else None)
     consumer.pause(*(tp for tp in places if tp not in behind))
     return behind
 
@@ -210,7 +211,8 @@ async def _read(
                 if chunk.start > table.position:
                     await check_not_skipped(consumer, tp, table.position, chunk.start)
                 reached = min(chunk.next_offset, table.end)
-                places[tp].write(rows_of(chunk, table.end), reached - 1)
+                last_batch = chunk.last_batch(reached)
+                places[tp].write(rows_of(chunk, table.end), reached - 1, last_batch)
                 table.position = reached
                 table.rows += len(chunk)
                 rows += len(chunk)

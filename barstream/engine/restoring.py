@@ -8,12 +8,38 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from barstream.engine.continuity import replaced
+from barstream.engine.local import LocalPartition
 from barstream.engine.progress import RestoreProgress
 from barstream.engine.restore import restore
 from barstream.engine.stores import LocalStores, Tables
 from barstream.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+
+def places_of(tables: Mapping[int, Tables]) -> dict[TopicPartition, LocalPartition]:
+    """Local tables by the partition of their changelog."""
+    return {
+        TopicPartition(topic, partition): place
+        for partition, parts in tables.items()
+        for topic, place in parts.items()
+    }
+
+
+async def keep_continued(
+    options: Mapping[str, Any], stores: LocalStores, tables: dict[int, Tables]
+) -> None:
+    """Begin tables anew that hold what their changelog has lost and grown over since.
+
+    Raises:
+        ReadingStalled: the brokers do not tell.
+        KafkaError: no broker answered.
+    """
+    marks = {tp: mark for tp, place in places_of(tables).items() if (mark := place.last_batch())}
+    for place in sorted(await replaced(options, marks)):
+        stores.begin_anew(place)
+        tables[place.partition] = stores.open(place.partition)
 
 
 async def restored(
@@ -37,11 +63,8 @@ async def restored(
         ReadingStalled: a changelog cannot be read to its end.
     """
     tables = {partition: stores.open(partition) for partition in partitions}
-    places = {
-        TopicPartition(topic, partition): place
-        for partition, parts in tables.items()
-        for topic, place in parts.items()
-    }
+    await keep_continued(options, stores, tables)
+    places = places_of(tables)
 
     def advanced(rows: int) -> None:
         metrics.restore_rows.inc(rows)

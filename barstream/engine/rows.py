@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from barstream.codecs.avro import encode_batch
 from barstream.codecs.rules import encode_rules
 from barstream.codecs.series_seen import encode as encode_seen
-from barstream.codecs.state import POSITION_KEY, Position, encode_position
+from barstream.codecs.state import POSITION_KEY, Position, WrittenUpTo, encode_position
 from barstream.codecs.state_rows import encode_series_rows
 from barstream.core.bars import Bar
 from barstream.core.exact import to_decimal
@@ -89,6 +89,16 @@ class Flush:
         if rows:
             self.rows.setdefault((topic, partition), []).extend(rows)
 
+    def at_least(self, topic: str, partition: int, reached: int) -> int:
+        """The offset that the last record of a partition has at least, once this is written.
+
+        Args:
+            topic: its name.
+            partition: its number.
+            reached: the last offset that was there before.
+        """
+        return reached + len(self.rows.get((topic, partition), ()))
+
 
 def build_flush(
     pending: Pending,
@@ -96,10 +106,19 @@ def build_flush(
     partition: int,
     topics: OutputTopics,
     topic_id: str | None,
+    reached: Mapping[str, WrittenUpTo] | None = None,
 ) -> Flush:
     """The rows of ``pending``, taken synchronously so that they belong to one position.
 
     After a final the live record of its bucket equals it, so a final is written to both topics.
+
+    Args:
+        pending: what is to be written.
+        state: of the partition.
+        partition: its number.
+        topics: where it is written.
+        topic_id: identity of the tick topic.
+        reached: by topic of finals the last offset that is known to be there; None: not known.
     """
     flush = Flush()
     finals = bar_rows(pending.finals)
@@ -110,7 +129,14 @@ def build_flush(
     values = encode_series_rows(state, pending.touched)
     rows = [Row(series.key, value) for series, value in zip(pending.touched, values, strict=True)]
     rows += [Row(rules.key, encode_rules(rules)) for rules in pending.rules]
-    position = Position(pending.position, pending.heartbeat_position, topic_id, pending.periods)
+    written = reached and {
+        topic: upto._replace(offset=flush.at_least(topic, partition, upto.offset))
+        for topic, upto in reached.items()
+    }
+    position = Position(
+        pending.position, pending.heartbeat_position, topic_id, pending.periods,
+        pending.last_batch, written,
+    )  # fmt: skip
     rows.append(Row(POSITION_KEY, encode_position(position)))
     flush.add(topics.series, partition, rows)
     flush.add(

@@ -19,11 +19,14 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from barstream.codecs.batch_mark import BatchMark
+from barstream.engine.continuity import replaced
 from barstream.engine.errors import ReadingStalled
 from barstream.engine.finals import FinalsPartition
 from barstream.engine.local import LocalPartition
 from barstream.engine.offsets import ends_of
 from barstream.engine.restore import changelog_consumer, check_not_ahead, rows_of
+from barstream.engine.restoring import keep_continued, places_of
 from barstream.engine.stores import LocalStores, Tables
 from barstream.transport.chunk import RecordChunk
 
@@ -162,11 +165,13 @@ class Standbys:
         return None
 
     async def _follow(self, held: Mapping[int, StandbyPartition]) -> None:
-        places = {
-            TopicPartition(topic, partition): table
-            for partition, standby in held.items()
-            for topic, table in standby.tables.items()
-        }
+        tables = {partition: standby.tables for partition, standby in held.items()}
+        await keep_continued(self._options, self._stores, tables)
+        if _is_over(held):
+            return
+        for partition, standby in held.items():
+            standby.tables = tables[partition]
+        places = places_of(tables)
         consumer = changelog_consumer(self._options, places, _FETCH_BYTES)
         try:
             await consumer.start()
@@ -209,7 +214,12 @@ class Standbys:
                     if _is_over(held):
                         return
                     chunk: RecordChunk = record.value
-                    places[tp].write(rows_of(chunk), chunk.next_offset - 1)
+                    if not chunk.comes_after(last := places[tp].last_batch()):
+                        await self._check_continued(tp, last)
+                        if _is_over(held):
+                            return
+                    last_batch = chunk.last_batch(chunk.next_offset)
+                    places[tp].write(rows_of(chunk), chunk.next_offset - 1, last_batch)
                     self._positions[tp] = chunk.next_offset
                     self._ends[tp] = max(self._ends[tp], chunk.next_offset)
                     self.rows += len(chunk)
@@ -221,6 +231,14 @@ class Standbys:
                 self._ends = ends
                 still.look(self._positions, self._ends)
                 look_at = time.monotonic() + self._look_s
+
+    async def _check_continued(self, tp: TopicPartition, last: BatchMark | None) -> None:
+        """After another leader took over: whether what was copied from the one before is there."""
+        if last is not None and await replaced(self._options, {tp: last}):
+            raise ReadingStalled(
+                f"{tp.topic}[{tp.partition}] must hold what was copied of it, but Kafka has lost "
+                "its tail and it has grown again: the copy is begun anew"
+            )
 
 
 def _is_over(held: Mapping[int, StandbyPartition]) -> bool:

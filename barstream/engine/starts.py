@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from barstream.codecs.row_version import RowTooNew
 from barstream.codecs.rules import RulesRow, decode_rules, is_rules_key
-from barstream.codecs.state import POSITION_KEY, Position, decode_position, restore_series
+from barstream.codecs.state import (
+    POSITION_KEY,
+    Position,
+    WrittenUpTo,
+    decode_position,
+    restore_series,
+)
 from barstream.codecs.withdrawal import (
     WithdrawalRow,
     Withdrawn,
@@ -21,10 +28,15 @@ from barstream.engine.partition import PartitionEngine
 
 
 class Start(NamedTuple):
-    """The first offsets to read."""
+    """The first offsets to read.
+
+    Attributes:
+        written: by topic of finals what it must hold.
+    """
 
     ticks: int
     heartbeats: int
+    written: Mapping[str, WrittenUpTo] = {}
 
 
 def restore_engine(
@@ -48,6 +60,7 @@ def restore_engine(
     Raises:
         TicksGone: the tick topic does not hold what comes next.
         StateUnusable: a row is none that a worker writes, or there is no position.
+        RowTooNew: a later release has written one.
     """
     told: RulesRow | None = None
     withdrawals: list[WithdrawalRow] = []
@@ -85,7 +98,12 @@ def restore_engine(
         check_position(topic, engine.partition, found.next_offset, ticks)
         # heartbeats that retention has deleted are of minutes long closed
         known = beats.begin <= found.heartbeat_offset <= beats.end
-        start = Start(found.next_offset, found.heartbeat_offset if known else beats.begin)
+        start = Start(
+            found.next_offset,
+            found.heartbeat_offset if known else beats.begin,
+            found.written or {},
+        )
+        engine.last_batch = found.last_batch
     # known also before the first chunk: one that starts above would be lost in silence, and a
     # flush of heartbeats alone writes where the ticks begin
     engine.position = start.ticks
@@ -94,10 +112,44 @@ def restore_engine(
     return start
 
 
+def check_written(
+    written: Mapping[str, WrittenUpTo],
+    tables: Mapping[str, LocalPartition],
+    ids: Mapping[str, str],
+) -> None:
+    """Refuse to go on where finals are gone that were committed with the position.
+
+    Args:
+        written: by topic what it must hold.
+        tables: restored up to the end of their topics.
+        ids: identities of the topics, where known; offsets of a topic made again say nothing.
+
+    Raises:
+        StateUnusable: one ends before.
+    """
+    for topic, (offset, topic_id) in written.items():
+        table = tables.get(topic)
+        if table is None or topic_id != ids.get(topic, topic_id):
+            continue  # of a timeframe that is made no more, or made again by somebody who knows
+        end = -1 if (at := table.offset()) is None else at
+        if end < offset:
+            raise StateUnusable(
+                f"{topic}[{table.partition}] must hold offset {offset}, which was written with the "
+                f"position of its ticks, but its last one is {end}: Kafka has lost bars that were "
+                "committed (an unclean leader election, or a power failure without a second "
+                "replica). To make them again of the ticks that are kept: stop all workers, move "
+                "their data directories away, run `barstream replay --suffix mend --partition "
+                f"{table.partition}` and `barstream replay switch --suffix mend --yes`, then start "
+                "the workers"
+            )
+
+
 @contextmanager
 def _readable(partition: int, key: bytes) -> Iterator[None]:
     try:
         yield
+    except RowTooNew as error:
+        raise RowTooNew(error.version, f"row {key!r} of partition {partition}") from error
     except ValueError as error:
         raise StateUnusable(
             f"the rows of the series table must be those a worker wrote, found {key!r} in "

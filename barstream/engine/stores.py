@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from aiokafka import TopicPartition
+
 from barstream.engine.aside import aside_of
 from barstream.engine.budget import TableBudget
 from barstream.engine.errors import DescriptorsShort, StateUnusable
@@ -40,6 +42,7 @@ class LocalStores:
         outputs: names of the topics.
         on_damage: told when rows that are on disk cannot be read.
         budget: what the tables may take together; None: what Faust gives each of them.
+        on_lost_tail: told of each topic of which Kafka lost rows that a table has.
     """
 
     def __init__(
@@ -48,12 +51,16 @@ class LocalStores:
         outputs: OutputTopics,
         on_damage: Callable[[StateUnusable], None],
         budget: TableBudget | None = None,
+        on_lost_tail: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._on_lost_tail = on_lost_tail
         self._stores = stores
         self._outputs = outputs
         self._on_damage = on_damage
         self._budget = budget
         self._open: set[int] = set()
+        #: Identities of the topics that the tables are copies of, where brokers give them.
+        self.ids: Mapping[str, str] = {}
 
     def on_disk(self) -> list[int]:
         """Partitions of which there are tables, whatever is in them."""
@@ -77,6 +84,7 @@ class LocalStores:
             KafkaError: no broker answered.
         """
         ids = await topic_ids(options, self._stores)
+        self.ids = ids.topics
         now = StateIdentity(app_id, ids.cluster, ids.topics)
         admit(self._directory, now, is_open=bool(self._open))
 
@@ -130,6 +138,21 @@ class LocalStores:
             self._set_aside(path, str(error))
             store._db_for_partition(partition)
         return store
+
+    def begin_anew(self, place: TopicPartition) -> None:
+        """Move a table aside whose changelog lost rows that it has; it is opened anew, empty."""
+        store = self._stores[place.topic]()
+        path = Path(store.partition_path(place.partition))
+        store._dbs.pop(place.partition, None)
+        aside = aside_of(path, "lost")
+        path.rename(aside)
+        self._on_lost_tail(place.topic)
+        log.warning(
+            "local files hold rows that Kafka has lost, and others stand in their place: the files "
+            "were moved aside and are restored from Kafka; find out why Kafka lost them, then "
+            "delete them: topic=%s partition=%d path=%s",
+            place.topic, place.partition, aside,
+        )  # fmt: skip
 
     def _set_aside(self, path: Path, why: str) -> None:
         aside = aside_of(path, "damaged")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerIdMapping, MessageSizeTooLargeError, ProducerFenced
 
-from barstream.engine.errors import BatchRefused, FlushStalled
+from barstream.codecs.batch_mark import HEADER, BatchMark, written_mark
+from barstream.engine.errors import BatchRefused, FlushStalled, StateUnusable
 from barstream.engine.rows import Row
 from barstream.errors import BarstreamError
 from barstream.topics.sizes import PLANNED_BYTES, largest_batches
@@ -26,6 +27,13 @@ _STOP_WITHIN_S: Final = 5.0
 _BATCH_BYTES: Final = 900_000
 #: The lengths and deltas that stand beside what is written.
 _LENGTHS: Final = 10
+
+
+class Written(NamedTuple):
+    """Where the last of some rows is: its offset, and the batch that holds it."""
+
+    offset: int
+    last_batch: BatchMark
 
 
 class PartitionProducer:
@@ -85,19 +93,24 @@ class PartitionProducer:
                 future.exception()
 
     async def write(
-        self, rows: Mapping[tuple[str, int], Sequence[Row]], behind: Behind | None = None
-    ) -> dict[tuple[str, int], int]:
+        self,
+        rows: Mapping[tuple[str, int], Sequence[Row]],
+        at_least: Mapping[tuple[str, int], int] | None = None,
+        behind: Behind | None = None,
+    ) -> dict[tuple[str, int], Written]:
         """Write ``rows`` by (topic, partition) in one transaction.
 
         Args:
             rows: what is written.
+            at_least: offsets that the last rows must come to, or what was written before is gone.
             behind: given the last offset of each, what is written behind them; an error of it
                 aborts the transaction.
 
         Returns:
-            Offset of the last row of each (topic, partition).
+            Where the last row of each (topic, partition) is.
 
         Raises:
+            StateUnusable: Kafka has lost the tail of a topic; nothing is written.
             FlushStalled: not committed within the deadline; whether it was is not known.
             aiokafka.errors.ProducerFenced: another worker owns the partition, or may own it, since
                 the brokers have forgotten this one; nothing is written.
@@ -110,7 +123,9 @@ class PartitionProducer:
                 self._sent.clear()
                 await self._producer.begin_transaction()
                 sent = {place: await self._send(*place, some) for place, some in rows.items()}
-                written = {place: await _last_offset(parts) for place, parts in sent.items()}
+                written = {place: await _last(parts) for place, parts in sent.items()}
+                for place, offset in (at_least or {}).items():
+                    _check_grown(place, written[place].offset, offset)
                 if behind is not None:
                     written |= await self._write_behind(behind, written)
                 await self._producer.commit_transaction()
@@ -142,16 +157,16 @@ class PartitionProducer:
             raise
 
     async def _write_behind(
-        self, behind: Behind, written: Mapping[tuple[str, int], int]
-    ) -> dict[tuple[str, int], int]:
+        self, behind: Behind, written: Mapping[tuple[str, int], Written]
+    ) -> dict[tuple[str, int], Written]:
         try:
-            rows = await behind(written)
+            rows = await behind({place: each.offset for place, each in written.items()})
         except BarstreamError:
             await self._producer.abort_transaction()
             raise
         await self._ask_sizes(topic for topic, _ in rows)
         sent = {place: await self._send(*place, some) for place, some in rows.items()}
-        return {place: await _last_offset(parts) for place, parts in sent.items()}
+        return {place: await _last(parts) for place, parts in sent.items()}
 
     async def _ask_sizes(self, topics: Iterable[str]) -> None:
         unknown = {topic for topic in topics if topic not in self._largest}
@@ -171,8 +186,8 @@ class PartitionProducer:
 
     async def _send(
         self, topic: str, partition: int, rows: Sequence[Row]
-    ) -> list[tuple[int, asyncio.Future[Any]]]:
-        sent: list[tuple[int, asyncio.Future[Any]]] = []
+    ) -> list[tuple[Any, asyncio.Future[Any]]]:
+        sent: list[tuple[Any, asyncio.Future[Any]]] = []
         batch = self._producer.create_batch()
         most = self._largest.get(topic, PLANNED_BYTES)
         is_small = most < PLANNED_BYTES
@@ -192,12 +207,12 @@ class PartitionProducer:
 
     async def _send_batch(
         self, batch: Any, topic: str, partition: int
-    ) -> tuple[int, asyncio.Future[Any]]:
+    ) -> tuple[Any, asyncio.Future[Any]]:
         # a batch left open may be appended to by a later send
         batch.close()
         future = await self._producer.send_batch(batch, topic, partition=partition)
         self._sent.append(future)
-        return batch.record_count(), future
+        return batch, future
 
 
 def _is_forgotten(error: BaseException) -> bool:
@@ -211,9 +226,18 @@ def _size(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, b
     return len(key or b"") + len(value or b"") + beside + 4 * _LENGTHS
 
 
-async def _last_offset(parts: list[tuple[int, asyncio.Future[Any]]]) -> int:
-    last = -1
-    for count, future in parts:
-        # the future of a batch knows the offset of its first record
-        last = (await future).offset + count - 1
-    return last
+async def _last(parts: list[tuple[Any, asyncio.Future[Any]]]) -> Written:
+    # the future of a batch knows the offset of its first record
+    bases = [(await future).offset for _, future in parts]
+    batch, base = parts[-1][0], bases[-1]
+    header = bytes(batch._buffer[: HEADER.size])
+    return Written(base + batch.record_count() - 1, written_mark(header, base))
+
+
+def _check_grown(place: tuple[str, int], offset: int, at_least: int) -> None:
+    if offset < at_least:
+        raise StateUnusable(
+            f"{place[0]}[{place[1]}] must go on behind what this worker has written, its next row "
+            f"at offset {at_least} or later, but it is at {offset}: Kafka has lost committed "
+            "records. Nothing was written. The worker stops; started again it says what is lost"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from barstream.codecs.row_version import RowTooNew
 from barstream.codecs.rules import RulesRow, decode_rules, is_rules_key
 from barstream.codecs.series_seen import UniverseReading
 from barstream.codecs.state import POSITION_KEY, Position, decode_position, decode_series
@@ -66,6 +67,7 @@ async def series_rows(options: Options, topic: str, spans: Spans) -> dict[int, P
     Raises:
         HistoryGone, ReadingStalled: the spans cannot be read.
         HistoryUnreadable: a row is none.
+        RowTooNew: a later release has written one.
     """
     newest: dict[int, dict[bytes, tuple[int, bytes | None]]] = {p: {} for p in spans}
     async for chunk in chunks(options, topic, spans):
@@ -83,6 +85,9 @@ async def series_rows(options: Options, topic: str, spans: Spans) -> dict[int, P
                 continue
             try:
                 _take(part, key, value, offset)
+            except RowTooNew as error:
+                where = f"{topic}[{partition}] at offset {offset}"
+                raise RowTooNew(error.version, where) from error
             except ValueError as error:
                 raise HistoryUnreadable(
                     f"{topic}[{partition}] offset {offset} must be a row of a series or a "

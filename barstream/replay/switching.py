@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 from barstream.codecs.avro import encode
 from barstream.codecs.rules import encode_rules
 from barstream.codecs.series_seen import encode as encode_seen
+from barstream.codecs.state import POSITION_KEY, encode_position
 from barstream.config import Settings
 from barstream.consumer_group import require_no_workers
 from barstream.core.keys import bar_key, series_key, split_bar_key
@@ -24,6 +25,7 @@ from barstream.core.schedule import ScheduleIndex, Series
 from barstream.core.state import LIVENESS_TICKS
 from barstream.core.time import iso_from_us
 from barstream.core.universe import SeriesSeen
+from barstream.engine.offsets import ends_of
 from barstream.engine.restore import decided
 from barstream.engine.rows import Flush, Row, bar_rows
 from barstream.engine.transaction import PartitionProducer
@@ -168,6 +170,7 @@ async def plan_of(job: Compare, index: ScheduleIndex) -> Plan:
     added = await _add_rejected(flush, job, names)
     if len(flush):
         await _add_rules(flush, job, names)
+    await _add_position(flush, job, names)
     return Plan(Switched(job.partition, written, len(mend) - written, added, mend.left), flush)
 
 
@@ -209,6 +212,24 @@ async def _add_rules(flush: Flush, job: Compare, names: TopicNames) -> None:
             heartbeat_offset=rows.position.heartbeat_offset, rewritten=True,
         ).behind(last)  # fmt: skip
         flush.add(names.series, partition, [Row(row.key, encode_rules(row))])
+
+
+async def _add_position(flush: Flush, job: Compare, names: TopicNames) -> None:
+    """Where Kafka lost finals: from here on what is there is what must be there."""
+    options, partition = client_options(job.settings), job.partition
+    spans = await held(options, names.series, [partition])
+    rows = await series_rows(options, names.series, spans)
+    position = rows[partition].position
+    if position is None or not position.written:
+        return
+    finals = [
+        TopicPartition(topic, partition) for topic in (names.final_1m, *names.rollups.values())
+    ]
+    ends = await ends_of(options, finals)
+    known = {tp: upto for tp in finals if (upto := position.written.get(tp.topic))}
+    if any(ends[tp] <= upto.offset for tp, upto in known.items()):
+        row = Row(POSITION_KEY, encode_position(replace(position, written=None)))
+        flush.add(names.series, partition, [row])
 
 
 async def _add_rejected(flush: Flush, job: Compare, names: TopicNames) -> int:

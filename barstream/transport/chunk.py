@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from barstream.codecs.batch_mark import BatchMark, header_before, mark_of
+
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class RecordChunk:
@@ -37,6 +39,8 @@ class RecordChunk:
     too_large: Mapping[int, str] = field(default_factory=dict)
     #: What the compressed batches of these records unpacked to; 0 for those that were not.
     unpacked_bytes: int = 0
+    #: Of the batches read for it, hidden ones as well, ascending; see `batch_mark`.
+    headers: list[bytes] = field(default_factory=list)
 
     @property
     def too_large_at(self) -> Mapping[int, str]:
@@ -55,11 +59,22 @@ class RecordChunk:
         """
         return self.fetched_us if self.fetched_us and not self.append_time else None
 
+    def last_batch(self, next_offset: int) -> BatchMark | None:
+        """The batch that holds the last offset below ``next_offset``; None: nothing is known."""
+        header = header_before(self.headers, next_offset)
+        return None if header is None else mark_of(header)
+
+    def comes_after(self, last: BatchMark | None) -> bool:
+        """Whether the leader that appended ``last`` appended what comes here as well."""
+        if last is None or not self.headers:
+            return True
+        return mark_of(self.headers[0]).leader_epoch == last.leader_epoch
+
     def __len__(self) -> int:
         return len(self.values)
 
     def drop_records(self) -> None:
         """Keep the range of offsets and no record: an applied chunk waits for its flush so."""
-        self.keys, self.values = [], []
+        self.keys, self.values, self.headers = [], [], []
         self.offsets = self.timestamps_us = np.empty(0, np.int64)
         self.unpacked_bytes = 0

@@ -8,6 +8,7 @@ one `RecordChunk` for many records instead, for the topics a consumer names by p
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -16,9 +17,11 @@ from typing import Any, Final
 import numpy as np
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException, KafkaError
+from aiokafka.record import memory_records
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from numpy.typing import NDArray
 
+from barstream.codecs.batch_mark import HEADER
 from barstream.transport import decompression
 from barstream.transport.chunk import RecordChunk
 from barstream.transport.decompression import BatchTooLargeError
@@ -29,6 +32,14 @@ MAX_RECORDS: Final = 65_536
 _MAX_BYTES: Final = 16 << 20
 _LOG_APPEND_TIME: Final = 1
 _LAST_MS: Final = 1 << 53
+#: How a batch begins: its base offset, how many bytes follow, its leader epoch and its version.
+_size_at: Final = struct.Struct(">i").unpack_from
+_HEADER_SIZE: Final = HEADER.size
+_SIZE_AT: Final = 8
+_BEHIND_SIZE: Final = 12
+_MAGIC_AT: Final = 16
+#: The first version of batches that have a header.
+_MAGIC: Final = 2
 
 
 class ColumnarTopics:
@@ -67,6 +78,7 @@ class _Columns:
         self.timestamps: list[NDArray[np.int64]] = []
         self.append_time = True
         self.too_large: dict[int, str] = {}
+        self.headers: list[bytes] = []
         self._unpacked_before = decompression.unpacked()
 
     @property
@@ -81,6 +93,11 @@ class _Columns:
     def has_other_times(self, batch: Any) -> bool:
         """Whether ``batch`` has its timestamps from another clock than what is here."""
         return bool(self.values) and self.append_time != _is_append_time(batch)
+
+    def reach(self, header: bytes | None) -> None:
+        """The batch of that header is next, or none that has one."""
+        if header is not None:
+            self.headers.append(header)
 
     def add(self, batch: Any, part: list[Any], floor: int, first: int) -> int:
         """Take from offset ``first`` on the records of a part of ``batch``, one or more.
@@ -142,6 +159,7 @@ class _Columns:
             self.append_time,
             too_large=self.too_large,
             unpacked_bytes=self._unpacked + (_size(self.values) if self.is_rest else 0),
+            headers=self.headers,
         )
 
 
@@ -164,6 +182,35 @@ def _offsets(records: list[Any]) -> NDArray[np.int64]:
     return offsets
 
 
+class FramedRecords(memory_records.MemoryRecords):  # type: ignore[misc]
+    """Record batches, and the bytes that they are read from."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.data = data
+
+
+class _Headers:
+    """The headers of the batches in ``data``, one after the other.
+
+    Attributes:
+        now: of the batch that was read last; None: one of before Kafka 0.11 has none.
+    """
+
+    __slots__ = ("_at", "_data", "now")
+
+    def __init__(self, data: bytes) -> None:
+        self.now: bytes | None = None
+        self._data = data
+        self._at = 0
+
+    def advance(self) -> None:
+        """To the next batch, which is whole."""
+        data, at = self._data, self._at
+        self.now = data[at : at + _HEADER_SIZE] if data[at + _MAGIC_AT] >= _MAGIC else None
+        self._at = at + _BEHIND_SIZE + _size_at(data, at + _SIZE_AT)[0]
+
+
 class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """Unpacks the topics of `ColumnarTopics` in columns and all others as aiokafka does.
 
@@ -181,8 +228,10 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
 
     def _unpack_columns(self, end: int | None) -> Iterator[ConsumerRecord[bytes, Any]]:
         columns = _Columns(self.next_fetch_offset)
+        headers = _Headers(self._records.data)
         while self._records.has_next():
             batch = self._next_batch()
+            headers.advance()
             if end is not None and batch.base_offset >= end:
                 # compaction may have left nothing just below the end
                 self.next_fetch_offset = max(self.next_fetch_offset, end)
@@ -191,6 +240,7 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             if not is_hidden and columns.has_other_times(batch):
                 yield self._event(columns)
                 columns = _Columns(self.next_fetch_offset)
+            columns.reach(headers.now)
             # unpacked when the first is asked for, where an error is told as one
             records = chain.from_iterable(() if is_hidden else (batch,))
             floor = batch.base_offset
@@ -201,6 +251,7 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                 if columns.are_many:
                     yield self._event(columns)
                     columns = _Columns(self.next_fetch_offset, is_rest=True)
+                    columns.reach(headers.now)
             self.next_fetch_offset = max(self.next_fetch_offset, batch.next_offset)
             if columns.are_many:
                 yield self._event(columns)
@@ -303,4 +354,5 @@ def install() -> None:
     """Have aiokafka's fetchers unpack with these classes; doing it twice is doing it once."""
     fetcher.PartitionRecords = PartitionRecords
     fetcher.FetchResult = FetchResult
+    fetcher.MemoryRecords = FramedRecords
     decompression.install()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
+from barstream.codecs.batch_mark import BatchMark
 from barstream.engine.errors import ReadingStalled, StateUnusable
 from barstream.engine.local import LocalPartition
 from barstream.engine.progress import RestoreProgress, TableProgress
@@ -64,8 +65,8 @@ def test_a_table_that_ends_short_is_refused(kafka: Any, tmp_path: Path) -> None:
     """Whatever the reason: what is on disk has to say itself that it is complete."""
 
     class Forgetful(LocalPartition):
-        def write(self, rows: Any, offset: int) -> None:
-            super().write(rows, offset - 1)
+        def write(self, rows: Any, offset: int, last_batch: BatchMark | None = None) -> None:
+            super().write(rows, offset - 1, last_batch)
 
     async def go() -> None:
         topic = await new_topic(kafka.bootstrap)

@@ -11,13 +11,12 @@ import numpy as np
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
 from barstream.transport import decompression
 from barstream.transport.chunk import RecordChunk
-from barstream.transport.records import ColumnarTopics, PartitionRecords
+from barstream.transport.records import ColumnarTopics, FramedRecords, PartitionRecords
 from tests.fuzz.mutate import LENGTHS, damaged, odd_varint, varint
 from tests.fuzz.surface import BrokenRuleError, Surface
 
@@ -149,7 +148,7 @@ def _good(chance: Random) -> Fetch:
 
 def _unpacked(fetch: Fetch, kind: Any, deserializer: Any) -> tuple[list[Any], int]:
     records = kind(
-        _PLACE, MemoryRecords(fetch.data), list(fetch.aborted), fetch.start, None, deserializer,
+        _PLACE, FramedRecords(fetch.data), list(fetch.aborted), fetch.start, None, deserializer,
             True,
         fetcher.READ_COMMITTED,
     )  # fmt: skip
@@ -197,7 +196,7 @@ def _judged(fetch: Fetch) -> str:
 
 
 def _in_order(fetch: Fetch) -> bool:
-    records, reached, begun = MemoryRecords(fetch.data), 0, False
+    records, reached, begun = FramedRecords(fetch.data), 0, False
     while records.has_next():
         batch = records.next_batch()
         if batch.base_offset < reached or (not begun and batch.next_offset <= fetch.start):

@@ -255,7 +255,7 @@ class Store:
         engine.state.use_schedule(provider.index)
         rows = cast("LocalPartition", self.series)  # what is asked of it, a dict has
         start = restore_engine(engine, rows, "ticks", None, Extent(0, 1 << 40), Extent(0, 1 << 40))
-        return engine, *start
+        return engine, start.ticks, start.heartbeats
 
 
 def finals_of(engine: PartitionEngine) -> dict[str, list[Any]]:

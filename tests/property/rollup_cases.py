@@ -113,7 +113,7 @@ class Worker:
             self.engine, rows, "ticks", None, Extent(0, 1 << 40), Extent(0, 1 << 40)
         )
         self.engine.judge_all()
-        return start
+        return start.ticks, start.heartbeats
 
     def finals(self, period: Period, symbol: str) -> dict[int, Bar]:
         """The newest row of each bucket, ascending."""

@@ -13,7 +13,6 @@ import pytest
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
@@ -22,7 +21,12 @@ from barstream.config.sections import TickSettings
 from barstream.core.reasons import Reason
 from barstream.transport import decompression, records
 from barstream.transport.decompression import BatchTooLargeError
-from barstream.transport.records import ColumnarTopics, FetchResult, PartitionRecords
+from barstream.transport.records import (
+    ColumnarTopics,
+    FetchResult,
+    FramedRecords,
+    PartitionRecords,
+)
 
 NOW_MS = 1_700_000_000_000
 CODECS = {"plain": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -57,7 +61,7 @@ def reader(
     data: bytes | bytearray, first: int = 0, wanted: ColumnarTopics = TICKS
 ) -> PartitionRecords:
     return PartitionRecords(
-        TopicPartition("ticks", 3), MemoryRecords(bytes(data)), [], first, None,
+        TopicPartition("ticks", 3), FramedRecords(bytes(data)), [], first, None,
         wanted, True, fetcher.READ_COMMITTED,
     )  # fmt: skip
 
@@ -204,7 +208,7 @@ def test_a_topic_of_our_own_is_not_passed_but_named() -> None:
 
 @pytest.mark.usefixtures("one_mib")
 def test_whoever_reads_record_by_record_is_bounded_as_well() -> None:
-    found = MemoryRecords(bytes(bomb(4))).next_batch()
+    found = FramedRecords(bytes(bomb(4))).next_batch()
     with pytest.raises(BatchTooLargeError):
         list(found)
 

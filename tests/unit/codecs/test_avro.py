@@ -50,8 +50,14 @@ def test_bars_written_in_columns_are_the_bytes_written_one_by_one(
 
 
 def test_a_schema_with_nested_parts_is_written_row_by_row() -> None:
-    row = {f["name"]: 1 for f in load_schema("series_state")["fields"]}
-    row |= {"broker": "A", "symbol": "B", "previous_close": None, "open_bars": []}  # type: ignore[dict-item]
+    row: dict[str, Any] = {f["name"]: 1 for f in load_schema("series_state")["fields"]}
+    row |= {
+        "row_version": b"\1\2",
+        "broker": "A",
+        "symbol": "B",
+        "previous_close": None,
+        "open_bars": [],
+    }
     assert encode_batch("series_state", {k: [v] for k, v in row.items()}) == [
         encode("series_state", row)
     ]

@@ -8,6 +8,7 @@ import fastavro
 import pytest
 
 from barstream.codecs.avro import load_schema, without_logical_types
+from barstream.codecs.row_version import ROW_VERSION
 from barstream.codecs.state import decode_series
 from barstream.core.state import NEVER_US
 
@@ -16,6 +17,8 @@ def test_a_row_from_before_there_was_a_filled_date_is_read() -> None:
     schema = without_logical_types(load_schema("series_state"))
     names = [field["name"] for field in schema["fields"]]
     before = list(schema["fields"])
+    # nor had rows a version then
+    assert names[0] == "row_version"
     before[names.index("filled_date")] = {"name": "fill_from", "type": "long"}
     row = {
         "broker": "B", "symbol": "X", "closed_until": 120, "watermark": 130,
@@ -26,9 +29,10 @@ def test_a_row_from_before_there_was_a_filled_date_is_read() -> None:
     for woken_us, filled_date in ((NEVER_US, 19_675), (60, 19_675), (180, 0)):
         written = io.BytesIO()
         fastavro.schemaless_writer(
-            written, {**schema, "fields": before}, row | {"fill_from": woken_us}
+            written, {**schema, "fields": before[1:]}, row | {"fill_from": woken_us}
         )
         expected = {name: row[name] for name in names if name in row}
-        assert decode_series(written.getvalue()) == expected | {"filled_date": filled_date}
+        found = decode_series(written.getvalue())
+        assert found == expected | {"filled_date": filled_date, "row_version": ROW_VERSION}
     with pytest.raises(ValueError, match="no body of series_state"):
         decode_series(written.getvalue()[:-2])

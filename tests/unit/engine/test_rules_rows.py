@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from barstream.codecs.row_version import ROW_VERSION
 from barstream.codecs.rules import RulesRow, changes_of, decode_rules, encode_rules
 from barstream.config import Settings
 from barstream.config.sections import BarSettings, TickSettings
@@ -112,17 +113,21 @@ def test_a_row_comes_back_as_it_was_written_and_under_no_other_key() -> None:
 def test_a_row_of_before_there_was_fold_case_is_read_and_says_nothing_of_it() -> None:
     row = RulesRow.of(Settings())
     before = replace(row, fold_case=None)
-    body = encode_rules(before)
+    # nor had rows a version then
+    body = encode_rules(before).removeprefix(ROW_VERSION)
     assert decode_rules(row.key, body[:-2]) == before, "its body ended there"
     assert changes_of(before, row) == [], "what is not known has not changed"
     assert not row.says_same(before), "the log is to say it from now on"
+    with pytest.raises(ValueError, match="cut short"):
+        decode_rules(row.key, encode_rules(row).removeprefix(ROW_VERSION)[:-2])
     with pytest.raises(ValueError, match="no body"):
-        decode_rules(row.key, encode_rules(row)[:-2])
+        decode_rules(row.key, encode_rules(row)[:-1])
 
 
 def test_a_row_of_before_there_was_a_limit_of_series_is_of_a_partition_that_was_not_full() -> None:
     row = RulesRow.of(Settings())
-    assert decode_rules(row.key, encode_rules(row)[:-1]) == row
+    body = encode_rules(row).removeprefix(ROW_VERSION)
+    assert decode_rules(row.key, body[:-1]) == row
     full = replace(row, is_full=True)
     assert decode_rules(full.key, encode_rules(full)) == full
     assert not full.says_same(row), "the log is to say it"

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from barstream.codecs.avro import decode, encode
+from barstream.codecs.row_version import VERSION, RowTooNew
 from barstream.codecs.state import POSITION_KEY
 from barstream.core.period import MINUTE
 from barstream.core.schedule import MarketScheduleProvider
@@ -45,6 +46,15 @@ def test_rows_a_worker_wrote_are_taken() -> None:
     store = written()
     assert decode("series_state", store.series[KEY])["open_bars"]
     restore(store)
+
+
+@pytest.mark.parametrize("key", [KEY, POSITION_KEY])
+def test_a_row_of_a_later_release_stops_the_start_and_is_named(key: bytes) -> None:
+    store = written()
+    store.series[key] = bytes([1, VERSION + 1]) + store.series[key][2:]
+    with pytest.raises(RowTooNew) as found:
+        restore(store)
+    assert f"version {VERSION + 1} in row {key!r} of partition 0" in str(found.value)
 
 
 def set_bar(**values: Any) -> Change:
