@@ -183,7 +183,8 @@ async def _ticks(
     if end > there.end:
         raise BarstreamError(
             f"{names.ticks}[{job.partition}] must hold the {end} offsets that were applied, but "
-            f"ends at {there.end}: the topic was made again. {START_OVER}"
+            f"ends at {there.end}: Kafka lost what was behind that, or the topic was made again. "
+            f"{START_OVER}"
         )
     if job.end is not None:
         end = min(end, job.end)
