@@ -22,6 +22,7 @@ from tests.functional.sending import SECOND_US, Tick
 from tests.functional.verifying import verified
 from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
+from tests.prometheus import Prometheus
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
@@ -151,6 +152,7 @@ def test_a_table_with_rows_that_kafka_lost_is_made_again_of_what_kafka_has(harme
     worker = made.worker()
     assert "hold rows that Kafka has lost" in worker.log.read_text()
     assert metric(worker, "barstream_lost_tails_total") == 1
+    assert Prometheus(f"http://{worker.host}:{worker.port}").fires("BarstreamTailLost")
     assert len(list(Path(made.directory).rglob("*.lost-*"))) == 1, "they are kept"
     bars = worker.get("/bars/B/X?timeframe=1m&limit=100")["bars"]
     assert [bar["open"] for bar in bars] == [5.0, 65.0, 125.0, 185.0, 245.0]

@@ -28,6 +28,7 @@ NO_ALERT = {
 }
 #: Alerts that no randomised run shows firing, and the tests that do, with real parts.
 SHOWN_BY = {
+    "BarstreamTailLost": "tests/functional/test_lost_tail.py",
     "BarstreamSeriesRespelled": "tests/functional/test_case_kept.py",
     "BarstreamScheduleRowsRefused": "tests/functional/test_schedule_changes.py",
     "BarstreamRejectedTooManySeries": "tests/functional/test_limits.py",
