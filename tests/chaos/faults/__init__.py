@@ -50,6 +50,7 @@ KINDS: Final[dict[str, type[Fault]]] = {
         disk.StateDamaged,
         disk.StateSwapped,
         topics.TopicRecreated,
+        topics.TicksLost,
         disk.LyingDisk,
         disk.CuttingDisk,
         schedule.Withdrawn,

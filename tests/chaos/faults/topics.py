@@ -1,11 +1,11 @@
-"""The tick topic is deleted and made again: the worker must stop, and say what mends it."""
+"""The tick topic loses what was applied: the worker must stop, and say what mends it."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from collections import Counter
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiokafka.admin import NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
@@ -15,6 +15,7 @@ from barstream.core.keys import series_key
 from barstream.core.time import MINUTE_US, iso_from_us
 from barstream.kafka import admin_client
 from barstream.topics import create
+from tests import lost_tail
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.faults.sending import Row, send
 from tests.chaos.runs import judge
@@ -25,35 +26,38 @@ _SETTLE_S: Final = 120.0
 _AHEAD: Final = ("CHX", "S00")
 
 
-class TopicRecreated(Fault):
-    """After the verdict: the workers must stop, and the mend that they name must end well."""
+class TicksGone(Fault):
+    """After the verdict: the workers must stop, and the mend that they name must end well.
 
-    name = "topic_recreated"
-    drawn = False
+    Attributes:
+        said: what they must say of it.
+    """
+
     ends_workers = True
+    said: ClassVar[str]
 
     def begin(self, scene: Scene) -> str:
         return "comes after the verdict"
+
+    def harm(self, scene: Scene, ticks: list[Record]) -> list[Record]:
+        """Do it; which of ``ticks`` are gone."""
+        raise NotImplementedError
 
     def after(self, scene: Scene) -> None:
         """Every worker stops at each start, until it is given the names that it asks for."""
         made = scene.made
         ticks, before = made.read(made.names.ticks), made.read(made.names.final_1m)
-        asyncio.run(_make_again(made))
-        broker, symbol = _AHEAD
-        tick = {"broker": broker, "symbol": symbol, "time": scene.feed.clock_us, "price": 1.0}
-        value = encode("tick", tick | {"size": 1.0})
-        send(made, [Row(made.names.ticks, series_key(*_AHEAD), value) for _ in range(5)])
+        gone = self.harm(scene, ticks)
         slots = [slot for slot in scene.crew.slots if slot.wanted]
-        until(lambda: all(_refusals(slot.ended) >= 2 for slot in slots), 90, "all refuse twice")
+        until(lambda: all(self._refusals(slot.ended) >= 2 for slot in slots), 90, "refuse twice")
         for slot in slots:
             slot.wanted = False
         until(lambda: not scene.crew.running, 40, "all have ended")
         assert made.read(made.names.final_1m) == before, "something was published all the same"
         scene.notes.append("every worker stopped with the command that mends it, twice")
         _mend(scene, slots[0].ended[-1][1], len(slots))
-        # what was in the old topic, again: "load the ticks again where you have them"
-        send(made, [Row(made.names.ticks, one.key, one.value, one.partition) for one in ticks])
+        # "load the ticks again where you have them"
+        send(made, [Row(made.names.ticks, one.key, one.value, one.partition) for one in gone])
         scene.crew.settle(_SETTLE_S)
         # applied is not flushed yet
         lacking = judge.until_clean(lambda: _not_come_again(made, before))
@@ -62,6 +66,58 @@ class TopicRecreated(Fault):
         found = judge.verify(made)
         assert (found.code, found.differences) == (0, []), found.said
         scene.notes.append("under new names verify is clean, with one final per bucket")
+
+    def _refusals(self, ended: list[tuple[int, str]]) -> int:
+        return sum(
+            code == 1 and self.said in words and "BARSTREAM_APP_ID" in words
+            for code, words in ended
+        )
+
+
+class TopicRecreated(TicksGone):
+    """After the verdict the tick topic is made again: the workers must stop, the mend end well."""
+
+    name = "topic_recreated"
+    drawn = False
+    said = "made again"
+
+    def harm(self, scene: Scene, ticks: list[Record]) -> list[Record]:
+        asyncio.run(_make_again(scene.made))
+        _send_others(scene, 5)
+        return ticks
+
+
+class TicksLost(TicksGone):
+    """After the verdict all brokers lose the last ticks and grow over them: likewise."""
+
+    name = "ticks_lost"
+    family = "lost_tail"
+    needs = frozenset({"cluster"})
+    said = "on it holds other records"
+
+    def harm(self, scene: Scene, ticks: list[Record]) -> list[Record]:
+        cluster, topic = scene.cluster, scene.made.names.ticks
+        assert cluster is not None
+        last = self.rng.choice(ticks)
+        ours = [one for one in ticks if one.partition == last.partition]
+        end = ours[-1].offset + 1
+        for node in range(len(cluster.nodes)):
+            cluster.kill(node)
+        lost_from = end - self.rng.randint(1, 1 + len(ours) // 10)
+        first = lost_tail.lose(cluster, topic, last.partition, lost_from)
+        cluster.start()
+        _send_others(scene, end - first + 5, last.partition)
+        scene.notes.append(f"offsets {first} to {end - 1} of partition {last.partition} were lost")
+        return [one for one in ours if one.offset >= first]
+
+
+def _send_others(scene: Scene, count: int, partition: int | None = None) -> None:
+    """Ticks that no worker is to take."""
+    broker, symbol = _AHEAD
+    tick = {"broker": broker, "symbol": symbol, "time": scene.feed.clock_us, "price": 1.0}
+    value, topic = encode("tick", tick | {"size": 1.0}), scene.made.names.ticks
+    rows = [Row(topic, series_key(*_AHEAD), value, partition) for _ in range(count)]
+    send(scene.made, rows)
 
 
 def _mend(scene: Scene, words: str, workers: int) -> None:
@@ -111,12 +167,6 @@ def _name(bar: dict[str, Any]) -> tuple[str, str]:
 
 def _bucket(bar: dict[str, Any]) -> str:
     return f"{bar['symbol']} {iso_from_us(bar['bucket_start'])}"
-
-
-def _refusals(ended: list[tuple[int, str]]) -> int:
-    return sum(
-        code == 1 and "made again" in words and "BARSTREAM_APP_ID" in words for code, words in ended
-    )
 
 
 async def _make_again(made: Pipeline) -> None:

@@ -86,5 +86,6 @@ FAMILIES: Final[dict[str, Family]] = {
             "brokers of an older Kafka, upgraded one by one, and then their feature levels raised",
             kafka=OLDER_VERSIONS,
         ),
+        Family("lost_tail", "brokers that lose what they have acknowledged, and go on", most=1),
     )
 }
