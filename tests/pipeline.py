@@ -24,6 +24,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.codecs.avro import decode
+from barstream.codecs.state import POSITION_KEY, decode_position
 from barstream.config import Settings, load_settings
 from barstream.topics import TopicNames
 from barstream.transport import decompression
@@ -193,6 +194,15 @@ class Pipeline:
         """Finals of one symbol, ascending."""
         found = [bar for bar in self.finals() if bar["symbol"] == symbol]
         return sorted(found, key=lambda bar: int(bar["bucket_start"]))
+
+    def position(self, partition: int = 0) -> int:
+        """First offset of ticks that no committed row has applied."""
+        rows = [
+            row.value
+            for row in self.read(self.names.series)
+            if row.key == POSITION_KEY and row.partition == partition
+        ]
+        return decode_position(rows[-1] or b"").next_offset if rows else 0
 
     def rejected(self) -> list[Record]:
         """Every rejected tick."""

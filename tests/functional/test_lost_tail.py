@@ -14,7 +14,6 @@ from typing import Final
 
 import pytest
 
-from barstream.codecs.state import POSITION_KEY, decode_position
 from tests import lost_tail
 from tests.chaos.drill import long_drill, metric
 from tests.functional.records import MORNING_US, end_offset, send_ticks
@@ -46,11 +45,6 @@ def send_one_by_one(made: Pipeline, ticks: list[Tick]) -> None:
         send_ticks(made, [tick])
 
 
-def position(made: Pipeline) -> int:
-    rows = [row.value for row in made.read(made.names.series) if row.key == POSITION_KEY]
-    return decode_position(rows[-1] or b"").next_offset if rows else 0
-
-
 def lose_last(broker: KafkaCluster, topic: str, transactions: int) -> None:
     """Those of a changelog: each is a batch of rows, and the marker that commits them."""
     segment = broker.nodes[0].directory / "data" / f"{topic}-0" / f"{0:020d}.log"
@@ -77,7 +71,7 @@ def harmed(
             send_ticks(one, some(0, FROM - 5))
             send_one_by_one(one, some(FROM - 5, COUNT))
         for name, one in made.items():
-            until(lambda one=one: position(one) == COUNT, 30, f"{name}: all are applied")  # type: ignore[misc]
+            until(lambda one=one: one.position() == COUNT, 30, f"{name}: all are applied")  # type: ignore[misc]
             until(lambda one=one: len(one.finals()) == 1, 30, f"{name}: a minute is final")  # type: ignore[misc]
         for name, worker in workers.items():
             if name == "running":
@@ -127,7 +121,7 @@ def test_the_mend_is_everything_anew_on_what_the_topic_holds_now(harmed: Harmed)
         made.options[name] = f"anew-{name[-4:].lower()}".replace("_", "-")
     made.run("topics", "create")
     worker = made.worker(directory="anew")
-    until(lambda: position(made) == FROM + 10, 30, "all that there is")
+    until(lambda: made.position() == FROM + 10, 30, "all that there is")
     assert worker.stop() == 0
     assert verified(made.settings).findings.kept == []
 
@@ -138,7 +132,7 @@ def test_a_worker_that_ran_all_the_while_stops_before_it_goes_on(harmed: Harmed)
     words = f"applied up to offset {COUNT - 1}, but from offset {FROM} on"
     ends(made.workers[0], words)
     ends(made.worker(wait=False), words)
-    assert position(made) == COUNT
+    assert made.position() == COUNT
     assert len(made.finals()) == 1
 
 
@@ -147,7 +141,7 @@ def test_a_table_with_rows_that_kafka_lost_is_made_again_of_what_kafka_has(harme
     made = harmed["table-lost"]
     second = made.worker(directory="second")
     send_ticks(made, some(COUNT, 250))
-    until(lambda: position(made) == 250, 30, "all are applied, also those applied before")
+    until(lambda: made.position() == 250, 30, "all are applied, also those applied before")
     assert second.stop() == 0
     worker = made.worker()
     assert "hold rows that Kafka has lost" in worker.log.read_text()

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from barstream.codecs.state import POSITION_KEY, decode_position
 from barstream.core.time import MINUTE_US, SECOND_US, us_from_iso
 from tests.functional.records import beat, end_offset, send_ticks
 from tests.functional.sending import Tick
@@ -29,12 +28,7 @@ def send(made: Pipeline, *ticks: Tick) -> None:
     """Send ticks, and wait until they are applied."""
     send_ticks(made, ticks)
     end = end_offset(made)
-    until(lambda: _position(made) >= end, 20, "all is applied")
-
-
-def _position(made: Pipeline) -> int:
-    rows = [each.value for each in made.read(made.names.series) if each.key == POSITION_KEY]
-    return decode_position(rows[-1] or b"").next_offset if rows else 0
+    until(lambda: made.position() >= end, 20, "all is applied")
 
 
 def load(made: Pipeline, worker: WorkerProcess, file: Path, dates: dict[str, str]) -> None:

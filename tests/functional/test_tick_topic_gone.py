@@ -70,6 +70,11 @@ def applied(worker: WorkerProcess, count: int) -> None:
     until(lambda: worker.get("/status")["ticks"] >= count, 20, f"{count} ticks applied")
 
 
+def committed(made: Pipeline, count: int) -> None:
+    """What a worker has applied and not committed when it stops, the next one reads again."""
+    until(lambda: made.position() == count, 20, f"{count} ticks committed")
+
+
 def assert_stops(worker: WorkerProcess, *words: str) -> None:
     """It ends by itself, not with 0, and its last words say what is wrong and what mends it."""
     assert worker.process.wait(40) != 0
@@ -86,6 +91,7 @@ def test_a_topic_made_again_while_no_worker_ran_stops_the_next_one(
         send_ticks(made, [*some(100), *some(1)])  # a minute that is final, and a late tick
         applied(worker, 100)
         until(lambda: len(made.finals()) == 1, 20, "the first minute is final")
+        committed(made, 101)
         assert worker.stop() == 0
         delete_topic(made)
         make_again(made)
@@ -136,8 +142,8 @@ def test_ticks_deleted_before_they_were_applied_stop_the_worker(
     with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
         worker = made.worker()
         send_ticks(made, some(10))
-        applied(worker, 10)
-        worker.stop()
+        committed(made, 10)
+        assert worker.stop() == 0
         send_ticks(made, some(50, 10))
         cut(made, 40)
         worker = made.worker(wait=False)
@@ -164,7 +170,7 @@ def test_ticks_deleted_after_they_were_applied_are_not_missed(
     with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
         worker = made.worker()
         send_ticks(made, some(10))
-        applied(worker, 10)
+        committed(made, 10)
         cut(made, 10)
         assert worker.stop() == 0
         worker = made.worker()
