@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
 
 from barstream.codecs.load_position import LoadPosition
 from barstream.codecs.load_position import decode as decode_position
@@ -35,9 +33,8 @@ from barstream.core.period import MINUTE, Period
 from barstream.core.schedule import Series
 from barstream.core.time import SECOND_US, iso_from_us
 from barstream.core.universe import SeriesSeen, did_you_mean, nearest_series
-from barstream.engine.restore import decided
+from barstream.engine.fence import fenced_partitions
 from barstream.engine.rows import Flush, Row
-from barstream.engine.transaction import PartitionProducer
 from barstream.errors import BarstreamError
 from barstream.feeds.positions import LoadRecords, positions_topic, read_records
 from barstream.history.reading import Span, chunks, held, newest_values
@@ -47,8 +44,6 @@ from barstream.kafka import admin_client, client_options
 from barstream.topics import TopicNames
 from barstream.transport.chunk import RecordChunk
 
-#: One transaction may withdraw the bars of months.
-_WITHIN_S: Final = 600.0
 #: A feed that sent a tick so lately is live.
 _LIVE_US: Final = 300 * SECOND_US
 #: A load that wrote so lately may go on.
@@ -210,33 +205,18 @@ class Drop:
         whole = self._before(outlook)
         done: list[Holding] = []
         for part in todo:
-            await require_no_workers(self.settings)
-            producer = PartitionProducer(
-                self._options, f"{self.settings.app_id}-{part.partition}", _WITHIN_S
-            )
-            try:
-                # fenced first and looked at after: nobody writes to the partition in between
-                await producer.start()
-                await decided(self._options, self._changelogs(part.partition))
+            number = part.partition
+            async with fenced_partitions(
+                self.settings, [number], (*self._names.bars, self._names.series), DropRefused,
+                "withdrawn",
+            ) as producers:  # fmt: skip
                 now = await self._again(part)
-                row = WithdrawalRow(*self.name, at_us, {now.partition: now.end})
+                row = WithdrawalRow(*self.name, at_us, {number: now.end})
                 whole = row.joined(whole)
                 flush = tombstones(self._names, now, row.joined(now.before))
                 if part is todo[-1]:
                     add_last(flush, self._names, whole, self.records)
-                await producer.write(flush.rows)
-            except ProducerFenced as error:
-                raise DropRefused(
-                    f"a worker took partition {part.partition} over meanwhile, and nothing of it "
-                    "was withdrawn: stop all workers, and do it again"
-                ) from error
-            except KafkaError as error:
-                raise DropRefused(
-                    f"Kafka failed at partition {part.partition} ({error!r}): do it again, it "
-                    "finds what is left"
-                ) from error
-            finally:
-                await producer.stop()
+                await producers[number].write(flush.rows)
             done.append(now)
         return done
 
@@ -283,10 +263,6 @@ class Drop:
 
     def _finals(self) -> dict[Period, str]:
         return {MINUTE: self._names.final_1m, **self._names.rollups}
-
-    def _changelogs(self, partition: int) -> list[TopicPartition]:
-        topics = *self._finals().values(), self._names.series, self._names.live_1m
-        return [TopicPartition(topic, partition) for topic in topics]
 
     async def _count(self, partition: int, span: Span) -> int:
         """How many ticks of the series there are.

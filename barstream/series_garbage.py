@@ -7,15 +7,11 @@ read once and not once a series.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
 
 from barstream.codecs.ticks import TickDecoder
 from barstream.codecs.withdrawal import WithdrawalRow, WithdrawnEnd
@@ -25,17 +21,14 @@ from barstream.core.keys import series_key, split_bar_key
 from barstream.core.schedule import Series
 from barstream.core.time import DAY_US
 from barstream.core.universe import SeriesSeen
-from barstream.engine.restore import decided
+from barstream.engine.fence import fenced_partitions
 from barstream.engine.rows import Flush
-from barstream.engine.transaction import PartitionProducer
 from barstream.feeds.positions import LoadRecords, positions_topic, read_records
 from barstream.history.reading import Span, chunks, held, newest_values
 from barstream.history.series import PartitionRows, series_rows, series_seen
 from barstream.kafka import admin_client, client_options
 from barstream.series_drop import Drop, DropRefused, Holding, add_last, tombstones
 from barstream.topics import TopicNames
-
-_WITHIN_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,37 +113,18 @@ class GarbageDrop:
         """
         self.progress = lambda _: None
         numbers = sorted(await held(self._options, self._names.ticks))
-        app_id = self._settings.app_id
-        producers = [PartitionProducer(self._options, f"{app_id}-{n}", _WITHIN_S) for n in numbers]
-        try:
-            # fenced first and looked at after: nobody writes to these partitions in between
-            for producer in producers:
-                await producer.start()
-            changelogs = {tp for n in numbers for tp in self._changelogs(n)}
-            await decided(self._options, sorted(changelogs))
+        topics = *self._names.bars, self._names.series
+        async with fenced_partitions(
+            self._settings, numbers, topics, DropRefused, "withdrawn"
+        ) as producers:
             ends = await held(self._options, self._names.ticks)
             found = await self.look()
             left = {name: n for name, n in found.ticks.items() if name in garbage.ticks}
             found = Garbage(left, {name: found.last_dates[name] for name in left})
             if left:
-                await producers[0].write((await self._flush(left.keys(), ends)).rows)
-        except ProducerFenced as error:
-            raise DropRefused(
-                "a worker took a partition over meanwhile, and nothing was withdrawn: stop all "
-                "workers, and do it again"
-            ) from error
-        except KafkaError as error:
-            raise DropRefused(
-                f"Kafka failed ({error!r}), and nothing was withdrawn: do it again"
-            ) from error
-        finally:
-            await asyncio.gather(*(producer.stop() for producer in producers))
+                flush = await self._flush(left.keys(), ends)
+                await producers[numbers[0]].write(flush.rows)
         return found
-
-    def _changelogs(self, partition: int) -> list[TopicPartition]:
-        names = self._names
-        topics = names.final_1m, *names.rollups.values(), names.series, names.live_1m
-        return [TopicPartition(topic, partition) for topic in topics]
 
     async def _count(self, asleep: Collection[Series], spans: Mapping[int, Span]) -> None:
         """By series and partition, the ticks of those that sleep."""
@@ -206,11 +180,7 @@ class GarbageDrop:
     ) -> dict[Series, dict[str, list[bytes]]]:
         """By series and topic the keys that get a tombstone."""
         names, found = self._names, dict[Series, dict[str, list[bytes]]]()
-        topics = (
-            names.final_1m, *names.rollups.values(), names.live_1m, *names.live_rollups.values(),
-            names.heartbeats,
-        )  # fmt: skip
-        for topic in topics:
+        for topic in (*names.bars, names.heartbeats):
             for key in sorted(await newest_values(self._options, topic, partition)):
                 try:
                     name = split_bar_key(key)[:2]

@@ -14,14 +14,12 @@ with those there are: where one would be another the series stays.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
 from numpy.typing import NDArray
 
 from barstream.codecs.avro import decode
@@ -39,10 +37,9 @@ from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, Serie
 from barstream.core.state import Rules
 from barstream.core.time import iso_from_us
 from barstream.core.universe import did_you_mean, nearest_series
+from barstream.engine.fence import fenced_partitions
 from barstream.engine.partition import PartitionEngine
-from barstream.engine.restore import decided
 from barstream.engine.rows import Flush, Row
-from barstream.engine.transaction import PartitionProducer
 from barstream.engine.waiting import Waiting
 from barstream.errors import BarstreamError
 from barstream.feeds.positions import positions_topic, read_records
@@ -55,7 +52,6 @@ from barstream.replay.replaying import sessions_in_force
 from barstream.series_drop import Drop, Holding, tombstones
 from barstream.transport.chunk import RecordChunk
 
-_WITHIN_S: Final = 600.0
 _PIECE: Final = 1 << 16
 #: Of a bar, what does not say at which offsets its ticks are.
 _CONTENT: Final = (
@@ -173,33 +169,16 @@ class Move(Drop):
         """
         before = await self.look()
         numbers = sorted({*(part.partition for part in before.parts), before.home, self.to})
-        producers = {
-            number: PartitionProducer(self._options, f"{self.settings.app_id}-{number}", _WITHIN_S)
-            for number in numbers
-        }
-        try:
-            # fenced first and looked at after: nobody writes to these partitions in between
-            for producer in producers.values():
-                await producer.start()
-            places = [tp for number in numbers for tp in self._changelogs(number)]
-            await decided(self._options, places)
+        topics = *self._names.bars, self._names.series
+        async with fenced_partitions(
+            self.settings, numbers, topics, MoveRefused, "moved"
+        ) as producers:
             found = await self.look()
             ends = await held(self._options, self._names.ticks, [self.to])
             flush = self._flush_of(found)
             await producers[found.home].write(
                 flush.rows, behind=lambda written: self._finish(found, ends[self.to].end, written)
             )
-        except ProducerFenced as error:
-            raise MoveRefused(
-                "a worker took a partition over meanwhile, and nothing was moved: stop all "
-                "workers, and do it again"
-            ) from error
-        except KafkaError as error:
-            raise MoveRefused(
-                f"Kafka failed ({error!r}), and nothing was moved: do it again"
-            ) from error
-        finally:
-            await asyncio.gather(*(producer.stop() for producer in producers.values()))
         return found
 
     # -- what there is ----------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from aiokafka import TopicPartition
 
@@ -18,17 +17,15 @@ from barstream.codecs.rules import encode_rules
 from barstream.codecs.series_seen import encode as encode_seen
 from barstream.codecs.state import POSITION_KEY, encode_position
 from barstream.config import Settings
-from barstream.consumer_group import require_no_workers
 from barstream.core.keys import bar_key, series_key, split_bar_key
 from barstream.core.period import MINUTE
 from barstream.core.schedule import ScheduleIndex, Series
 from barstream.core.state import LIVENESS_TICKS
 from barstream.core.time import iso_from_us
 from barstream.core.universe import SeriesSeen
+from barstream.engine.fence import fenced_partitions
 from barstream.engine.offsets import ends_of
-from barstream.engine.restore import decided
 from barstream.engine.rows import Flush, Row, bar_rows
-from barstream.engine.transaction import PartitionProducer
 from barstream.history.reading import held, records
 from barstream.history.schedule import current_index
 from barstream.history.series import series_rows
@@ -41,9 +38,6 @@ from barstream.replay.merged import Merged
 from barstream.replay.series_now import SeriesNow, series_of
 from barstream.replay.shadow import ShadowTopics
 from barstream.topics import TopicNames
-
-#: One transaction may hold the bars of months.
-_WITHIN_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,33 +68,21 @@ async def switch(jobs: Sequence[Compare], report: Callable[[Switched], None]) ->
 
     Raises:
         WorkersRunning: they would not know of it; partitions reported before are switched.
-        SwitchRefused: bars after the range would be left wrong; likewise.
+        SwitchRefused: bars after the range would be left wrong, or a worker or Kafka came in
+            between; likewise.
         BarstreamError: a partition cannot be compared or written.
     """
     index = await _index(jobs[0].settings)
+    names = TopicNames.of(jobs[0].settings)
+    topics = names.final_1m, *names.rollups.values(), names.series, names.ticks_rejected
     for job in jobs:
-        await require_no_workers(job.settings)
-        producer = PartitionProducer(
-            client_options(job.settings), f"{job.settings.app_id}-{job.partition}", _WITHIN_S
-        )
-        try:
-            # fenced first and compared after: nobody writes to the partition in between
-            await producer.start()
-            await _decided(job)
+        async with fenced_partitions(
+            job.settings, [job.partition], topics, SwitchRefused, "switched"
+        ) as producers:
             plan = await plan_of(job, index)
             if len(plan.flush):
-                await producer.write(plan.flush.rows)
-        finally:
-            await producer.stop()
+                await producers[job.partition].write(plan.flush.rows)
         report(plan.switched)
-
-
-async def _decided(job: Compare) -> None:
-    """Wait until all that was committed can be read; see `restore.settled_ends`."""
-    options, names = client_options(job.settings), TopicNames.of(job.settings)
-    topics = names.final_1m, *names.rollups.values(), names.series, names.ticks_rejected
-    places = [TopicPartition(topic, job.partition) for topic in topics]
-    await decided(options, places)
 
 
 async def outlook(jobs: Sequence[Compare], report: Callable[[Switched], None]) -> None:

@@ -102,6 +102,11 @@ class TopicNames:
         """
         return self.final_1m if period == MINUTE else self.rollups[period]
 
+    @property
+    def bars(self) -> tuple[str, ...]:
+        """Topics of bars of all periods, the final ones first."""
+        return (self.final_1m, *self.rollups.values(), self.live_1m, *self.live_rollups.values())
+
     def _refuse_twins(self) -> None:
         named = self.by_logical()
         twins = [name for name, count in Counter(named.values()).items() if count > 1]

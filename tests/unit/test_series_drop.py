@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from aiokafka.errors import ProducerFenced
 
-from barstream import series_drop
 from barstream.codecs.load_position import LastTick, LoadPosition
 from barstream.codecs.load_position import encode as encode_position
 from barstream.codecs.withdrawal import WithdrawalRow, WithdrawnEnd, encode_withdrawal
@@ -21,6 +20,7 @@ from barstream.core.keys import bar_key
 from barstream.core.schedule import AlwaysOpenIndex
 from barstream.core.time import MINUTE_US, SECOND_US
 from barstream.core.universe import SeriesSeen
+from barstream.engine import fence
 from barstream.engine.rows import Row
 from barstream.feeds.positions import LoadRecords
 from barstream.heartbeats.recovery import Recovered
@@ -189,9 +189,9 @@ def run(
     async def as_it_was(_: Drop, part: Holding) -> Holding:
         return part
 
-    monkeypatch.setattr(series_drop, "PartitionProducer", producers)
-    monkeypatch.setattr(series_drop, "decided", nothing)
-    monkeypatch.setattr(series_drop, "require_no_workers", nothing)
+    monkeypatch.setattr(fence, "PartitionProducer", producers)
+    monkeypatch.setattr(fence, "decided", nothing)
+    monkeypatch.setattr(fence, "require_no_workers", nothing)
     monkeypatch.setattr(Drop, "_again", as_it_was)
     dropping = drop(APP_ID="mine")
     dropping.seen = SeriesSeen(*NAME, 0, 0, 0, live=False, closed_until_us=0)

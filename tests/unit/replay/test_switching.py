@@ -6,10 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiokafka.errors import ProducerFenced
 
 from barstream.codecs.withdrawal import Withdrawn, WithdrawnEnd
 from barstream.config import load_settings
 from barstream.core.schedule import AlwaysOpenIndex
+from barstream.engine import fence
 from barstream.engine.rows import Flush, Row
 from barstream.replay import switching
 from barstream.replay.diff import Compare
@@ -79,18 +81,33 @@ def test_a_replay_from_before_a_series_was_dropped_is_refused() -> None:
     refuse_withdrawn(replayed(100, ("FX", "USDJPY")), dropped)
 
 
-def test_a_partition_is_fenced_then_its_last_transaction_awaited_then_compared(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    steps = Steps()
-    monkeypatch.setattr(switching, "PartitionProducer", steps.producer)
-    monkeypatch.setattr(switching, "require_no_workers", steps.no_workers)
-    monkeypatch.setattr(switching, "decided", steps.decided)
+def switched(monkeypatch: pytest.MonkeyPatch, steps: Steps) -> None:
+    """Switch partition 3 over."""
+    monkeypatch.setattr(fence, "PartitionProducer", steps.producer)
+    monkeypatch.setattr(fence, "require_no_workers", steps.no_workers)
+    monkeypatch.setattr(fence, "decided", steps.decided)
     monkeypatch.setattr(switching, "plan_of", steps.plan)
     monkeypatch.setattr(switching, "_index", _no_schedule)
     settings = load_settings(env={}, overrides={"app_id": "mine"})
     asyncio.run(switch([Compare(settings, "mend", 3)], lambda _: steps.done.append("told")))
 
+
+def test_a_partition_is_fenced_then_its_last_transaction_awaited_then_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = Steps()
+    switched(monkeypatch, steps)
     assert steps.done == ["no workers", "fenced mine-3", "decided", "compared", "written", "told"]
     assert FINALS in steps.awaited
     assert {topic for topic, _ in steps.awaited} >= {"ticks_rejected", "mine-series"}
+
+
+def test_a_worker_that_comes_up_meanwhile_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fenced(_client: Client, _rows: Any) -> None:
+        raise ProducerFenced
+
+    monkeypatch.setattr(Client, "write", fenced)
+    with pytest.raises(SwitchRefused, match="a worker took partition 3 over meanwhile, and noth"):
+        switched(monkeypatch, Steps())
