@@ -45,12 +45,11 @@ def fills(partition: PartitionState, ticks: Ticks, limit: int) -> int | None:
     """Which of ``ticks``, in offset order, takes the last place; None: they leave some.
 
     Args:
-        partition: as it is before them; it has taken fewer than ``limit``.
+        partition: as it is before them; it has taken fewer than ``limit``.  One that knows fewer
+            need not be asked, as those of the batch are among them.
         ticks: the batch.
         limit: how many series may be taken.
     """
-    if len(partition) < limit:  # those of the batch are among them
-        return None
     room = limit - taken(partition)
     at = np.flatnonzero(are_new(partition, ticks))
     _, first = np.unique(ticks.slot[at], return_index=True)

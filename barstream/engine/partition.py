@@ -180,13 +180,16 @@ class PartitionEngine:
 
     def _filled_by(self, ticks: Ticks, count: int) -> int | None:
         """Which of the first ``count`` ticks takes the last place there is for a series."""
-        if self.is_full or self._max_series is None:
+        limit = self._max_series
+        # most partitions are far below it, and their chunks pay nothing for it
+        if self.is_full or limit is None or len(self.state) < limit:
             return None
-        return fills(self.state, ticks.take(slice(None, count)), self._max_series)
+        return fills(self.state, ticks.take(slice(None, count)), limit)
 
     def _look_whether_full(self) -> None:
         """From here on no other series is taken, and the log is to say so."""
-        if self.is_full or self._max_series is None or taken(self.state) < self._max_series:
+        limit = self._max_series
+        if self.is_full or limit is None or len(self.state) < limit or taken(self.state) < limit:
             return
         self.is_full = True
         self._tell_rules()
