@@ -45,6 +45,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        #: Those that were unpacked.
         self._chunks: WeakSet[RecordChunk] = WeakSet()
 
     async def _fetch_records(
@@ -62,7 +63,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             await asyncio.sleep(_LOOK_AGAIN_S)
         found = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         for records in found.values():
-            self._chunks.update(r.value for r in records if isinstance(r.value, RecordChunk))
+            chunks = (r.value for r in records if isinstance(r.value, RecordChunk))
+            self._chunks.update(chunk for chunk in chunks if chunk.unpacked_bytes)
         return found
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
