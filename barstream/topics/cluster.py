@@ -121,8 +121,9 @@ async def _visible(names: Sequence[str], admin: AIOKafkaAdminClient) -> None:
 
 async def _lacking(names: Sequence[str], admin: AIOKafkaAdminClient) -> tuple[int, str] | None:
     """A broker and a topic that it does not show; a broker that does not answer is passed over."""
-    brokers = (await admin.describe_cluster())["brokers"]
-    for broker in [each["node_id"] for each in brokers]:
+    # of no topic: each broker is to list them all itself
+    answer = await admin._get_cluster_metadata([])
+    for broker in [each["node_id"] for each in answer.to_object()["brokers"]]:
         try:
             answer = await admin._client.send(broker, MetadataRequest(None))
         except KafkaError:
