@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.codecs.batch_mark import UNKNOWN, BatchMark, FoundBatch, found_of, is_another
 from barstream.engine.errors import ReadingStalled, TailLost
-from barstream.engine.offsets import ANEW
+from barstream.engine.offsets import ANEW, offsets_required
 from barstream.transport.chunk import RecordChunk
 from barstream.transport.records import ColumnarTopics, install
 
@@ -50,8 +50,9 @@ class _Lookup:
             ReadingStalled: the brokers do not give them.
         """
         consumer = self._consumer
-        begins = await consumer.beginning_offsets(list(places))
-        ends = await consumer.end_offsets(list(places))
+        with offsets_required(consumer, places):
+            begins = await consumer.beginning_offsets(list(places))
+            ends = await consumer.end_offsets(list(places))
         asked = {tp: at for tp, at in places.items() if begins[tp] <= at < ends[tp]}
         found: dict[TopicPartition, FoundBatch | None] = {}
         if not asked:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
-from barstream.engine.errors import TicksGone
+from barstream.engine.errors import ReadingStalled, TicksGone
 
 _ANSWER_WITHIN_S: Final = 10.0
+#: How aiokafka says that a partition is not known, or has no leader.
+_NONE: Final = (None, -1)
 #: What mends it.
 ANEW: Final = (
     "To start over on what the topic holds now, set another BARSTREAM_APP_ID, "
@@ -28,18 +32,50 @@ class Extent(NamedTuple):
     end: int
 
 
+@contextmanager
+def offsets_required(
+    consumer: AIOKafkaConsumer, places: Collection[TopicPartition]
+) -> Iterator[None]:
+    """Where the brokers do not tell offsets in time, the error says which, and what is to be done.
+
+    Raises:
+        ReadingStalled: they did not.
+    """
+    try:
+        yield
+    except (KafkaTimeoutError, TimeoutError) as error:
+        found = leaderless(consumer, places)
+        which = f" (without a leader: {', '.join(found)})" if found else ""
+        raise ReadingStalled(
+            f"the offsets of {', '.join(sorted({tp.topic for tp in places}))} must be known, but "
+            f"the brokers did not tell them in time{which}: look at the brokers, then run this "
+            "again; a worker stops, and goes on when it is started again"
+        ) from error
+
+
+def leaderless(consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> list[str]:
+    """Those of ``places`` that nobody leads, as far as the client knows."""
+    leader_of = consumer._client.cluster.leader_for_partition
+    return [f"{tp.topic}[{tp.partition}]" for tp in places if leader_of(tp) in _NONE]
+
+
 async def extents(
     options: Mapping[str, Any], topic: str, partitions: Collection[int]
 ) -> dict[int, Extent]:
-    """The extent of each of ``partitions``."""
+    """The extent of each of ``partitions``.
+
+    Raises:
+        ReadingStalled: no answer in time.
+    """
     if not partitions:
         return {}
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False)
     await consumer.start()
     try:
         places = [TopicPartition(topic, partition) for partition in partitions]
-        begins = await consumer.beginning_offsets(places)
-        ends = await consumer.end_offsets(places)
+        with offsets_required(consumer, places):
+            begins = await consumer.beginning_offsets(places)
+            ends = await consumer.end_offsets(places)
     finally:
         await consumer.stop()
     return {tp.partition: Extent(begins[tp], ends[tp]) for tp in places}
@@ -51,15 +87,16 @@ async def ends_of(
     """End offset of each of ``places``; of ``committed`` records, or of all.
 
     Raises:
-        TimeoutError: no answer in time: a client that was cut off may ask the old connection
+        ReadingStalled: no answer in time: a client that was cut off may ask the old connection
             for very long.
     """
     isolation = "read_committed" if committed else "read_uncommitted"
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, isolation_level=isolation)
     try:
-        async with asyncio.timeout(_ANSWER_WITHIN_S):
-            await consumer.start()
-            ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
+        with offsets_required(consumer, places):
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                await consumer.start()
+                ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
     finally:
         await consumer.stop()
     return ends

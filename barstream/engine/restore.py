@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from barstream.engine.errors import ReadingStalled, StateUnusable
 from barstream.engine.local import LocalPartition
+from barstream.engine.offsets import leaderless
 from barstream.engine.progress import RestoreProgress, TableProgress
 from barstream.transport.chunk import RecordChunk
 from barstream.transport.records import ColumnarTopics, install
@@ -27,8 +28,6 @@ _POLL_MS: Final = 200
 _STALLED_AFTER_S: Final = 60.0
 _DECIDED_WITHIN_S: Final = 30.0
 _SETTLE_S: Final = 0.05
-#: How aiokafka says that a partition is not known, or has no leader.
-_NONE: Final = (None, -1)
 
 
 async def restore(
@@ -269,11 +268,8 @@ def rows_of(chunk: RecordChunk, end: int | None = None) -> list[tuple[bytes, byt
 def _unanswered(
     consumer: AIOKafkaConsumer, places: Iterable[TopicPartition], error: BaseException
 ) -> ReadingStalled:
-    cluster = consumer._client.cluster
-    leaderless = [
-        f"{tp.topic}[{tp.partition}]" for tp in places if cluster.leader_for_partition(tp) in _NONE
-    ]
-    which = f"; without a leader: {', '.join(leaderless)}" if leaderless else ""
+    found = leaderless(consumer, places)
+    which = f"; without a leader: {', '.join(found)}" if found else ""
     return ReadingStalled(
         f"the ends of the changelogs must be known before they are restored, but the brokers did "
         f"not tell them: {error!r}{which}. The worker stops; look at the brokers, then start it "

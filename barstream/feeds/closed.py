@@ -17,6 +17,7 @@ from barstream.codecs.series_seen import apply_row
 from barstream.core.keys import split_bar_key
 from barstream.core.time import MINUTE_US
 from barstream.core.universe import SeriesName, Universe
+from barstream.engine.offsets import offsets_required
 from barstream.errors import BarstreamError
 from barstream.reader import TopicReader
 
@@ -68,8 +69,9 @@ async def newest_minutes(
     )
     async with consumer:
         consumer.assign(assigned)
-        begins = await consumer.beginning_offsets(assigned)
-        ends = await consumer.end_offsets(assigned)
+        with offsets_required(consumer, assigned):
+            begins = await consumer.beginning_offsets(assigned)
+            ends = await consumer.end_offsets(assigned)
         for partition in assigned:
             consumer.seek(partition, max(begins[partition], ends[partition] - TAIL_RECORDS))
         try:

@@ -25,6 +25,7 @@ from barstream.codecs.withdrawal import WithdrawalRow, decode_withdrawal, withdr
 from barstream.config import Settings
 from barstream.core.names import shorten
 from barstream.core.schedule import Series
+from barstream.engine.offsets import offsets_required
 from barstream.errors import BarstreamError
 
 READ_WITHIN_S: Final = 120.0
@@ -140,7 +141,8 @@ async def read_records(options: Mapping[str, Any], topic: str) -> LoadRecords:
     """
     partition = TopicPartition(topic, 0)
     async with _consumer(options, "read_uncommitted") as consumer:
-        end = (await consumer.end_offsets([partition]))[partition]
+        with offsets_required(consumer, [partition]):
+            end = (await consumer.end_offsets([partition]))[partition]
     found: dict[bytes, bytes] = {}
     async with _consumer(options, "read_committed") as consumer:
         consumer.assign([partition])
@@ -176,8 +178,9 @@ async def check_same_ticks(options: Mapping[str, Any], position: LoadPosition) -
         return
     async with _consumer(options, "read_committed") as consumer:
         consumer.assign(list(wanted))
-        begins = await consumer.beginning_offsets(list(wanted))
-        ends = await consumer.end_offsets(list(wanted))
+        with offsets_required(consumer, wanted):
+            begins = await consumer.beginning_offsets(list(wanted))
+            ends = await consumer.end_offsets(list(wanted))
         for partition, last in wanted.items():
             if begins[partition] > last.offset:
                 continue  # deleted by retention, as any old tick

@@ -16,6 +16,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from barstream.engine.errors import ReadingStalled
+from barstream.engine.offsets import offsets_required
 from barstream.history.errors import HistoryGone
 from barstream.history.selection import Selection
 from barstream.reader import TopicMissingError
@@ -125,11 +126,13 @@ async def held(
 
     Raises:
         TopicMissingError: there is no such topic.
+        ReadingStalled: the brokers do not tell it.
     """
     async with _borrowed(options) as client:
         consumer, places = client.consumer, await _places(options, client, topic, partitions)
-        begins = await consumer.beginning_offsets(places)
-        ends = await consumer.end_offsets(places)
+        with offsets_required(consumer, places):
+            begins = await consumer.beginning_offsets(places)
+            ends = await consumer.end_offsets(places)
     return {tp.partition: Span(begins[tp], ends[tp]) for tp in places}
 
 
@@ -142,7 +145,8 @@ async def offsets_at(options: Options, topic: str, spans: Spans, time_us: int) -
     async with _borrowed(options) as client:
         asked_ms = max(_NO_TIME_US, time_us) // 1000
         places = await _places(options, client, topic, spans)
-        found = await client.consumer.offsets_for_times(dict.fromkeys(places, asked_ms))
+        with offsets_required(client.consumer, places):
+            found = await client.consumer.offsets_for_times(dict.fromkeys(places, asked_ms))
     return {
         tp.partition: _within(spans[tp.partition], None if at is None else at.offset)
         for tp in places
