@@ -23,11 +23,12 @@ from barstream.core.time import DAY_US
 from barstream.core.universe import SeriesSeen
 from barstream.engine.fence import fenced_partitions
 from barstream.engine.rows import Flush
-from barstream.feeds.positions import LoadRecords, positions_topic, read_records
+from barstream.feeds.positions import LoadRecords, load_records
 from barstream.history.reading import Span, chunks, held, newest_values
 from barstream.history.series import PartitionRows, series_rows, series_seen
-from barstream.kafka import admin_client, client_options
-from barstream.series_drop import Drop, DropRefused, Holding, add_last, tombstones
+from barstream.kafka import client_options
+from barstream.series_drop import DropRefused, refuse_loading
+from barstream.series_holding import Holding, add_last, tombstones
 from barstream.topics import TopicNames
 
 
@@ -99,9 +100,9 @@ class GarbageDrop:
         ticks = {name: self._there[name].total() for name in sorted(asleep & self._there.keys())}
         ticks = {name: count for name, count in ticks.items() if count < self._ticks_below}
         if ticks:
-            self._records = await self._load_records()
-            drop = Drop(self._settings, next(iter(ticks)), self._clock, records=self._records)
-            drop.refuse_loading({number for name in ticks for number in self._there[name]})
+            self._records = await load_records(self._settings)
+            mine = {number for name in ticks for number in self._there[name]}
+            refuse_loading(self._records, names.ticks, mine, self._clock())
         return Garbage(ticks, {name: self._seen[name].last_trading_date for name in ticks})
 
     async def drop(self, garbage: Garbage) -> Garbage:
@@ -168,12 +169,6 @@ class GarbageDrop:
             if row_of_all is not None:
                 add_last(flush, names, row_of_all, records)
         return flush
-
-    async def _load_records(self) -> LoadRecords | None:
-        loads = positions_topic(self._settings)
-        async with admin_client(self._settings) as admin:
-            there = loads in await admin.list_topics()  # asking for its end could create it
-        return await read_records(self._options, loads) if there else None
 
     async def _keys(
         self, garbage: Collection[Series], partition: int

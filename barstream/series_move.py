@@ -14,7 +14,7 @@ with those there are: where one would be another the series stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +28,7 @@ from barstream.codecs.heartbeat import encode as encode_heartbeat
 from barstream.codecs.series_seen import encode as encode_seen
 from barstream.codecs.ticks import TickDecoder
 from barstream.codecs.withdrawal import WithdrawalRow
+from barstream.config import Settings
 from barstream.consumer_group import require_no_workers
 from barstream.core.bars import Bar
 from barstream.core.keys import series_key
@@ -36,20 +37,22 @@ from barstream.core.reasons import Reason
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, Series
 from barstream.core.state import Rules
 from barstream.core.time import iso_from_us
-from barstream.core.universe import did_you_mean, nearest_series
+from barstream.core.universe import SeriesSeen, did_you_mean, nearest_series
 from barstream.engine.fence import fenced_partitions
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.rows import Flush, Row
 from barstream.engine.waiting import Waiting
 from barstream.errors import BarstreamError
-from barstream.feeds.positions import positions_topic, read_records
+from barstream.feeds.positions import load_records
 from barstream.history.reading import Span, chunks, held, newest_values
 from barstream.history.rejected import rejected
 from barstream.history.selection import Selection
 from barstream.history.series import PartitionRows, series_rows, series_seen
-from barstream.kafka import admin_client
+from barstream.kafka import client_options
 from barstream.replay.replaying import sessions_in_force
-from barstream.series_drop import Drop, Holding, tombstones
+from barstream.series_drop import refuse_loading
+from barstream.series_holding import Holding, HoldingReader, tombstones
+from barstream.topics import TopicNames
 from barstream.transport.chunk import RecordChunk
 
 _PIECE: Final = 1 << 16
@@ -103,15 +106,35 @@ class Outlook:
 
 
 @dataclass
-class Move(Drop):
+class Move:
     """One series, on its way to another partition.
 
     Args:
+        settings: completed by the pipeline's declaration.
+        name: of the series, normalised.
+        clock: microseconds since the epoch.
         to: the partition.
     """
 
-    to: int = -1
-    _rows: dict[int, PartitionRows] = field(default_factory=dict)
+    settings: Settings
+    name: Series
+    clock: Callable[[], int]
+    to: int
+    seen: SeriesSeen | None = None
+    _rows: dict[int, PartitionRows] = field(init=False, default_factory=dict)
+    _names: TopicNames = field(init=False)
+    _options: dict[str, Any] = field(init=False)
+    _holdings: HoldingReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._names = TopicNames.of(self.settings)
+        self._options = client_options(self.settings)
+        # whatever its ticks are: it is looked at last whether its feed wrote meanwhile
+        self._holdings = HoldingReader(self.settings, self.name)
+
+    @property
+    def _spelled(self) -> str:
+        return " ".join(self.name)
 
     async def look(self) -> Outlook:
         """What would be moved; nothing is written, nobody is fenced.
@@ -140,19 +163,17 @@ class Move(Drop):
         home = self.seen.partition
         if self.to == home:
             raise MoveRefused(f"partition {home} is the home of {self._spelled} already")
-        loads = positions_topic(self.settings)
-        async with admin_client(self.settings) as admin:
-            there = loads in await admin.list_topics()  # asking for its end could create it
-        self.records = await read_records(options, loads) if there else None
+        records = await load_records(self.settings)
         self._rows = await series_rows(options, names.series, await held(options, names.series))
         self._refuse_full()
-        parts = [await self._holding(number, ticks[number]) for number in sorted(ticks)]
+        parts = [await self._holdings.read(number, ticks[number], home) for number in sorted(ticks)]
         parts = [part for part in parts if not part.is_empty]
-        self.refuse_loading({part.partition for part in parts})
+        refuse_loading(records, names.ticks, {part.partition for part in parts}, self.clock())
         refused = await self._refused()
         history, strays, left = await self._ticks_of(home, ticks, refused)
         finals = {
-            period: await self._published(topic, home) for period, topic in self._finals().items()
+            period: await self._published(topic, home)
+            for period, topic in self._holdings.finals.items()
         }
         minutes = [row["bucket_start"] for row in finals[MINUTE]]
         last_us = max(minutes, default=None)
@@ -182,9 +203,6 @@ class Move(Drop):
         return found
 
     # -- what there is ----------------------------------------------------------------------------
-
-    def _refuse_live(self, chunk: RecordChunk, at: Any, time_us: Any) -> None:
-        """A feed may be live: it is looked at last whether it wrote meanwhile."""
 
     def _refuse_full(self) -> None:
         rows, limit = self._rows[self.to], self.settings.bars.max_series
@@ -246,23 +264,12 @@ class Move(Drop):
         found: list[Copied] = []
         span = Span(min(max(span.begin, withdrawn), span.end), span.end)
         async for chunk in chunks(self._options, self._names.ticks, {partition: span}):
-            for at, time_us in await self._mine(chunk):
+            places, times_us = await self._holdings.ticks_in(chunk)
+            for at, time_us in zip(places.tolist(), times_us.tolist(), strict=True):
                 value = chunk.values[at]
                 if value is not None:
                     found.append(Copied(time_us, int(chunk.offsets[at]), chunk.keys[at], value))
         return found
-
-    async def _mine(self, chunk: RecordChunk) -> list[tuple[int, int]]:
-        """Places in a chunk and event times of ticks of the series."""
-        decoder = self._decoder
-        if missing := decoder.missing_schema_ids(chunk.values):
-            await decoder.fetch_schemas(missing)
-        columns = decoder.decode(chunk.values, chunk.timestamps_us)
-        if self.name not in columns.names:
-            return []
-        places = np.flatnonzero(columns.series == columns.names.index(self.name))
-        at = places if columns.index is None else columns.index[places]
-        return list(zip(at.tolist(), columns.time_us[places].tolist(), strict=True))
 
     async def _published(self, topic: str, home: int) -> list[dict[str, Any]]:
         wanted = Selection(*self.name)
@@ -293,7 +300,7 @@ class Move(Drop):
             bars.late_policy,
         )  # fmt: skip
         made = made_of(
-            self.name, history, last_final_us, rules, provider, self._decoder,
+            self.name, history, last_final_us, rules, provider, self._holdings.decoder,
             tuple(self._names.rollups), self.clock(),
         )  # fmt: skip
         different = differences(finals, made)
@@ -352,7 +359,8 @@ class Move(Drop):
             while await consumer.position(place) <= last:
                 for records in (await consumer.getmany(place, timeout_ms=1_000)).values():
                     some = [each for each in records if each.offset <= last]
-                    count += len(await self._mine(_chunk(self._names.ticks, self.to, some)))
+                    chunk = _chunk(self._names.ticks, self.to, some)
+                    count += len((await self._holdings.ticks_in(chunk))[0])
         finally:
             await consumer.stop()
         if count != copies:

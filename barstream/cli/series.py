@@ -13,8 +13,8 @@ from barstream.cli.context import Name, settings
 if TYPE_CHECKING:
     from barstream.config import Settings
     from barstream.core.schedule import Series
-    from barstream.series_drop import Drop, Holding, Total
     from barstream.series_garbage import Garbage
+    from barstream.series_holding import Holding, Total
     from barstream.series_move import Outlook
 
 #: Of many series that are dropped at once.
@@ -220,7 +220,8 @@ def _run(config: Settings, name: Series, *, ask: bool, dry_run: bool, as_json: b
     """Look, ask, drop; the exit code."""
     from barstream.cli.progress import TickProgress
     from barstream.clock import system_clock_us
-    from barstream.series_drop import Drop, Total
+    from barstream.series_drop import Drop
+    from barstream.series_holding import Total
     from barstream.verify.run import tick_spans
 
     spans = asyncio.run(tick_spans(config))
@@ -239,14 +240,9 @@ def _run(config: Settings, name: Series, *, ask: bool, dry_run: bool, as_json: b
     if ask and not _is_confirmed(name):
         click.echo("nothing was changed", err=as_json)
         return 2
-    done = _drop(dropping, outlook)
+    done = asyncio.run(dropping.run(outlook))
     _say(name, Total.of(done), "dropped", as_json=as_json)
     return 0
-
-
-def _drop(dropping: Drop, outlook: list[Holding]) -> list[Holding]:
-    dropping.progress = lambda _: None
-    return asyncio.run(dropping.run(outlook))
 
 
 def _is_confirmed(name: Series, verb: str = "drop") -> bool:
@@ -309,7 +305,7 @@ def _row(name: Series, total: Total, kind: str) -> dict[str, Any]:
 
 def _say_nothing_left(name: Series, outlook: list[Holding], *, as_json: bool) -> None:
     from barstream.core.time import iso_from_us
-    from barstream.series_drop import Total
+    from barstream.series_holding import Total
 
     at_us = max((part.before.withdrawn_at_us for part in outlook if part.before), default=0)
     if as_json:

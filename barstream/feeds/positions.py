@@ -27,6 +27,7 @@ from barstream.core.names import shorten
 from barstream.core.schedule import Series
 from barstream.engine.offsets import offsets_required
 from barstream.errors import BarstreamError
+from barstream.kafka import admin_client, client_options
 
 READ_WITHIN_S: Final = 120.0
 """Longer than a transaction of another load, left open by a kill, lives."""
@@ -131,6 +132,19 @@ class LoadRecords:
             raise PositionUnknownError(
                 f"topic {self.topic!r} holds no withdrawal of {' '.join(name)}: {error}"
             ) from error
+
+
+async def load_records(settings: Settings) -> LoadRecords | None:
+    """Those of all loads of an application; None: there was never one.
+
+    Raises:
+        PositionUnknownError: as `read_records`.
+    """
+    topic = positions_topic(settings)
+    async with admin_client(settings) as admin:
+        if topic not in await admin.list_topics():  # asking for its end could create it
+            return None
+    return await read_records(client_options(settings), topic)
 
 
 async def read_records(options: Mapping[str, Any], topic: str) -> LoadRecords:

@@ -24,7 +24,8 @@ from barstream.engine import fence
 from barstream.engine.rows import Row
 from barstream.feeds.positions import LoadRecords
 from barstream.heartbeats.recovery import Recovered
-from barstream.series_drop import Bars, Drop, DropRefused, Holding, Total
+from barstream.series_drop import Drop, DropRefused, refuse_loading
+from barstream.series_holding import Bars, Holding, HoldingReader, Total
 from barstream.transport.chunk import RecordChunk
 
 Rows = Mapping[tuple[str, int], Sequence[Row]]
@@ -114,14 +115,14 @@ def records(*rows: LoadPosition | WithdrawalRow) -> LoadRecords:
 def test_a_load_that_may_go_on_in_its_partition_keeps_it(
     position: LoadPosition, refused: bool
 ) -> None:
-    dropping = drop()
-    dropping.records = records(position, WithdrawalRow(*NAME, 1, {}))
+    loads = records(position, WithdrawalRow(*NAME, 1, {}))
     if refused:
         with pytest.raises(DropRefused, match="a load that has ended is required"):
-            dropping.refuse_loading({0})
+            refuse_loading(loads, "ticks", {0}, NOW_US)
     else:
-        dropping.refuse_loading({0})
-    dropping.refuse_loading(set())
+        refuse_loading(loads, "ticks", {0}, NOW_US)
+    refuse_loading(loads, "ticks", set(), NOW_US)
+    refuse_loading(None, "ticks", {0}, NOW_US)
 
 
 @pytest.mark.parametrize(
@@ -186,13 +187,13 @@ def run(
 ) -> list[Holding]:
     """Drop what these partitions have."""
 
-    async def as_it_was(_: Drop, part: Holding) -> Holding:
+    async def as_it_was(_: HoldingReader, part: Holding, _home: int | None) -> Holding:
         return part
 
     monkeypatch.setattr(fence, "PartitionProducer", producers)
     monkeypatch.setattr(fence, "decided", nothing)
     monkeypatch.setattr(fence, "require_no_workers", nothing)
-    monkeypatch.setattr(Drop, "_again", as_it_was)
+    monkeypatch.setattr(HoldingReader, "read_again", as_it_was)
     dropping = drop(APP_ID="mine")
     dropping.seen = SeriesSeen(*NAME, 0, 0, 0, live=False, closed_until_us=0)
     dropping.records = records(WithdrawalRow(*NAME, 1, {7: WithdrawnEnd(3, 3)}))
