@@ -15,7 +15,7 @@ from barstream.codecs.row_version import ROW_VERSION, is_first
 from barstream.codecs.state_checks import check_series
 from barstream.core import exact
 from barstream.core.bars import PartialBar
-from barstream.core.state import PartitionState, SeriesState
+from barstream.core.state import LIVENESS_TICKS, PartitionState, SeriesState
 
 #: Sorts before every series: a broker is never empty.
 POSITION_KEY: Final = b"\0position"
@@ -164,7 +164,8 @@ def restore_series(partition: PartitionState, key: bytes, value: bytes) -> Serie
     series = partition.add(row["broker"], row["symbol"])
     partition.closed_until_us[series.slot] = row["closed_until"]
     partition.watermark_us[series.slot] = row["watermark"]
-    partition.since_timely[series.slot] = row["since_timely"]
+    # rows of before it was bounded hold as many ticks as a fetch had after the last timely one
+    partition.since_timely[series.slot] = min(row["since_timely"], LIVENESS_TICKS)
     series.previous_close = row["previous_close"]
     series.first_tick_us = row["first_tick"]
     series.open_bars = {bar["bucket_start"]: open_bar_of(bar) for bar in row["open_bars"]}

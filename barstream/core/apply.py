@@ -210,9 +210,9 @@ def _note_latest(partition: PartitionState, ticks: Ticks, watermark: Ints, runs:
     since = np.where(
         last_timely >= 0,
         last - last_timely,
-        np.minimum(partition.since_timely[slots] + (runs.stop - runs.start), LIVENESS_TICKS),
+        partition.since_timely[slots] + (runs.stop - runs.start),
     )
-    partition.since_timely[slots] = since
+    partition.since_timely[slots] = np.minimum(since, LIVENESS_TICKS)
     raised = latest > partition.watermark_us[slots]
     partition.watermark_us[slots] = latest
     # the trading date follows the latest tick by event time

@@ -75,7 +75,7 @@ class PartitionState:
 
     - ``closed_until_us``: every minute before it is closed (final, or passed without a bar);
     - ``watermark_us``: latest event time of an accepted tick, as it is placed in its session;
-    - ``since_timely``: accepted ticks since the last timely one;
+    - ``since_timely``: accepted ticks since the last timely one, `LIVENESS_TICKS` at most;
     - ``session_open_us``, ``session_end_us``: the session looked at last, its end with tolerance;
     - ``session_last_us``: the last instant before its close;
     - ``timely_within_us``: see `Rules.timely_within_us`.

@@ -173,9 +173,11 @@ def cuts(draw: Callable[..., Any], start: int, end: int) -> list[tuple[int, int]
 def chunk(
     ticks: Iterable[Tick], start: int, end: int, *, appended_us: int | None = None
 ) -> tuple[RecordChunk, TickColumns]:
-    """The chunk [start, end) and its decoded columns; by default appended at event time."""
+    """The chunk [start, end) and its decoded columns; all appended at one time, if it is given."""
     inside = [tick for tick in ticks if start <= tick.offset < end]
-    stamps = [tick.time_us if appended_us is None else appended_us for tick in inside]
+    stamps = [tick.time_us if tick.appended_us is None else tick.appended_us for tick in inside]
+    if appended_us is not None:
+        stamps = [appended_us] * len(inside)
     good = [i for i, tick in enumerate(inside) if tick.price is not None]
     names = sorted({inside[i].symbol for i in good})
     columns = TickColumns(

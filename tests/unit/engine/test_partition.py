@@ -11,7 +11,7 @@ from barstream.codecs.series_seen import decode as decode_seen
 from barstream.codecs.ticks import TickColumns
 from barstream.core.reasons import Reason
 from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
-from barstream.core.state import Rules
+from barstream.core.state import LIVENESS_TICKS, Rules
 from barstream.engine.outbox import FULL_BACKLOG
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.waiting import Waiting
@@ -240,6 +240,16 @@ def test_liveness_does_not_depend_on_the_cut(cut: int) -> None:
     feed(made, [0] * min(cut, 16), appended_us=appended[: min(cut, 16)])
     feed(made, [0] * (16 - min(cut, 16)), appended_us=appended[min(cut, 16) : 16])
     assert live(made)
+
+
+@pytest.mark.parametrize("cut", range(1, 42))
+def test_what_is_kept_of_liveness_does_not_depend_on_the_cut(cut: int) -> None:
+    # a timely tick and a backlog behind it: in one fetch, or in two
+    appended = [0, *[MINUTE] * 40]
+    made = engine()
+    feed(made, [0] * cut, appended_us=appended[:cut])
+    feed(made, [0] * (41 - cut), appended_us=appended[cut:])
+    assert made.state.since_timely[0] == LIVENESS_TICKS
 
 
 def test_a_feed_delayed_by_contract_is_live_within_delay_and_grace() -> None:

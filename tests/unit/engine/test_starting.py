@@ -12,7 +12,7 @@ from barstream.codecs.row_version import VERSION, RowTooNew
 from barstream.codecs.state import POSITION_KEY
 from barstream.core.period import MINUTE
 from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.state import Rules
+from barstream.core.state import LIVENESS_TICKS, Rules
 from barstream.engine.book import FinalsBook
 from barstream.engine.errors import StateUnusable
 from barstream.engine.finals import FinalsPartition
@@ -38,14 +38,34 @@ def written() -> Store:
     return store
 
 
-def restore(store: Store) -> None:
-    store.restored(Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None)
+def restore(store: Store) -> PartitionEngine:
+    always_open = MarketScheduleProvider.always_open()
+    return store.restored(Rules(), always_open, lambda _broker, _symbol: None)[0]
 
 
 def test_rows_a_worker_wrote_are_taken() -> None:
     store = written()
     assert decode("series_state", store.series[KEY])["open_bars"]
     restore(store)
+
+
+def test_a_backlog_in_one_fetch_behind_a_timely_tick_is_taken_from_its_row() -> None:
+    made, store = started(), Store()
+    late_us = START_US + MINUTE_US
+    ticks = [
+        Tick(at, "X", START_US, 1.5, appended_us=late_us if at else START_US) for at in range(40)
+    ]
+    feed(made, ticks, 0, 40)
+    store.flush(made)
+    restore(store)
+
+
+def test_a_row_of_before_liveness_was_bounded_is_taken() -> None:
+    store = written()
+    row = decode("series_state", store.series[KEY]) | {"since_timely": 439}
+    store.series[KEY] = encode("series_state", row)
+    engine = restore(store)
+    assert engine.state.since_timely[0] == LIVENESS_TICKS
 
 
 @pytest.mark.parametrize("key", [KEY, POSITION_KEY])
@@ -75,7 +95,7 @@ def set_row(**values: Any) -> Change:
         set_row(closed_until=START_US + 1),
         set_row(closed_until=START_US + 600_000_000),
         set_row(previous_close=float("nan")),
-        set_row(since_timely=17),
+        set_row(since_timely=-1),
         set_row(last_trading_date=2**31 - 1),
         set_bar(low=1e9),
         set_bar(high=float("inf")),
