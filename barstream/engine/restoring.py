@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -42,6 +43,23 @@ async def keep_continued(
         tables[place.partition] = stores.open(place.partition)
 
 
+async def _opened(stores: LocalStores, partitions: Collection[int]) -> dict[int, Tables]:
+    """Open several at a time: each database waits for the disk, and health is asked for meanwhile.
+
+    Raises:
+        StateUnusable: a local store cannot be opened.
+    """
+    opening = [asyncio.to_thread(stores.open, partition) for partition in partitions]
+    # all of them, so that none is at work any more when it is said that one cannot be opened
+    found = await asyncio.gather(*opening, return_exceptions=True)
+    tables: dict[int, Tables] = {}
+    for partition, opened in zip(partitions, found, strict=True):
+        if isinstance(opened, BaseException):
+            raise opened
+        tables[partition] = opened
+    return tables
+
+
 async def restored(
     options: Mapping[str, Any],
     stores: LocalStores,
@@ -62,7 +80,7 @@ async def restored(
         StateUnusable: a local store contradicts its changelog, or cannot be opened.
         ReadingStalled: a changelog cannot be read to its end.
     """
-    tables = {partition: stores.open(partition) for partition in partitions}
+    tables = await _opened(stores, partitions)
     await keep_continued(options, stores, tables)
     places = places_of(tables)
 

@@ -81,7 +81,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Connect, and watch what coordinates the group.
 
         aiokafka tells its errors to whoever polls next, and a member that has no partition does
-        not poll: it would stand still for ever.
+        not poll: it would stand still for ever.  And it lets a member say nothing while it takes
+        partitions over: one that restores for longer than a session timeout would be put out of
+        its group, and its partitions given to others that would have to restore them as well.
         """
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator
@@ -96,6 +98,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             if not task.cancelled() and (error := task.exception()) is not None:
                 self._group_failed(error)
 
+        complete = coordinator._on_join_complete
+
+        async def completed(*arguments: Any) -> None:
+            coordinator._start_heartbeat_task()
+            await complete(*arguments)
+
+        coordinator._on_join_complete = completed
         coordinator._push_error_to_user = told
         coordinator._coordination_task.add_done_callback(ended)
 

@@ -110,3 +110,15 @@ def test_a_worker_whose_recovery_does_not_come_to_its_end_ends_and_says_so(
         worker = made.worker(wait=False, program=("tests.chaos.hanging_recovery",))
         assert worker.process.wait(60) == 1
         assert "must be read within 5 s after they were restored" in worker.tail(5)
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_that_restores_for_longer_than_a_session_timeout_stays_in_its_group(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    """Put out of it, it would have to take over again, and others restore the same meanwhile."""
+    options = ALWAYS_OPEN | {"KAFKA__SESSION_TIMEOUT_S": "4"}
+    with pipeline(kafka.bootstrap, unique, tmp_path, **options) as made:
+        worker = made.worker(program=("tests.chaos.long_restore",))
+        assert holds_all(worker)
+        assert metric(worker, "barstream_rebalances_total") == 1, worker.tail()

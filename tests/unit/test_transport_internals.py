@@ -63,6 +63,10 @@ def test_the_group_coordinator_tells_its_errors_by_these_names() -> None:
     source = inspect.getsource(group_coordinator.GroupCoordinator)
     assert "self._coordination_task = create_task(" in source
     assert "await self._push_error_to_user(exc)" in source
+    # a second beginning of the heartbeats is none
+    assert "await self._on_join_complete(" in source
+    begins = inspect.getsource(group_coordinator.GroupCoordinator._start_heartbeat_task)
+    assert "if self._heartbeat_task is None:" in begins
     for asks in (source, inspect.getsource(group_coordinator.CoordinatorGroupRebalance)):
         assert "_send_req(request)" in asks
     assert "assert metadata.url == str(self._url)" in inspect.getsource(

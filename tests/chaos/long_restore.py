@@ -1,0 +1,28 @@
+"""A worker that takes seconds to restore what it takes over, as of millions of rows; a module."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Collection
+from typing import Any, Final
+from unittest import mock
+
+from barstream.cli import main
+from barstream.engine.partitions import Partitions
+
+TAKES_S: Final = 8.0
+
+_assign = Partitions.assign
+
+
+async def _long(self: Partitions, partitions: Collection[int], *rest: Any) -> None:
+    if partitions:
+        await asyncio.sleep(TAKES_S)
+    await _assign(self, partitions, *rest)
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = ["worker"]
+    with mock.patch.object(Partitions, "assign", _long):
+        main()
