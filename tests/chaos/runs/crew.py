@@ -132,7 +132,8 @@ class Crew:
         )
 
     def settle(self, timeout_s: float) -> float:
-        """Wait until they have settled; the seconds it took."""
+        """Wait until they have settled, a second longer for each partition; the seconds it took."""
+        timeout_s += self._made.settings.topics.partitions
         began = time.monotonic()
         asked = False
         # once a second: a worker's metrics cost it more than what it has to recover
