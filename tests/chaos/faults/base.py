@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
@@ -35,6 +35,7 @@ class Scene:
         homes: partition of series whose ticks are not all where their key says.
         refused: reason by (partition, offset) of ticks that are refused before they are decoded.
         has_history: whether some series have bars of two days before the first of the feed.
+        fired: names of the alerts whose condition held so far.
         notes: facts for the report.
     """
 
@@ -51,6 +52,7 @@ class Scene:
     homes: dict[str, int] = field(default_factory=dict)
     refused: dict[tuple[int, int], str] = field(default_factory=dict)
     has_history: bool = False
+    fired: Callable[[], Collection[str]] = tuple
     notes: list[str] = field(default_factory=list)
     _settings: dict[str, dict[str, str]] = field(default_factory=dict)
 

@@ -52,6 +52,7 @@ class TicksGone(Fault):
         gone = self.harm(scene, ticks)
         slots = [slot for slot in scene.crew.slots if slot.wanted]
         until(lambda: all(self._refusals(slot.ended) >= 2 for slot in slots), 90, "refuse twice")
+        until(lambda: self.alerts <= set(scene.fired()), 90, "its alerts fire")
         for slot in slots:
             slot.wanted = False
         until(lambda: not scene.crew.running, 40, "all have ended")
@@ -90,11 +91,13 @@ class TopicRecreated(TicksGone):
 
 
 class TicksLost(TicksGone):
-    """After the verdict all brokers lose the last ticks and grow over them: likewise."""
+    """After the verdict all brokers lose the last ticks and grow over them: the workers must stop,
+    the mend end well."""
 
     name = "ticks_lost"
     family = "lost_tail"
     needs = frozenset({"cluster"})
+    alerts = frozenset({"BarstreamTailLost", "BarstreamWorkerGone"})
     said = "on it holds other records"
 
     def harm(self, scene: Scene, ticks: list[Record]) -> list[Record]:

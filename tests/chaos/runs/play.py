@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import subprocess
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,7 @@ from tests.chaos.runs.scraping import Watch
 from tests.chaos.runs.sessions import sessions_of
 from tests.chaos.runs.verdict import SETTLE_S, judge_run
 from tests.kafka_cluster import KafkaCluster
-from tests.pipeline import Pipeline, until
+from tests.pipeline import ROOT, Pipeline, until
 
 #: A live run begins so that a minute ends, and is due, while faults are at work.
 _LIVE_BEGINS_S: Final = (32, 54)
@@ -55,7 +56,7 @@ def play(
     kinds = [fault.kind for fault in scenario.faults]
     result = Result(
         scenario.seed, str(scenario), scenario.short, scenario.chosen, kinds,
-        family=scenario.family,
+        family=scenario.family, commit=commit(),
     )  # fmt: skip
     lacking = [why for fault in scenario.faults if (why := KINDS[fault.kind].lacks())]
     if lacking:
@@ -69,6 +70,13 @@ def play(
         result.did.append(traceback.format_exc())
     result.seconds = time.monotonic() - began
     return result
+
+
+def commit() -> str:
+    """Of this tree, with a ``+`` where it was changed; nothing where git does not tell."""
+    git = ["git", "describe", "--always", "--abbrev=7", "--exclude=*", "--dirty=+"]
+    done = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def _play(
@@ -86,9 +94,12 @@ def _play(
     crew = Crew(made, scenario.workers)
     speed = 0.0 if scenario.live else HISTORY_SPEED
     feed = Feed(made, scenario.seed, rate=scenario.rate, speed=speed)
-    scene = Scene(made, crew, feed, cluster, directory, scenario.live)
-    faults = [(f, KINDS[f.kind](random.Random(f.seed))) for f in scenario.faults]
     watch = Watch(lambda: {slot.name: slot.worker for slot in crew.slots})
+    scene = Scene(
+        made, crew, feed, cluster, directory, scenario.live,
+        fired=lambda: fired(rules_of(), watch.seen),
+    )  # fmt: skip
+    faults = [(f, KINDS[f.kind](random.Random(f.seed))) for f in scenario.faults]
     reads = Reads(
         lambda: [slot.worker for slot in crew.running], feed.names, scenario.seed, watch.look
     )

@@ -45,11 +45,28 @@ gave none when they were played once more.
 
 _FAMILIES_HEAD: Final = """# Families of fault runs
 
-Written by `python -m tests.chaos.runs --family --report docs/fault-families.md`. They are
-[fault runs](fault-runs.md) whose faults are of one kind, with ordinary ones beside them, and they
-end with the same judgement. Besides no worker may take more memory or open more files than
-[capacity.md](capacity.md) says, and each alert that a fault must raise has to fire.
-`--family NAME --only SEED` repeats a run.
+Written by `python -m tests.chaos.runs --family --report docs/fault-families.md`. A run is a
+pipeline of its own on real Apache Kafka: a seeded feed of ticks, one to three workers that a
+supervisor starts again when they end, and faults at random moments. The
+[fault runs](fault-runs.md) draw from what happens to any service. Those of a family draw one to
+three faults of one kind, on the brokers and settings that these need, and up to two ordinary ones
+beside them, such as a `kill -9`: what is bad alone is worse while a worker is killed.
+
+When the faults are over and the feed has ended, the workers settle. A run is clean when then
+
+- every tick that was acknowledged is in Kafka, and in exactly one bar or in `ticks_rejected`;
+- no owner of a partition wrote anything after another had taken over (producer epochs in the log);
+- under `reject` and fixed sessions, every bar, rejection and live record equals the plain
+  one-tick-at-a-time reference of the tests;
+- `barstream verify` finds no difference;
+- no worker ended by itself unless a fault may end it;
+- no worker took more memory or opened more files than [capacity.md](capacity.md) says;
+- each alert of [alerts.yml](alerts.yml) that a fault must raise had its condition met.
+
+`python -m tests.chaos.runs --family NAME --only SEED` repeats a run: the seed decides feed, rules,
+workers, faults and their moments, not what the machine makes of them. *Recovered* are the seconds
+from the end of the faults and of the feed until every worker was ready and everything was applied,
+on two cores that did other things as well.
 """
 
 
@@ -89,22 +106,36 @@ def _totals(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _by_family(rows: Sequence[dict[str, Any]]) -> str:
+    commits = sorted({row.get("commit") or "unknown" for row in rows})
     lines = [
         "## By family",
         "",
-        "| family | what | runs | not clean | ticks | most memory | most files |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| family | what | runs | clean | faults | ticks | verified | memory | files | takes |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, family in FAMILIES.items():
         here = [row for row in rows if row["family"] == name and not row["skipped"]]
         if here:
             lines.append(
                 f"| `{name}` | {family.what} | {len(here)} | "
-                f"{sum(bool(row['problems']) for row in here)} | "
+                f"{sum(not row['problems'] for row in here)} | "
+                f"{sum(len(row['faults']) for row in here)} | "
                 f"{sum(row['ticks'] for row in here):,} | "
+                f"{sum(map(_verified, here)):,}, {sum(row['differences'] or 0 for row in here)} | "
                 f"{max(row['peak_mib'] for row in here):.0f} MiB | "
-                f"{max(row['descriptors'] for row in here):,} |"
+                f"{max(row['descriptors'] for row in here):,} | "
+                f"{median(row['seconds'] for row in here):.0f} s |"
             )
+    lines += [
+        "",
+        "*Verified*: bars that `verify` compared, and differences; *memory* and *files*: the most",
+        f"that a worker had; *takes*: the median. Played on commit {', '.join(commits)}.",
+    ]
+    if skipped := [row for row in rows if row["skipped"]]:
+        lacking = sorted({row["skipped"] for row in skipped})
+        lines.append(
+            f"Left out were {len(skipped)} runs, as the machine lacks {'; '.join(lacking)}."
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -129,8 +160,8 @@ def _by_kind(rows: Sequence[dict[str, Any]]) -> str:
     lines = [
         "## By fault",
         "",
-        "| fault | what | runs | not clean | recovered: median, longest |",
-        "| --- | --- | --- | --- | --- |",
+        "| fault | what | runs | not clean | recovered: median, longest | must raise |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, kind in KINDS.items():
         here = [row for row in rows if name in row["faults"] and not row["skipped"]]
@@ -138,10 +169,10 @@ def _by_kind(rows: Sequence[dict[str, Any]]) -> str:
             continue
         bad = sum(bool(row["problems"]) for row in here)
         seconds = [row["recovery_s"] for row in here]
-        what = (kind.__doc__ or "").split("\n")[0].rstrip(".")
+        what = " ".join((kind.__doc__ or "").split("\n\n")[0].split()).rstrip(".")
         lines.append(
             f"| `{name}` | {what} | {len(here)} | {bad} | "
-            f"{median(seconds):.1f} s, {max(seconds):.1f} s |"
+            f"{median(seconds):.1f} s, {max(seconds):.1f} s | {' '.join(sorted(kind.alerts))} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -156,8 +187,11 @@ def _alerts(rows: Sequence[dict[str, Any]], rules: Sequence[Rule]) -> str:
         "| alert | metric | runs | for example seed |",
         "| --- | --- | --- | --- |",
     ]
+    of_families = all(row.get("family") for row in rows)
     for rule in rules:
         seeds = [_seed(row) for row in rows if rule.name in row["fired"]]
+        if of_families and not seeds:
+            continue  # a fault run or a test shows it
         metrics = " ".join(f"`{name}`" for name in sorted(rule.metrics))
         example = ", ".join(seeds[:3]) or "**none**"
         lines.append(f"| {rule.name} | {metrics} | {len(seeds)} | {example} |")
@@ -174,8 +208,9 @@ def _runs(rows: Sequence[dict[str, Any]]) -> str:
         "## Every run",
         "",
         "`h` history, `l` live; `rej` reject, `rev` revise; `s` sessions, `24` 24x7; then brokers",
-        "and workers, `+` with standbys. Of `verify`: *U* what can no longer be proven, *S* what a",
-        "newer schedule row explains, *D* differences.",
+        "and workers, `+` with standbys, of families `p` partitions and the version of Kafka where",
+        "that is an older one. Of `verify`: *U* what can no longer be proven, *S* what a newer",
+        "schedule row explains, *D* differences.",
         "",
         "| seed | rules | faults | ticks | bars | U | S | D | recovered | starts | alerts |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",

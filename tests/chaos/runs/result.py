@@ -21,6 +21,7 @@ class Result:
         family: None: of none.
         peak_mib: the most memory that a worker had.
         descriptors: the most files that a worker had open.
+        commit: of the tree it was played on, with a ``+`` where that was changed.
     """
 
     seed: int
@@ -44,6 +45,7 @@ class Result:
     family: str | None = None
     peak_mib: float = 0.0
     descriptors: int = 0
+    commit: str = ""
 
     @property
     def name(self) -> str:
