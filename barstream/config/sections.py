@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -33,6 +33,9 @@ from barstream.query.default import DEFAULT
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Hosts = Annotated[tuple[Host, ...], BeforeValidator(listed)]
+#: What ``ticks.max_batch_mib`` may be.
+LEAST_BATCH_MIB: Final = 1
+MOST_BATCH_MIB: Final = 1_024
 Days = Annotated[float, Field(gt=0, le=36_500)]
 
 
@@ -196,7 +199,7 @@ class TickSettings(Section):
     """Whether brokers and symbols are upper-cased; false: `BCpC` and `BCPC` are two series."""
     price_scale: Annotated[int, Field(ge=0, le=18)] = 0
     """Decimal places of integer prices: 3 makes 86655 the price 86.655."""
-    max_batch_mib: Annotated[int, Field(ge=1, le=1_024)] = 64
+    max_batch_mib: Annotated[int, Field(ge=LEAST_BATCH_MIB, le=MOST_BATCH_MIB)] = 64
     """What a record batch may unpack to, in MiB; a batch of ticks beyond it is rejected, unread."""
 
     @property

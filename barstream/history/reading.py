@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -21,7 +22,7 @@ from barstream.history.errors import HistoryGone
 from barstream.history.selection import Selection
 from barstream.reader import TopicMissingError
 from barstream.transport.chunk import RecordChunk
-from barstream.transport.records import ColumnarTopics, install
+from barstream.transport.records import ColumnarTopics, JudgedBatches, install
 
 _FETCH_BYTES: Final = 4 << 20
 #: Of so few offsets one fetch of this size usually brings all.
@@ -154,11 +155,23 @@ async def offsets_at(options: Options, topic: str, spans: Spans, time_us: int) -
     }
 
 
-async def chunks(options: Options, topic: str, spans: Spans) -> AsyncIterator[RecordChunk]:
+async def chunks(
+    options: Options,
+    topic: str,
+    spans: Spans,
+    judged: Mapping[int, JudgedBatches] = MappingProxyType({}),
+) -> AsyncIterator[RecordChunk]:
     """The records of ``spans`` in columns, in offset order within a partition.
 
     The chunks of a partition join: each starts where the one before ended, the last one ends at
     the span's end.  Close the iterator (``aclose``) to stop early.
+
+    Args:
+        options: where the cluster is.
+        topic: the topic.
+        spans: by partition.
+        judged: by partition, which batches were unpacked when they were judged; else it is gone by
+            the limit of now.
 
     Raises:
         HistoryGone: a span begins before what the topic holds.
@@ -172,6 +185,9 @@ async def chunks(options: Options, topic: str, spans: Spans) -> AsyncIterator[Re
         client.columns.topics = frozenset({topic})
         client.columns.ends = {
             TopicPartition(topic, partition): span.end for partition, span in spans.items()
+        }
+        client.columns.judged = {
+            TopicPartition(topic, partition): said for partition, said in judged.items()
         }
         async for tp, records, start, end in _fetched(options, client, topic, spans):
             for record in records:

@@ -2,7 +2,8 @@
 
 aiokafka unpacks a batch whole, whatever it comes to, and so a record of 17 kB ends every process
 that reads its partition.  `install` has it unpack with the decoders of this module, which take no
-more memory than `allow` says.  A limit holds for all consumers of the process.
+more memory than `allow` says.  A limit holds for all consumers of the process; who knows better
+of a batch says so with `limited`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import struct
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import cramjam
@@ -48,6 +50,8 @@ class _Thread(threading.local):
     def __init__(self) -> None:
         self.scratch = np.empty(_SCRATCH_BYTES, np.uint8)
         self.unpacked = 0
+        #: Instead of that of the process; None: that one holds.
+        self.limit: int | None = None
 
 
 _LIMIT: Final = _Limit()
@@ -60,9 +64,19 @@ def allow(limit_bytes: int) -> None:
     install()
 
 
+@contextmanager
+def limited(limit_bytes: int | None) -> Iterator[None]:
+    """Another limit for what this thread unpacks inside; None: that of the process."""
+    before, _THREAD.limit = _THREAD.limit, limit_bytes
+    try:
+        yield
+    finally:
+        _THREAD.limit = before
+
+
 def allowed() -> int:
     """What a batch may unpack to, bytes."""
-    return _LIMIT.bytes
+    return _LIMIT.bytes if _THREAD.limit is None else _THREAD.limit
 
 
 def unpacked() -> int:
@@ -77,7 +91,7 @@ def gzip_decode(payload: Any) -> bytes:
         BatchTooLargeError: it is more than is allowed.
         zlib.error: it is no gzip, or cut.
     """
-    limit, parts, rest = _LIMIT.bytes, [], bytes(payload)
+    limit, parts, rest = allowed(), [], bytes(payload)
     size = 0
     while rest:
         member = zlib.decompressobj(wbits=31)
@@ -137,7 +151,7 @@ def zstd_decode(payload: Any) -> bytes:
 
 def _into(decompress_into: Any, payload: Any) -> bytes:
     """Into room of a bounded size: what a frame says of its own size may be left out, or a lie."""
-    limit = _LIMIT.bytes
+    limit = allowed()
     room = _THREAD.scratch[:limit]
     while True:
         try:
@@ -153,13 +167,13 @@ def _into(decompress_into: Any, payload: Any) -> bytes:
 
 def _too_large() -> BatchTooLargeError:
     return BatchTooLargeError(
-        f"a record batch must unpack to at most {_LIMIT.bytes:,} bytes (ticks.max_batch_mib), "
+        f"a record batch must unpack to at most {allowed():,} bytes (ticks.max_batch_mib), "
         "found a larger one"
     )
 
 
 def _refuse_above(size: int) -> None:
-    if size > _LIMIT.bytes:
+    if size > allowed():
         raise _too_large()
 
 

@@ -9,10 +9,11 @@ one `RecordChunk` for many records instead, for the topics a consumer names by p
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
-from typing import Any, Final
+from itertools import chain, islice, takewhile
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from aiokafka.consumer import fetcher
@@ -22,6 +23,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from numpy.typing import NDArray
 
 from barstream.codecs.batch_mark import HEADER
+from barstream.config.sections import LEAST_BATCH_MIB, MOST_BATCH_MIB
 from barstream.transport import decompression
 from barstream.transport.chunk import RecordChunk
 from barstream.transport.decompression import BatchTooLargeError
@@ -32,6 +34,9 @@ MAX_RECORDS: Final = 65_536
 _MAX_BYTES: Final = 16 << 20
 _LOG_APPEND_TIME: Final = 1
 _LAST_MS: Final = 1 << 53
+#: What ``ticks.max_batch_mib`` can be at least and at most, in bytes.
+_LEAST_BYTES: Final = LEAST_BATCH_MIB << 20
+_MOST_BYTES: Final = MOST_BATCH_MIB << 20
 #: How a batch begins: its base offset, how many bytes follow, its leader epoch and its version.
 _size_at: Final = struct.Struct(">i").unpack_from
 _HEADER_SIZE: Final = HEADER.size
@@ -40,6 +45,25 @@ _BEHIND_SIZE: Final = 12
 _MAGIC_AT: Final = 16
 #: The first version of batches that have a header.
 _MAGIC: Final = 2
+
+
+class JudgedBatches(NamedTuple):
+    """What a log says of the batches that begin in [``begin``, ``end``) of a partition.
+
+    Whoever judged them had a limit that may not be that of now: it refused the rest of a batch from
+    each of ``refused`` on, ascending offsets, and unpacked all others.
+    """
+
+    begin: int
+    end: int
+    refused: Sequence[int]
+
+    def refused_from(self, batch: Any) -> int | None:
+        """From where on a batch was refused; None: it was not."""
+        at = bisect_left(self.refused, batch.base_offset)
+        if at < len(self.refused) and self.refused[at] < batch.next_offset:
+            return self.refused[at]
+        return None
 
 
 class ColumnarTopics:
@@ -53,11 +77,14 @@ class ColumnarTopics:
     Attributes:
         ends: of partitions of which nothing from an offset on is wanted.  A fetch brings as much
             as its bytes allow, and to unpack that costs more than to fetch it.
+        judged: of partitions whose batches were judged, what was said of them; it is gone by, and
+            not by the limit of now.
     """
 
     def __init__(self, topics: Collection[str], *, passes_too_large: bool = False) -> None:
         self.topics = frozenset(topics)
         self.ends: Mapping[TopicPartition, int] = {}
+        self.judged: Mapping[TopicPartition, JudgedBatches] = {}
         self.passes_too_large = passes_too_large
 
     def __call__(self, value: bytes | None) -> bytes | None:
@@ -223,10 +250,12 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     def _unpack_records(self) -> Iterator[ConsumerRecord[bytes, Any]]:
         wanted = self._value_deserializer
         if isinstance(wanted, ColumnarTopics) and self._tp.topic in wanted.topics:
-            return self._unpack_columns(wanted.ends.get(self._tp))
+            return self._unpack_columns(wanted.ends.get(self._tp), wanted.judged.get(self._tp))
         return super()._unpack_records()  # type: ignore[no-any-return]
 
-    def _unpack_columns(self, end: int | None) -> Iterator[ConsumerRecord[bytes, Any]]:
+    def _unpack_columns(
+        self, end: int | None, judged: JudgedBatches | None
+    ) -> Iterator[ConsumerRecord[bytes, Any]]:
         columns = _Columns(self.next_fetch_offset)
         headers = _Headers(self._records.data)
         while self._records.has_next():
@@ -242,16 +271,21 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                 columns = _Columns(self.next_fetch_offset)
             columns.reach(headers.now)
             # unpacked when the first is asked for, where an error is told as one
-            records = chain.from_iterable(() if is_hidden else (batch,))
+            records: Iterator[Any] = chain.from_iterable(() if is_hidden else (batch,))
             floor = batch.base_offset
+            limit = refused_at = None
+            if judged is not None and judged.begin <= floor < judged.end and not is_hidden:
+                records, limit, refused_at = self._as_judged(batch, records, judged)
             # in parts: a batch of a megabyte can hold a million records of nothing
-            while (following := self._take(batch, records, floor, columns)) is not None:
+            while (following := self._take(batch, records, floor, columns, limit)) is not None:
                 floor = following
                 self.next_fetch_offset = max(self.next_fetch_offset, floor)
                 if columns.are_many:
                     yield self._event(columns)
                     columns = _Columns(self.next_fetch_offset, is_rest=True)
                     columns.reach(headers.now)
+            if refused_at is not None:
+                columns.refuse(batch, refused_at)
             self.next_fetch_offset = max(self.next_fetch_offset, batch.next_offset)
             if columns.are_many:
                 yield self._event(columns)
@@ -272,12 +306,26 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
                 raise CorruptRecordException(f"Invalid CRC - {self._tp}")
             return self._is_hidden(batch)
 
+    def _as_judged(
+        self, batch: Any, records: Iterator[Any], judged: JudgedBatches
+    ) -> tuple[Iterator[Any], int, int | None]:
+        """The records that were read, by which limit, and where the rest was refused, if it was."""
+        first = max(batch.base_offset, self.next_fetch_offset)
+        at = judged.refused_from(batch)
+        if at is None:
+            return records, _MOST_BYTES, None
+        if at == first:  # what fits into the least limit there is was refused by none
+            return records, _LEAST_BYTES, None
+        if at < first:
+            return iter(()), _LEAST_BYTES, None
+        return takewhile(lambda each: each.offset < at, records), _MOST_BYTES, at
+
     def _take(
-        self, batch: Any, records: Iterator[Any], floor: int, columns: _Columns
+        self, batch: Any, records: Iterator[Any], floor: int, columns: _Columns, limit: int | None
     ) -> int | None:
         """Move a part of ``records`` to ``columns``; where the batch goes on, None: it ended."""
         try:
-            with self._unpacking():
+            with self._unpacking(), decompression.limited(limit):
                 part = list(islice(records, MAX_RECORDS))
                 following = columns.add(batch, part, floor, self.next_fetch_offset) if part else 0
         except BatchTooLargeError as error:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from barstream.codecs.rules import RulesRow
 from barstream.codecs.withdrawal import Withdrawn
 from barstream.core.period import MINUTE, Period
+from barstream.core.reasons import Reason
 from barstream.core.time import MINUTE_US
 from barstream.history.decoders import Decoders
 from barstream.history.heartbeats import heartbeats
@@ -23,6 +24,7 @@ from barstream.history.schedule import ScheduleRecord, schedule_records
 from barstream.history.series import PartitionRows, series_rows, series_seen
 from barstream.kafka import client_options
 from barstream.topics import TopicNames
+from barstream.transport.records import JudgedBatches
 from barstream.verify.changes import ScheduleChanges
 from barstream.verify.graces import Graces
 from barstream.verify.judgement import JudgedBy, Judgement, Snapshot
@@ -76,7 +78,7 @@ class Verification:
             ),
             self.outcome,
         )
-        await self._scan(judgement, regimes)
+        await self._scan(judgement, snapshot)
         judgement.finish()
 
     # -- what is read before the ticks ----------------------------------------------------------
@@ -175,10 +177,11 @@ class Verification:
 
     # -- the ticks ------------------------------------------------------------------------------
 
-    async def _scan(self, judgement: Judgement, regimes: Regimes) -> None:
-        decoders = Decoders(self._settings.ticks, regimes)
+    async def _scan(self, judgement: Judgement, snapshot: Snapshot) -> None:
+        decoders = Decoders(self._settings.ticks, snapshot.judge.regimes)
         span = {self._partition: await self._from(judgement.span(), decoders.most_skew_us)}
-        async for chunk in chunks(self._options, self._names.ticks, span):
+        judged = {self._partition: _judged(snapshot)}
+        async for chunk in chunks(self._options, self._names.ticks, span, judged):
             for part in decoders.parts(chunk):
                 await decoders.fetch(part)
                 judgement.take(part, decoders.decode(part))
@@ -199,3 +202,17 @@ class Verification:
         )
         first = max(span.begin, found[self._partition])
         return Span(first, max(first, span.end))
+
+
+def _judged(snapshot: Snapshot) -> JudgedBatches:
+    """What the workers made of record batches, whatever ``ticks.max_batch_mib`` was then.
+
+    Below, the log says nothing of it: rows are gone with retention, or a replay was switched over
+    to, which has read what was refused before.
+    """
+    position = snapshot.rows.position
+    return JudgedBatches(
+        max(snapshot.refusals.known_from, snapshot.judge.regimes.told_from),
+        0 if position is None else position.next_offset,
+        snapshot.refusals.offsets_of(Reason.TOO_LARGE),
+    )

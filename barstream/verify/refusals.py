@@ -59,6 +59,11 @@ class Refusals:
             found.setdefault(int(self.offset[position]), []).append(position)
         return found
 
+    def offsets_of(self, reason: str) -> list[int]:
+        """The ticks that have a row of this reason, ascending."""
+        found: list[int] = self.rows.filter(pl.col("reason") == reason)["tick_offset"].to_list()
+        return found
+
     def reason(self, position: int) -> str:
         """Of a row."""
         return str(self._reasons[position])

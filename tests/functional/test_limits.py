@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,43 @@ def test_a_batch_of_17_kb_that_unpacks_to_512_mib_is_rejected_and_passed(
         assert worker.stop() == 0
         assert [bar["open"] for bar in made.finals_of("S")] == [1.0, 2.0, 3.0]
         made.run("verify")
+
+
+def large_batch(made: Pipeline, ticks: Sequence[Tick]) -> None:
+    """Send ticks in one compressed batch."""
+
+    async def go() -> None:
+        async with producer(made, compression_type="zstd", max_batch_size=8 << 20) as to:
+            batch = to.create_batch()
+            for tick in ticks:
+                assert batch.append(key=tick.key, value=tick.value, timestamp=None)
+            batch.close()
+            await (await to.send_batch(batch, made.names.ticks, partition=0))
+
+    asyncio.run(go())
+
+
+def test_verify_goes_by_what_was_refused_and_not_by_the_limit_of_now(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    minute_us = (now_us() // MINUTE_US - 10) * MINUTE_US
+    some = [Tick("B", "S", minute_us + n, 1.0) for n in range(40_000)]
+    assert sum(len(tick.value) for tick in some) > 1 << 20
+    with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        large_batch(made, some)
+        worker = made.worker()
+        send_ticks(made, ticks(minute_us + 2 * MINUTE_US, 1))
+        until(lambda: made.position() == len(some) + 1, 30, "a batch that is read, and a final")
+        assert worker.stop() == 0
+        assert made.finals_of("S")[0]["tick_count"] == len(some)
+        large_batch(made, [tick._replace(time_us=tick.time_us + 3 * MINUTE_US) for tick in some])
+        worker = made.worker(extra_env={"BARSTREAM_TICKS__MAX_BATCH_MIB": "1"})
+        until(lambda: len(made.rejected()) == 1, 20, "a batch that is refused")
+        until(lambda: made.position() == 2 * len(some) + 1, 20, "its position")
+        assert worker.stop() == 0
+        for limit in ("64", "1"):
+            made.env["BARSTREAM_TICKS__MAX_BATCH_MIB"] = limit
+            made.run("verify")
 
 
 def test_batches_just_below_the_limit_are_unpacked_as_they_are_applied(

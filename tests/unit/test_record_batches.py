@@ -25,6 +25,7 @@ from barstream.transport.records import (
     ColumnarTopics,
     FetchResult,
     FramedRecords,
+    JudgedBatches,
     PartitionRecords,
 )
 
@@ -211,6 +212,56 @@ def test_whoever_reads_record_by_record_is_bounded_as_well() -> None:
     found = FramedRecords(bytes(bomb(4))).next_batch()
     with pytest.raises(BatchTooLargeError):
         list(found)
+
+
+def judged(
+    data: bytes | bytearray, *refused: int, begin: int = 0, end: int = 99, first: int = 0
+) -> list[Any]:
+    """Chunks of what a log says it was judged so."""
+    columns = ColumnarTopics({"ticks"}, passes_too_large=True)
+    columns.judged = {TopicPartition("ticks", 3): JudgedBatches(begin, end, refused)}
+    return [event.value for event in reader(data, first, columns)]
+
+
+@pytest.mark.parametrize("codec", [1, 2, 3, 4])
+def test_a_batch_that_was_refused_is_not_unpacked_under_a_limit_that_was_raised_since(
+    codec: int,
+) -> None:
+    data = bomb(codec) + stamped(batch(codec), 1, by_broker=False)
+    assert not unpacked(data)[0].too_large, "it would be"
+    (chunk,) = judged(data, 0)
+    assert list(chunk.too_large) == [0]
+    assert chunk.offsets.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.usefixtures("one_mib")
+def test_a_batch_that_was_read_is_unpacked_under_a_limit_that_was_lowered_since() -> None:
+    data = bomb(4)
+    assert unpacked(data)[0].too_large, "it would not be"
+    (chunk,) = judged(data)
+    assert chunk.values == [bytes(2 * MIB)]
+
+
+def test_a_batch_that_no_limit_can_have_refused_is_unpacked_whatever_the_log_says() -> None:
+    (chunk,) = judged(batch(4), 0)
+    assert (chunk.too_large, len(chunk)) == ({}, 5)
+
+
+@pytest.mark.usefixtures("one_mib")
+@pytest.mark.parametrize(("begin", "end"), [(1, 9), (0, 0)])
+def test_where_the_log_says_nothing_the_limit_of_now_holds(begin: int, end: int) -> None:
+    (chunk,) = judged(bomb(4), begin=begin, end=end)
+    assert list(chunk.too_large) == [0]
+
+
+def test_a_batch_of_which_a_part_had_been_read_was_refused_from_there_on() -> None:
+    """A worker that is started again inside a batch, with a lower limit."""
+    data = bytes(batch(4)) + bytes(stamped(batch(count=2), 5, by_broker=False))
+    (chunk,) = judged(data, 3)
+    assert chunk.offsets.tolist() == [0, 1, 2, 3, 5, 6]
+    assert list(chunk.too_large) == [3]
+    (chunk,) = judged(data, 3, first=4)
+    assert (chunk.offsets.tolist(), chunk.too_large) == ([5, 6], {})
 
 
 def test_batches_that_unpack_to_much_come_one_by_one() -> None:
