@@ -1,7 +1,7 @@
 """What partitions have of a series, and the tombstones that take it back.
 
-Dropping a series, moving it and dropping garbage all go by it (`barstream.series_drop`,
-`barstream.series_move`, `barstream.series_garbage`).
+Dropping a series or many, and moving one, go by it (`barstream.series_drop`,
+`barstream.series_move`, `barstream.series_bulk_drop`).
 """
 
 from __future__ import annotations

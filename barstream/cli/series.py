@@ -13,7 +13,7 @@ from barstream.cli.context import Name, settings
 if TYPE_CHECKING:
     from barstream.config import Settings
     from barstream.core.schedule import Series
-    from barstream.series_garbage import Garbage
+    from barstream.series_bulk_drop import AsleepSeries
     from barstream.series_holding import Holding, Total
     from barstream.series_move import Outlook
 
@@ -66,19 +66,17 @@ def drop(
     """
     from barstream.planner import plan_of
 
-    is_garbage = asleep is not None and below is not None
+    is_bulk = asleep is not None and below is not None
     is_named = broker is not None and symbol is not None
     if (
-        is_garbage == is_named
+        is_bulk == is_named
         or (broker is not None) != (symbol is not None)
         or ((asleep is not None) != (below is not None))
     ):
         raise click.UsageError("give BROKER and SYMBOL, or --asleep-for and --ticks-below")
     config = plan_of(settings(ctx)).settings
     if asleep is not None and below is not None:
-        ctx.exit(
-            _drop_garbage(config, asleep, below, ask=not yes, dry_run=dry_run, as_json=as_json)
-        )
+        ctx.exit(_drop_asleep(config, asleep, below, ask=not yes, dry_run=dry_run, as_json=as_json))
     try:
         name = config.ticks.name_rule.series(broker or "", symbol or "")
     except ValueError as error:
@@ -86,31 +84,31 @@ def drop(
     ctx.exit(_run(config, name, ask=not yes, dry_run=dry_run, as_json=as_json))
 
 
-def _drop_garbage(
+def _drop_asleep(
     config: Settings, asleep: int, below: int, *, ask: bool, dry_run: bool, as_json: bool
 ) -> int:
     """Look, ask, drop; the exit code."""
     from barstream.cli.progress import TickProgress
     from barstream.clock import system_clock_us
-    from barstream.series_garbage import GarbageDrop
+    from barstream.series_bulk_drop import BulkDrop
     from barstream.verify.run import tick_spans
 
     spans = asyncio.run(tick_spans(config))
     with TickProgress("series drop", quiet=as_json) as progress:
         progress.begin(0, sum(span.end - span.begin for span in spans.values()))
-        dropping = GarbageDrop(config, asleep, below, system_clock_us, progress.advance)
+        dropping = BulkDrop(config, asleep, below, system_clock_us, progress.advance)
         found = asyncio.run(dropping.look())
-    _say_garbage(found, "would_drop", as_json=as_json)
+    _say_asleep(found, "would_drop", as_json=as_json)
     if not found:
         return 0
     if dry_run or (ask and not _is_confirmed((str(len(found)), "series"))):
         click.echo("nothing was changed", err=as_json)
         return 0 if dry_run else 2
-    _say_garbage(asyncio.run(dropping.drop(found)), "dropped", as_json=as_json)
+    _say_asleep(asyncio.run(dropping.drop(found)), "dropped", as_json=as_json)
     return 0
 
 
-def _say_garbage(found: Garbage, kind: str, *, as_json: bool) -> None:
+def _say_asleep(found: AsleepSeries, kind: str, *, as_json: bool) -> None:
     from barstream.core.time import DAY_US, iso_from_us
 
     dates = {name: iso_from_us(day * DAY_US)[:10] for name, day in found.last_dates.items()}

@@ -1,4 +1,4 @@
-"""Garbage among the series: names that somebody made up, long asleep, of few ticks.
+"""Dropping many series at once: names that somebody made up, long asleep, of few ticks.
 
 Each takes a place (`barstream.core.series_limit`) and has bars that nobody reads.  They are dropped
 as any series is (`barstream.series_drop`), all of them in one transaction, after the topics were
@@ -33,11 +33,11 @@ from barstream.topics import TopicNames
 
 
 @dataclass(frozen=True, slots=True)
-class Garbage:
-    """Series that are garbage, by the ticks each has.
+class AsleepSeries:
+    """Series long asleep that have few ticks.
 
     Attributes:
-        ticks: by series.
+        ticks: how many each has.
         last_dates: likewise the trading date of the last tick, days since 1970-01-01.
     """
 
@@ -48,12 +48,12 @@ class Garbage:
         return len(self.ticks)
 
 
-class GarbageDrop:
-    """All of it, on its way out.
+class BulkDrop:
+    """All of them, on their way out.
 
     Args:
         settings: completed by the pipeline's declaration.
-        asleep_days: a series is garbage if its last tick is of a trading date so many days ago.
+        asleep_days: a series is dropped if its last tick is of a trading date so many days ago.
         ticks_below: and if it has fewer ticks than this.
         clock: microseconds since the epoch.
         progress: told how many ticks more were read.
@@ -82,8 +82,8 @@ class GarbageDrop:
         self._rows: dict[int, PartitionRows] = {}
         self._records: LoadRecords | None = None
 
-    async def look(self) -> Garbage:
-        """What is garbage; nothing is written, nobody is fenced.
+    async def look(self) -> AsleepSeries:
+        """Which sleep so long and have so few ticks; nothing is written, nobody is fenced.
 
         Raises:
             WorkersRunning: they would not know of it.
@@ -103,10 +103,10 @@ class GarbageDrop:
             self._records = await load_records(self._settings)
             mine = {number for name in ticks for number in self._there[name]}
             refuse_loading(self._records, names.ticks, mine, self._clock())
-        return Garbage(ticks, {name: self._seen[name].last_trading_date for name in ticks})
+        return AsleepSeries(ticks, {name: self._seen[name].last_trading_date for name in ticks})
 
-    async def drop(self, garbage: Garbage) -> Garbage:
-        """Drop what is garbage still; what was dropped.
+    async def drop(self, asleep: AsleepSeries) -> AsleepSeries:
+        """Drop those that are asleep still; what was dropped.
 
         Raises:
             WorkersRunning, DropRefused: nothing was dropped.
@@ -120,8 +120,8 @@ class GarbageDrop:
         ) as producers:
             ends = await held(self._options, self._names.ticks)
             found = await self.look()
-            left = {name: n for name, n in found.ticks.items() if name in garbage.ticks}
-            found = Garbage(left, {name: found.last_dates[name] for name in left})
+            left = {name: n for name, n in found.ticks.items() if name in asleep.ticks}
+            found = AsleepSeries(left, {name: found.last_dates[name] for name in left})
             if left:
                 flush = await self._flush(left.keys(), ends)
                 await producers[numbers[0]].write(flush.rows)
@@ -142,18 +142,18 @@ class GarbageDrop:
                     self._there[name][chunk.partition] += count
             self.progress(len(chunk))
 
-    async def _flush(self, garbage: Collection[Series], ends: Mapping[int, Span]) -> Flush:
+    async def _flush(self, asleep: Collection[Series], ends: Mapping[int, Span]) -> Flush:
         names, at_us = self._names, self._clock()
         beats = await held(self._options, names.heartbeats)
         records = self._records
         flush = Flush()
         whole: dict[Series, WithdrawalRow | None] = {
-            name: None if records is None else records.withdrawal(name) for name in garbage
+            name: None if records is None else records.withdrawal(name) for name in asleep
         }
         for partition in sorted(ends):
             end = WithdrawnEnd(ends[partition].end, beats[partition].end)
-            keys = await self._keys(garbage, partition)
-            for name in garbage:
+            keys = await self._keys(asleep, partition)
+            for name in asleep:
                 before = self._rows[partition].withdrawals.get(name)
                 part = Holding(
                     partition, self._there[name][partition], end, {}, keys.get(name, {}), 0,
@@ -171,7 +171,7 @@ class GarbageDrop:
         return flush
 
     async def _keys(
-        self, garbage: Collection[Series], partition: int
+        self, asleep: Collection[Series], partition: int
     ) -> dict[Series, dict[str, list[bytes]]]:
         """By series and topic the keys that get a tombstone."""
         names, found = self._names, dict[Series, dict[str, list[bytes]]]()
@@ -181,9 +181,9 @@ class GarbageDrop:
                     name = split_bar_key(key)[:2]
                 except ValueError:
                     continue  # another program wrote it
-                if name in garbage:
+                if name in asleep:
                     found.setdefault(name, {}).setdefault(topic, []).append(key)
-        for name in garbage:
+        for name in asleep:
             if name in self._rows[partition].series:
                 found.setdefault(name, {})[names.series] = [series_key(*name)]
         return found
