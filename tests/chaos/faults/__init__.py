@@ -11,12 +11,12 @@ from tests.chaos.faults import (
     disk,
     foreign_topics,
     garbage,
+    idle_periods,
     leading,
     limits,
     network,
     processes,
     producers,
-    rests,
     schedule,
     topics,
 )
@@ -84,9 +84,9 @@ KINDS: Final[dict[str, type[Fault]]] = {
         limits.IdleConnections,
         limits.LongAnswers,
         limits.StuckReaders,
-        rests.Rest,
-        rests.RestTwice,
-        rests.RestStopped,
-        rests.RestFrozen,
+        idle_periods.Rest,
+        idle_periods.RestTwice,
+        idle_periods.RestStopped,
+        idle_periods.RestFrozen,
     )
 }

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.chaos.faults import limits, rests
+from tests.chaos.faults import idle_periods, limits
 from tests.kafka_jars import OLDER_VERSIONS
 
 
@@ -72,9 +72,9 @@ FAMILIES: Final[dict[str, Family]] = {
             "idle",
             "a closed market, for longer than brokers remember anybody",
             broker={
-                "transactional.id.expiration.ms": str(rests.FORGETS_S * 1000),
+                "transactional.id.expiration.ms": str(idle_periods.FORGETS_S * 1000),
                 "transaction.remove.expired.transaction.cleanup.interval.ms": "500",
-                "producer.id.expiration.ms": str(rests.FORGETS_S * 1000),
+                "producer.id.expiration.ms": str(idle_periods.FORGETS_S * 1000),
                 "producer.id.expiration.check.interval.ms": "500",
                 "offsets.retention.minutes": "1",
                 "offsets.retention.check.interval.ms": "1000",

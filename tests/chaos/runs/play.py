@@ -23,8 +23,8 @@ from tests.chaos.feed import Feed
 from tests.chaos.runs.alerts import fired, rules_of
 from tests.chaos.runs.crew import Crew
 from tests.chaos.runs.families import FAMILIES
-from tests.chaos.runs.footprint import footprint_problems
 from tests.chaos.runs.reads import Reads
+from tests.chaos.runs.resource_usage import footprint_problems
 from tests.chaos.runs.result import Result
 from tests.chaos.runs.scenario import Planned, Scenario
 from tests.chaos.runs.scraping import Watch

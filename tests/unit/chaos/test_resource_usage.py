@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from barstream.config import load_settings
-from tests.chaos.runs.footprint import footprint_problems, most_descriptors, most_mib
+from tests.chaos.runs.resource_usage import footprint_problems, most_descriptors, most_mib
 from tests.chaos.runs.scraping import Watch
 from tests.pipeline import ROOT
 
