@@ -220,9 +220,7 @@ def _runs(rows: Sequence[dict[str, Any]]) -> str:
             lines.append(f"| {_seed(row)} | left out: {row['skipped']} |" + " |" * 9)
             continue
         counts = row["counts"]
-        wrong = (
-            row["differences"] if not row["problems"] else f"**{len(row['problems'])} problems**"
-        )
+        wrong = "**not clean**" if row["problems"] else row["differences"]
         lines.append(
             f"| {_seed(row)} | {row['short']} | {_faults(row)} | {row['ticks']:,} | "
             f"{row['bars']:,} | {counts.get('unproven', '')} | {counts.get('schedule', '')} | "
