@@ -6,10 +6,14 @@ an empty group within a minute, where by default they take a day and seven days.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
+from collections.abc import Collection
 
+from barstream.kafka import admin_client
 from tests.chaos.faults.base import Fault, Scene
+from tests.pipeline import until
 
 #: All that brokers forget of somebody who says nothing is forgotten by then.
 FORGETS_S = 6
@@ -58,15 +62,26 @@ class RestStopped(Rest):
 
     def begin(self, scene: Scene) -> str:
         scene.feed.resting = True
+        # another fault may want one of them back meanwhile
+        scene.crew.at_rest = True
         for slot in scene.crew.slots:
-            slot.wanted = False
             slot.end(self.rng.choice((signal.SIGTERM, signal.SIGKILL)))
         return "all workers, until their group is forgotten"
 
     def end(self, scene: Scene) -> None:
-        for slot in scene.crew.slots:
-            slot.wanted = True
+        until(
+            lambda: not asyncio.run(_offsets(scene)), 60, "the offsets of the group are forgotten"
+        )
+        scene.crew.at_rest = False
         super().end(scene)
+
+
+async def _offsets(scene: Scene) -> Collection[object]:
+    """What the brokers remember of the group."""
+    settings = scene.made.settings
+    async with admin_client(settings) as admin:
+        found: Collection[object] = await admin.list_consumer_group_offsets(settings.app_id)
+        return found
 
 
 class RestFrozen(Rest):

@@ -81,9 +81,14 @@ class Slot:
 
 
 class Crew:
-    """All slots of a run, tended by a thread of their own."""
+    """All slots of a run, tended by a thread of their own.
+
+    Attributes:
+        at_rest: nobody is started meanwhile, whoever wants it.
+    """
 
     def __init__(self, made: Pipeline, count: int) -> None:
+        self.at_rest = False
         self.slots = [Slot(f"w{number}") for number in range(count)]
         self._made = made
         self._stopping = threading.Event()
@@ -168,7 +173,8 @@ class Crew:
                 slot.ended.append((code, words))
             slot.worker, slot.doomed = None, False
             slot._next_start_s = time.monotonic() + (0 if code <= 0 else _RESTART_AFTER_S)
-        if slot.worker is None and slot.wanted and time.monotonic() >= slot._next_start_s:
+        may_start = slot.wanted and not self.at_rest
+        if slot.worker is None and may_start and time.monotonic() >= slot._next_start_s:
             slot.starts += 1
             slot.worker = self._made.worker(
                 directory=slot.name,
