@@ -35,6 +35,7 @@ KINDS: Final[dict[str, type[Fault]]] = {
         processes.FreezeLeader,
         processes.Storm,
         processes.FreezeLeaderAtMinute,
+        processes.WorkersUpgraded,
         producers.Twice,
         producers.Shuffled,
         producers.Aborted,

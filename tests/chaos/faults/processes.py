@@ -1,4 +1,4 @@
-"""Workers that are killed, stopped or frozen."""
+"""Workers that are killed, stopped, frozen, or replaced by those of another version."""
 
 from __future__ import annotations
 
@@ -114,6 +114,40 @@ class FreezeLeaderAtMinute(FreezeLeader):
     def begin(self, scene: Scene) -> str:
         until(lambda: time.time() % 60 > 57, 65, "a minute is about to end")
         return super().begin(scene)
+
+
+class WorkersUpgraded(Fault):
+    """Workers of an older version are replaced one by one by a newer, and that by today's."""
+
+    name = "workers_upgraded"
+    family = "upgrade"
+    thing = "program"
+    needs = frozenset({"workers"})
+    shortest_s = 3.0
+    longest_s = 6.0
+
+    def prepare(self, scene: Scene) -> None:
+        self._today = scene.crew.slots[0].program
+        for slot in scene.crew.slots:
+            slot.program = _version("older")
+
+    def begin(self, scene: Scene) -> str:
+        return "older to newer: " + self._replace(scene, _version("newer"))
+
+    def end(self, scene: Scene) -> None:
+        scene.notes.append("newer to today's: " + self._replace(scene, self._today))
+
+    def _replace(self, scene: Scene, program: tuple[str, ...]) -> str:
+        slots = self.rng.sample(scene.crew.slots, len(scene.crew.slots))
+        for slot in slots:
+            slot.program = program
+            slot.end(self.rng.choice((signal.SIGTERM, signal.SIGKILL)))
+            time.sleep(self.rng.uniform(0, 3))
+        return " ".join(slot.name for slot in slots)
+
+
+def _version(which: str) -> tuple[str, ...]:
+    return ("tests.upgrade.other_version", which, "worker")
 
 
 class Storm(Fault):

@@ -83,7 +83,7 @@ FAMILIES: Final[dict[str, Family]] = {
         ),
         Family(
             "upgrade",
-            "brokers of an older Kafka, upgraded one by one, and then their feature levels raised",
+            "brokers of an older Kafka and workers of other versions, upgraded one by one",
             kafka=OLDER_VERSIONS,
         ),
         Family("lost_tail", "brokers that lose what they have acknowledged, and go on", most=1),
