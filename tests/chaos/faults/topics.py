@@ -19,6 +19,7 @@ from tests import lost_tail
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.faults.sending import Row, send
 from tests.chaos.runs import judge
+from tests.chaos.runs.crew import Slot
 from tests.pipeline import Pipeline, Record, until
 
 _SETTLE_S: Final = 120.0
@@ -51,14 +52,16 @@ class TicksGone(Fault):
         ticks, before = made.read(made.names.ticks), made.read(made.names.final_1m)
         gone = self.harm(scene, ticks)
         slots = [slot for slot in scene.crew.slots if slot.wanted]
-        until(lambda: all(self._refusals(slot.ended) >= 2 for slot in slots), 90, "refuse twice")
-        until(lambda: self.alerts <= set(scene.fired()), 90, "its alerts fire")
+        until(
+            lambda: all(len(self._refusals(slot)) >= 2 for slot in slots), _SETTLE_S, "refuse twice"
+        )
+        until(lambda: self.alerts <= set(scene.fired()), _SETTLE_S, "its alerts fire")
         for slot in slots:
             slot.wanted = False
         until(lambda: not scene.crew.running, 40, "all have ended")
         _assert_nothing_of_others(scene, before)
         scene.notes.append("every worker stopped with the command that mends it, twice")
-        _mend(scene, slots[0].ended[-1][1], len(slots))
+        _mend(scene, self._refusals(slots[0])[-1], len(slots))
         # "load the ticks again where you have them"
         send(made, [Row(made.names.ticks, one.key, one.value, one.partition) for one in gone])
         scene.crew.settle(_SETTLE_S)
@@ -70,11 +73,13 @@ class TicksGone(Fault):
         assert (found.code, found.differences) == (0, []), found.said
         scene.notes.append("under new names verify is clean, with one final per bucket")
 
-    def _refusals(self, ended: list[tuple[int, str]]) -> int:
-        return sum(
-            code == 1 and self.said in words and "BARSTREAM_APP_ID" in words
-            for code, words in ended
-        )
+    def _refusals(self, slot: Slot) -> list[str]:
+        """What a worker said each time; it may also have ended because no broker answered."""
+        return [
+            words
+            for code, words in slot.ended
+            if code == 1 and self.said in words and "BARSTREAM_APP_ID" in words
+        ]
 
 
 class TopicRecreated(TicksGone):
