@@ -53,6 +53,7 @@ from barstream.planner import plan_of
 from barstream.reader import TopicReader
 from barstream.timebucket import bind
 from barstream.topics import TopicNames, require
+from barstream.transport.chunk import RecordChunk
 from barstream.transport.driver import Consumer
 from barstream.troubles import Troubles, span
 from barstream.web.connections import BACKLOG
@@ -143,6 +144,10 @@ class ConsumerReading:
     async def resume(self, topic: str, partition: int, offset: int) -> None:
         """Fetch it again from ``offset``."""
         await cast("Consumer", self._app.consumer).resume_reading(TP(topic, partition), offset)
+
+    def goes_on(self, chunk: RecordChunk) -> bool:
+        """Whether no seek came between the fetch of ``chunk`` and now."""
+        return cast("Consumer", self._app.consumer).goes_on(chunk)
 
 
 class Process(faust.Worker):

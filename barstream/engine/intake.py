@@ -35,6 +35,10 @@ class Reading(Protocol):
         """Fetch it again from ``offset``."""
         ...
 
+    def goes_on(self, chunk: RecordChunk) -> bool:
+        """Whether ``chunk`` was fetched since its partition was last told where to go on."""
+        ...
+
 
 class Intake:
     """Takes the events of the agents; those fetched under another assignment are left alone.
@@ -66,9 +70,9 @@ class Intake:
 
     async def on_ticks(self, event: Any) -> None:
         """Decode and apply one chunk of ticks; its event is acknowledged when it is flushed."""
-        if self._partitions.owner(event) is None:
-            return
         chunk: RecordChunk = event.value
+        if self._partitions.owner(event) is None or not self._reading.goes_on(chunk):
+            return
         if missing := self._decoder.missing_schema_ids(chunk.values):
             await self._decoder.fetch_schemas(missing)
         columns = self._decoder.decode(
@@ -94,7 +98,7 @@ class Intake:
         self._tell_full(owned)
         self._show_delay(chunk, columns, owned)
         # up to 64 events a partition wait when nothing can be written, megabytes each
-        chunk.drop_records()
+        chunk.mark_applied()
         owned.applied(event)
         await owned.room()
 
@@ -150,9 +154,9 @@ class Intake:
     def on_heartbeats(self, event: Any) -> None:
         """Take one chunk of heartbeats; they close what they may and wait with the rest."""
         owned = self._partitions.owner(event)
-        if owned is None:
-            return
         chunk: RecordChunk = event.value
+        if owned is None or not self._reading.goes_on(chunk):
+            return
         engine = owned.engine
         expected = engine.waiting.next_offset
         if engine.waiting.stopped:
@@ -187,7 +191,7 @@ class Intake:
             engine.add_heartbeat(beat)
         self._ignore(ignored, owned.partition)
         engine.heartbeats_read(max(chunk.next_offset, expected))
-        chunk.drop_records()
+        chunk.mark_applied()
         owned.applied(event)
 
     def _ignore(self, ignored: list[tuple[int, ValueError]], partition: int) -> None:

@@ -195,7 +195,6 @@ class Partitions:
         await self.watch.identify()
         ticks = await extents(settings.options, settings.ticks_topic, partitions)
         beats = await extents(settings.options, settings.heartbeat_topic, partitions)
-        self._starts = {}
         engines: dict[int, PartitionEngine] = {}
         for partition in partitions:
             engine = engines[partition] = PartitionEngine(
@@ -283,6 +282,7 @@ class Partitions:
 
     async def revoke(self) -> None:
         """Give up everything: wait for flushes under way, drop the memory."""
+        self._starts = {}  # so that no assignment is read on where another one began
         await self.standbys.stop()
         watching, self._watching = self._watching, None
         if watching is not None and watching is not asyncio.current_task():

@@ -34,6 +34,10 @@ class RecordChunk:
     #: Set when the chunk leaves the fetcher: whether it reached the last stable offset, and when.
     at_end: bool = False
     fetched_us: int = 0
+    #: Which seek of its partition it was read on from.
+    seek: int = 0
+    #: Set when the engine has it: what Faust skips is acknowledged by Faust as well.
+    is_applied: bool = False
 
     #: By offset: batches that were not unpacked, each of them one record without a value here.
     too_large: Mapping[int, str] = field(default_factory=dict)
@@ -73,8 +77,9 @@ class RecordChunk:
     def __len__(self) -> int:
         return len(self.values)
 
-    def drop_records(self) -> None:
-        """Keep the range of offsets and no record: an applied chunk waits for its flush so."""
+    def mark_applied(self) -> None:
+        """The engine has it: it waits for its flush as a range of offsets, without a record."""
+        self.is_applied = True
         self.keys, self.values, self.headers = [], [], []
         self.offsets = self.timestamps_us = np.empty(0, np.int64)
         self.unpacked_bytes = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
@@ -47,6 +48,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         super().__init__(*args, **kwargs)
         #: Those that were unpacked.
         self._chunks: WeakSet[RecordChunk] = WeakSet()
+        #: By partition: the assignment in which it was told where to go on, and by which seek.
+        self._seeks: dict[TP, tuple[Any, int]] = {}
+        self._last_seek = 0
 
     async def _fetch_records(
         self,
@@ -62,10 +66,47 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 return {}
             await asyncio.sleep(_LOOK_AGAIN_S)
         found = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        for records in found.values():
-            chunks = (r.value for r in records if isinstance(r.value, RecordChunk))
-            self._chunks.update(chunk for chunk in chunks if chunk.unpacked_bytes)
-        return found
+        return {tp: records for tp, records in found.items() if self._goes_on(tp, records)}
+
+    def _goes_on(self, tp: TP, records: Sequence[Any]) -> bool:
+        """Whether they come from where we said; chunks are marked with the seek that said it.
+
+        A fetch may last for a whole rebalance.  What it brings then is read from the offset that
+        the group has committed, until a seek says where to go on, and is of no use to anyone.
+        """
+        if tp.topic not in self.app.columnar_topics:
+            return True
+        seek = self.seek_of(tp)
+        if seek is None:
+            return False
+        for record in records:
+            chunk: RecordChunk = record.value
+            chunk.seek = seek
+            if chunk.unpacked_bytes:
+                self._chunks.add(chunk)
+        return True
+
+    def seek_of(self, tp: TP) -> int | None:
+        """The last seek of a partition; None when it has not been told where to go on."""
+        told, seek = self._seeks.get(tp, (None, 0))
+        return None if told is None or told is not self.current_assignment else seek
+
+    async def start_from(self, positions: Mapping[TP, int], assignment: Any) -> None:
+        """Go on from ``positions``, which were known under ``assignment``.
+
+        Nothing that was fetched before is handed out after it.  When another assignment has come
+        meanwhile nothing happens, because that has positions of its own.
+        """
+        await self.call_thread(self._start_from, positions, assignment)
+
+    async def _start_from(self, positions: Mapping[TP, int], assignment: Any) -> None:
+        if assignment is None or assignment is not self.current_assignment:
+            return
+        self._last_seek += 1
+        for tp, offset in positions.items():
+            if tp in assignment.tps:
+                self._ensure_consumer().seek(tp, offset)
+                self._seeks[tp] = assignment, self._last_seek
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -108,14 +149,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         coordinator._push_error_to_user = told
         coordinator._coordination_task.add_done_callback(ended)
 
-    def fetch_state(self, tp: TP) -> Any:
-        """What the fetcher knows of a partition; None before and after it is assigned.
+    @property
+    def current_assignment(self) -> Any:
+        """The assignment of now, another object each time the group was joined; None before.
 
         Of one object: asked by parts, as aiokafka has it, an assignment may end in between.
         """
         consumer = self._consumer
         subscription = None if consumer is None else consumer._subscription.subscription
-        assignment = None if subscription is None else subscription.assignment
+        return None if subscription is None else subscription.assignment
+
+    def fetch_state(self, tp: TP) -> Any:
+        """What the fetcher knows of a partition; None before and after it is assigned."""
+        assignment = self.current_assignment
         return None if assignment is None else assignment.state_value(tp)
 
     def brokers(self) -> dict[int, str]:
@@ -151,11 +197,34 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         asyncio.run_coroutine_threadsafe(self.app.crash(failure), self.app.loop)
 
 
+class ReadOffsets(dict[TP, int | None]):
+    """What Faust has read of each partition, by which it drops what comes again.
+
+    Of columnar topics nothing is kept: a chunk that begins below the position of its engine is
+    welcome there for what lies above it, and one that came before a seek must not hide those after.
+    """
+
+    def __init__(self, columnar: Callable[[], Collection[str]]) -> None:
+        super().__init__()
+        self._columnar = columnar
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        if tp.topic not in self._columnar():
+            super().__setitem__(tp, offset)
+
+    def __missing__(self, tp: TP) -> None:
+        return None
+
+
 class Consumer(driver.Consumer):
     """Commits columnar topics by the highest chunk acknowledged, starts at our own positions."""
 
     app: BarstreamApp
     _thread: ConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = ReadOffsets(lambda: self.app.columnar_topics)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -186,19 +255,28 @@ class Consumer(driver.Consumer):
         if tp.topic not in self.app.columnar_topics:
             await super()._add_gap(tp, offset_from, offset_to)
 
-    async def perform_seek(self) -> None:
-        """Start where the position rows say; the group's committed offsets are only a hint.
+    def ack(self, message: Any) -> bool:
+        """Acknowledge what was flushed; Faust acknowledges what it skips in a rebalance as well."""
+        chunk = message.value
+        if isinstance(chunk, RecordChunk) and not chunk.is_applied:
+            return False
+        return super().ack(message)
 
-        Faust calls this last after every rebalance, so it is the one place where a seek stays.
+    async def perform_seek(self) -> None:
+        """Start where the position rows say, never where the group has committed.
+
+        Between a seek to the one and to the other a fetch would fit, and the offsets of the group
+        may be ahead: then the engine is given what does not come next, and has to end the worker.
         """
-        await super().perform_seek()
-        positions = self.app.start_positions()
-        if not positions:
-            return
-        await self._thread.seek_wait(positions)
-        for tp, offset in positions.items():
-            self._read_offset[tp] = offset or None
-            self._committed_offset[tp] = None
+        assignment = self._thread.current_assignment
+        if positions := self.app.start_positions():
+            await self._thread.start_from(positions, assignment)
+            for tp in positions:
+                self._committed_offset[tp] = None
+
+    def goes_on(self, chunk: RecordChunk) -> bool:
+        """Whether no seek came between the fetch of ``chunk`` and now."""
+        return chunk.seek == self._thread.seek_of(TP(chunk.topic, chunk.partition))
 
     def brokers(self) -> dict[int, str]:
         """Address of each broker, by its number; none before the first is known."""
@@ -210,8 +288,7 @@ class Consumer(driver.Consumer):
 
     async def resume_reading(self, tp: TP, offset: int) -> None:
         """Fetch ``tp`` again, from ``offset``."""
-        await self._thread.seek_wait({tp: offset})
-        self._read_offset[tp] = offset or None
+        await self._thread.start_from({tp: offset}, self._thread.current_assignment)
         self.resume_partitions({tp})
 
     def verify_event_path(self, now: float, tp: TP) -> None:

@@ -7,12 +7,13 @@ import inspect
 import aiokafka
 import faust
 from aiokafka import admin, codec
-from aiokafka.consumer import fetcher, group_coordinator
+from aiokafka.consumer import fetcher, group_coordinator, subscription_state
 from aiokafka.producer import transaction_manager
 from aiokafka.protocol.group import LeaveGroupRequest
 from faust.assignor import partition_assignor
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
+from faust.types.tuples import ConsumerMessage
 
 from barstream.transport import decompression
 
@@ -57,6 +58,16 @@ def test_fausts_consumer_calls_what_the_driver_overrides() -> None:
     assert inspect.iscoroutinefunction(consumer.Consumer.perform_seek)
     for name in ("_acked", "_acked_index", "_read_offset", "_committed_offset"):
         assert f"self.{name} = " in inspect.getsource(consumer.Consumer.__init__)
+    drained = inspect.getsource(consumer.Consumer._drain_messages)
+    for method in ("__getitem__", "__setitem__"):
+        assert f"self._read_offset.{method}" in drained
+    assert "consumer.ack(self)" in inspect.getsource(ConsumerMessage.on_final_ack)
+
+
+def test_every_join_makes_an_assignment_object_of_its_own() -> None:
+    made = inspect.getsource(subscription_state.Subscription._assign)
+    assert "self._assignment = Assignment(topic_partitions)" in made
+    assert isinstance(subscription_state.Assignment.tps, property)
 
 
 def test_the_group_coordinator_tells_its_errors_by_these_names() -> None:

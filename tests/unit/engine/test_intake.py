@@ -45,6 +45,7 @@ class Consumer:
     stopped: bool = False
     resumed_at: list[int] = field(default_factory=list)
     resumed: asyncio.Event = field(default_factory=asyncio.Event)
+    before: set[int] = field(default_factory=set)
 
     def stop(self, _topic: str, _partition: int) -> None:
         self.stopped = True
@@ -53,6 +54,9 @@ class Consumer:
         self.stopped = False
         self.resumed_at.append(offset)
         self.resumed.set()
+
+    def goes_on(self, chunk: RecordChunk) -> bool:
+        return chunk.seek not in self.before
 
 
 def beats(start: int, count: int) -> Any:
@@ -118,6 +122,23 @@ def test_reading_stops_when_too_many_wait_and_goes_on_from_the_first_not_kept(
         assert engine.waiting.next_offset == 14
 
     asyncio.run(run())
+
+
+def test_heartbeats_fetched_before_a_seek_are_read_again_behind_it() -> None:
+    """They would be taken for a gap, which ends the worker."""
+    engine = PartitionEngine(
+        0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
+    )
+    engine.position = 0
+    held, consumer = Held(engine), Consumer(before={0})
+    partitions = SimpleNamespace(owner=lambda _event: held)
+    intake = Intake(cast("Any", partitions), cast("Any", None), consumer, Metrics(), SPELLINGS)
+    intake.on_heartbeats(beats(30, 5))
+    assert (engine.waiting.next_offset, held.acked) == (0, 0)
+    behind = beats(0, 5)
+    behind.value.seek = 1
+    intake.on_heartbeats(behind)
+    assert (engine.waiting.next_offset, held.acked) == (5, 1)
 
 
 class LostConsumer(Consumer):
@@ -225,6 +246,32 @@ def test_a_delay_is_shown_of_brokers_with_series_and_not_of_every_name_there_is(
         asyncio.run(intake.on_ticks(SimpleNamespace(value=chunk)))
     (shown,) = metrics.event_delay.collect()
     assert [(each.labels, each.value) for each in shown.samples] == [({"broker": "GOOD"}, 60.0)]
+
+
+def test_ticks_fetched_before_a_seek_are_read_again_behind_it() -> None:
+    """They would be taken for a gap, which ends the worker."""
+    engine = PartitionEngine(
+        0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
+    )
+    engine.position = 1
+    held = Applying(engine)
+    partitions = SimpleNamespace(owner=lambda _event: held)
+    intake = Intake(
+        cast("Any", partitions), cast("Any", Decoder()), Consumer(before={0}), Metrics(), SPELLINGS
+    )
+
+    def ticks(offset: int, seek: int) -> Any:
+        at = np.array([offset])
+        return SimpleNamespace(
+            value=RecordChunk(
+                "ticks", 0, offset, offset + 1, [b"k"], [b"B"], at, at, append_time=True, seek=seek
+            )
+        )
+
+    asyncio.run(intake.on_ticks(ticks(9, seek=0)))
+    assert (engine.position, held.acked) == (1, 0)
+    asyncio.run(intake.on_ticks(ticks(1, seek=1)))
+    assert (engine.position, held.acked) == (2, 1)
 
 
 def test_heartbeats_that_wait_share_the_names_of_their_series() -> None:
