@@ -43,8 +43,8 @@ chaos: $(READY) ## The long fault drills and 200 fault runs, two hours; RUNS=n S
 families: $(READY) ## 50 fault runs of each family, hours; RUNS=n SEED=n FAMILIES="limits idle"
 	@$(BIN)/python -m tests.chaos.runs --family $${FAMILIES:-} --runs $${RUNS:-50} --seed $${SEED:-1}
 
-soak: $(READY) ## An hour at 20,000 ticks a second and a kill every five minutes; MINUTES=n
-	@$(BIN)/python -m tests.chaos.soak --minutes $${MINUTES:-60}
+soak: $(READY) ## An hour at 20,000 ticks a second and a kill every five minutes; MINUTES=n REPORT=page
+	@$(BIN)/python -m tests.chaos.soak --minutes $${MINUTES:-60} $${REPORT:+--report "$$REPORT"}
 
 lint: $(READY) ## Style, formatting, types, import contracts
 	@$(BIN)/ruff check .

@@ -1,12 +1,11 @@
 """An hour at full rate, with readers and a worker killed every five minutes: does anything grow?
 
-    python -m tests.chaos.soak --minutes 60
+    python -m tests.chaos.soak --minutes 60 --report docs/soak.md
 
 Live ticks of thousands of series go through two workers, three readers ask for bars all the time,
-and one worker is killed again and again; the other one stays, and it is looked at.  Every five
-minutes a line is printed: its memory and open files, lines that the workers have logged, and how
-long after its minute a final, and after its newest tick a live bar, was in Kafka.  In the end it
-is told whether the last third of the time was like the middle one, and `verify` is run.
+and one worker is killed again and again; the other one stays.  Every five minutes a line is
+printed; in the end `verify` is run, and it is told whether each of the rules of
+`tests.chaos.soak_report` held.
 """
 
 from __future__ import annotations
@@ -14,14 +13,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import platform
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,64 +41,21 @@ from tests.chaos.runs.batch import interruptible
 from tests.chaos.runs.crew import Crew, Slot
 from tests.chaos.runs.judge import verify
 from tests.chaos.runs.reads import Reads
+from tests.chaos.soak_report import HEAD, Kill, Look, Period, Soak, Spread, findings, line, page
 from tests.kafka_cluster import KafkaCluster
-from tests.pipeline import Pipeline
+from tests.kafka_jars import version_asked_for
+from tests.pipeline import ROOT, Pipeline
 
 _LOOK_S: Final = 5.0
+#: How often it is asked whether a killed worker has caught up, and for how long.
+_ASK_S: Final = 1.0
+_GIVEN_UP_S: Final = 180.0
 #: Of live bars one in so many is enough to tell how late they are.
 _ONE_IN: Final = 50
 _OPTIONS: Final = {"BARS__SCHEDULE": "false", "KAFKA__SESSION_TIMEOUT_S": "10"}
 _SETTLE_S: Final = 300.0
-#: What the last third of the time may have more of than the middle one: memory of bars that are
-#: open, and buffers, which both fill for an hour.
-_MEMORY_RATIO: Final = 1.1
-_MORE_MIB: Final = 24
-_MORE_FILES: Final = 128
-_RATIO: Final = 2.0
-_MORE_LINES: Final = 50
-_MORE_S: Final = 1.0
-
-
-@dataclass
-class Period:
-    """What was seen in some minutes.
-
-    Attributes:
-        minutes: from the beginning to its end.
-        ticks: that were acknowledged in it.
-        memory_mib: the most that the worker that stays had.
-        descriptors: its files, the most of them.
-        log_lines: of all workers.
-        kills: of the other one.
-        final_s: from the end of the grace until a final was in Kafka: median, 99 %, most.
-        live_s: from the newest tick of a live bar until that was in Kafka: median, 99 %, most.
-        reads: answers by status.
-    """
-
-    minutes: float
-    ticks: int = 0
-    memory_mib: float = 0.0
-    descriptors: int = 0
-    log_lines: int = 0
-    kills: int = 0
-    final_s: tuple[float, float, float] | None = None
-    live_s: tuple[float, float, float] | None = None
-    reads: dict[str, int] = field(default_factory=dict)
-
-    def line(self) -> str:
-        """Of the table."""
-        return (
-            f"{self.minutes:5.1f} {self.ticks:11,} {self.memory_mib:7.0f} {self.descriptors:6} "
-            f"{self.log_lines:6} {self.kills:5}  "
-            f"{_seconds(self.final_s)}  {_seconds(self.live_s)}  "
-            + " ".join(f"{status}:{count}" for status, count in sorted(self.reads.items()))
-        )
-
-
-HEAD: Final = (
-    "  min       ticks  memory  files  lines kills  final: 50 %, 99 %, most    "
-    "live: 50 %, 99 %, most     reads"
-)
+_VERIFY_S: Final = 3_600
+_TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Latency(threading.Thread):
@@ -167,100 +127,169 @@ class Latency(threading.Thread):
             self._late["live" if is_live else "final"] += [each / 1e6 for each in late]
 
 
-class Soak:
-    """The workers, the feed and the readers of one run, and what was seen of them."""
+class Cores:
+    """CPU time by who takes it, since it was asked last."""
 
-    def __init__(self, made: Pipeline, options: argparse.Namespace) -> None:
+    def __init__(self, broker_pid: int, slots: Sequence[Slot]) -> None:
+        self._broker_pid = broker_pid
+        self._slots = slots
+        self._before: dict[int, float] = {}
+        self._taken: dict[str, float] = {}
+        self._asked_s = time.monotonic()
+
+    def look(self) -> None:
+        """Add what was taken since the last look; of a process that has ended since then, none."""
+        for part, pid in self._processes():
+            with suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                now_s = (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
+                more_s = max(0.0, now_s - self._before.get(pid, 0.0))
+                self._taken[part] = self._taken.get(part, 0.0) + more_s
+                self._before[pid] = now_s
+
+    def take(self) -> dict[str, float]:
+        """Cores by part."""
+        now_s = time.monotonic()
+        taken, self._taken = self._taken, {}
+        elapsed_s, self._asked_s = now_s - self._asked_s, now_s
+        return {part: round(seconds / elapsed_s, 3) for part, seconds in taken.items()}
+
+    def _processes(self) -> Iterator[tuple[str, int]]:
+        yield "Kafka", self._broker_pid
+        yield "feed, readers, latency", os.getpid()
+        for slot in self._slots:
+            if (worker := slot.worker) is not None:
+                yield "workers", worker.process.pid
+
+
+class Play:
+    """The workers, the feed and the readers of one soak, and what is seen of them."""
+
+    def __init__(self, made: Pipeline, broker_pid: int, options: argparse.Namespace) -> None:
         self._made = made
-        self._options = options
-        self.crew = Crew(made, 2)
-        self.feed = Feed(
+        self._period = options.period
+        self._crew = Crew(made, 2)
+        self._stays, self._killed = self._crew.slots
+        self._feed = Feed(
             made, options.seed, rate=options.rate, speed=0.0, series=options.series,
             decay=1 - 2 / options.series,
         )  # fmt: skip
-        self._reads = Reads(self._running, self.feed.names, options.seed, lambda: None)
+        self._reads = Reads(self._running, self._feed.names, options.seed, lambda: None)
         self._latency = Latency(made)
-        self.periods: list[Period] = []
+        self._cores = Cores(broker_pid, self._crew.slots)
+        self._began = 0.0
+        self._killed_s: float | None = None
+        self.seen = Soak(
+            options.minutes, options.rate, options.series, options.kill_every, self._stays.name
+        )
 
     def _running(self) -> list[Any]:
-        return [slot.worker for slot in self.crew.running]
+        return [slot.worker for slot in self._crew.running]
+
+    @property
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._began
 
     def run(self) -> None:
         """As long as asked for; then all that was sent is applied."""
         try:
-            self.crew.start()
-            self.crew.settle(_SETTLE_S)
+            self._crew.start()
+            self._crew.settle(_SETTLE_S)
             self._latency.start()
-            self.feed.start()
+            self._feed.start()
             self._reads.start()
             self._watch()
-            self.feed.finish(120)
-            self.crew.settle(_SETTLE_S)
+            self._feed.finish(120)
+            with suppress(AssertionError):
+                self.seen.settled_s = self._crew.settle(_SETTLE_S)
         finally:
             self._reads.stop()
             self._latency.stop()
-            self.feed.abandon()
-            self.crew.stop()
+            self._feed.abandon()
+            self._crew.stop()
+            self.seen.ended = [
+                f"{slot.name} ended {code}: {words}"
+                for slot in self._crew.slots
+                for code, words in slot.ended
+            ]
 
     def _watch(self) -> None:
-        options = self._options
-        began = time.monotonic()
-        stays, killed = self.crew.slots
-        next_kill_s = options.kill_every * 60 * 0.6
+        seen = self.seen
+        self._began = time.monotonic()
+        self._cores.look()
+        self._cores.take()
+        every_s = seen.kill_every * 60
+        next_kill_s, next_look_s = every_s * 0.6, 0.0
         sent = lines = 0
-        reads: dict[str, int] = {}
-        while (minutes := (time.monotonic() - began) / 60) < options.minutes:
-            period = Period(min(minutes + options.period, options.minutes))
-            while (elapsed_s := time.monotonic() - began) < period.minutes * 60:
-                if elapsed_s >= next_kill_s:
-                    killed.end(signal.SIGKILL)
-                    period.kills += 1
-                    next_kill_s += options.kill_every * 60
-                self.feed.check()
-                _weigh(stays, period)
-                time.sleep(min(_LOOK_S, max(0.0, period.minutes * 60 - elapsed_s)))
+        reads: Counter[str] = Counter()
+        while (begin := self._elapsed_s / 60) < seen.minutes:
+            period = Period(round(begin, 2), min(begin + self._period, seen.minutes))
+            while (elapsed_s := self._elapsed_s) < period.end * 60:
+                # the last kill too is to be seen through
+                if elapsed_s >= next_kill_s and self._killed_s is None:
+                    if seen.minutes * 60 - elapsed_s > every_s * 0.35:
+                        self._kill()
+                    next_kill_s += every_s
+                if elapsed_s >= next_look_s:
+                    self._look()
+                    next_look_s += _LOOK_S
+                self._ask()
+                self._feed.check()
+                time.sleep(min(_ASK_S, max(0.0, period.end * 60 - self._elapsed_s)))
+            period.end = round(self._elapsed_s / 60, 2)
             late = self._latency.take()
-            period.final_s, period.live_s = _spread(late["final"]), _spread(late["live"])
-            period.ticks, sent = self.feed.sent - sent, self.feed.sent
+            period.final_s, period.live_s = spread_of(late["final"]), spread_of(late["live"])
+            period.ticks, sent = self._feed.sent - sent, self._feed.sent
             now_lines = _log_lines(self._made)
             period.log_lines, lines = now_lines - lines, now_lines
-            now = dict(self._reads.outcomes)
-            period.reads = {key: count - reads.get(key, 0) for key, count in now.items()}
-            reads = now
-            self.periods.append(period)
-            _say(period.line())
+            now_reads = Counter(self._reads.outcomes)
+            period.reads, reads = dict(now_reads - reads), now_reads
+            self._cores.look()
+            period.cores = self._cores.take()
+            seen.periods.append(period)
+            _say(line(period))
+        if self._killed_s is not None:
+            self._note_kill(None)
 
+    def _kill(self) -> None:
+        self._look()
+        self._killed_s = self._elapsed_s
+        self._killed.end(signal.SIGKILL)
 
-def growths(periods: Sequence[Period]) -> list[str]:
-    """What was more in the last third of the time than in the middle one, by more than it may."""
-    third = len(periods) // 3
-    if third == 0:
-        return [f"too short to tell: three periods at least, {len(periods)} were seen"]
-    before, after = periods[-2 * third : -third], periods[-third:]
-    rules: tuple[tuple[str, Any, float, float], ...] = (
-        ("memory (MiB)", lambda p: p.memory_mib, _MEMORY_RATIO, _MORE_MIB),
-        ("open files", lambda p: p.descriptors, 1, _MORE_FILES),
-        ("log lines", lambda p: p.log_lines, _RATIO, _MORE_LINES),
-        ("finals, 99 % (s)", lambda p: p.final_s[1] if p.final_s else 0, _RATIO, _MORE_S),
-        ("live bars, median (s)", lambda p: p.live_s[0] if p.live_s else 0, _RATIO, _MORE_S),
-    )
-    found = []
-    for what, value, ratio, more in rules:
-        was, now = max(map(value, before)), max(map(value, after))
-        if now > was * ratio + more:
-            found.append(f"{what}: {was:.6g} in the middle third, {now:.6g} in the last")
-    return found
+    def _ask(self) -> None:
+        """Whether all is again as it was before the kill."""
+        if self._killed_s is None:
+            return
+        took_s = self._elapsed_s - self._killed_s
+        if took_s > _GIVEN_UP_S:
+            self._note_kill(None)
+            return
+        numbers = [slot.numbers() for slot in self._crew.slots]
+        shares = [each.get("barstream_partitions") for each in numbers]
+        if (
+            all(each.get("barstream_ready") for each in numbers)
+            and all(shares)
+            and sum(shares) == self._made.settings.topics.partitions
+            and sum(each.get("barstream_lag_records") for each in numbers) <= self.seen.rate
+        ):
+            self._note_kill(round(self._elapsed_s - self._killed_s, 1))
 
+    def _note_kill(self, caught_up_s: float | None) -> None:
+        assert self._killed_s is not None
+        self.seen.kills.append(Kill(round(self._killed_s / 60, 2), self._killed.name, caught_up_s))
+        self._killed_s = None
 
-def _weigh(slot: Slot, period: Period) -> None:
-    worker = slot.worker
-    if worker is None:
-        return
-    with suppress(OSError):  # it has ended
-        pid = worker.process.pid
-        period.memory_mib = max(period.memory_mib, memory_mib(pid)[0])
-        files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-        period.descriptors = max(period.descriptors, files)
+    def _look(self) -> None:
+        self._cores.look()
+        for slot in self._crew.slots:
+            if (worker := slot.worker) is None:
+                continue
+            with suppress(OSError):  # it has ended
+                pid = worker.process.pid
+                files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+                memory = round(memory_mib(pid)[0], 1)
+                minutes = round(self._elapsed_s / 60, 3)
+                self.seen.looks.append(Look(minutes, slot.name, pid, memory, files))
 
 
 def _log_lines(made: Pipeline) -> int:
@@ -269,19 +298,35 @@ def _log_lines(made: Pipeline) -> int:
     )
 
 
-def _spread(seconds: list[float]) -> tuple[float, float, float] | None:
+def spread_of(seconds: Sequence[float]) -> Spread | None:
+    """Median, 99 % and most; None of nothing."""
     if not seconds:
         return None
     p50, p99, most = np.percentile(seconds, (50, 99, 100)).tolist()
     return round(p50, 3), round(p99, 3), round(most, 3)
 
 
-def _seconds(spread: tuple[float, float, float] | None) -> str:
-    return " " * 24 if spread is None else "".join(f"{each:8.3f}" for each in spread)
-
-
 def _us(value: Any) -> int:
     return value if isinstance(value, int) else round(value.timestamp() * 1e6)
+
+
+def _setting(made: Pipeline) -> dict[str, str]:
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "log", "-1", "--format=%h of %cs"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    return {
+        "commit": commit.stdout.strip() or "unknown",
+        "machine": f"{os.cpu_count()} cores, {gib:.0f} GiB, load before it began {load}",
+        "versions": f"Apache Kafka {version_asked_for()}, Python {platform.python_version()}",
+        "pipeline": (
+            f"{made.settings.topics.partitions} partitions, minutes and "
+            f"{', '.join(made.settings.bars.timeframes)}, session timeout "
+            f"{made.settings.kafka.session_timeout_s:g} s"
+        ),
+    }
 
 
 def _say(line: str) -> None:
@@ -290,7 +335,7 @@ def _say(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Play one; 0 when nothing has grown, nobody ended by itself and `verify` is clean."""
+    """Play one; 0 when every rule held, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--rate", type=int, default=20_000, help="ticks a second")
@@ -298,34 +343,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kill-every", type=float, default=5, help="minutes")
     parser.add_argument("--period", type=float, default=5, help="minutes of a line of the table")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--no-verify", action="store_true", help="an hour of ticks takes minutes")
-    parser.add_argument("--report", type=Path, help="write what was seen here, as JSON")
+    parser.add_argument("--report", type=Path, help="write the page that tells it, as docs/soak.md")
+    parser.add_argument("--json", type=Path, help="write all that was seen here")
+    parser.add_argument("--keep", type=Path, help="keep logs and data of the workers here")
     options = parser.parse_args(arguments)
     interruptible()
     with KafkaCluster() as broker, tempfile.TemporaryDirectory(prefix="barstream-soak-") as place:
-        made = Pipeline(broker.bootstrap, f"soak{options.seed}", Path(place), dict(_OPTIONS))
+        directory = options.keep or Path(place)
+        directory.mkdir(parents=True, exist_ok=True)
+        made = Pipeline(broker.bootstrap, f"soak{options.seed}", directory, dict(_OPTIONS))
         asyncio.run(create(made.settings))
-        soak = Soak(made, options)
+        play = Play(made, broker.nodes[0].pid, options)
+        seen = play.seen
+        seen.setting = _setting(made)
         _say(HEAD)
-        soak.run()
-        problems = [
-            f"{slot.name} ended by itself: {code} {words}"
-            for slot in soak.crew.slots
-            for code, words in slot.ended
-        ]
-        if not options.no_verify:
-            found = verify(made, 3_600)
-            _say(f"verify ended {found.code}: {json.dumps(found.summary)}")
-            if found.code:
-                problems += [found.said, *found.differences[:20]]
-    grown = growths(soak.periods)
+        play.run()
+        found = verify(made, _VERIFY_S)
+        seen.verify = (found.code, found.summary)
+        for said in (found.said.strip(), *found.differences[:20]) if found.code else ():
+            _say(said)
+    if options.json:
+        options.json.write_text(json.dumps(asdict(seen), indent=1))
     if options.report:
-        told = {"periods": [asdict(each) for each in soak.periods], "grown": grown}
-        options.report.write_text(json.dumps(told | {"problems": problems}, indent=1))
-    for line in problems:
-        _say(f"PROBLEM {line}")
-    _say("flat" if not grown else "not flat: " + "; ".join(grown))
-    return 1 if problems or grown else 0
+        options.report.write_text(page(seen))
+    judged = findings(seen)
+    for each in judged:
+        _say(f"{'holds ' if each.holds else 'FAILS '} {each.what}: {each.seen} (rule: {each.rule})")
+    return 0 if all(each.holds for each in judged) else 1
 
 
 if __name__ == "__main__":
