@@ -220,7 +220,7 @@ class Play:
         self._cores.take()
         every_s = seen.kill_every * 60
         next_kill_s, next_look_s = every_s * 0.6, 0.0
-        sent = lines = 0
+        sent, lines = 0, _log_lines(self._made)
         reads: Counter[str] = Counter()
         while (begin := self._elapsed_s / 60) < seen.minutes:
             period = Period(round(begin, 2), min(begin + self._period, seen.minutes))

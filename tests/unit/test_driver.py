@@ -196,8 +196,11 @@ def test_positions_of_an_assignment_that_is_over_move_nothing(read: Run) -> None
         reader.log.join()
         over = reader.thread.current_assignment
         reader.log.join()
-        await reader.thread.start_from({PLACE: 2}, over)
+        await reader.thread.start_from({PLACE: 7}, over)
         assert await reader.chunks() == []
+        await reader.consumer.perform_seek()
+        await reader.thread.start_from({PLACE: 7}, over)
+        assert [found.start for found in await reader.chunks()] == [4]
 
     read(test)
 

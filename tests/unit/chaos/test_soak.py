@@ -39,7 +39,7 @@ def soak(
                 round(lines(begin)),
                 (tail, 10 * tail, 16.0),
                 (live(begin), 9.0, 14.0),
-                {"200": 1200, "503": 60},
+                {"200": 1200, "503": 20},
             )
         )
         seen.kills.append(Kill(begin + 3, "w1", 15.0 + begin % 4))
