@@ -23,8 +23,8 @@ from tests.chaos.runs.scenario import Scenario
 from tests.kafka_cluster import KafkaCluster
 
 _SLOW_S: Final = 30.0
-#: Of each of several brokers.
-SMALL_JVM: Final = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
+#: Of each of several brokers.  They live for minutes: to compile them well does not pay.
+SMALL_JVM: Final = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 def play_all(todo: Sequence[Scenario], jobs: int, kept: Path) -> Iterator[Result]:
