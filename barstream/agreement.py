@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from mode import Service
 
 from barstream.consumer_group import Declaration, Member, members_of
 from barstream.plurals import counted
+from barstream.transport.admin import AdminClient
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class AgreementService(Service):
             await self.sleep(_LOOK_EVERY_S)
 
     async def _ask(self) -> None:
-        admin = AIOKafkaAdminClient(**self._options)
+        admin = AdminClient(**self._options)
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 await admin.start()

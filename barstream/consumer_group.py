@@ -138,7 +138,7 @@ async def require_no_workers(settings: Settings) -> None:
         try:
             members = await _members(admin, settings.app_id)
         except (KafkaError, OSError) as error:
-            raise explained(error, settings) from error
+            raise explained(error, settings, had_answered=True) from error
     if members:
         raise WorkersRunning(
             f"no worker of {settings.app_id} must run, but its group has {len(members)} "

@@ -20,6 +20,7 @@ from barstream.config import KafkaSettings, Settings
 from barstream.errors import BarstreamError, ConfigError
 from barstream.reader import BrokerUnreachableError
 from barstream.transport import decompression
+from barstream.transport.admin import AdminClient
 from barstream.troubles import brief
 
 if TYPE_CHECKING:
@@ -115,9 +116,7 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
     """
     await reach(settings)
     timeout_s = settings.kafka.request_timeout_s
-    admin = AIOKafkaAdminClient(
-        **client_options(settings), request_timeout_ms=round(timeout_s * 1000)
-    )
+    admin = AdminClient(**client_options(settings), request_timeout_ms=round(timeout_s * 1000))
     try:
         try:
             with _unheard():
@@ -145,7 +144,7 @@ async def reaching(settings: Settings) -> AsyncIterator[None]:
     try:
         yield
     except (KafkaError, OSError) as error:
-        raise explained(error, settings) from error
+        raise explained(error, settings, had_answered=True) from error
 
 
 async def reach(settings: Settings) -> None:
@@ -266,8 +265,16 @@ def _unheard() -> Iterator[None]:
         clients.setLevel(level)
 
 
-def explained(error: Exception, settings: Settings) -> BarstreamError:
-    """A failure to talk to the broker, as an error that says what to do."""
+def explained(
+    error: Exception, settings: Settings, *, had_answered: bool = False
+) -> BarstreamError:
+    """A failure to talk to the broker, as an error that says what to do.
+
+    Args:
+        error: of a client.
+        settings: by which it was reached.
+        had_answered: whether a broker did before.
+    """
     where, protocol = settings.bootstrap, settings.kafka.security_protocol
     refused = isinstance(error, (ssl.SSLError, SaslAuthenticationFailed))
     if refused or "Authorization" in type(error).__name__:
@@ -282,6 +289,11 @@ def explained(error: Exception, settings: Settings) -> BarstreamError:
             f"at {found}, but has not answered for {_ANSWERED_WITHIN_S:g} s: if it is a broker "
             "that is still starting, try again in a while; if it is something else, set "
             "BARSTREAM_BOOTSTRAP to your broker"
+        )
+    if had_answered:
+        return BrokerUnreachableError(
+            f"the brokers at {where} must go on answering; one did, and then a request failed "
+            f"({brief(error)}): look at the brokers, then do it again"
         )
     return BrokerUnreachableError(
         f"a Kafka broker must answer at {where} ({protocol}); none does ({brief(error)}): start "

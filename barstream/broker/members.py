@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import LeaveGroupRequest
 
 from barstream.client_id import is_dead
+from barstream.transport.admin import AdminClient
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class MemberWatch:
             self._stop.wait(_POLL_S)
 
     async def _watch(self) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        admin = AdminClient(bootstrap_servers=self._bootstrap)
         try:
             await admin.start()
             while not self._stop.is_set():

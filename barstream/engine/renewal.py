@@ -12,12 +12,12 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from barstream.engine.owned import OwnedPartition
 from barstream.topics.broker_settings import shown_settings
+from barstream.transport.admin import AdminClient
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ async def longest_rest_s(options: Mapping[str, Any]) -> float:
 
 async def _expiration_s(options: Mapping[str, Any]) -> float | None:
     """Of the broker that forgets first; None where none says, as where an ACL forbids it."""
-    admin = AIOKafkaAdminClient(**options)
+    admin = AdminClient(**options)
     await admin.start()
     try:
         nodes = [str(broker["node_id"]) for broker in (await admin.describe_cluster())["brokers"]]

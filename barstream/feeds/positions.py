@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.structs import TopicPartition
 
 from barstream.codecs.load_position import LastTick, LoadPosition, decode
@@ -28,6 +28,7 @@ from barstream.core.schedule import Series
 from barstream.engine.offsets import offsets_required
 from barstream.errors import BarstreamError
 from barstream.kafka import admin_client, client_options
+from barstream.transport.admin import AdminClient
 
 READ_WITHIN_S: Final = 120.0
 """Longer than a transaction of another load, left open by a kill, lives."""
@@ -48,7 +49,7 @@ async def ensure_topic(options: Mapping[str, Any], topic: str, replication: int)
     Raises:
         PositionUnknownError: the broker refused.
     """
-    admin = AIOKafkaAdminClient(**options)
+    admin = AdminClient(**options)
     await admin.start()
     try:
         if topic in await admin.list_topics():

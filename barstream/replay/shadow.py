@@ -122,7 +122,7 @@ async def create(settings: Settings, shadows: ShadowTopics, *, again: bool) -> N
             )
             await cluster.create(admin, [plan for plan in wanted if plan.name not in there])
         except (KafkaError, OSError) as error:
-            raise explained(error, settings) from error
+            raise explained(error, settings, had_answered=True) from error
 
 
 async def _refuse_used(options: Mapping[str, Any], there: list[str]) -> None:
@@ -159,5 +159,5 @@ async def drop(settings: Settings, shadows: ShadowTopics) -> list[str]:
                     )
                 await asyncio.sleep(0.2)
         except (KafkaError, OSError) as error:
-            raise explained(error, settings) from error
+            raise explained(error, settings, had_answered=True) from error
     return doomed

@@ -50,7 +50,7 @@ async def create(settings: Settings) -> Creation:
                 created += await _create_missing(admin, settings, stage)
             findings = await _findings(admin, settings)
         except (KafkaError, OSError) as error:
-            raise explained(error, settings) from error
+            raise explained(error, settings, had_answered=True) from error
     return Creation(tuple(created), findings)
 
 
@@ -66,7 +66,7 @@ async def check(settings: Settings) -> list[Finding]:
         try:
             return await _findings(admin, settings)
         except (KafkaError, OSError) as error:
-            raise explained(error, settings) from error
+            raise explained(error, settings, had_answered=True) from error
 
 
 async def require(settings: Settings) -> list[Finding]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from barstream.topics.broker_settings import shown_settings
+from barstream.transport.admin import AdminClient
 
 SETTING: Final = "max.message.bytes"
 #: Kafka's own default, and what every topic we create is given.
@@ -27,7 +27,7 @@ async def largest_batches(options: Mapping[str, Any], topics: Iterable[str]) -> 
         topics: their names.
     """
     found = dict.fromkeys(topics, PLANNED_BYTES)
-    admin = AIOKafkaAdminClient(**options)
+    admin = AdminClient(**options)
     try:
         await admin.start()
         shown, _ = await shown_settings(admin, found)

@@ -17,6 +17,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.structs import BrokerMetadata
 from click.testing import CliRunner
 
 from barstream.broker import EmbeddedBroker
@@ -34,6 +35,7 @@ from barstream.topics import (
     make_plan,
     require,
 )
+from barstream.transport.admin import AdminClient
 from tests.pipeline import free_port
 
 
@@ -292,3 +294,23 @@ def test_a_quiet_creation_says_what_keeps_a_worker_from_starting(
     assert f"{unique}_heartbeats" in result.stdout
     named = set(re.findall(rf"^{unique}_\w+", result.stdout, re.MULTILINE))
     assert named == {f"{unique}_ticks", f"{unique}_heartbeats"}
+
+
+@pytest.mark.kafka
+def test_questions_go_to_a_broker_that_is_there(kafka: Any) -> None:
+    async def ask() -> None:
+        admin = AdminClient(bootstrap_servers=kafka.bootstrap)
+        await admin.start()
+        try:
+            brokers = admin._client.cluster._brokers
+            away = {
+                number: BrokerMetadata(number, "127.0.0.1", free_port(), None)
+                for number in (98, 99)
+            }
+            for _ in range(8):
+                brokers.update(away)
+                await admin.list_topics()
+        finally:
+            await admin.close()
+
+    asyncio.run(ask())

@@ -25,6 +25,8 @@ def test_the_versions_are_the_ones_the_transport_was_written_for() -> None:
 
 def test_the_admin_client_sends_what_it_has_no_method_for_by_that_name() -> None:
     assert "self._client.send(node_id, " in inspect.getsource(admin.AIOKafkaAdminClient)
+    anywhere = inspect.getsource(admin.AIOKafkaAdminClient._send_request)
+    assert "node_id = self._client.get_random_node()" in anywhere
     assert list(inspect.signature(LeaveGroupRequest).parameters) == ["group", "member_id"]
 
 

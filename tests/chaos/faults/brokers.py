@@ -142,8 +142,6 @@ class BrokersUpgraded(Fault):
     family = "upgrade"
     needs = frozenset({"cluster"})
     thing = "broker"
-    # one that starts while a broker is away may end, and is started again
-    ends_workers = True
 
     def begin(self, scene: Scene) -> str:
         cluster = _cluster(scene)
