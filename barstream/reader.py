@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
+from barstream.cancellation import cancel
 from barstream.errors import BarstreamError
 
 log = logging.getLogger(__name__)
@@ -122,8 +123,7 @@ class TopicReader:
     async def stop(self) -> None:
         """Stop reading and close the connection; also after a failure, which it leaves kept."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await cancel({self._task})
 
     @property
     def is_caught_up(self) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from barstream.cancellation import cancel
 from barstream.codecs.batch_mark import BatchMark
 from barstream.codecs.rules import RulesRow
 from barstream.core.period import Period
@@ -307,23 +308,28 @@ class Partitions:
             await self.crash(error)
 
     async def _watched(self) -> None:
+        watches: list[Coroutine[Any, Any, None]] = [
+            self.watch.run(self._reached),
+            self._stalls.run(self._positions),
+            self.ends.run(lambda: tuple(self._owned)),
+            renew(self.settings.options, self._owned.values),
+            settle(self.settled, self.settings.settle_within_s, self._owned),
+        ]
+        for owned in self._owned.values():
+            watches.append(backfill(owned))
+            if owned.audit is not None:
+                watches.append(owned.audit.run())
+        tasks = [asyncio.create_task(each) for each in watches]
         try:
-            async with asyncio.TaskGroup() as watches:
-                watches.create_task(self.watch.run(self._reached))
-                watches.create_task(self._stalls.run(self._positions))
-                watches.create_task(self.ends.run(lambda: tuple(self._owned)))
-                watches.create_task(renew(self.settings.options, self._owned.values))
-                watches.create_task(
-                    settle(self.settled, self.settings.settle_within_s, self._owned)
-                )
-                for owned in self._owned.values():
-                    watches.create_task(backfill(owned))
-                    if owned.audit is not None:
-                        watches.create_task(owned.audit.run())
-        except* Exception as group:  # whatever it is: a worker that is not watched must not go on
-            if not isinstance(group.exceptions[0], TicksGone | ReadingStalled):
-                log.exception("a watch failed")
-            await self.crash(group.exceptions[0])
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            await cancel(tasks)
+        failed = [each.exception() for each in ended if not each.cancelled()]
+        error = next((each for each in failed if each is not None), None)
+        if error is not None:  # whatever it is: a worker that is not watched must not go on
+            if not isinstance(error, TicksGone | ReadingStalled):
+                log.error("a watch failed", exc_info=error)
+            await self.crash(error)
 
     def _positions(self) -> dict[int, int]:
         """By partition: the first offset not applied yet."""
