@@ -15,6 +15,7 @@ from barstream.engine.errors import BatchRefused, FlushStalled, StateUnusable
 from barstream.engine.rows import Row
 from barstream.errors import BarstreamError
 from barstream.topics.sizes import PLANNED_BYTES, largest_batches
+from barstream.transport.failed_producer import fatal_error
 
 log = logging.getLogger(__name__)
 
@@ -142,19 +143,21 @@ class PartitionProducer:
                 "the worker again"
             ) from error
         except Exception as error:
-            # fenced between two calls: the next one only says that no transaction is open
-            if self._was_fenced and not isinstance(error, ProducerFenced):
-                raise ProducerFenced from error
+            if isinstance(error, ProducerFenced):
+                raise
+            # told between two calls: the next one only says that no transaction is open
+            told = fatal_error(self._producer) or error
             # a process that was frozen for as long as brokers remember: whoever owns the partition
             # by now did not fence it, as there was nobody left to fence
-            if _is_forgotten(error):
+            if _is_forgotten(told):
                 log.warning(
                     "the brokers have forgotten this worker, its partition may be another's: "
                     "transaction=%s",
                     self.transactional_id,
                 )
-                raise ProducerFenced from error
-            raise
+            elif not isinstance(told, ProducerFenced):
+                raise told from None if told is error else error
+            raise ProducerFenced from error
 
     async def _write_behind(
         self, behind: Behind, written: Mapping[tuple[str, int], Written]
@@ -172,17 +175,6 @@ class PartitionProducer:
         unknown = {topic for topic in topics if topic not in self._largest}
         if unknown:
             self._largest.update(await largest_batches(self._options, unknown))
-
-    @property
-    def _was_fenced(self) -> bool:
-        state = self._producer._txn_manager
-        ended = state._transaction_waiter
-        return bool(
-            state.is_fatal_error()
-            and ended is not None
-            and ended.done()
-            and isinstance(ended.exception(), ProducerFenced)
-        )
 
     async def _send(
         self, topic: str, partition: int, rows: Sequence[Row]

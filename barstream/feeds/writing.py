@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from barstream.feeds.files import FileTicks
 from barstream.feeds.producing import BulkSender, Routes, bulk_options
 from barstream.heartbeats.producer import Barriers, Due, encode_rows, send_rows
 from barstream.topics.sizes import largest_batches
+from barstream.transport.failed_producer import cause_told
 
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 
@@ -100,7 +102,7 @@ class LoadWriter:
         """
         series = self._ticks.series[start:end]
         values = self._encoder.encode(self._columns(start, end))
-        async with self._producer.transaction():
+        async with self._transaction():
             await self._sender.send(series, values)
             offsets = await self._sender.flush()
             last_ticks = self.position.last_ticks | self._last_ticks(series, values, offsets)
@@ -116,11 +118,17 @@ class LoadWriter:
         Raises:
             KafkaError: as in `chunk`.
         """
-        async with self._producer.transaction():
+        async with self._transaction():
             await self._beat(due)
             position = await self._remember(replace(self.position, done=True))
         self.position = position
         self.heartbeats += len(due)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        with cause_told(self._producer):
+            async with self._producer.transaction():
+                yield
 
     def _columns(self, start: int, end: int) -> TickColumns:
         ticks = self._ticks

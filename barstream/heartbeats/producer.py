@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from barstream.codecs.heartbeat import HeartbeatRecord, Source, encode
 from barstream.topics.sizes import SMALL_BATCH_BYTES
+from barstream.transport.failed_producer import cause_told
 
 CLOSE_WITHIN_S: Final = 5.0
 TRANSACTION_TIMEOUT_MS: Final = 30_000
@@ -100,6 +100,14 @@ def encode_rows(
     return rows
 
 
+async def _sent(
+    producer: AIOKafkaProducer, batch: Any, topic: str, partition: int
+) -> asyncio.Future[Any]:
+    with cause_told(producer):
+        answer: asyncio.Future[Any] = await producer.send_batch(batch, topic, partition=partition)
+    return answer
+
+
 async def send_rows(
     producer: AIOKafkaProducer, topic: str, rows_by_partition: Mapping[int, Sequence[Row]]
 ) -> dict[int, Appended]:
@@ -115,12 +123,12 @@ async def send_rows(
         for key, value in rows:
             if batch.append(key=key, value=value, timestamp=None) is None:
                 batch.close()
-                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                sent.append(await _sent(producer, batch, topic, partition))
                 await asyncio.sleep(0)  # thousands of rows: the rest of the worker goes on
                 batch = producer.create_batch()
                 batch.append(key=key, value=value, timestamp=None)
         batch.close()  # an open batch would take in what others send
-        sent.append(await producer.send_batch(batch, topic, partition=partition))
+        sent.append(await _sent(producer, batch, topic, partition))
     await asyncio.gather(*(future for sent in futures.values() for future in sent))
     appended: dict[int, Appended] = {}
     for partition, sent in futures.items():
@@ -166,10 +174,8 @@ class LeaderProducer:
             KafkaError: not acknowledged; stop this producer and start another.
         """
         self._in_transaction = True
-        try:
+        with cause_told(self._producer):
             await self._producer.begin_transaction()
-        except AssertionError as error:  # how aiokafka says that it has failed for good
-            raise KafkaError("the producer failed between two transactions") from error
         return await send_rows(self._producer, self._topic, rows)
 
     async def commit(self) -> None:
@@ -179,12 +185,14 @@ class LeaderProducer:
             ProducerFenced: another leader has started since; none of them is.
             KafkaError: it is not known whether they are.
         """
-        await self._producer.commit_transaction()
+        with cause_told(self._producer):
+            await self._producer.commit_transaction()
         self._in_transaction = False
 
     async def abort(self) -> None:
         """Take the rows back: no reader of committed records ever sees them."""
-        await self._producer.abort_transaction()
+        with cause_told(self._producer):
+            await self._producer.abort_transaction()
         self._in_transaction = False
 
     async def stop(self) -> None:
