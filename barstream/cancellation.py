@@ -10,7 +10,7 @@ from typing import Any, Final
 _AGAIN_S: Final = 5.0
 
 
-async def cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
+async def cancel(tasks: Collection[asyncio.Task[Any]], again_s: float = _AGAIN_S) -> None:
     """Cancel tasks and wait until they have ended; again where one has lost it.
 
     `asyncio.wait_for`, by which aiokafka waits for answers, drops a cancellation that comes
@@ -19,4 +19,4 @@ async def cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
     while left := {task for task in tasks if not task.done()}:
         for task in left:
             task.cancel()
-        await asyncio.wait(left, timeout=_AGAIN_S)
+        await asyncio.wait(left, timeout=again_s)

@@ -131,9 +131,7 @@ class BulkDrop:
         """By series and partition, the ticks of those that sleep."""
         self._there = {name: Counter() for name in asleep}
         async for chunk in chunks(self._options, self._names.ticks, spans):
-            if missing := self._decoder.missing_schema_ids(chunk.values):
-                await self._decoder.fetch_schemas(missing)
-            columns = self._decoder.decode(chunk.values, chunk.timestamps_us)
+            columns = await self._decoder.decoded(chunk.values, chunk.timestamps_us)
             withdrawn = self._rows[chunk.partition].withdrawn(chunk.partition)
             columns, _ = withdrawn.split(columns, chunk.offsets)
             counts = np.bincount(columns.series, minlength=len(columns.names)).tolist()

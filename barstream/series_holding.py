@@ -187,12 +187,8 @@ class HoldingReader:
 
     async def ticks_in(self, chunk: RecordChunk) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Places in a chunk, and event times in microseconds, of ticks of the series."""
-        if missing := self.decoder.missing_schema_ids(chunk.values):
-            await self.decoder.fetch_schemas(missing)
-        columns = self.decoder.decode(chunk.values, chunk.timestamps_us)
-        if self._name not in columns.names:
-            return np.empty(0, np.intp), np.empty(0, np.int64)
-        places = np.flatnonzero(columns.series == columns.names.index(self._name))
+        columns = await self.decoder.decoded(chunk.values, chunk.timestamps_us)
+        places = columns.places_of(self._name)
         return places if columns.index is None else columns.index[places], columns.time_us[places]
 
     async def _count(self, partition: int, span: Span) -> int:

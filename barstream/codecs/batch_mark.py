@@ -7,6 +7,7 @@ keeps what the broker and its producer wrote into its header for as long as it i
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -107,11 +108,9 @@ def is_another(mark: BatchMark, found: FoundBatch) -> bool:
 
 def header_before(headers: Sequence[bytes], offset: int) -> bytes | None:
     """The header of the batch that holds the last offset below ``offset``."""
-    low, high = 0, len(headers)
-    while low < high:
-        middle = (low + high) // 2
-        if _BASE.unpack_from(headers[middle])[0] < offset:
-            low = middle + 1
-        else:
-            high = middle
-    return headers[low - 1] if low else None
+    at = bisect_left(headers, offset, key=_base_of)
+    return headers[at - 1] if at else None
+
+
+def _base_of(header: bytes) -> int:
+    return int(_BASE.unpack_from(header)[0])

@@ -65,6 +65,12 @@ class TickColumns:
     def __len__(self) -> int:
         return len(self.series)
 
+    def places_of(self, name: tuple[str, str]) -> NDArray[np.intp]:
+        """Places in these arrays of the ticks of one series, normalised; none where it has none."""
+        if name not in self.names:
+            return np.empty(0, np.intp)
+        return np.flatnonzero(self.series == self.names.index(name))
+
     def where(self, keep: NDArray[np.bool_]) -> TickColumns:
         """Those of the ticks, shape (n,), that are to be kept; ``names`` has no others."""
         if keep.all():
@@ -148,6 +154,18 @@ class TickDecoder:
         """
         if self._framed is not None:
             await self._framed.fetch(schema_ids)
+
+    async def decoded(
+        self, values: Sequence[bytes | None], record_ts_us: NDArray[np.int64]
+    ) -> TickColumns:
+        """Ticks of ``values``, judged by their timestamps alone; what schemas they need is fetched.
+
+        Raises:
+            RegistryError: the registry does not answer.
+        """
+        if missing := self.missing_schema_ids(values):
+            await self.fetch_schemas(missing)
+        return self.decode(values, record_ts_us)
 
     def take_respelled(self) -> list[Respelled]:
         """Series of two spellings since the last call, see `SeriesNames.take_respelled`."""

@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.codecs.batch_mark import UNKNOWN, BatchMark, FoundBatch, found_of, is_another
 from barstream.engine.errors import ReadingStalled, TailLost
-from barstream.engine.offsets import ANEW, offsets_required
+from barstream.engine.offsets import ANEW, extents_of
 from barstream.transport.chunk import RecordChunk
 from barstream.transport.records import ColumnarTopics, install
 
@@ -50,10 +50,8 @@ class _Lookup:
             ReadingStalled: the brokers do not give them.
         """
         consumer = self._consumer
-        with offsets_required(consumer, places):
-            begins = await consumer.beginning_offsets(list(places))
-            ends = await consumer.end_offsets(list(places))
-        asked = {tp: at for tp, at in places.items() if begins[tp] <= at < ends[tp]}
+        held = await extents_of(consumer, places)
+        asked = {tp: at for tp, at in places.items() if held[tp].begin <= at < held[tp].end}
         found: dict[TopicPartition, FoundBatch | None] = {}
         if not asked:
             return found
@@ -90,11 +88,9 @@ async def _lookup(options: Mapping[str, Any], topics: Collection[str]) -> AsyncI
         yield _Lookup(consumer, wanted)
     finally:
         # without a broker it waits without end
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_STOP_WITHIN_S):
                 await consumer.stop()
-        except TimeoutError:
-            pass
 
 
 async def replaced(

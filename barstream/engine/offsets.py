@@ -53,6 +53,20 @@ def offsets_required(
         ) from error
 
 
+async def extents_of(
+    consumer: AIOKafkaConsumer, places: Collection[TopicPartition]
+) -> dict[TopicPartition, Extent]:
+    """The extent of each of ``places``, as a started consumer is shown it.
+
+    Raises:
+        ReadingStalled: no answer in time.
+    """
+    with offsets_required(consumer, places):
+        begins = await consumer.beginning_offsets(list(places))
+        ends = await consumer.end_offsets(list(places))
+    return {tp: Extent(begins[tp], ends[tp]) for tp in places}
+
+
 def leaderless(consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> list[str]:
     """Those of ``places`` that nobody leads, as far as the client knows."""
     leader_of = consumer._client.cluster.leader_for_partition
@@ -72,13 +86,10 @@ async def extents(
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False)
     await consumer.start()
     try:
-        places = [TopicPartition(topic, partition) for partition in partitions]
-        with offsets_required(consumer, places):
-            begins = await consumer.beginning_offsets(places)
-            ends = await consumer.end_offsets(places)
+        found = await extents_of(consumer, [TopicPartition(topic, each) for each in partitions])
     finally:
         await consumer.stop()
-    return {tp.partition: Extent(begins[tp], ends[tp]) for tp in places}
+    return {tp.partition: extent for tp, extent in found.items()}
 
 
 async def ends_of(

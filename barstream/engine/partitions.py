@@ -19,6 +19,7 @@ from barstream.engine.audit import RollUpAudit
 from barstream.engine.backfill import backfill
 from barstream.engine.book import book_of
 from barstream.engine.budget import TableBudget
+from barstream.engine.continuity import check_continued
 from barstream.engine.coordinator import told_when_silent
 from barstream.engine.ends import Ends
 from barstream.engine.errors import LostChunk, ReadingStalled, StateUnusable, TailLost, TicksGone
@@ -250,13 +251,16 @@ class Partitions:
         )
 
     async def check_last(self, read: Mapping[int, tuple[int, BatchMark]]) -> None:
-        """See `TopicWatch.check_last`; what it finds is counted.
+        """Find out whether the ticks that were applied last are still there; a loss is counted.
+
+        Args:
+            read: by partition the first offset not applied, and the batch with the one before.
 
         Raises:
             TailLost: other ticks stand where some were applied.
         """
         try:
-            await self.watch.check_last(read)
+            await check_continued(self.settings.options, self.settings.ticks_topic, read)
         except TailLost:
             self._lost_tail(self.settings.ticks_topic)
             raise

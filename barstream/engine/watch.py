@@ -15,8 +15,6 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from barstream.codecs.batch_mark import BatchMark
-from barstream.engine.continuity import check_continued
 from barstream.engine.errors import TicksGone
 from barstream.engine.identity import TopicMissing, topic_id
 from barstream.engine.offsets import START_OVER, Extent, check_identity, check_position, extents
@@ -76,17 +74,6 @@ class TopicWatch:
         await self.identify()
         found = await extents(self._options, self._topic, [partition])
         check_position(self._topic, partition, position, found[partition])
-
-    async def check_last(self, read: Mapping[int, tuple[int, BatchMark]]) -> None:
-        """Find out whether the ticks that were applied last are still there.
-
-        Args:
-            read: by partition the first offset not applied, and the batch with the one before.
-
-        Raises:
-            TailLost: others stand in their place.
-        """
-        await check_continued(self._options, self._topic, read)
 
     async def run(self, reached: Reached) -> None:
         """Watch until cancelled.

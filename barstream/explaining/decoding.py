@@ -130,14 +130,8 @@ class SeriesDecoder:
         Raises:
             RegistryError: a schema is needed and the registry does not answer.
         """
-        decoder = self._decoder(fold_case=fold_case)
-        if missing := decoder.missing_schema_ids(values):
-            await decoder.fetch_schemas(missing)
-        columns = decoder.decode(values, timestamps_us)
-        if self._name in columns.names:
-            mine = np.flatnonzero(columns.series == columns.names.index(self._name))
-        else:
-            mine = np.empty(0, np.intp)
+        columns = await self._decoder(fold_case=fold_case).decoded(values, timestamps_us)
+        mine = columns.places_of(self._name)
         at = mine if columns.index is None else columns.index[mine]
         invalid, unreadable = {}, columns.rejected
         if columns.rejected:

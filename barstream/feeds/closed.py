@@ -17,7 +17,7 @@ from barstream.codecs.series_seen import apply_row
 from barstream.core.keys import split_bar_key
 from barstream.core.time import MINUTE_US
 from barstream.core.universe import SeriesName, Universe
-from barstream.engine.offsets import offsets_required
+from barstream.engine.offsets import extents_of
 from barstream.errors import BarstreamError
 from barstream.reader import TopicReader
 
@@ -69,11 +69,10 @@ async def newest_minutes(
     )
     async with consumer:
         consumer.assign(assigned)
-        with offsets_required(consumer, assigned):
-            begins = await consumer.beginning_offsets(assigned)
-            ends = await consumer.end_offsets(assigned)
-        for partition in assigned:
-            consumer.seek(partition, max(begins[partition], ends[partition] - TAIL_RECORDS))
+        held = await extents_of(consumer, assigned)
+        for partition, extent in held.items():
+            consumer.seek(partition, max(extent.begin, extent.end - TAIL_RECORDS))
+        ends = {partition: extent.end for partition, extent in held.items()}
         try:
             async with asyncio.timeout(READ_WITHIN_S):
                 while not await _arrived(consumer, ends):

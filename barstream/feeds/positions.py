@@ -25,7 +25,7 @@ from barstream.codecs.withdrawal import WithdrawalRow, decode_withdrawal, withdr
 from barstream.config import Settings
 from barstream.core.names import shorten
 from barstream.core.schedule import Series
-from barstream.engine.offsets import offsets_required
+from barstream.engine.offsets import extents_of, offsets_required
 from barstream.errors import BarstreamError
 from barstream.kafka import admin_client, client_options
 from barstream.transport.admin import AdminClient
@@ -193,13 +193,11 @@ async def check_same_ticks(options: Mapping[str, Any], position: LoadPosition) -
         return
     async with _consumer(options, "read_committed") as consumer:
         consumer.assign(list(wanted))
-        with offsets_required(consumer, wanted):
-            begins = await consumer.beginning_offsets(list(wanted))
-            ends = await consumer.end_offsets(list(wanted))
+        held = await extents_of(consumer, wanted)
         for partition, last in wanted.items():
-            if begins[partition] > last.offset:
+            if held[partition].begin > last.offset:
                 continue  # deleted by retention, as any old tick
-            if ends[partition] <= last.offset or not await _holds(consumer, partition, last):
+            if held[partition].end <= last.offset or not await _holds(consumer, partition, last):
                 raise PositionUnknownError(
                     f"{position.file} was loaded up to tick {position.rows:,}, the newest of them "
                     f"at {partition.topic}[{partition.partition}] offset={last.offset}, but it is "

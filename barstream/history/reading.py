@@ -17,7 +17,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from barstream.engine.errors import ReadingStalled
-from barstream.engine.offsets import offsets_required
+from barstream.engine.offsets import extents_of, offsets_required
 from barstream.history.errors import HistoryGone
 from barstream.history.selection import Selection
 from barstream.reader import TopicMissingError
@@ -131,10 +131,8 @@ async def held(
     """
     async with _borrowed(options) as client:
         consumer, places = client.consumer, await _places(options, client, topic, partitions)
-        with offsets_required(consumer, places):
-            begins = await consumer.beginning_offsets(places)
-            ends = await consumer.end_offsets(places)
-    return {tp.partition: Span(begins[tp], ends[tp]) for tp in places}
+        found = await extents_of(consumer, places)
+    return {tp.partition: Span(*extent) for tp, extent in found.items()}
 
 
 async def offsets_at(options: Options, topic: str, spans: Spans, time_us: int) -> dict[int, int]:

@@ -28,7 +28,7 @@ from barstream.engine.offsets import ends_of
 from barstream.engine.rows import Flush, Row, bar_rows
 from barstream.history.reading import held, records
 from barstream.history.schedule import current_index
-from barstream.history.series import series_rows
+from barstream.history.series import PartitionRows, series_rows
 from barstream.kafka import client_options
 from barstream.replay.comparing import bar_or_none
 from barstream.replay.diff import Compare, Kept, diff
@@ -150,9 +150,12 @@ async def plan_of(job: Compare, index: ScheduleIndex) -> Plan:
         _add_series(flush, names, job.partition, rows[name], close, date)
     written = sum(map(len, mend.bars.values()))
     added = await _add_rejected(flush, job, names)
+    options = client_options(job.settings)
+    spans = await held(options, names.series, [job.partition])
+    told = (await series_rows(options, names.series, spans))[job.partition]
     if len(flush):
-        await _add_rules(flush, job, names)
-    await _add_position(flush, job, names)
+        _add_rules(flush, job, names, told)
+    await _add_position(flush, job, names, told)
     return Plan(Switched(job.partition, written, len(mend) - written, added, mend.left), flush)
 
 
@@ -182,32 +185,26 @@ def _add_series(
         flush.add(names.series_seen, 0, [Row(key, encode_seen(seen))])
 
 
-async def _add_rules(flush: Flush, job: Compare, names: TopicNames) -> None:
+def _add_rules(flush: Flush, job: Compare, names: TopicNames, rows: PartitionRows) -> None:
     """From here on the rows that say by which rules was judged say nothing of what came before."""
-    options, partition = client_options(job.settings), job.partition
-    spans = await held(options, names.series, [partition])
-    rows = (await series_rows(options, names.series, spans))[partition]
     if rows.rules and rows.position is not None:
         last = rows.rules[-1]
         row = replace(
             last, from_offset=rows.position.next_offset,
             heartbeat_offset=rows.position.heartbeat_offset, rewritten=True,
         ).behind(last)  # fmt: skip
-        flush.add(names.series, partition, [Row(row.key, encode_rules(row))])
+        flush.add(names.series, job.partition, [Row(row.key, encode_rules(row))])
 
 
-async def _add_position(flush: Flush, job: Compare, names: TopicNames) -> None:
+async def _add_position(flush: Flush, job: Compare, names: TopicNames, rows: PartitionRows) -> None:
     """Where Kafka lost finals: from here on what is there is what must be there."""
-    options, partition = client_options(job.settings), job.partition
-    spans = await held(options, names.series, [partition])
-    rows = await series_rows(options, names.series, spans)
-    position = rows[partition].position
+    partition, position = job.partition, rows.position
     if position is None or not position.written:
         return
     finals = [
         TopicPartition(topic, partition) for topic in (names.final_1m, *names.rollups.values())
     ]
-    ends = await ends_of(options, finals)
+    ends = await ends_of(client_options(job.settings), finals)
     known = {tp: upto for tp in finals if (upto := position.written.get(tp.topic))}
     if any(ends[tp] <= upto.offset for tp, upto in known.items()):
         row = Row(POSITION_KEY, encode_position(replace(position, written=None)))

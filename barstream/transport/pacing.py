@@ -18,6 +18,8 @@ from typing import Any, Final
 from aiokafka.consumer import consumer
 from aiokafka.consumer.fetcher import Fetcher
 
+from barstream.cancellation import cancel
+
 #: No broker that waits answers an empty fetch within this time.
 _AT_ONCE_S: Final = 0.005
 _PAUSE_S: Final = 0.02
@@ -30,9 +32,7 @@ class PacedFetcher(Fetcher):  # type: ignore[misc]
     async def close(self) -> None:
         """End it, also when it loses the first cancellation."""
         self._closed = True
-        while not self._fetch_task.done():
-            self._fetch_task.cancel()
-            await asyncio.wait({self._fetch_task}, timeout=_AGAIN_S)
+        await cancel([self._fetch_task], _AGAIN_S)
         await super().close()
 
     async def _proc_fetch_request(self, assignment: Any, node_id: int, request: Any) -> bool:

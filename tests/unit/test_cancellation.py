@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
-from barstream import cancellation
+from barstream.cancellation import cancel
 
 
 async def _loses(times: int) -> None:
@@ -19,14 +17,12 @@ async def _loses(times: int) -> None:
     await asyncio.sleep(3600)
 
 
-def test_tasks_that_lose_it_end_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cancellation, "_AGAIN_S", 0.01)
-
+def test_tasks_that_lose_it_end_as_well() -> None:
     async def go() -> list[bool]:
         tasks = [asyncio.create_task(_loses(times)) for times in (0, 1, 3)]
         await asyncio.sleep(0)
         async with asyncio.timeout(20):
-            await cancellation.cancel(tasks)
+            await cancel(tasks, again_s=0.01)
         return [task.cancelled() for task in tasks]
 
     assert asyncio.run(go()) == [True, True, True]
@@ -36,7 +32,7 @@ def test_who_has_ended_is_left_alone() -> None:
     async def go() -> int:
         task = asyncio.create_task(asyncio.sleep(0, 7))
         await task
-        await cancellation.cancel([task])
+        await cancel([task])
         return task.result()
 
     assert asyncio.run(go()) == 7
