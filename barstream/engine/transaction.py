@@ -156,7 +156,7 @@ class PartitionProducer:
                     self.transactional_id,
                 )
             elif not isinstance(told, ProducerFenced):
-                raise told from None if told is error else error
+                raise told from told.__cause__
             raise ProducerFenced from error
 
     async def _write_behind(

@@ -33,5 +33,5 @@ def cause_told(producer: AIOKafkaProducer) -> Iterator[None]:
     except (AssertionError, IllegalOperation) as error:
         told = fatal_error(producer)
         if isinstance(told, KafkaError):
-            raise told from error
+            raise told from told.__cause__  # what the broker said
         raise KafkaError("the producer failed between two calls") from error

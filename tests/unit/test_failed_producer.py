@@ -39,6 +39,14 @@ def test_the_next_call_tells_what_ended_it(error: Exception) -> None:
         told_by(error, lambda state: state.fatal_error(ProducerFenced()))
 
 
+def test_what_a_broker_said_stays_the_cause() -> None:
+    wrapped = KafkaError("Unexpected error during batch delivery")
+    wrapped.__cause__ = InvalidProducerIdMapping()
+    with pytest.raises(KafkaError) as raised:
+        told_by(IllegalOperation("not in transaction"), lambda state: state.fatal_error(wrapped))
+    assert isinstance(raised.value.__cause__, InvalidProducerIdMapping)
+
+
 def test_where_nothing_is_known_it_is_an_error_of_kafka_all_the_same() -> None:
     with pytest.raises(KafkaError, match="failed between two calls"):
         told_by(IllegalOperation("not in transaction"), lambda _: None)

@@ -69,5 +69,6 @@ def test_who_was_forgotten_may_have_lost_the_partition_as_if_fenced(
 
 @pytest.mark.parametrize("is_between", [False, True])
 def test_other_troubles_stay_what_they_are(is_between: bool) -> None:
-    with pytest.raises(KafkaError, match="Unexpected error"):
+    with pytest.raises(KafkaError, match="Unexpected error") as raised:
         written(ValueError("something else"), is_between=is_between)
+    assert isinstance(raised.value.__cause__, ValueError)
