@@ -15,7 +15,7 @@ from barstream.engine.errors import BatchRefused, FlushStalled, StateUnusable
 from barstream.engine.rows import Row
 from barstream.errors import BarstreamError
 from barstream.topics.sizes import PLANNED_BYTES, largest_batches
-from barstream.transport.failed_producer import fatal_error
+from barstream.transport.producer_failure import fatal_error
 
 log = logging.getLogger(__name__)
 

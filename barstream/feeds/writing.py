@@ -18,7 +18,7 @@ from barstream.feeds.files import FileTicks
 from barstream.feeds.producing import BulkSender, Routes, bulk_options
 from barstream.heartbeats.producer import Barriers, Due, encode_rows, send_rows
 from barstream.topics.sizes import largest_batches
-from barstream.transport.failed_producer import cause_told
+from barstream.transport.producer_failure import cause_told
 
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 

@@ -19,7 +19,7 @@ from aiokafka.structs import TopicPartition
 
 from barstream.codecs.heartbeat import HeartbeatRecord, Source, encode
 from barstream.topics.sizes import SMALL_BATCH_BYTES
-from barstream.transport.failed_producer import cause_told
+from barstream.transport.producer_failure import cause_told
 
 CLOSE_WITHIN_S: Final = 5.0
 TRANSACTION_TIMEOUT_MS: Final = 30_000
