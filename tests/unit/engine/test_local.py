@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from barstream.codecs.batch_mark import BatchMark
 from barstream.engine.errors import StateUnusable
 from barstream.engine.local import LocalPartition
 from barstream.engine.stores import LocalStores
@@ -79,6 +80,16 @@ def test_a_table_in_which_damage_was_met_is_set_aside_when_it_is_opened_again(
     table.write([(key(1), b"value")], 7)
     once_more = local_stores(stores, told)
     assert once_more.open(0)["series"].offset() == 7
+
+
+def test_a_batch_that_is_not_known_leaves_no_older_one_behind(store: DiskStore) -> None:
+    """The batch of another offset would look like a tail that Kafka has lost."""
+    table, mark = LocalPartition(store, 0), BatchMark(4, 3, 99, -1, -1, -1)
+    table.write([(key(0), b"x")], 7, mark)
+    assert table.last_batch() == mark
+    table.write([(key(1), b"y")], 8)
+    assert table.last_batch() is None
+    assert [found for found, _ in table.items()] == [key(0), key(1)]
 
 
 @pytest.mark.parametrize("name", ["CURRENT", "MANIFEST", "cut sst", "lost sst"])

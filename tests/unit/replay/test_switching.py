@@ -6,19 +6,23 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
+from barstream.codecs.state import Position, WrittenUpTo, decode_position
 from barstream.codecs.withdrawal import Withdrawn, WithdrawnEnd
 from barstream.config import load_settings
 from barstream.core.schedule import AlwaysOpenIndex
 from barstream.engine import fence
 from barstream.engine.rows import Flush, Row
+from barstream.history.series import PartitionRows
 from barstream.replay import switching
 from barstream.replay.diff import Compare
 from barstream.replay.errors import SwitchRefused
 from barstream.replay.scope import Derived, Scope, SeriesScope
 from barstream.replay.series_now import refuse_withdrawn
 from barstream.replay.switching import Plan, Switched, switch
+from barstream.topics import TopicNames
 
 FINALS = ("rate_1m_final", 3)
 
@@ -111,3 +115,24 @@ def test_a_worker_that_comes_up_meanwhile_is_told_in_a_sentence(
     monkeypatch.setattr(Client, "write", fenced)
     with pytest.raises(SwitchRefused, match="a worker took partition 3 over meanwhile, and noth"):
         switched(monkeypatch, Steps())
+
+
+@pytest.mark.parametrize(("ends_at", "is_lost"), [(3, True), (4, True), (5, False), (9, False)])
+def test_finals_that_kafka_lost_are_claimed_no_more(
+    monkeypatch: pytest.MonkeyPatch, ends_at: int, is_lost: bool
+) -> None:
+    """Else no worker would take the partition over, though a replay has made them again."""
+
+    async def ends(_options: Any, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {place: ends_at for place in places if place.topic == FINALS[0]} | {
+            place: 100 for place in places if place.topic != FINALS[0]
+        }
+
+    monkeypatch.setattr(switching, "ends_of", ends)
+    settings = load_settings(env={}, overrides={"app_id": "mine"})
+    position = Position(70, 8, written={FINALS[0]: WrittenUpTo(4)})
+    flush = Flush()
+    job, names = Compare(settings, "mend", 3), TopicNames.of(settings)
+    asyncio.run(switching._add_position(flush, job, names, PartitionRows(position)))
+    written = [decode_position(row.value or b"") for row in flush.rows.get(("mine-series", 3), ())]
+    assert written == ([Position(70, 8)] if is_lost else [])
