@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import IncompatibleBrokerVersion, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -112,18 +113,17 @@ class TopicMissing(LookupError):
     """The cluster has no topic of that name."""
 
 
-async def topic_id(consumer: AIOKafkaConsumer, topic: str) -> str | None:
+async def topic_id(client: AIOKafkaClient, topic: str) -> str | None:
     """Identity of ``topic``; None where brokers give none.
 
     Args:
-        consumer: a started consumer, for its connection.
+        client: of a started consumer or producer.
         topic: its name.
 
     Raises:
         TopicMissing: there is no such topic.
         KafkaError: no broker answered.
     """
-    client = consumer._client
     try:
         answer = await client.send(client.get_random_node(), _MetadataRequest([topic]))
     except (IncompatibleBrokerVersion, NotImplementedError):

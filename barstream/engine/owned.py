@@ -19,7 +19,7 @@ from barstream.engine.outbox import Pending
 from barstream.engine.partition import PartitionEngine
 from barstream.engine.rows import Flush, OutputTopics, build_flush, by_period
 from barstream.engine.tally import Tally
-from barstream.engine.transaction import PartitionProducer, Written
+from barstream.engine.transaction import PartitionProducer, TopicOfId, Written
 
 log = logging.getLogger(__name__)
 
@@ -182,11 +182,23 @@ class OwnedPartition:
                 pending, self.engine.state, self.partition, self._topics, self._topic_id,
                 self._finals_reached(),
             )  # fmt: skip
-            written = await self.producer.write(flush.rows, self._at_least(flush))
+            written = await self.producer.write(
+                flush.rows, self._at_least(flush), read_from=self._read_from(pending)
+            )
             self._store(pending, flush, written)
             for event in events:
                 event.ack()
             self._note(pending, flush, began, live=live)
+
+    def _read_from(self, pending: Pending) -> TopicOfId | None:
+        """What is asked of the tick topic with finals, which cannot be taken back.
+
+        A topic may be made again between two fetches that both succeed, and the second brings the
+        very offset that comes next.
+        """
+        if self._topic_id is None or not (pending.finals or pending.rollups):
+            return None
+        return TopicOfId(self._topics.ticks, self._topic_id)
 
     def _finals_reached(self) -> dict[str, WrittenUpTo]:
         return {

@@ -8,10 +8,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerIdMapping, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.errors import (
+    InvalidProducerIdMapping,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+)
 
 from barstream.codecs.batch_mark import HEADER, BatchMark, written_mark
-from barstream.engine.errors import BatchRefused, FlushStalled, StateUnusable
+from barstream.engine.errors import BatchRefused, FlushStalled, StateUnusable, TicksGone
+from barstream.engine.identity import TopicMissing, topic_id
+from barstream.engine.offsets import check_identity
 from barstream.engine.rows import Row
 from barstream.errors import BarstreamError
 from barstream.topics.sizes import PLANNED_BYTES, largest_batches
@@ -24,6 +31,7 @@ Behind = Callable[
 ]
 
 _STOP_WITHIN_S: Final = 5.0
+_ASK_AGAIN_S: Final = 0.1
 #: Below the 1 MiB a broker takes by default, headers of the batch included.
 _BATCH_BYTES: Final = 900_000
 #: The lengths and deltas that stand beside what is written.
@@ -35,6 +43,13 @@ class Written(NamedTuple):
 
     offset: int
     last_batch: BatchMark
+
+
+class TopicOfId(NamedTuple):
+    """A topic, and which one of that name."""
+
+    name: str
+    identity: str
 
 
 class PartitionProducer:
@@ -98,6 +113,7 @@ class PartitionProducer:
         rows: Mapping[tuple[str, int], Sequence[Row]],
         at_least: Mapping[tuple[str, int], int] | None = None,
         behind: Behind | None = None,
+        read_from: TopicOfId | None = None,
     ) -> dict[tuple[str, int], Written]:
         """Write ``rows`` by (topic, partition) in one transaction.
 
@@ -106,12 +122,15 @@ class PartitionProducer:
             at_least: offsets that the last rows must come to, or what was written before is gone.
             behind: given the last offset of each, what is written behind them; an error of it
                 aborts the transaction.
+            read_from: the topic that the rows follow from; of another one of that name nothing is
+                committed, and that is asked now, when all that was read of it has been read.
 
         Returns:
             Where the last row of each (topic, partition) is.
 
         Raises:
             StateUnusable: Kafka has lost the tail of a topic; nothing is written.
+            TicksGone: ``read_from`` was deleted and made again; nothing is written.
             FlushStalled: not committed within the deadline; whether it was is not known.
             aiokafka.errors.ProducerFenced: another worker owns the partition, or may own it, since
                 the brokers have forgotten this one; nothing is written.
@@ -129,6 +148,8 @@ class PartitionProducer:
                     _check_grown(place, written[place].offset, offset)
                 if behind is not None:
                     written |= await self._write_behind(behind, written)
+                if read_from is not None:
+                    await self._check_read_from(read_from)
                 await self._producer.commit_transaction()
                 return written
         except TimeoutError as error:
@@ -170,6 +191,20 @@ class PartitionProducer:
         await self._ask_sizes(topic for topic, _ in rows)
         sent = {place: await self._send(*place, some) for place, some in rows.items()}
         return {place: await _last(parts) for place, parts in sent.items()}
+
+    async def _check_read_from(self, topic: TopicOfId) -> None:
+        while True:
+            try:
+                found = await topic_id(self._producer.client, topic.name)
+                break
+            except (TopicMissing, KafkaError):
+                # a broker that has just started; one that stays gone is told by whoever watches it
+                await asyncio.sleep(_ASK_AGAIN_S)
+        try:
+            check_identity(topic.name, topic.identity, found)
+        except TicksGone:
+            await self._producer.abort_transaction()
+            raise
 
     async def _ask_sizes(self, topics: Iterable[str]) -> None:
         unknown = {topic for topic in topics if topic not in self._largest}

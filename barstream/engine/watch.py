@@ -57,7 +57,7 @@ class TopicWatch:
         consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False)
         await consumer.start()
         try:
-            found = await topic_id(consumer, self._topic)
+            found = await topic_id(consumer._client, self._topic)
         except TopicMissing as error:
             raise self._missing() from error
         finally:
@@ -109,7 +109,8 @@ class TopicWatch:
         wanted = reached()  # before the ends are asked for: they only grow
         async with asyncio.timeout(_ANSWER_WITHIN_S):
             try:
-                check_identity(self._topic, self.identity, await topic_id(consumer, self._topic))
+                found = await topic_id(consumer._client, self._topic)
+                check_identity(self._topic, self.identity, found)
             except TopicMissing as error:
                 strikes[-1] += 1
                 if strikes[-1] >= _TIMES_IN_A_ROW:

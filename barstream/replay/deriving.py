@@ -55,7 +55,7 @@ async def derive(job: Job, report: Report) -> Derived:
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False)
     await consumer.start()
     try:
-        identity = await topic_id(consumer, names.ticks)
+        identity = await topic_id(consumer._client, names.ticks)
     finally:
         await consumer.stop()
     known = await known_of(job, options, names, identity)

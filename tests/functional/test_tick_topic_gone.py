@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,24 @@ def test_a_topic_deleted_under_a_running_worker_stops_it(
             make_again(made)
             send_ticks(made, some(50, 600))
         assert_stops(worker, "deleted", made.names.ticks)
+        assert not made.finals(), "ticks of the new topic closed a bar of the old"
+
+
+def test_a_topic_made_again_while_its_worker_was_frozen_stops_it(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    # it sees no error: the first fetch of the new topic brings the very offset that comes next,
+    # from a leader with the same epoch
+    with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
+        worker = made.worker()
+        send_ticks(made, some(10))
+        applied(worker, 10)
+        worker.signal(signal.SIGSTOP)
+        delete_topic(made)
+        make_again(made)
+        send_ticks(made, some(50, 600))
+        worker.signal(signal.SIGCONT)
+        assert_stops(worker, "deleted and made again", made.names.ticks)
         assert not made.finals(), "ticks of the new topic closed a bar of the old"
 
 

@@ -19,7 +19,7 @@ from tests.unit.engine.test_partition import MINUTE, engine, feed
 class FencedProducer:
     """Another worker has begun to write under the same id."""
 
-    async def write(self, _rows: Any, _at_least: Any) -> Any:
+    async def write(self, _rows: Any, _at_least: Any, read_from: Any) -> Any:
         raise ProducerFenced
 
 
@@ -42,7 +42,7 @@ def test_bars_of_a_flush_that_was_refused_are_not_kept_to_be_read() -> None:
 class WillingProducer:
     """Takes every flush."""
 
-    async def write(self, rows: Any, _at_least: Any) -> Any:
+    async def write(self, rows: Any, _at_least: Any, read_from: Any) -> Any:
         return dict.fromkeys(rows, 0)
 
     async def stop(self) -> None:
