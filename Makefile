@@ -34,7 +34,7 @@ test: $(READY) ## The whole suite; says what was skipped and why
 	@for tool in java mvn; do command -v $$tool >/dev/null || \
 	  echo "note: $$tool is not installed, so the tests on a real Apache Kafka cannot run" >&2; done
 	@if [ "$${CI:-}" = true ]; then export BARSTREAM_REQUIRE_KAFKA=1; fi; \
-	  $(BIN)/python -m pytest -rfEs -n 2 $(ARGS)
+	  $(BIN)/python -m pytest -rfEs -n 3 --durations=30 --durations-min=10 $(ARGS)
 
 chaos: $(READY) ## The long fault drills and 200 fault runs, two hours; RUNS=n SEED=n for others
 	@BARSTREAM_CHAOS=1 BARSTREAM_REQUIRE_KAFKA=1 $(BIN)/python -m pytest -rfEs -m chaos tests/chaos tests/upgrade $(ARGS)

@@ -25,10 +25,7 @@ settings.register_profile(
 settings.load_profile("unhurried")
 
 #: Folders that stay in one process; of the others each file goes where there is room.
-_PROCESSES = dict.fromkeys(("functional", "integration", "replay", "timebucket"), "broker") | {
-    "chaos": "drills",
-    "upgrade": "drills",
-}
+_PROCESSES = {"functional": "functional", "chaos": "drills", "upgrade": "drills"}
 
 
 @dataclass(frozen=True)
@@ -57,9 +54,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class ByRoom(LoadScopeScheduling):  # type: ignore[misc]  # it comes without types
-    """Of the two processes of `make test` one has the drills, the other what else needs a broker.
+    """Of the processes of `make test` one has the drills, one what runs whole pipelines.
 
-    Each starts one broker and makes what modules share once; who is idle takes files of the rest.
+    The drills keep machines busy and measure; the other makes what its modules share once.  The
+    rest goes by file to whoever is idle: three processes on two cores, because most of them wait.
     """
 
     def _split_scope(self, nodeid: str) -> str:
