@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from barstream.app import BarstreamApp, bytes_topic
-from barstream.engine.intake import Intake
+from barstream.runtime.app import BarstreamApp, bytes_topic
+from barstream.runtime.intake import Intake
 
 
 def declare(app: BarstreamApp, intake: Intake, ticks_topic: str, heartbeat_topic: str) -> None:

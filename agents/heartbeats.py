@@ -20,20 +20,26 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from mode import Service
 
 from barstream.clock import system_clock_us
-from barstream.core.heartbeats import HeartbeatRules, Plan, plan, recovery_windows
-from barstream.core.period import Period
-from barstream.core.resume import ResumeRule
-from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex
-from barstream.core.time import MINUTE_US, SECOND_US
-from barstream.core.universe import SeriesName, Universe
-from barstream.engine.renewal import longest_rest_s
-from barstream.heartbeats.emitted import Emitted
-from barstream.heartbeats.leadership import LeadershipFlag
-from barstream.heartbeats.producer import Appended, Barriers, Due, LeaderProducer, encode_rows
-from barstream.heartbeats.recovery import recover
-from barstream.heartbeats.report import HeartbeatReport
-from barstream.heartbeats.settling import SETTLE_S, Settling
-from barstream.heartbeats.waker import Waker
+from barstream.heartbeat.last_emitted import Emitted
+from barstream.heartbeat.leadership import LeadershipFlag
+from barstream.heartbeat.producer import (
+    Appended,
+    Barriers,
+    Due,
+    LeaderProducer,
+    encode_rows,
+)
+from barstream.heartbeat.quiet_period import SETTLE_S, Settling
+from barstream.heartbeat.recovery import recover
+from barstream.heartbeat.report import HeartbeatReport
+from barstream.heartbeat.timer import Waker
+from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex
+from barstream.market.universe import SeriesName, Universe
+from barstream.model.period import Period
+from barstream.model.time import MINUTE_US, SECOND_US
+from barstream.rules.heartbeat_plan import HeartbeatRules, Plan, plan, recovery_windows
+from barstream.rules.resume_hold import ResumeRule
+from barstream.runtime.transactional_id import longest_rest_s
 
 log = logging.getLogger(__name__)
 

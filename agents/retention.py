@@ -12,11 +12,11 @@ from mode import Service
 
 from agents.schedule import next_reload_us
 from barstream.clock import system_clock_us
-from barstream.core.time import MINUTE_US, SECOND_US
-from barstream.engine.offsets import extents
-from barstream.engine.owned import OwnedPartition
-from barstream.engine.partitions import Partitions
-from barstream.engine.standby import StandbyPartition
+from barstream.kafka.offsets import extents
+from barstream.model.time import MINUTE_US, SECOND_US
+from barstream.runtime.assignment import Partitions
+from barstream.runtime.partition_task import OwnedPartition
+from barstream.runtime.standby import StandbyPartition
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class RetentionService(Service):
 
     Args:
         partitions: what this worker holds.
-        options: connection options, see `barstream.kafka.client_options`.
+        options: connection options, see `barstream.kafka.cluster.client_options`.
         clock: microseconds since the epoch.
         poll_s: how often it looks whether a day is over or a partition has come.
     """

@@ -19,13 +19,13 @@ from mode import Service
 
 from barstream.clock import system_clock_us
 from barstream.codecs.registry import RegistryError
-from barstream.codecs.session_schemas import SessionSchemas
+from barstream.codecs.topics.session_schemas import SessionSchemas
 from barstream.config import Settings
-from barstream.core.schedule import AlwaysOpenIndex, MarketScheduleProvider, Series
-from barstream.core.time import SECOND_US, datetime_from_us, iso_from_us, us_from_datetime
-from barstream.kafka import client_options
-from barstream.reader import TopicReader
-from barstream.schedule_loading import schedule_topic
+from barstream.feeds.schedule_load import schedule_topic
+from barstream.kafka.cluster import client_options
+from barstream.kafka.topic_follower import TopicReader
+from barstream.market.schedule import AlwaysOpenIndex, MarketScheduleProvider, Series
+from barstream.model.time import SECOND_US, datetime_from_us, iso_from_us, us_from_datetime
 from tables.schedule import ScheduleRows
 
 log = logging.getLogger(__name__)

@@ -6,19 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from barstream.core.bars import Bar as Bar
-    from barstream.core.period import Period as Period
-    from barstream.query import Rate as Rate
-    from barstream.timebucket import TimeBucket as TimeBucket
+    from barstream.client import TimeBucket as TimeBucket
+    from barstream.model.bar import Bar as Bar
+    from barstream.model.period import Period as Period
+    from barstream.pipeline import Rate as Rate
 
 __all__ = ["Bar", "Period", "Rate", "TimeBucket"]
 
 #: Imported when they are asked for: a command that reads no bars does not load an HTTP client.
 _MODULES = {
-    "Bar": "barstream.core.bars",
-    "Period": "barstream.core.period",
-    "Rate": "barstream.query",
-    "TimeBucket": "barstream.timebucket",
+    "Bar": "barstream.model.bar",
+    "Period": "barstream.model.period",
+    "Rate": "barstream.pipeline",
+    "TimeBucket": "barstream.client",
 }
 
 

@@ -16,7 +16,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from barstream.core.reasons import Reason
+from barstream.model.rejection import Reason
 
 _FLUSH_SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _HTTP_SECONDS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0)

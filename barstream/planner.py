@@ -13,13 +13,13 @@ from typing import Final, Literal
 from barstream.config import Settings
 from barstream.config.periods import kept_days, periods_in_force
 from barstream.config.pipeline import completed
-from barstream.core.names import Kind
-from barstream.core.period import DAY, MINUTE, Period
-from barstream.query.declaration import Query
-from barstream.query.load import load_query
-from barstream.query.model import MarketSchedule, Model
-from barstream.topics.names import TopicNames, logical_name
-from barstream.topics.plan import TopicPlan, TopicShape, make_plan
+from barstream.kafka.topics.names import TopicNames, logical_name
+from barstream.kafka.topics.plan import TopicPlan, TopicShape, make_plan
+from barstream.model.period import DAY, MINUTE, Period
+from barstream.model.topic_name import Kind
+from barstream.pipeline.load import load_query
+from barstream.pipeline.model import MarketSchedule, Model
+from barstream.pipeline.query import Query
 
 Role = Literal["source", "schedule", "heartbeats", "live", "final"]
 

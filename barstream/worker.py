@@ -24,41 +24,39 @@ import tables.series
 from agents.heartbeats import HeartbeatSender
 from agents.retention import RetentionService
 from agents.schedule import ScheduleService
-from barstream.agreement import Agreement, AgreementService
-from barstream.app import BarstreamApp, make_app
-from barstream.client_id import client_id
-from barstream.codecs.rules import RulesRow
-from barstream.codecs.series_seen import UniverseReading
-from barstream.codecs.ticks import TickDecoder
+from barstream.client import bind
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.codecs.ticks.decoder import TickDecoder
+from barstream.codecs.topics.rules import RulesRow
+from barstream.codecs.topics.series_seen import UniverseReading
 from barstream.config import Settings
-from barstream.consumer_group import Declaration
-from barstream.core.heartbeats import HeartbeatRules
-from barstream.core.keys import NameRule
-from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.state import Rules
-from barstream.core.time import SECOND_US
-from barstream.core.universe import Universe
-from barstream.engine.budget import TableBudget
-from barstream.engine.directory_lock import DirectoryLock
-from barstream.engine.intake import Intake
-from barstream.engine.partitions import EngineSettings, Partitions
-from barstream.engine.rows import OutputTopics
-from barstream.engine.spellings import Spellings, refuse_unreachable
-from barstream.garbage import collect_rarely
-from barstream.heartbeats.leadership import LeadershipFlag
-from barstream.kafka import client_options
-from barstream.lifecycle import Lifecycle, LifecycleService, say_start
+from barstream.garbage_collection import collect_rarely
+from barstream.heartbeat.leadership import LeadershipFlag
+from barstream.kafka.client_id import client_id
+from barstream.kafka.cluster import client_options
+from barstream.kafka.consumer_group import Declaration
+from barstream.kafka.flush import OutputTopics
+from barstream.kafka.topic_follower import TopicReader
+from barstream.kafka.topics import TopicNames, require
+from barstream.kafka.troubles import Troubles, span
+from barstream.market.schedule import MarketScheduleProvider
+from barstream.market.universe import Universe
 from barstream.metrics import Metrics
+from barstream.model.key import NameRule
+from barstream.model.time import SECOND_US
 from barstream.planner import plan_of
-from barstream.reader import TopicReader
-from barstream.timebucket import bind
-from barstream.topics import TopicNames, require
-from barstream.transport.chunk import RecordChunk
-from barstream.transport.driver import Consumer
-from barstream.troubles import Troubles, span
-from barstream.web.connections import BACKLOG
-from barstream.web.reporting import Reporting
-from barstream.web.serve import (
+from barstream.rules.heartbeat_plan import HeartbeatRules
+from barstream.rules.series import Rules
+from barstream.runtime.agreement import Agreement, AgreementService
+from barstream.runtime.app import BarstreamApp, make_app
+from barstream.runtime.assignment import EngineSettings, Partitions
+from barstream.runtime.driver import Consumer
+from barstream.runtime.intake import Intake
+from barstream.runtime.lifecycle import Lifecycle, LifecycleService, say_start
+from barstream.runtime.spellings import Spellings, refuse_unreachable
+from barstream.runtime.worker_log import configure
+from barstream.serve.connections import BACKLOG
+from barstream.serve.routes import (
     Limits,
     WebAddressError,
     app_options,
@@ -67,8 +65,10 @@ from barstream.web.serve import (
     register,
     require_address,
 )
-from barstream.web.worker_reads import WorkerReads
-from barstream.worker_log import configure
+from barstream.serve.status import Reporting
+from barstream.serve.worker_reads import WorkerReads
+from barstream.store.directory_lock import DirectoryLock
+from barstream.store.table_budget import TableBudget
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class PreparedPartitions(Partitions):
 
 
 class ConsumerReading:
-    """Steers the consumer of the app; see `barstream.engine.intake.Reading`."""
+    """Steers the consumer of the app; see `barstream.runtime.intake.Reading`."""
 
     def __init__(self, app: BarstreamApp) -> None:
         self._app = app
@@ -178,7 +178,7 @@ class Worker:
 
     Args:
         settings: what is in force.
-        loglevel: see `barstream.worker_log.configure`.
+        loglevel: see `barstream.runtime.worker_log.configure`.
     """
 
     def __init__(self, settings: Settings, loglevel: str = "info") -> None:

@@ -23,10 +23,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from barstream.kafka import client_options
+from barstream.kafka.cluster import client_options
 from bench.throughput import cpu_seconds
 from bench.workload import produce
-from tests.chaos.observed import Observer, Sample
+from tests.chaos.observation import Observer, Sample
 from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import Pipeline, WorkerProcess, until
 

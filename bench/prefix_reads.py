@@ -25,25 +25,25 @@ from typing import Any, cast
 
 import tables.finals
 from barstream import Bar, Period, Rate, TimeBucket
-from barstream.app import make_app
+from barstream.client import bind
 from barstream.config import Settings
-from barstream.core.period import MINUTE
-from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.state import Rules
-from barstream.core.time import MINUTE_US
-from barstream.core.universe import Universe
-from barstream.engine.book import FinalsBook
-from barstream.engine.finals import FinalsPartition
-from barstream.engine.partition import PartitionEngine
-from barstream.engine.rows import bar_rows
+from barstream.kafka.flush import bar_rows
+from barstream.market.schedule import MarketScheduleProvider
+from barstream.market.universe import Universe
 from barstream.metrics import Metrics
-from barstream.timebucket import bind
-from barstream.web.peers import Peers
-from barstream.web.reads import Placement, Readiness
-from barstream.web.reporting import Reporting
-from barstream.web.routing import Router
-from barstream.web.source import RoutedBars
-from barstream.web.worker_reads import WorkerReads
+from barstream.model.period import MINUTE
+from barstream.model.time import MINUTE_US
+from barstream.partition.finals_view import FinalsBook
+from barstream.partition.machine import PartitionEngine
+from barstream.rules.series import Rules
+from barstream.runtime.app import make_app
+from barstream.serve.owner import Router
+from barstream.serve.peers import Peers
+from barstream.serve.reads import Placement, Readiness
+from barstream.serve.source import RoutedBars
+from barstream.serve.status import Reporting
+from barstream.serve.worker_reads import WorkerReads
+from barstream.store.finals import FinalsPartition
 
 START_US = 1_700_006_400_000_000
 #: Series that are read, spread over the keys.

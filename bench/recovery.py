@@ -25,9 +25,9 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from barstream.core.keys import split_bar_key
-from barstream.core.time import MINUTE_US
-from barstream.kafka import client_options
+from barstream.kafka.cluster import client_options
+from barstream.model.key import split_bar_key
+from barstream.model.time import MINUTE_US
 from bench.workload import START_US, produce
 from tests.chaos.drill import metric
 from tests.kafka_cluster import KafkaCluster

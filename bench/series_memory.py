@@ -22,18 +22,18 @@ from typing import Any
 import numpy as np
 
 import tables.finals
-from barstream.app import make_app
-from barstream.codecs.ticks import TickColumns
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.codecs.ticks.decoder import TickColumns
 from barstream.config import Settings
-from barstream.core.period import MINUTE, Period
-from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.state import Rules
-from barstream.core.time import MINUTE_US
-from barstream.engine.book import FinalsBook
-from barstream.engine.finals import FinalsPartition
-from barstream.engine.partition import PartitionEngine
-from barstream.engine.rows import OutputTopics, bar_rows, build_flush, by_period
-from barstream.transport.chunk import RecordChunk
+from barstream.kafka.flush import OutputTopics, bar_rows, build_flush, by_period
+from barstream.market.schedule import MarketScheduleProvider
+from barstream.model.period import MINUTE, Period
+from barstream.model.time import MINUTE_US
+from barstream.partition.finals_view import FinalsBook
+from barstream.partition.machine import PartitionEngine
+from barstream.rules.series import Rules
+from barstream.runtime.app import make_app
+from barstream.store.finals import FinalsPartition
 
 BROKER, START_US = "BENCH", 1_700_006_400_000_000
 PERIODS = tuple(map(Period.parse, ("5m", "15m", "1h", "1d")))

@@ -25,16 +25,16 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from numpy.typing import NDArray
 
 import tables.finals
-from barstream.app import make_app
-from barstream.codecs.heartbeat import HeartbeatRecord, encode
+from barstream.codecs.topics.heartbeat import HeartbeatRecord, encode
 from barstream.config import Settings
 from barstream.config.periods import kept_days
-from barstream.core.bars import Bar
-from barstream.core.exact import float_of, group_units, unrounded
-from barstream.core.period import DAY, Period
-from barstream.core.time import DAY_US, MINUTE_US
-from barstream.engine.finals import FinalsPartition
-from barstream.engine.rows import Row, bar_rows
+from barstream.kafka.flush import Row, bar_rows
+from barstream.model.bar import Bar
+from barstream.model.exact_sum import float_of, group_units, unrounded
+from barstream.model.period import DAY, Period
+from barstream.model.time import DAY_US, MINUTE_US
+from barstream.runtime.app import make_app
+from barstream.store.finals import FinalsPartition
 
 SERIES = 100
 START_US = 1_700_006_400_000_000 // DAY_US * DAY_US

@@ -17,10 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from barstream.codecs.ticks import TickDecoder
-from barstream.history.reading import chunks
-from barstream.history.selection import Selection
-from barstream.kafka import client_options
+from barstream.codecs.ticks.decoder import TickDecoder
+from barstream.kafka.cluster import client_options
+from barstream.log.selection import Selection
+from barstream.log.snapshot import chunks
 from barstream.planner import plan_of
 from barstream.verify.run import tasks_of, tick_spans, verify
 from bench.workload import produce

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from aiokafka import AIOKafkaProducer
 
-from barstream.codecs.avro import encode_batch
-from barstream.core.keys import series_key
-from barstream.core.time import MINUTE_US
+from barstream.codecs.avro.body import encode_batch
+from barstream.model.key import series_key
+from barstream.model.time import MINUTE_US
 
 BROKER = "BENCH"
 START_US = 1_700_000_040_000_000 // MINUTE_US * MINUTE_US

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from barstream.app import BarstreamApp, bytes_table
-from barstream.core.period import Period
+from barstream.model.period import Period
+from barstream.runtime.app import BarstreamApp, bytes_table
 
 
 def declare(app: BarstreamApp, topics: Mapping[Period, str]) -> dict[str, str]:

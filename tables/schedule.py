@@ -1,6 +1,6 @@
 """All rows of topic ``market_schedule`` in memory, as the topic has them.
 
-What the rows mean is for ``barstream.core.schedule``; here they are only kept, so that a
+What the rows mean is for ``barstream.market.schedule``; here they are only kept, so that a
 series can be judged again whenever one of its rows changes.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from barstream.codecs.session import NO_REGISTRY, read_session
-from barstream.codecs.session_schemas import SessionSchemas
-from barstream.core.schedule import Series, SessionRow
+from barstream.codecs.topics.session import NO_REGISTRY, read_session
+from barstream.codecs.topics.session_schemas import SessionSchemas
+from barstream.market.schedule import Series, SessionRow
 
 Record = tuple[int, bytes]
 """Partition and raw key: what compaction holds to be one record."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from barstream.app import BarstreamApp, bytes_table
+from barstream.runtime.app import BarstreamApp, bytes_table
 
 
 def declare(app: BarstreamApp, topic: str) -> None:

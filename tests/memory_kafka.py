@@ -1,7 +1,7 @@
 """Topics in memory, read by a consumer that does what ours ask of aiokafka's.
 
 For tests that want the readers of the log as they are, thousands of times and without a broker:
-`reading_from` puts it in the place of the consumer of `barstream.history.reading`.
+`reading_from` puts it in the place of the consumer of `barstream.log.snapshot`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord, OffsetAndTimestamp
 
-from barstream.history import reading
-from barstream.transport.chunk import RecordChunk
-from barstream.transport.records import ColumnarTopics
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.kafka.fetch_columns import ColumnarTopics
+from barstream.log import snapshot
 
 Headers = Sequence[tuple[str, bytes]]
 _APPEND_TIME = 1
@@ -171,6 +171,6 @@ def _chunk(tp: TopicPartition, start: int, end: int, entries: Sequence[Entry]) -
 
 @contextmanager
 def reading_from(kafka: MemoryKafka) -> Iterator[None]:
-    """Whatever reads the log through `barstream.history.reading` reads ``kafka``."""
-    with mock.patch.object(reading, "AIOKafkaConsumer", kafka.consumer):
+    """Whatever reads the log through `barstream.log.snapshot` reads ``kafka``."""
+    with mock.patch.object(snapshot, "AIOKafkaConsumer", kafka.consumer):
         yield

@@ -23,11 +23,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from barstream.codecs.avro import decode
-from barstream.codecs.state import POSITION_KEY, decode_position
+from barstream.codecs.avro.body import decode
+from barstream.codecs.topics.state import POSITION_KEY, decode_position
 from barstream.config import Settings, load_settings
-from barstream.topics import TopicNames
-from barstream.transport import decompression
+from barstream.kafka import decompression
+from barstream.kafka.topics import TopicNames
 from tests.kafka_node import free_ports
 
 ROOT = Path(__file__).parent.parent

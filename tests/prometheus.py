@@ -7,7 +7,7 @@ import urllib.request
 from typing import Final
 
 from tests.chaos.runs.alerts import fired, rules_of
-from tests.chaos.runs.scraping import Numbers, parse
+from tests.chaos.runs.scrape import Numbers, parse
 
 
 class Prometheus:

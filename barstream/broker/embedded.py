@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from barstream.broker import launch
+from barstream.broker import child_process
 from barstream.broker.errors import EmbeddedBrokerError, PortTakenError
 
 HOST: Final = "127.0.0.1"
@@ -88,7 +88,14 @@ class EmbeddedBroker:
         command = [str(program), "start", "--only", "kafka", "--kafka-port", str(self.port)]
         command += ["--host", self.host, "--data-dir", str(self.data_dir.resolve())]
         if sys.platform.startswith("linux"):
-            command = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), *command]
+            command = [
+                sys.executable,
+                "-I",
+                "-S",
+                child_process.__file__,
+                str(os.getpid()),
+                *command,
+            ]
         # Appended to: when the directory is in use, this is the log of the broker that uses it.
         with self.log_path.open("ab") as log:
             self._log_start = log.tell()

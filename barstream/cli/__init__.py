@@ -14,10 +14,10 @@ from typing import Final
 
 import click
 
+from barstream.cli.command_group import LazyGroup
 from barstream.cli.context import Invocation
-from barstream.cli.lazy import LazyGroup
 from barstream.errors import BarstreamError
-from barstream.garbage import collect_rarely
+from barstream.garbage_collection import collect_rarely
 
 #: Name to ``module:attribute``.
 COMMANDS: Final[dict[str, str]] = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from barstream.cli.context import Name, Time, settings
-from barstream.client import WorkerClient, WorkerRefusedError, WorkerUnreachableError
+from barstream.client.http import WorkerClient, WorkerRefusedError, WorkerUnreachableError
 
 if TYPE_CHECKING:
     from barstream.config.sections import WebSettings
@@ -75,7 +75,7 @@ def command(
         raise click.UsageError("--follow has no end: leave --to out")
     if start_us is not None and end_us is not None and start_us >= end_us:
         raise click.UsageError("--from must be before --to, which is exclusive")
-    from barstream.core.time import iso_micros_from_us
+    from barstream.model.time import iso_micros_from_us
 
     web = settings(ctx).web
     token = None if web.token is None else web.token.get_secret_value()
@@ -221,7 +221,7 @@ class TerminalOutput:
 
 def _is_by_date(timeframe: str) -> bool:
     """Whether buckets begin with a trading date; no for what the worker will refuse."""
-    from barstream.core.period import Period
+    from barstream.model.period import Period
 
     try:
         return not Period.parse(timeframe).is_intraday

@@ -45,7 +45,7 @@ def command(ctx: click.Context, port: int | None, data_dir: Path | None, drain_s
     that it had acknowledged.  For anything you would miss, run Apache Kafka.
     """
     from barstream.broker import EmbeddedBroker
-    from barstream.broker.members import MemberWatch
+    from barstream.kafka.dead_members import MemberWatch
 
     # what it does not get done it does again
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -15,9 +15,9 @@ from barstream.cli.context import settings
 @click.pass_context
 def command(ctx: click.Context, as_json: bool, changed: bool) -> None:
     """Print the settings in force and where each comes from; secrets are masked."""
-    from barstream.config.masking import shown
+    from barstream.config.inventory import rows
+    from barstream.config.mask import shown
     from barstream.config.settings import DEFAULT
-    from barstream.config.shown import rows
 
     listed = [row for row in rows(settings(ctx)) if not changed or row.source != DEFAULT]
     if as_json:

@@ -27,7 +27,7 @@ class Name(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name without the spaces around it; fails the command when it can be none."""
-        from barstream.core.keys import trimmed
+        from barstream.model.key import trimmed
 
         try:
             return trimmed(str(value))
@@ -42,7 +42,7 @@ class Time(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Microseconds since the epoch; fails the command when it is no such text."""
-        from barstream.core.time import us_from_iso
+        from barstream.model.time import us_from_iso
 
         if isinstance(value, int):
             return value

@@ -50,7 +50,7 @@ def command(
     own settings are not used.
     """
     from barstream.demo import Demo, DemoRules
-    from barstream.demo.shown import DemoScreen
+    from barstream.demo.display import DemoScreen
 
     if data_dir is not None:
         _refuse_used(data_dir)
@@ -75,7 +75,7 @@ def _refuse_used(data_dir: Path) -> None:
 
 
 async def _run(demo: Demo) -> None:
-    from barstream.cli.feeding import stopped_by_signals
+    from barstream.cli.feed_stop import stopped_by_signals
 
     with stopped_by_signals(demo.stop):
         await demo.run()

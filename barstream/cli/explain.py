@@ -13,7 +13,7 @@ from barstream.cli.context import settings as settings_of
 
 if TYPE_CHECKING:
     from barstream.config import Settings
-    from barstream.core.period import Period
+    from barstream.model.period import Period
 
 
 @click.command("explain")
@@ -83,7 +83,7 @@ def command(
 def _period(settings: Settings, text: str) -> Period:
     from barstream.config.fields import period_of
     from barstream.config.periods import periods_in_force
-    from barstream.core.period import MINUTE
+    from barstream.model.period import MINUTE
 
     there = {str(period): period for period in (MINUTE, *periods_in_force(settings).upper)}
     there |= {period.timeframe: period for period in there.values()}
@@ -107,13 +107,13 @@ async def _explain(
     all_ticks: bool,
     quiet: bool,
 ) -> dict[str, Any]:
-    from barstream.cli.reading_progress import ReadingProgress
-    from barstream.core.period import MINUTE
-    from barstream.explaining.gathering import gather, last_minute
-    from barstream.explaining.log import Log
-    from barstream.explaining.reports import closed_by, report
-    from barstream.explaining.uppers import UpperFacts
-    from barstream.kafka import reaching
+    from barstream.cli.read_progress import ReadingProgress
+    from barstream.explain.report import closed_by, report
+    from barstream.explain.rollups import UpperFacts
+    from barstream.explain.run import gather, last_minute
+    from barstream.explain.topics import Log
+    from barstream.kafka.cluster import reaching
+    from barstream.model.period import MINUTE
 
     with ReadingProgress(quiet=quiet) as progress:
         log = Log(settings, progress)

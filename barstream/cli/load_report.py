@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from barstream.core.time import iso_micros_from_us
+from barstream.model.time import iso_micros_from_us
 from barstream.plurals import counted
 
 if TYPE_CHECKING:
     from barstream.feeds.admission import Admission
-    from barstream.feeds.prepare import Batch
+    from barstream.feeds.load_plan import Batch
 
 _UNITS: Final = {1: "microseconds", 1_000: "milliseconds", 1_000_000: "seconds"}
 

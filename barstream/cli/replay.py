@@ -114,9 +114,9 @@ def run_command(
         ctx.exit(_compare(settings, suffix, processes, as_json=as_json))
 
     from barstream.cli.progress import TickProgress
-    from barstream.history.selection import Selection
-    from barstream.replay.replaying import Asked, prepare, replay, total_of
+    from barstream.log.selection import Selection
     from barstream.replay.request import checked_suffix
+    from barstream.replay.run import Asked, prepare, replay, total_of
 
     try:
         wanted = Selection.of(broker, symbol, name_rule=settings.ticks.name_rule)
@@ -158,10 +158,10 @@ def switch_command(ctx: click.Context, suffix: str, *, yes: bool, as_json: bool)
     transaction per partition: a switch-over that was interrupted can be run again and does what is
     left.
     """
-    from barstream.consumer_group import require_no_workers
+    from barstream.kafka.consumer_group import require_no_workers
+    from barstream.replay.cutover import Switched, outlook, switch
     from barstream.replay.diff import replayed_partitions
     from barstream.replay.request import checked_suffix
-    from barstream.replay.switching import Switched, outlook, switch
 
     def say(part: Switched) -> None:
         row = {"type": "switched" if yes else "would_switch", **asdict(part)}
@@ -189,13 +189,13 @@ def switch_command(ctx: click.Context, suffix: str, *, yes: bool, as_json: bool)
 @click.pass_context
 def drop_command(ctx: click.Context, suffix: str, *, as_json: bool) -> None:
     """Delete the shadow topics of a replay, and nothing else."""
-    from barstream.replay import shadow
+    from barstream.kafka.topics import TopicNames
+    from barstream.replay import shadow_topics
     from barstream.replay.request import checked_suffix
-    from barstream.topics import TopicNames
 
     settings = _settings(ctx, {})
-    shadows = shadow.ShadowTopics(TopicNames.of(settings), checked_suffix(suffix))
-    dropped = asyncio.run(shadow.drop(settings, shadows))
+    shadows = shadow_topics.ShadowTopics(TopicNames.of(settings), checked_suffix(suffix))
+    dropped = asyncio.run(shadow_topics.drop(settings, shadows))
     for topic in dropped:
         click.echo(json.dumps({"type": "dropped", "topic": topic}) if as_json else topic)
     if not as_json:
@@ -214,8 +214,8 @@ def _settings(ctx: click.Context, overrides: dict[str, Any]) -> Settings:
 
 def _compare(settings: Settings, suffix: str, processes: int | None, *, as_json: bool) -> int:
     """Print the diff; the exit code."""
+    from barstream.log.parallel import run_all
     from barstream.replay.diff import diff, replayed_partitions
-    from barstream.replay.parallel import run_all
     from barstream.replay.request import checked_suffix
 
     jobs = asyncio.run(replayed_partitions(settings, checked_suffix(suffix)))
@@ -247,7 +247,7 @@ def _show(parts: list[PartitionDiff], *, as_json: bool) -> int:
 
 def _remarks(done: list[Derived]) -> list[str]:
     """What the user should know of how it went."""
-    from barstream.core.period import MINUTE
+    from barstream.model.period import MINUTE
 
     finals = sum(one.finals.get(str(MINUTE), 0) for one in done)
     said = [f"{finals:,} minutes of {sum(one.ticks for one in done):,} accepted ticks"]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from barstream.replay.comparing import Difference
+    from barstream.replay.compare import Difference
     from barstream.replay.diff import PartitionDiff
 
 _COLUMNS: Final = ("equal", "different", "only_published", "only_replayed", "open")
@@ -32,7 +32,7 @@ def lines_of(differences: Iterable[Difference]) -> list[str]:
 
 def summary_of(parts: Sequence[PartitionDiff]) -> dict[str, Any]:
     """Counts by timeframe, and by what rules the replay was made."""
-    from barstream.replay.comparing import Tally
+    from barstream.replay.compare import Tally
 
     tallies: dict[str, Tally] = {}
     for part in parts:

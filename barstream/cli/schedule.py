@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from barstream.config import Settings
-    from barstream.core.keys import NameRule
-    from barstream.core.schedule import Series, SessionRow
     from barstream.errors import BarstreamError
-    from barstream.schedule_loading import ScheduleDifference
+    from barstream.feeds.schedule_load import ScheduleDifference
+    from barstream.market.schedule import Series, SessionRow
+    from barstream.model.key import NameRule
     from tables.schedule import ScheduleRows
 
 EXAMPLES: Final = 8
@@ -58,7 +58,7 @@ class Zone(click.ParamType):
         try:
             return ZoneInfo(str(value))
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            from barstream.feeds.times import zones_like
+            from barstream.feeds.event_time import zones_like
 
             self.fail(
                 f"a zone such as UTC or Europe/London is required, found {value!r}"
@@ -75,7 +75,7 @@ class Tolerance(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The tolerance that ``value`` names; fails the command when it names none."""
-        from barstream.codecs.session import tolerance_us
+        from barstream.codecs.topics.session import tolerance_us
 
         if isinstance(value, int):
             return value
@@ -165,7 +165,7 @@ def load(
 
 
 def _dates_of_calendar(name: str, first: date | None, last: date | None) -> tuple[date, date]:
-    from barstream.calendars import dates_within, warning_of
+    from barstream.market.calendar import dates_within, warning_of
 
     if (warning := warning_of(name)) is not None:
         click.echo(f"note: {warning}", err=True)
@@ -183,7 +183,7 @@ def _calendar_rows(
     last: date,
     name_rule: NameRule,
 ) -> list[SessionRow]:
-    from barstream.calendars import calendar_rows
+    from barstream.market.calendar import calendar_rows
 
     try:
         return calendar_rows(name, broker, symbols, first, last, name_rule)
@@ -199,7 +199,7 @@ def _file_rows(
     name_rule: NameRule,
     close_tolerance_us: int,
 ) -> list[SessionRow]:
-    from barstream.schedule_files import read_schedule_file
+    from barstream.feeds.schedule_file import read_schedule_file
 
     low, high = _days(first), _days(last)
     rows = [
@@ -213,7 +213,7 @@ def _file_rows(
 
 
 def _days(day: date | None) -> int | None:
-    from barstream.core.time import days_from_iso_date
+    from barstream.model.time import days_from_iso_date
 
     return None if day is None else days_from_iso_date(day.isoformat())
 
@@ -230,7 +230,7 @@ async def _load(
 ) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from barstream.schedule_loading import dates_of, difference, publish, read_current
+    from barstream.feeds.schedule_load import dates_of, difference, publish, read_current
 
     with console.status("reading the schedule in force"):
         current = await read_current(config)
@@ -289,8 +289,8 @@ def _show(console: Console, changes: ScheduleDifference) -> None:
 
 
 def _cells(row: SessionRow) -> tuple[str, ...]:
-    from barstream.codecs.session import session_to_json
-    from barstream.codecs.session_schemas import TOLERANCE
+    from barstream.codecs.topics.session import session_to_json
+    from barstream.codecs.topics.session_schemas import TOLERANCE
 
     fields = session_to_json(row)
     tolerance_s = fields.pop(TOLERANCE, None)
@@ -332,10 +332,10 @@ def show(
 
     Exit code 2 if it has none; 0 if the pipeline needs none and trades around the clock.
     """
-    from barstream.codecs.session import session_to_json
-    from barstream.core.schedule import find_conflicts
+    from barstream.codecs.topics.session import session_to_json
+    from barstream.feeds.schedule_load import read_current
+    from barstream.market.schedule import find_conflicts
     from barstream.planner import plan_of
-    from barstream.schedule_loading import read_current
 
     config = plan_of(settings(ctx)).settings
     try:
@@ -365,8 +365,8 @@ def show(
 
 
 def _no_sessions(series: Series, rows: ScheduleRows) -> BarstreamError:
-    from barstream.core.universe import did_you_mean, nearest_series
     from barstream.errors import BarstreamError
+    from barstream.market.universe import did_you_mean, nearest_series
 
     known = [each for each in rows.series() if rows.rows_of(each)]
     hint = did_you_mean(nearest_series(series, known)) or "."

@@ -12,10 +12,10 @@ from barstream.cli.context import Name, settings
 
 if TYPE_CHECKING:
     from barstream.config import Settings
-    from barstream.core.schedule import Series
-    from barstream.series_bulk_drop import AsleepSeries
-    from barstream.series_holding import Holding, Total
-    from barstream.series_move import Outlook
+    from barstream.market.schedule import Series
+    from barstream.series.bulk_drop import AsleepSeries
+    from barstream.series.contents import Holding, Total
+    from barstream.series.move import Outlook
 
 #: Of many series that are dropped at once.
 _SHOWN: Final = 20
@@ -90,7 +90,7 @@ def _drop_asleep(
     """Look, ask, drop; the exit code."""
     from barstream.cli.progress import TickProgress
     from barstream.clock import system_clock_us
-    from barstream.series_bulk_drop import BulkDrop
+    from barstream.series.bulk_drop import BulkDrop
     from barstream.verify.run import tick_spans
 
     spans = asyncio.run(tick_spans(config))
@@ -109,7 +109,7 @@ def _drop_asleep(
 
 
 def _say_asleep(found: AsleepSeries, kind: str, *, as_json: bool) -> None:
-    from barstream.core.time import DAY_US, iso_from_us
+    from barstream.model.time import DAY_US, iso_from_us
 
     dates = {name: iso_from_us(day * DAY_US)[:10] for name, day in found.last_dates.items()}
     if as_json:
@@ -172,7 +172,7 @@ def _move(
 ) -> int:
     """Look, ask, move; the exit code."""
     from barstream.clock import system_clock_us
-    from barstream.series_move import Move
+    from barstream.series.move import Move
 
     moving = Move(config, name, system_clock_us, to=to)
     _say_move(name, asyncio.run(moving.look()), "would_move", as_json=as_json)
@@ -218,8 +218,8 @@ def _run(config: Settings, name: Series, *, ask: bool, dry_run: bool, as_json: b
     """Look, ask, drop; the exit code."""
     from barstream.cli.progress import TickProgress
     from barstream.clock import system_clock_us
-    from barstream.series_drop import Drop
-    from barstream.series_holding import Total
+    from barstream.series.contents import Total
+    from barstream.series.drop import Drop
     from barstream.verify.run import tick_spans
 
     spans = asyncio.run(tick_spans(config))
@@ -257,7 +257,7 @@ def _is_confirmed(name: Series, verb: str = "drop") -> bool:
 
 
 def _say(name: Series, total: Total, kind: str, *, as_json: bool) -> None:
-    from barstream.core.time import iso_from_us
+    from barstream.model.time import iso_from_us
 
     if as_json:
         click.echo(json.dumps(_row(name, total, kind)))
@@ -281,7 +281,7 @@ def _counted(what: str, count: int) -> str:
 
 
 def _row(name: Series, total: Total, kind: str) -> dict[str, Any]:
-    from barstream.core.time import iso_from_us
+    from barstream.model.time import iso_from_us
 
     return {
         "type": kind,
@@ -302,8 +302,8 @@ def _row(name: Series, total: Total, kind: str) -> dict[str, Any]:
 
 
 def _say_nothing_left(name: Series, outlook: list[Holding], *, as_json: bool) -> None:
-    from barstream.core.time import iso_from_us
-    from barstream.series_holding import Total
+    from barstream.model.time import iso_from_us
+    from barstream.series.contents import Total
 
     at_us = max((part.before.withdrawn_at_us for part in outlook if part.before), default=0)
     if as_json:

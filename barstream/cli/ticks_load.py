@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from barstream.cli.context import settings
-from barstream.cli.feeding import stopped_by_signals
+from barstream.cli.feed_stop import stopped_by_signals
 from barstream.cli.file_options import file_options, options_of
 from barstream.clock import system_clock_us
 from barstream.plurals import counted
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from barstream.feeds.admission import Admission
     from barstream.feeds.encoder import TickEncoder
     from barstream.feeds.load import Loaded, LoadRules
+    from barstream.feeds.load_plan import Batch
     from barstream.feeds.options import FoundLayout
-    from barstream.feeds.prepare import Batch
 
 INTERRUPTED = 130
 _DRY_ROWS = 5
@@ -89,9 +89,9 @@ def load(
     if rows were left out.
     """
     from barstream.cli.progress import TickProgress
-    from barstream.feeds.containers import sources_of
+    from barstream.feeds.container import sources_of
     from barstream.feeds.load import LoadRules
-    from barstream.feeds.prepare import read_batch
+    from barstream.feeds.load_plan import read_batch
 
     chosen = settings(ctx)
     options = options_of(said, broker_default=None, symbol_by_name=False)
@@ -131,8 +131,8 @@ def load(
 
 
 async def _encoder(chosen: Settings) -> TickEncoder:
-    from barstream.feeds.encoding import tick_encoder
-    from barstream.topics import TopicNames
+    from barstream.feeds.column_encoder import tick_encoder
+    from barstream.kafka.topics import TopicNames
 
     return await tick_encoder(chosen.ticks, TopicNames.of(chosen).ticks)
 
@@ -140,7 +140,7 @@ async def _encoder(chosen: Settings) -> TickEncoder:
 async def _load(
     chosen: Settings, batch: Batch, rules: LoadRules, encoder: TickEncoder, progress: TickProgress
 ) -> tuple[Loaded, Admission]:
-    from barstream.feeds.prepare import prepare
+    from barstream.feeds.load_plan import prepare
 
     loading = await prepare(
         chosen, batch, rules, encoder=encoder, clock_us=system_clock_us, watcher=progress

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from barstream.cli.context import Name, Time, settings
-from barstream.cli.feeding import stopped_by_signals
+from barstream.cli.feed_stop import stopped_by_signals
 from barstream.clock import system_clock_us
 
 if TYPE_CHECKING:
     from barstream.config import Settings
-    from barstream.feeds.simulate import Simulation
-    from barstream.feeds.slots import Kind
+    from barstream.feeds.simulated_series import Kind
+    from barstream.feeds.simulated_ticks import Simulation
 
 
 class Share(click.FloatRange):
@@ -96,7 +96,7 @@ def simulate(
         raise click.UsageError("--fast needs --count: it would never end")
     if fast and seconds is not None:
         raise click.UsageError("--for is for a feed by the clock, not for --fast")
-    from barstream.feeds.simulate import Simulation, SimulationRules
+    from barstream.feeds.simulated_ticks import Simulation, SimulationRules
 
     chosen = settings(ctx)
     try:
@@ -134,13 +134,13 @@ async def _simulate(
     from aiokafka.errors import KafkaError
 
     from barstream.cli.progress import TickProgress
-    from barstream.core.time import MINUTE_US, SECOND_US
     from barstream.errors import BarstreamError
-    from barstream.feeds.encoding import tick_encoder
-    from barstream.feeds.prepare import partitions_of
-    from barstream.feeds.simulated import SimulatedFeed
-    from barstream.kafka import client_options
-    from barstream.topics import TopicNames
+    from barstream.feeds.column_encoder import tick_encoder
+    from barstream.feeds.load_plan import partitions_of
+    from barstream.feeds.simulation import SimulatedFeed
+    from barstream.kafka.cluster import client_options
+    from barstream.kafka.topics import TopicNames
+    from barstream.model.time import MINUTE_US, SECOND_US
 
     topic = TopicNames.of(chosen).ticks
     [partitions] = await partitions_of(chosen, topic)
@@ -172,7 +172,7 @@ async def _simulate(
 
 
 def _print_counts(counts: dict[Kind, int], seconds: float, *, as_json: bool) -> None:
-    from barstream.feeds.slots import REASONS
+    from barstream.feeds.simulated_series import REASONS
 
     total = sum(counts.values())
     if as_json:

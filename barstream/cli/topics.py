@@ -13,7 +13,7 @@ from barstream.cli.context import settings as settings_of
 
 if TYPE_CHECKING:
     from barstream.config import Settings
-    from barstream.topics import Creation, Finding
+    from barstream.kafka.topics import Creation, Finding
 
 _ASK_AGAIN_S: Final = 0.5
 _STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "refusal": "bold red"}
@@ -70,15 +70,15 @@ def check_command(ctx: click.Context, as_json: bool) -> None:
 
     Exit code 1: a worker would refuse to start.  Warnings leave it at 0.
     """
-    from barstream.topics import check
+    from barstream.kafka.topics import check
 
     _report(ctx, asyncio.run(check(settings_of(ctx))), set(), as_json=as_json)
 
 
 async def _create(settings: Settings, wait_s: float) -> Creation:
     """Create the topics; wait for a broker that is still starting."""
-    from barstream.reader import BrokerUnreachableError
-    from barstream.topics import create
+    from barstream.kafka.topic_follower import BrokerUnreachableError
+    from barstream.kafka.topics import create
 
     deadline = time.monotonic() + wait_s
     said = False

@@ -17,9 +17,9 @@ from barstream.plurals import counted
 
 if TYPE_CHECKING:
     from barstream.cli.progress import TickProgress
-    from barstream.demo.shown import DemoScreen
+    from barstream.demo.display import DemoScreen
     from barstream.demo.trial import Trial, TrialResult, TrialRules
-    from barstream.feeds.prepare import Batch
+    from barstream.feeds.load_plan import Batch
 
 _BROKER = "FILE"
 
@@ -65,10 +65,10 @@ def command(
     """
     from barstream.cli.progress import TickProgress
     from barstream.config.sections import BarSettings
-    from barstream.demo.shown import DemoScreen
+    from barstream.demo.display import DemoScreen
     from barstream.demo.trial import Trial, TrialRules
-    from barstream.feeds.containers import sources_of
-    from barstream.feeds.prepare import read_batch
+    from barstream.feeds.container import sources_of
+    from barstream.feeds.load_plan import read_batch
 
     options = options_of(said, broker_default=_BROKER, symbol_by_name=True)
     screen = DemoScreen()
@@ -148,7 +148,7 @@ class _Shown:
 
 async def _run(trial: Trial, batch: Batch, rules: TrialRules, shown: _Shown) -> TrialResult | None:
     """None when it was stopped before all bars were there."""
-    from barstream.cli.feeding import stopped_by_signals
+    from barstream.cli.feed_stop import stopped_by_signals
 
     with stopped_by_signals(trial.stop):
         async with trial.sandbox:

@@ -13,7 +13,7 @@ from barstream.cli.context import settings as settings_of
 
 if TYPE_CHECKING:
     from barstream.config import Settings
-    from barstream.history.selection import Selection
+    from barstream.log.selection import Selection
     from barstream.verify.task import Outcome
 
 
@@ -88,7 +88,7 @@ def command(
 def _selection(
     chosen: Settings, broker: str | None, symbol: str | None, start: int | None, end: int | None
 ) -> Selection:
-    from barstream.history.selection import Selection
+    from barstream.log.selection import Selection
 
     try:
         return Selection.of(broker, symbol, start, end, name_rule=chosen.ticks.name_rule)

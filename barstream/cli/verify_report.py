@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from barstream.core.time import iso_date_from_days, iso_from_us, iso_micros_from_us
+from barstream.model.time import iso_date_from_days, iso_from_us, iso_micros_from_us
 from barstream.verify.findings import TICKS_SHOWN, shown
 
 if TYPE_CHECKING:

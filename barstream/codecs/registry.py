@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import orjson
 
-from barstream.codecs.wire import Node, SchemaError, named_types, parse_wire
+from barstream.codecs.avro.schema import Node, SchemaError, named_types, parse_wire
 from barstream.errors import BarstreamError
 
 if TYPE_CHECKING:  # most have no registry, and it takes long to import

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from barstream.config.load import load_settings
+from barstream.config.loader import load_settings
 from barstream.config.sections import (
     BarSettings,
     HeartbeatSettings,

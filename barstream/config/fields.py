@@ -17,9 +17,9 @@ from pydantic import (
     field_validator,
 )
 
-from barstream.config.masking import printable
-from barstream.core.names import timeframe
-from barstream.core.period import Anchor, Period
+from barstream.config.mask import printable
+from barstream.model.period import Anchor, Period
+from barstream.model.topic_name import timeframe
 
 SECOND_US: Final = 1_000_000
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")

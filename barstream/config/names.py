@@ -8,7 +8,7 @@ from typing import Final, get_origin
 
 from barstream.config.fields import Section, timeframe_of
 from barstream.config.settings import Settings
-from barstream.core.keys import NameRule, trimmed
+from barstream.model.key import NameRule, trimmed
 
 SettingPath = tuple[str, ...]
 """``("bootstrap",)``, ``("web", "port")``, in a mapping ``("topics", "overrides", "ticks")``."""

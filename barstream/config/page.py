@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import reduce
 from typing import Any, Final
 
-from barstream.config.masking import shown
+from barstream.config.mask import shown
 from barstream.config.names import SHORT_FORMS, known_paths, owner_of, section_of, variable
 from barstream.config.settings import Settings
 

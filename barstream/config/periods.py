@@ -8,9 +8,9 @@ from typing import Final
 
 from barstream.config.fields import period_of
 from barstream.config.settings import Settings
-from barstream.core.period import DAY, MINUTE, Period
-from barstream.core.time import DAY_US
 from barstream.errors import ConfigError
+from barstream.model.period import DAY, MINUTE, Period
+from barstream.model.time import DAY_US
 
 #: The most days a unit has; a trading date may begin on the evening before.
 _DAYS: Final = {"d": 1, "wk": 7, "mo": 31}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from barstream.config.settings import DEFAULT, Settings
-from barstream.core.period import MINUTE
-from barstream.query.declaration import Query
+from barstream.model.period import MINUTE
+from barstream.pipeline.query import Query
 
 
 def declared(query: Query) -> dict[str, Any]:

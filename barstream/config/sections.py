@@ -27,9 +27,9 @@ from barstream.config.fields import (
     seconds_to_us,
     timeframe_of,
 )
-from barstream.core.keys import NameRule, trimmed
-from barstream.core.period import MINUTE, Anchor
-from barstream.query.default import DEFAULT
+from barstream.model.key import NameRule, trimmed
+from barstream.model.period import MINUTE, Anchor
+from barstream.pipeline.default import DEFAULT
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Hosts = Annotated[tuple[Host, ...], BeforeValidator(listed)]

@@ -13,12 +13,12 @@ from barstream.demo.sandbox import Sandbox
 from barstream.demo.tape import Tape
 from barstream.demo.venue import BROKER
 from barstream.errors import BarstreamError
-from barstream.feeds.encoding import tick_encoder
-from barstream.feeds.simulate import Simulation, SimulationRules
-from barstream.feeds.simulated import SimulatedFeed
-from barstream.feeds.watching import Silent
-from barstream.kafka import client_options
-from barstream.topics import TopicNames
+from barstream.feeds.column_encoder import tick_encoder
+from barstream.feeds.progress import Silent
+from barstream.feeds.simulated_ticks import Simulation, SimulationRules
+from barstream.feeds.simulation import SimulatedFeed
+from barstream.kafka.cluster import client_options
+from barstream.kafka.topics import TopicNames
 
 WRONG_EVERY_S: Final = 120.0
 """Between two late ticks, and between two that are rejected, pass so many seconds on average."""

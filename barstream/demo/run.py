@@ -15,19 +15,19 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from barstream.clock import system_clock_us
-from barstream.codecs.bar import decode_bar
+from barstream.codecs.topics.bar import decode_bar
 from barstream.config.periods import periods_in_force
-from barstream.core.period import MINUTE
-from barstream.core.sessions import SessionRow
-from barstream.core.time import MINUTE_US, datetime_from_us, floor_minute
+from barstream.demo.display import DemoScreen, FinalBar, FinalsTable
 from barstream.demo.feed import DemoFeed
 from barstream.demo.sandbox import POLL_S, Sandbox, program_name
-from barstream.demo.shown import DemoScreen, FinalBar, FinalsTable
 from barstream.demo.tape import record
 from barstream.demo.venue import BROKER, LISTINGS, PAST_DATES, Listing, sessions
-from barstream.kafka import client_options
-from barstream.schedule_loading import load_schedule
-from barstream.topics import TopicNames
+from barstream.feeds.schedule_load import load_schedule
+from barstream.kafka.cluster import client_options
+from barstream.kafka.topics import TopicNames
+from barstream.market.session import SessionRow
+from barstream.model.period import MINUTE
+from barstream.model.time import MINUTE_US, datetime_from_us, floor_minute
 
 _SETTINGS: Final = """
 [topics]

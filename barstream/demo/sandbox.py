@@ -17,9 +17,9 @@ from typing import Any, Final, Self
 from barstream.broker import EmbeddedBroker
 from barstream.broker.embedded import HOST, free_port
 from barstream.config import Settings, WebSettings, load_settings
-from barstream.demo.children import Child, Children
+from barstream.demo.child_processes import Child, Children
 from barstream.errors import BarstreamError
-from barstream.topics import create
+from barstream.kafka.topics import create
 
 READY_WITHIN_S: Final = 60.0
 POLL_S: Final = 0.3

@@ -19,12 +19,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.core.sessions import SessionRow
-from barstream.core.time import MINUTE_US, SECOND_US
 from barstream.demo.venue import Listing, live_market
-from barstream.feeds.market import Float64s, Int64s, Market, busyness, usual_sizes
-from barstream.feeds.simulate import SimulatedTicks
-from barstream.feeds.slots import Kind
+from barstream.feeds.simulated_market import Float64s, Int64s, Market, busyness, usual_sizes
+from barstream.feeds.simulated_series import Kind
+from barstream.feeds.simulated_ticks import SimulatedTicks
+from barstream.market.session import SessionRow
+from barstream.model.time import MINUTE_US, SECOND_US
 
 CORRECTED_BEFORE_US: Final = 15 * MINUTE_US
 """The minute that is corrected began at least so long before the end of the tape."""

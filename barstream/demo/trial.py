@@ -14,25 +14,25 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from barstream.calendars import calendar_rows, reach_of, warning_of
 from barstream.clock import system_clock_us
-from barstream.codecs.bar import decode_bar
+from barstream.codecs.topics.bar import decode_bar
 from barstream.config import Settings
-from barstream.core.keys import split_bar_key
-from barstream.core.sessions import SessionRow
-from barstream.core.time import DAY_US, floor_minute, iso_date_from_days, iso_from_us
 from barstream.demo.sandbox import POLL_S, Sandbox
 from barstream.errors import BarstreamError
 from barstream.feeds.admission import Admission
-from barstream.feeds.encoding import tick_encoder
+from barstream.feeds.column_encoder import tick_encoder
 from barstream.feeds.files import FileTicks
 from barstream.feeds.load import Load, Loaded, LoadRules
-from barstream.feeds.prepare import Batch, prepare
+from barstream.feeds.load_plan import Batch, prepare
+from barstream.feeds.progress import Watcher
 from barstream.feeds.refusals import AlreadyLoadedError, NoSessionError
-from barstream.feeds.watching import Watcher
-from barstream.kafka import client_options
-from barstream.schedule_loading import load_schedule
-from barstream.topics import TopicNames
+from barstream.feeds.schedule_load import load_schedule
+from barstream.kafka.cluster import client_options
+from barstream.kafka.topics import TopicNames
+from barstream.market.calendar import calendar_rows, reach_of, warning_of
+from barstream.market.session import SessionRow
+from barstream.model.key import split_bar_key
+from barstream.model.time import DAY_US, floor_minute, iso_date_from_days, iso_from_us
 
 NAME: Final = "try"
 _NEXT_TRADING_DATE: Final = timedelta(days=4)

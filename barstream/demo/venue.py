@@ -20,9 +20,9 @@ from typing import Final
 
 import numpy as np
 
-from barstream.core.sessions import SessionRow
-from barstream.core.time import DAY_US, SECOND_US
-from barstream.feeds.market import TRADED_SECONDS, Float64s, Market
+from barstream.feeds.simulated_market import TRADED_SECONDS, Float64s, Market
+from barstream.market.session import SessionRow
+from barstream.model.time import DAY_US, SECOND_US
 
 BROKER: Final = "SIM"
 PAST_DATES: Final = 7

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.core.reasons import Reason
-from barstream.core.schedule import OFF_SESSION, ScheduleIndex, SeriesSchedule
-from barstream.core.time import DAY_US, MINUTE_US, iso_date_from_days, iso_from_us
 from barstream.feeds.files import FileTicks
 from barstream.feeds.refusals import NoSessionError
+from barstream.market.schedule import OFF_SESSION, ScheduleIndex, SeriesSchedule
+from barstream.model.rejection import Reason
+from barstream.model.time import DAY_US, MINUTE_US, iso_date_from_days, iso_from_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Admission:
 
     Attributes:
         accepted: which of them will be in bars, shape (n,).
-        placed_us: the times that decide their minutes, see `barstream.core.ticks.Ticks`.
+        placed_us: the times that decide their minutes, see `barstream.model.tick.Ticks`.
         tolerant: by index of series, the schedules with a close tolerance.
         no_bar: how many of the others there are, by reason.
         first: the first of each reason, in words.

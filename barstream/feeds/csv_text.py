@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pyarrow import ArrowInvalid
 from pyarrow import csv as arrow_csv
 
-from barstream.feeds.containers import TickSource
+from barstream.feeds.container import TickSource
 from barstream.feeds.header import UNNAMED
 from barstream.feeds.layout import TickFileError
 

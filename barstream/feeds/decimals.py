@@ -7,7 +7,7 @@ import re
 import numpy as np
 import polars as pl
 
-from barstream.codecs.numbers import floats_of_longs
+from barstream.codecs.ticks.scale import floats_of_longs
 from barstream.feeds.layout import TickFileError
 
 

@@ -18,14 +18,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from barstream import plurals
-from barstream.core.keys import FOLDED, NameRule
-from barstream.core.reasons import Reason
-from barstream.feeds.containers import TickSource
+from barstream.feeds.container import TickSource
 from barstream.feeds.csv_text import RawTable, dialect_of, read_text
 from barstream.feeds.decimals import parse_numbers
 from barstream.feeds.encoder import FLOATS, FeedFields
+from barstream.feeds.event_time import TimeFormatError, Times, parse_times
 from barstream.feeds.layout import FileLayout, TickFileError
-from barstream.feeds.times import TimeFormatError, Times, parse_times
+from barstream.model.key import FOLDED, NameRule
+from barstream.model.rejection import Reason
 
 NO_PRICE: Final = "no price"
 DUPLICATE: Final = "duplicate"
@@ -517,7 +517,7 @@ def _judge(
     latest_us: int | None,
     name_rule: NameRule,
 ) -> None:
-    """Refuse what a worker would: its rules are those of ``barstream.codecs.ticks``."""
+    """Refuse what a worker would: its rules are those of ``barstream.codecs.ticks.decoder``."""
     if times.outside is not None:
         verdict.refuse(times.outside.to_numpy(), Reason.INVALID, "time")
     verdict.refuse(times.us.is_null().to_numpy(), Reason.UNDECODABLE, "time")

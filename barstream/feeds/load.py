@@ -17,21 +17,21 @@ import numpy as np
 from aiokafka.errors import KafkaError, ProducerFenced
 from numpy.typing import NDArray
 
-from barstream.codecs.load_position import LoadPosition
-from barstream.core.time import MINUTE_US, SECOND_US, iso_from_us
+from barstream.codecs.topics.load_position import LoadPosition
 from barstream.feeds.admission import Admission
-from barstream.feeds.clocks import AS_FAST_EVERY_US, NEVER, PACED_EVERY_US, SeriesClocks
+from barstream.feeds.bulk_producer import Routes
 from barstream.feeds.encoder import TickEncoder
 from barstream.feeds.files import FileTicks
-from barstream.feeds.positions import LoadRecords, check_same_ticks, read_records
-from barstream.feeds.producing import Routes
+from barstream.feeds.load_clock import AS_FAST_EVERY_US, NEVER, PACED_EVERY_US, SeriesClocks
+from barstream.feeds.load_positions import LoadRecords, check_same_ticks, read_records
+from barstream.feeds.load_transaction import LoadTopics, LoadWriter
+from barstream.feeds.progress import Watcher
 from barstream.feeds.refusals import (
     AlreadyClosedError,
     AlreadyLoadedError,
     LoadInterruptedError,
 )
-from barstream.feeds.watching import Watcher
-from barstream.feeds.writing import LoadTopics, LoadWriter
+from barstream.model.time import MINUTE_US, SECOND_US, iso_from_us
 
 CHUNK_ROWS: Final = 50_000
 CLOCKS_DIFFER_US: Final = SECOND_US

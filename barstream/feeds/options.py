@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
-from barstream.feeds.containers import TickSource
+from barstream.feeds.container import TickSource
 from barstream.feeds.csv_text import Dialect, column_names, dialect_of
 from barstream.feeds.header import are_bars, columns_by_name, is_header
 from barstream.feeds.layout import FileLayout, TickFileError

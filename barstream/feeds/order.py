@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from barstream.core.time import SECOND_US
 from barstream.feeds.files import FileTicks
 from barstream.feeds.refusals import UnsortedError
+from barstream.model.time import SECOND_US
 
 
 class Disorder(NamedTuple):

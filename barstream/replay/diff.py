@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from barstream.config import Settings
-from barstream.core.period import MINUTE, Period
-from barstream.history.reading import held, newest_values
-from barstream.history.selection import Selection
-from barstream.kafka import client_options, reaching
-from barstream.reader import TopicMissingError
-from barstream.replay.comparing import Difference, Tally, compare
+from barstream.kafka.cluster import client_options, reaching
+from barstream.kafka.topic_follower import TopicMissingError
+from barstream.kafka.topics import TopicNames
+from barstream.log.selection import Selection
+from barstream.log.snapshot import held, newest_values
+from barstream.model.period import MINUTE, Period
+from barstream.replay.compare import Difference, Tally, compare
 from barstream.replay.errors import ReplayIncomplete
 from barstream.replay.scope import Scope
-from barstream.replay.shadow import ShadowTopics
-from barstream.topics import TopicNames
+from barstream.replay.shadow_topics import ShadowTopics
 
 Kept = dict[Period, dict[bytes, bytes]]
 """The newest published value by key, of each period."""

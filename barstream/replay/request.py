@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from barstream.config import Settings
-from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex, Series, SessionRow
-from barstream.core.state import Rules
 from barstream.errors import BarstreamError
-from barstream.history.selection import Selection
+from barstream.log.selection import Selection
+from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex, Series, SessionRow
+from barstream.rules.series import Rules
 
 _SUFFIX: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from barstream.codecs.rules import RulesRow
-from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.state import Rules
-from barstream.engine.partition import PartitionEngine
-from barstream.history.regimes import Regime, Regimes
-from barstream.replay.beats import Beats
+from barstream.codecs.topics.rules import RulesRow
+from barstream.log.rules import Regime, Regimes
+from barstream.market.schedule import MarketScheduleProvider
+from barstream.partition.machine import PartitionEngine
+from barstream.replay.heartbeats import Beats
+from barstream.rules.series import Rules
 
 
 class RulesInTurn:

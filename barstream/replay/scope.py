@@ -11,10 +11,10 @@ from typing import Any, Final, Literal, Self
 
 import orjson
 
-from barstream.core.keys import series_key, split_series_key
-from barstream.core.period import MINUTE, Period
-from barstream.core.schedule import Series
-from barstream.core.state import FOREVER_US, NEVER_US
+from barstream.market.schedule import Series
+from barstream.model.key import series_key, split_series_key
+from barstream.model.period import MINUTE, Period
+from barstream.rules.series import FOREVER_US, NEVER_US
 
 #: Sorts before every series: a broker is never empty.
 DONE_KEY: Final = b"\0replay"

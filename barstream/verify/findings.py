@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, get_args
 
-from barstream.core.time import iso_date_from_days, iso_from_us, iso_micros_from_us
+from barstream.model.time import iso_date_from_days, iso_from_us, iso_micros_from_us
 
 Kind = Literal["difference", "schedule", "superseded", "unproven"]
 """Wrong; explained by a newer schedule row; wrong once, and a later revision stands in its place;

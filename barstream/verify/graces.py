@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from barstream.history.regimes import Regimes
+from barstream.log.rules import Regimes
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.core.schedule import SeriesSchedule, UtcCalendar
-from barstream.core.time import DAY_US, MINUTE_US
+from barstream.market.schedule import SeriesSchedule, UtcCalendar
+from barstream.model.time import DAY_US, MINUTE_US
 
 Longs = NDArray[np.int64]
 _EVER = 1 << 60

@@ -10,31 +10,31 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from barstream.codecs.ticks import TickColumns
-from barstream.codecs.withdrawal import Withdrawn
-from barstream.core.period import DAY, Period
-from barstream.core.time import MINUTE_US
-from barstream.history.reading import Span
-from barstream.history.regimes import Regimes
-from barstream.history.selection import Selection
-from barstream.history.series import PartitionRows
-from barstream.transport.chunk import RecordChunk
-from barstream.verify.blocks import BLOCK, Blocks
-from barstream.verify.changes import ScheduleChanges
-from barstream.verify.closes import CloseRules, Closes
-from barstream.verify.complete import Bounds, Completeness
-from barstream.verify.expected import stretches_of
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.codecs.ticks.decoder import TickColumns
+from barstream.codecs.topics.withdrawal import Withdrawn
+from barstream.log.rules import Regimes
+from barstream.log.selection import Selection
+from barstream.log.series import PartitionRows
+from barstream.log.snapshot import Span
+from barstream.model.period import DAY, Period
+from barstream.model.time import MINUTE_US
+from barstream.verify.close_causes import CloseRules, Closes
+from barstream.verify.completeness import Bounds, Completeness
+from barstream.verify.expected_minutes import stretches_of
 from barstream.verify.findings import Finding
 from barstream.verify.graces import Graces
-from barstream.verify.judging import Judge
-from barstream.verify.names import SeriesNumbers
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published import Published, longs
 from barstream.verify.reach import Reach
-from barstream.verify.refusals import Refusals
+from barstream.verify.rejection_comparison import Refusals
+from barstream.verify.rollups import SeriesStand, Uppers, true_minutes
 from barstream.verify.scan import Recomputed, Scan
+from barstream.verify.schedule_changes import ScheduleChanges
+from barstream.verify.series_number import SeriesNumbers
 from barstream.verify.task import Outcome
-from barstream.verify.uppers import SeriesStand, Uppers, true_minutes
+from barstream.verify.tick_block import BLOCK, Blocks
+from barstream.verify.tick_class import Judge
 
 _NEVER_US: Final = -(1 << 60)
 _NO_MINUTES: Final = np.empty(0, np.int64)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 
-from barstream.codecs.bar import decode_bar
-from barstream.history.reading import Options, Span, chunks
-from barstream.history.selection import Selection
+from barstream.codecs.topics.bar import decode_bar
+from barstream.log.selection import Selection
+from barstream.log.snapshot import Options, Span, chunks
 from barstream.verify.findings import Finding, Findings
-from barstream.verify.names import SeriesNumbers
 from barstream.verify.published import Published
+from barstream.verify.series_number import SeriesNumbers
 
 #: So many records are held before older versions of the same bar are dropped.
 _THINNED_AT = 500_000

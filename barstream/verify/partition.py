@@ -10,32 +10,32 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
-from barstream.codecs.rules import RulesRow
-from barstream.codecs.withdrawal import Withdrawn
-from barstream.core.period import MINUTE, Period
-from barstream.core.reasons import Reason
-from barstream.core.time import MINUTE_US
-from barstream.history.decoders import Decoders
-from barstream.history.heartbeats import heartbeats
-from barstream.history.reading import Clients, Span, chunks, held, offsets_at
-from barstream.history.regimes import Regimes
-from barstream.history.rejected import rejected
-from barstream.history.schedule import ScheduleRecord, schedule_records
-from barstream.history.series import PartitionRows, series_rows, series_seen
-from barstream.kafka import client_options
-from barstream.topics import TopicNames
-from barstream.transport.records import JudgedBatches
-from barstream.verify.changes import ScheduleChanges
+from barstream.codecs.topics.rules import RulesRow
+from barstream.codecs.topics.withdrawal import Withdrawn
+from barstream.kafka.cluster import client_options
+from barstream.kafka.fetch_columns import JudgedBatches
+from barstream.kafka.topics import TopicNames
+from barstream.log.heartbeats import heartbeats
+from barstream.log.rejected import rejected
+from barstream.log.rules import Regimes
+from barstream.log.schedule import ScheduleRecord, schedule_records
+from barstream.log.series import PartitionRows, series_rows, series_seen
+from barstream.log.snapshot import Clients, Span, chunks, held, offsets_at
+from barstream.log.tick_decoder import Decoders
+from barstream.model.period import MINUTE, Period
+from barstream.model.rejection import Reason
+from barstream.model.time import MINUTE_US
 from barstream.verify.graces import Graces
 from barstream.verify.judgement import JudgedBy, Judgement, Snapshot
-from barstream.verify.judging import Judge
 from barstream.verify.live import check_live, newest_live
-from barstream.verify.names import SeriesNumbers
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published import Published, read_published
-from barstream.verify.refusals import Refusals
+from barstream.verify.rejection_comparison import Refusals
+from barstream.verify.rollups import in_order
+from barstream.verify.schedule_changes import ScheduleChanges
+from barstream.verify.series_number import SeriesNumbers
 from barstream.verify.task import Outcome, Progress, Task
-from barstream.verify.uppers import in_order
+from barstream.verify.tick_class import Judge
 
 
 class Verification:

@@ -10,14 +10,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from barstream.codecs.withdrawal import Withdrawn
-from barstream.core.time import MINUTE_US, iso_from_us
-from barstream.history.heartbeats import TOMBSTONE, without_withdrawn
-from barstream.history.regimes import Regimes
-from barstream.history.selection import Selection
+from barstream.codecs.topics.withdrawal import Withdrawn
+from barstream.log.heartbeats import TOMBSTONE, without_withdrawn
+from barstream.log.rules import Regimes
+from barstream.log.selection import Selection
+from barstream.model.time import MINUTE_US, iso_from_us
 from barstream.verify.graces import Graces
-from barstream.verify.judging import Judge
-from barstream.verify.names import SeriesNumbers, offset_key
+from barstream.verify.series_number import SeriesNumbers, offset_key
+from barstream.verify.tick_class import Judge
 
 Longs = NDArray[np.int64]
 _NEVER = -(1 << 60)
@@ -43,7 +43,7 @@ class Heartbeats:
     """The heartbeats of a partition that may close something, searched by series and barrier.
 
     Args:
-        found: as `barstream.history.heartbeats` gives them, tombstones as well.
+        found: as `barstream.log.heartbeats` gives them, tombstones as well.
         series: numbers the series.
         graces: a heartbeat appended before the end of its minute and the grace closes nothing;
             by regime.

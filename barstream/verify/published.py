@@ -8,12 +8,12 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from barstream.core.period import MINUTE
-from barstream.history.finals import FIELDS, SCHEMA, frame_of
-from barstream.history.reading import Options, Span, chunks
-from barstream.history.selection import Selection
+from barstream.log.finals import FIELDS, SCHEMA, frame_of
+from barstream.log.selection import Selection
+from barstream.log.snapshot import Options, Span, chunks
+from barstream.model.period import MINUTE
 from barstream.verify.findings import Finding, Findings
-from barstream.verify.names import SeriesNumbers
+from barstream.verify.series_number import SeriesNumbers
 
 _STAMP: Final = "%Y-%m-%dT%H:%M:%SZ"
 #: Columns beside `FIELDS` and `PLACE`: what the key says, and the number of the series.
@@ -90,7 +90,7 @@ class Reading:
         self._earlier: list[pl.DataFrame] = []
 
     def add(self, found: pl.DataFrame) -> None:
-        """Take the next records, columns as `barstream.history.finals.versions` gives them."""
+        """Take the next records, columns as `barstream.log.finals.versions` gives them."""
         found = _with_keys(found)
         if self._from_us is not None:
             is_before = pl.col("bucket_us") < self._from_us

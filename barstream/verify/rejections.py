@@ -7,16 +7,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.core.time import DAY_US
-from barstream.history.regimes import Regimes
-from barstream.history.selection import Selection
-from barstream.verify.changes import ScheduleChanges
+from barstream.log.rules import Regimes
+from barstream.log.selection import Selection
+from barstream.model.time import DAY_US
 from barstream.verify.findings import Finding, Findings, Kind, ShownTick
-from barstream.verify.judging import OFF_SESSION, Block
-from barstream.verify.names import SeriesNumbers, find, minute_key
 from barstream.verify.published import Published
 from barstream.verify.reach import Reach
-from barstream.verify.refusals import Refusals
+from barstream.verify.rejection_comparison import Refusals
+from barstream.verify.schedule_changes import ScheduleChanges
+from barstream.verify.series_number import SeriesNumbers, find, minute_key
+from barstream.verify.tick_class import OFF_SESSION, Block
 
 #: Reasons that a record was given before anybody asked for its series.
 _NO_TICK: Final = frozenset({"too_large", "undecodable", "invalid", "future"})

@@ -12,15 +12,15 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import Any, Final
 
 from barstream.config import Settings
-from barstream.core.period import MINUTE
 from barstream.errors import ConfigError
-from barstream.garbage import collect_rarely
-from barstream.history.reading import Span, held
-from barstream.history.selection import Selection
-from barstream.kafka import admin_client, client_options
-from barstream.reader import TopicMissingError
-from barstream.topics import TopicNames
-from barstream.topics.cluster import shapes
+from barstream.garbage_collection import collect_rarely
+from barstream.kafka.cluster import admin_client, client_options
+from barstream.kafka.topic_follower import TopicMissingError
+from barstream.kafka.topics import TopicNames
+from barstream.kafka.topics.metadata import shapes
+from barstream.log.selection import Selection
+from barstream.log.snapshot import Span, held
+from barstream.model.period import MINUTE
 from barstream.verify.partition import Verification
 from barstream.verify.task import Outcome, Task
 

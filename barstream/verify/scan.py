@@ -17,14 +17,25 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from barstream.codecs.withdrawal import Withdrawn, WithdrawnTicks
-from barstream.core.sessions import LONGEST_TOLERANCE_US
-from barstream.core.time import MINUTE_US, SECOND_US
-from barstream.history.selection import Selection
-from barstream.verify.changes import ScheduleChanges
+from barstream.codecs.topics.withdrawal import Withdrawn, WithdrawnTicks
+from barstream.log.selection import Selection
+from barstream.market.session import LONGEST_TOLERANCE_US
+from barstream.model.time import MINUTE_US, SECOND_US
 from barstream.verify.findings import TICKS_SHOWN, Finding, Findings, ShownTick
-from barstream.verify.folding import FOLDED, TICK_SCHEMA, fold, is_exact_sum, rounded_sum
-from barstream.verify.judging import (
+from barstream.verify.minute_fold import (
+    FOLDED,
+    TICK_SCHEMA,
+    fold,
+    is_exact_sum,
+    rounded_sum,
+)
+from barstream.verify.published import Published, float_bits, longs
+from barstream.verify.reach import Reach
+from barstream.verify.rejection_comparison import Refusals
+from barstream.verify.rejections import Rejections
+from barstream.verify.schedule_changes import ScheduleChanges
+from barstream.verify.series_number import SeriesNumbers, find, minute_key
+from barstream.verify.tick_class import (
     IN_SESSION,
     OFF_SESSION,
     PARTITION,
@@ -32,11 +43,6 @@ from barstream.verify.judging import (
     Block,
     Judge,
 )
-from barstream.verify.names import SeriesNumbers, find, minute_key
-from barstream.verify.published import Published, float_bits, longs
-from barstream.verify.reach import Reach
-from barstream.verify.refusals import Refusals
-from barstream.verify.rejections import Rejections
 from barstream.verify.watermarks import Watermarks
 
 Longs = NDArray[np.int64]

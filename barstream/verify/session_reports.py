@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from barstream.core.time import iso_date_from_days
+from barstream.model.time import iso_date_from_days
 from barstream.verify.hours import Minutes
 from barstream.verify.published import longs
 

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from barstream.config import Settings
-from barstream.core.period import Period
-from barstream.history.selection import Selection
+from barstream.log.selection import Selection
+from barstream.model.period import Period
 from barstream.verify.findings import KINDS, Findings
 from barstream.verify.scan import Accounts
 from barstream.verify.session_reports import SessionReport

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from barstream.verify.judging import Block
-from barstream.verify.names import offset_key
+from barstream.verify.series_number import offset_key
+from barstream.verify.tick_class import Block
 
 Longs = NDArray[np.int64]
 NEVER_US: Final = -(1 << 60)

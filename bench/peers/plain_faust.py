@@ -20,8 +20,8 @@ from typing import Any
 import fastavro
 import faust
 
-from barstream.codecs.avro import load_schema
-from barstream.core.keys import bar_key
+from barstream.codecs.avro.body import load_schema
+from barstream.model.key import bar_key
 
 MINUTE_US = 60_000_000
 

@@ -22,11 +22,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 
-from barstream.codecs.avro import encode_batch
-from barstream.core.time import MINUTE_US, SECOND_US, us_from_iso
-from barstream.feeds.producing import BulkSender, Routes, bulk_options
-from barstream.heartbeats.producer import Due, LoaderHeartbeats
-from barstream.kafka import client_options
+from barstream.codecs.avro.body import encode_batch
+from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
+from barstream.heartbeat.producer import Due, LoaderHeartbeats
+from barstream.kafka.cluster import client_options
+from barstream.model.time import MINUTE_US, SECOND_US, us_from_iso
 from tests.pipeline import Pipeline
 
 BROKER: Final = "CHX"

@@ -9,7 +9,7 @@ from typing import Any, Final
 from unittest import mock
 
 from barstream.cli import main
-from barstream.engine.partitions import Partitions
+from barstream.runtime.assignment import Partitions
 
 TAKES_S: Final = 8.0
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 import numpy as np
 from aiokafka import AIOKafkaProducer
 
-from barstream.codecs.avro import encode_batch
-from barstream.core.time import MINUTE_US, iso_from_us, us_from_iso
-from barstream.feeds.producing import BulkSender, Routes, bulk_options
-from barstream.kafka import client_options
+from barstream.codecs.avro.body import encode_batch
+from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
+from barstream.kafka.cluster import client_options
+from barstream.model.time import MINUTE_US, iso_from_us, us_from_iso
 from tests.pipeline import Pipeline
 
 BROKER: Final = "RD"

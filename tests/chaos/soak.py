@@ -31,12 +31,12 @@ from typing import Any, Final
 import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from barstream.codecs.avro import decode_batch
-from barstream.core.time import MINUTE_US
-from barstream.kafka import client_options
-from barstream.topics import create
+from barstream.codecs.avro.body import decode_batch
+from barstream.kafka.cluster import client_options
+from barstream.kafka.topics import create
+from barstream.model.time import MINUTE_US
 from tests.chaos.feed import Feed
-from tests.chaos.observed import memory_mib
+from tests.chaos.observation import memory_mib
 from tests.chaos.runs.batch import interruptible
 from tests.chaos.runs.crew import Crew, Slot
 from tests.chaos.runs.judge import verify

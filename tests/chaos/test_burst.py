@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from barstream.codecs.state import POSITION_KEY
-from barstream.kafka import client_options
+from barstream.codecs.topics.state import POSITION_KEY
+from barstream.kafka.cluster import client_options
 from bench.workload import produce, produce_garbage
 from tests.chaos.drill import long_drill, metric, soon
-from tests.chaos.observed import Observer, memory_mib
+from tests.chaos.observation import Observer, memory_mib
 from tests.chaos.quota import producer_quota
 from tests.pipeline import Pipeline, WorkerProcess, pipeline
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from barstream.codecs.avro import decode
+from barstream.codecs.avro.body import decode
 from tests.chaos.drill import ALWAYS_OPEN, long_drill, soon
-from tests.functional.sending import MINUTE_US, Tick, now_us, send_ticks
+from tests.functional.tick_records import MINUTE_US, Tick, now_us, send_ticks
 from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import Pipeline, pipeline
 

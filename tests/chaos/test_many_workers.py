@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from barstream.core.time import MINUTE_US
+from barstream.model.time import MINUTE_US
 from tests.chaos.drill import (
     ALWAYS_OPEN,
     assert_settled,

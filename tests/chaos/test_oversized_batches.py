@@ -14,10 +14,10 @@ import pytest
 
 from tests.bombs import bomb
 from tests.chaos.drill import ALWAYS_OPEN, long_drill, metric, soon
-from tests.chaos.faults.sending import Row, send, send_raw
-from tests.chaos.observed import memory_mib
+from tests.chaos.faults.raw_records import Row, send, send_raw
+from tests.chaos.observation import memory_mib
 from tests.functional.records import MORNING_US
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick
 from tests.pipeline import ROOT, Pipeline, pipeline
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

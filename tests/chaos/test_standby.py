@@ -107,7 +107,7 @@ def test_a_worker_whose_recovery_does_not_come_to_its_end_ends_and_says_so(
     """It would hold its partitions for ever and never read them."""
     options = ALWAYS_OPEN | {"RECOVERY__SETTLE_WITHIN_S": "5"}
     with pipeline(kafka.bootstrap, unique, tmp_path, **options) as made:
-        worker = made.worker(wait=False, program=("tests.chaos.hanging_recovery",))
+        worker = made.worker(wait=False, program=("tests.chaos.endless_recovery",))
         assert worker.process.wait(60) == 1
         assert "must be read within 5 s after they were restored" in worker.tail(5)
 

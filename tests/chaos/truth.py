@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from barstream.codecs.avro import decode
-from barstream.codecs.heartbeat import HeartbeatRecord
-from barstream.codecs.heartbeat import decode as decode_heartbeat
-from barstream.core.sessions import SessionRow
+from barstream.codecs.avro.body import decode
+from barstream.codecs.topics.heartbeat import HeartbeatRecord
+from barstream.codecs.topics.heartbeat import decode as decode_heartbeat
+from barstream.market.session import SessionRow
 from tests.pipeline import Pipeline, Record
 from tests.reference.series import PlainSeries
 

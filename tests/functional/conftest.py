@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from barstream.core.time import us_from_iso
+from barstream.model.time import us_from_iso
 from tests.functional.minutes import Minutes, live_through
-from tests.functional.recorded import FILES, Recorded
-from tests.functional.sending import MINUTE_US, now_us
+from tests.functional.recorded_ticks import FILES, Recorded
+from tests.functional.tick_records import MINUTE_US, now_us
 from tests.pipeline import WorkerProcess, pipeline, until
 
 

@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from barstream.codecs.avro import decode
-from barstream.codecs.heartbeat import HeartbeatRecord
-from barstream.codecs.heartbeat import decode as decode_heartbeat
-from barstream.core.keys import bar_key
-from barstream.core.period import Period
-from barstream.core.time import iso_date_from_days, iso_micros_from_us
-from tests.functional.recorded import TRUEFX
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick, feed, now_us
+from barstream.codecs.avro.body import decode
+from barstream.codecs.topics.heartbeat import HeartbeatRecord
+from barstream.codecs.topics.heartbeat import decode as decode_heartbeat
+from barstream.model.key import bar_key
+from barstream.model.period import Period
+from barstream.model.time import iso_date_from_days, iso_micros_from_us
+from tests.functional.recorded_ticks import TRUEFX
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick, feed, now_us
 from tests.pipeline import Pipeline, Record, WorkerProcess, until
 
 BROKER = "NOW"

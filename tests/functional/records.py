@@ -14,9 +14,9 @@ import polars as pl
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from barstream.codecs.heartbeat import HeartbeatRecord
-from barstream.codecs.heartbeat import encode as encode_heartbeat
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick, now_us
+from barstream.codecs.topics.heartbeat import HeartbeatRecord
+from barstream.codecs.topics.heartbeat import encode as encode_heartbeat
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick, now_us
 from tests.offline import bars_of, differences
 from tests.pipeline import Pipeline, WorkerProcess
 

@@ -23,7 +23,7 @@ from tests.functional.records import (
     send_all,
     send_ticks,
 )
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick
 from tests.pipeline import pipeline, until
 
 pytestmark = pytest.mark.kafka

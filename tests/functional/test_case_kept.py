@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from barstream.config import load_settings
-from tests.functional.sending import Tick, send_ticks
+from tests.functional.tick_records import Tick, send_ticks
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
 from tests.prometheus import Prometheus
 

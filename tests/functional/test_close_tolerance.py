@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from barstream.core.time import us_from_iso
-from tests.functional.explaining import why
-from tests.functional.verifying import differences, verified
+from barstream.model.time import us_from_iso
+from tests.functional.handwritten_history import why
+from tests.functional.verification import differences, verified
 from tests.pipeline import pipeline, until
 from tests.replay.replays import replay
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.functional.records import MORNING_US, send_ticks
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
 from tests.prometheus import Prometheus
 

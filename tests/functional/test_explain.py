@@ -12,9 +12,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from barstream.core.keys import bar_key
-from barstream.core.time import iso_from_us, us_from_iso
-from tests.functional.explaining import (
+from barstream.model.key import bar_key
+from barstream.model.time import iso_from_us, us_from_iso
+from tests.functional.handwritten_history import (
     DATES,
     OPTIONS,
     Written,
@@ -25,7 +25,7 @@ from tests.functional.explaining import (
     write_history,
 )
 from tests.functional.records import Out, Phase, admin, beat, end_offset, send, send_ticks
-from tests.functional.sending import SECOND_US, Tick, now_us
+from tests.functional.tick_records import SECOND_US, Tick, now_us
 from tests.pipeline import Pipeline, pipeline, until
 
 pytestmark = pytest.mark.kafka

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from barstream.codecs.avro import encode
+from barstream.codecs.avro.body import encode
 from tests.functional.records import (
     MORNING_US,
     Out,
@@ -20,7 +20,7 @@ from tests.functional.records import (
     send,
     send_ticks,
 )
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick, now_us
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick, now_us
 from tests.pipeline import pipeline, until
 
 pytestmark = pytest.mark.kafka

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from barstream.codecs.heartbeat import HeartbeatRecord, encode
-from barstream.core.bars import Bar
-from barstream.core.time import MINUTE_US
-from barstream.engine.rows import bar_rows
-from barstream.history.finals import bars, newest, versions
-from barstream.history.heartbeats import heartbeats
-from barstream.history.reading import Span, chunks, held
-from barstream.history.rejected import rejected
-from barstream.history.selection import Selection
-from barstream.reader import TopicMissingError
-from barstream.transport.records import MAX_RECORDS
+from barstream.codecs.topics.heartbeat import HeartbeatRecord, encode
+from barstream.kafka.fetch_columns import MAX_RECORDS
+from barstream.kafka.flush import bar_rows
+from barstream.kafka.topic_follower import TopicMissingError
+from barstream.log.finals import bars, newest, versions
+from barstream.log.heartbeats import heartbeats
+from barstream.log.rejected import rejected
+from barstream.log.selection import Selection
+from barstream.log.snapshot import Span, chunks, held
+from barstream.model.bar import Bar
+from barstream.model.time import MINUTE_US
 from tests.functional.topics import new_topic
 
 START_US = 1_704_189_600_000_000

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from barstream.core.time import iso_from_us
+from barstream.model.time import iso_from_us
 from tests.functional.records import (
     Out,
     Phase,
@@ -21,7 +21,7 @@ from tests.functional.records import (
     send,
     send_ticks,
 )
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick, now_us
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick, now_us
 from tests.pipeline import Pipeline, pipeline, until
 
 pytestmark = pytest.mark.kafka

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from barstream.topics import make_plan
+from barstream.kafka.topics import make_plan
 from tests.bombs import bomb
 from tests.functional.records import Out, producer, scrape, send, send_ticks
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick, now_us
 from tests.functional.test_kinds_of_feeds import configure
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick, now_us
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
 from tests.prometheus import Prometheus
 

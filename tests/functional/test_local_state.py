@@ -14,9 +14,9 @@ from rocksdict import Options, Rdict
 
 from tests.chaos.drill import long_drill
 from tests.functional.records import MORNING_US, admin, send_ticks
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
-from tests.unit.engine.disk import overwrite, sst_of
+from tests.unit.partition.disk import overwrite, sst_of
 
 pytestmark = pytest.mark.kafka
 

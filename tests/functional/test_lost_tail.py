@@ -17,8 +17,8 @@ import pytest
 from tests import lost_tail
 from tests.chaos.drill import long_drill, metric
 from tests.functional.records import MORNING_US, end_offset, send_ticks
-from tests.functional.sending import SECOND_US, Tick
-from tests.functional.verifying import verified
+from tests.functional.tick_records import SECOND_US, Tick
+from tests.functional.verification import verified
 from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
 from tests.prometheus import Prometheus

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from barstream.codecs.avro import decode
-from barstream.core.keys import bar_key, series_key, split_bar_key
+from barstream.codecs.avro.body import decode
+from barstream.model.key import bar_key, series_key, split_bar_key
 from tests.functional.minutes import BROKER, Minutes
-from tests.functional.recorded import Recorded
-from tests.functional.sending import MINUTE_US, SECOND_US, Feed, Tick, feed, now_us
+from tests.functional.recorded_ticks import Recorded
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Feed, Tick, feed, now_us
 from tests.pipeline import Pipeline, Record, WorkerProcess, pipeline, until
 
 pytestmark = pytest.mark.kafka

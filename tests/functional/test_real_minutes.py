@@ -6,12 +6,12 @@ import logging
 
 import pytest
 
-from barstream.codecs.avro import decode
-from barstream.core.keys import bar_key
-from barstream.core.period import Period
+from barstream.codecs.avro.body import decode
+from barstream.model.key import bar_key
+from barstream.model.period import Period
 from tests.functional.minutes import BROKER, Minutes
-from tests.functional.recorded import TRUEFX, sessions_of
-from tests.functional.sending import MINUTE_US, SECOND_US
+from tests.functional.recorded_ticks import TRUEFX, sessions_of
+from tests.functional.tick_records import MINUTE_US, SECOND_US
 from tests.offline import bars_of, differences
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -12,11 +12,19 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from barstream.codecs.avro import decode
-from barstream.core.period import Period
-from barstream.core.time import days_from_iso_date
-from tests.functional.recorded import FILES, HISTDATA, MONTH, TRUEFX, Recorded, RecordedFile, inside
-from tests.functional.sending import MINUTE_US, now_us
+from barstream.codecs.avro.body import decode
+from barstream.model.period import Period
+from barstream.model.time import days_from_iso_date
+from tests.functional.recorded_ticks import (
+    FILES,
+    HISTDATA,
+    MONTH,
+    TRUEFX,
+    Recorded,
+    RecordedFile,
+    inside,
+)
+from tests.functional.tick_records import MINUTE_US, now_us
 from tests.offline import differences
 from tests.offline_rollups import closed_buckets, minutes_of, rolled
 from tests.offline_rollups import differences as upper_differences

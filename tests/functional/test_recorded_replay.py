@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from barstream.core.keys import split_bar_key
-from barstream.core.period import Period
-from barstream.core.time import us_from_iso
-from tests.functional.recorded import MONTH, Recorded
+from barstream.model.key import split_bar_key
+from barstream.model.period import Period
+from barstream.model.time import us_from_iso
+from tests.functional.recorded_ticks import MONTH, Recorded
 from tests.replay.replays import finals, newest, replay, shadows
 
 pytestmark = pytest.mark.kafka

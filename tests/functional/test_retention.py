@@ -13,10 +13,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from rocksdict import Options, Rdict
 
 from agents.retention import RetentionService
-from barstream.core.keys import bar_key
-from barstream.engine.finals import FinalsPartition
-from barstream.engine.partitions import Partitions
-from barstream.engine.standby import StandbyPartition
+from barstream.model.key import bar_key
+from barstream.runtime.assignment import Partitions
+from barstream.runtime.standby import StandbyPartition
+from barstream.store.finals import FinalsPartition
 from tests.functional.topics import put
 
 MINUTE = 60_000_000

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from barstream.core.time import MINUTE_US, SECOND_US, us_from_iso
+from barstream.model.time import MINUTE_US, SECOND_US, us_from_iso
 from tests.functional.records import beat, end_offset, send_ticks
-from tests.functional.sending import Tick
-from tests.functional.verifying import bar, changed, copies_of, differences, verified
+from tests.functional.tick_records import Tick
+from tests.functional.verification import bar, changed, copies_of, differences, verified
 from tests.pipeline import Pipeline, Record, WorkerProcess, pipeline, until
 from tests.replay.replays import replay
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick, send_ticks
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick, send_ticks
 from tests.pipeline import Pipeline, Record, WorkerProcess, pipeline, until
 from tests.prometheus import Prometheus
 

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from barstream.cli import cli
-from barstream.codecs.session import encode_session, session_key
-from barstream.core.schedule import SessionRow
-from barstream.core.time import DAY_US
+from barstream.codecs.topics.session import encode_session, session_key
+from barstream.market.schedule import SessionRow
+from barstream.model.time import DAY_US
 from tests.functional.topics import new_topic, put
 from tests.kafka_cluster import KafkaCluster
 

@@ -12,17 +12,17 @@ import fastavro
 import pytest
 
 from agents.schedule import ScheduleService, next_reload_us
-from barstream.codecs.avro import without_logical_types
-from barstream.codecs.framed import frame
-from barstream.codecs.session import encode_session, session_key
+from barstream.codecs.avro.body import without_logical_types
+from barstream.codecs.ticks.registry_frame import frame
+from barstream.codecs.topics.session import encode_session, session_key
 from barstream.config import Settings
-from barstream.core.schedule import MarketScheduleProvider, SessionRow
-from barstream.core.time import SECOND_US, iso_date_from_days, us_from_iso
-from barstream.history.schedule import schedule_index, schedule_records
-from barstream.kafka import client_options
-from barstream.reader import TopicMissingError
-from barstream.schedule_loading import load_schedule, read_current
-from barstream.verify.changes import ScheduleChanges
+from barstream.feeds.schedule_load import load_schedule, read_current
+from barstream.kafka.cluster import client_options
+from barstream.kafka.topic_follower import TopicMissingError
+from barstream.log.schedule import schedule_index, schedule_records
+from barstream.market.schedule import MarketScheduleProvider, SessionRow
+from barstream.model.time import SECOND_US, iso_date_from_days, us_from_iso
+from barstream.verify.schedule_changes import ScheduleChanges
 from tests.functional.topics import eventually, new_topic, put
 from tests.kafka_cluster import KafkaCluster
 from tests.property.verify_cases import untold
@@ -230,7 +230,7 @@ def test_the_topic_is_read_anew_at_five_past_midnight_utc(kafka: KafkaCluster) -
 def test_a_failed_reload_keeps_the_index_is_reported_and_tried_again(
     kafka: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("barstream.reader.TOPIC_APPEARS_WITHIN_S", 0.1)
+    monkeypatch.setattr("barstream.kafka.topic_follower.TOPIC_APPEARS_WITHIN_S", 0.1)
 
     async def scenario() -> None:
         clock = FakeClock()
@@ -281,7 +281,7 @@ def test_an_empty_schedule_names_the_command_that_mends_it(kafka: KafkaCluster) 
 def test_a_topic_that_is_missing_at_start_is_surfaced(
     kafka: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("barstream.reader.TOPIC_APPEARS_WITHIN_S", 0.1)
+    monkeypatch.setattr("barstream.kafka.topic_follower.TOPIC_APPEARS_WITHIN_S", 0.1)
 
     async def scenario() -> None:
         service = ScheduleService(settings_for(kafka.bootstrap, "no-such-schedule"))

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from barstream.codecs.avro import decode
-from barstream.codecs.load_position import decode as decode_position
-from barstream.feeds.positions import positions_topic
+from barstream.codecs.avro.body import decode
+from barstream.codecs.topics.load_position import decode as decode_position
+from barstream.feeds.load_positions import positions_topic
 from tests.functional.records import MORNING_US, expected
-from tests.functional.sending import SECOND_US, Tick
-from tests.functional.verifying import copies_of, differences, verified
+from tests.functional.tick_records import SECOND_US, Tick
+from tests.functional.verification import copies_of, differences, verified
 from tests.offline import differences as bar_differences
 from tests.pipeline import Pipeline, Record, WorkerProcess, pipeline, until
 from tests.replay.replays import newest, replay

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.functional.records import MORNING_US, scrape
-from tests.functional.sending import MINUTE_US, Tick
 from tests.functional.test_series_move import minutes, send
-from tests.functional.verifying import verified
+from tests.functional.tick_records import MINUTE_US, Tick
+from tests.functional.verification import verified
 from tests.pipeline import WorkerProcess, pipeline, until
 from tests.replay.replays import newest, replay
 

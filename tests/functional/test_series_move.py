@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from barstream.codecs.avro import decode
+from barstream.codecs.avro.body import decode
 from tests.functional.records import MORNING_US, Out, producer, send_all
-from tests.functional.sending import SECOND_US, Tick
-from tests.functional.verifying import verified
+from tests.functional.tick_records import SECOND_US, Tick
+from tests.functional.verification import verified
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
 from tests.replay.replays import newest, replay
 

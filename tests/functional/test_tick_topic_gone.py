@@ -15,8 +15,8 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from tests.functional.records import MORNING_US, admin, beat, end_offset, send_ticks
-from tests.functional.sending import SECOND_US, Tick
-from tests.functional.verifying import told, verified
+from tests.functional.tick_records import SECOND_US, Tick
+from tests.functional.verification import told, verified
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
 
 pytestmark = pytest.mark.kafka

@@ -7,7 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from barstream.reader import BrokerUnreachableError, TopicMissingError, TopicReader
+from barstream.kafka.topic_follower import (
+    BrokerUnreachableError,
+    TopicMissingError,
+    TopicReader,
+)
 from tests.functional.topics import eventually, new_topic, put, put_transaction
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import free_ports
@@ -73,7 +77,7 @@ def test_a_topic_that_ends_in_control_or_aborted_records_is_caught_up_with(
 def test_a_missing_topic_is_an_error_that_names_the_command_and_creates_nothing(
     kafka: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("barstream.reader.TOPIC_APPEARS_WITHIN_S", 0.5)
+    monkeypatch.setattr("barstream.kafka.topic_follower.TOPIC_APPEARS_WITHIN_S", 0.5)
 
     async def scenario() -> None:
         for _ in range(2):

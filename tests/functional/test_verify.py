@@ -12,14 +12,14 @@ import pytest
 from click.testing import CliRunner
 
 from barstream.cli import cli
-from barstream.core.keys import bar_key
-from barstream.core.time import MINUTE_US
-from barstream.history.selection import Selection
+from barstream.log.selection import Selection
+from barstream.model.key import bar_key
+from barstream.model.time import MINUTE_US
 from barstream.verify import run
 from barstream.verify.findings import KINDS
 from barstream.verify.task import Outcome
 from tests.chaos.feed import Feed
-from tests.functional.verifying import Copies, bar, changed, copies_of, told, verified
+from tests.functional.verification import Copies, bar, changed, copies_of, told, verified
 from tests.pipeline import Record, pipeline, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

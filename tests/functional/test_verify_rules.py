@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from barstream.core.time import MINUTE_US, SECOND_US, us_from_iso
-from tests.functional.recorded import FILES, Recorded
-from tests.functional.sending import Tick, send_ticks
+from barstream.model.time import MINUTE_US, SECOND_US, us_from_iso
+from tests.functional.recorded_ticks import FILES, Recorded
+from tests.functional.tick_records import Tick, send_ticks
 from tests.functional.topics import put_transaction
-from tests.functional.verifying import bar, changed, copies_of, told, verified
+from tests.functional.verification import bar, changed, copies_of, told, verified
 from tests.pipeline import Pipeline, Record, pipeline, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

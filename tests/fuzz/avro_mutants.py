@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from barstream.codecs.wire import Node
+from barstream.codecs.avro.schema import Node
 from tests.fuzz.mutate import (
     BLOBS,
     DOUBLES,

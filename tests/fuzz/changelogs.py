@@ -8,29 +8,29 @@ from functools import cache
 from random import Random
 from typing import Any, Final, NamedTuple, cast
 
-from barstream.codecs.avro import load_schema
-from barstream.codecs.bar import decode_bar
-from barstream.codecs.row_version import RowTooNew
-from barstream.codecs.rules import RulesRow, is_rules_key
-from barstream.codecs.state import POSITION_KEY
-from barstream.codecs.wire import Node, parse_wire
-from barstream.codecs.withdrawal import (
+from barstream.codecs.avro.body import load_schema
+from barstream.codecs.avro.schema import Node, parse_wire
+from barstream.codecs.topics.bar import decode_bar
+from barstream.codecs.topics.row_version import RowTooNew
+from barstream.codecs.topics.rules import RulesRow, is_rules_key
+from barstream.codecs.topics.state import POSITION_KEY
+from barstream.codecs.topics.withdrawal import (
     WithdrawalRow,
     WithdrawnEnd,
     encode_withdrawal,
     is_withdrawal_key,
 )
-from barstream.core.period import MINUTE
-from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.state import NEVER_US, Rules
-from barstream.engine.book import FinalsBook
-from barstream.engine.errors import StateUnusable, TicksGone
-from barstream.engine.finals import FinalsPartition
-from barstream.engine.local import LocalPartition
-from barstream.engine.offsets import Extent
-from barstream.engine.partition import PartitionEngine
-from barstream.engine.rows import Flush, OutputTopics, Row, build_flush
-from barstream.engine.starts import restore_engine
+from barstream.kafka.errors import StateUnusable, TicksGone
+from barstream.kafka.flush import Flush, OutputTopics, Row, build_flush
+from barstream.kafka.offsets import Extent
+from barstream.market.schedule import MarketScheduleProvider
+from barstream.model.period import MINUTE
+from barstream.partition.finals_view import FinalsBook
+from barstream.partition.machine import PartitionEngine
+from barstream.rules.series import NEVER_US, Rules
+from barstream.runtime.restored_state import restore_engine
+from barstream.store.finals import FinalsPartition
+from barstream.store.rocksdb import LocalPartition
 from tests.fuzz.avro_mutants import Value, mutant
 from tests.fuzz.mutate import LONGS, damaged
 from tests.fuzz.surface import BrokenRuleError, Surface

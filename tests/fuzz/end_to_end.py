@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
-from barstream.codecs.heartbeat import HeartbeatRecord
-from barstream.codecs.heartbeat import encode as encode_heartbeat
-from barstream.core.sessions import SessionRow
-from barstream.core.time import DAY_US
-from barstream.engine.waiting import Waiting
+from barstream.codecs.topics.heartbeat import HeartbeatRecord
+from barstream.codecs.topics.heartbeat import encode as encode_heartbeat
+from barstream.market.session import SessionRow
+from barstream.model.time import DAY_US
+from barstream.partition.heartbeat_queue import Waiting
 from tests.functional.records import end_offset
-from tests.functional.sending import now_us
+from tests.functional.tick_records import now_us
 from tests.fuzz import topic_rows
 from tests.fuzz.feeds import (
     BROKER,

@@ -8,13 +8,13 @@ from random import Random
 from typing import Any, Final, NamedTuple, Protocol
 from zlib import crc32
 
-from barstream.codecs.avro import encode
-from barstream.codecs.session import encode_session, session_key
+from barstream.codecs.avro.body import encode
+from barstream.codecs.topics.session import encode_session, session_key
 from barstream.config.sections import TickSettings
-from barstream.core.keys import series_key
-from barstream.core.sessions import SessionRow
-from barstream.core.time import DAY_US, MINUTE_US
-from tests.functional.sending import now_us
+from barstream.market.session import SessionRow
+from barstream.model.key import series_key
+from barstream.model.time import DAY_US, MINUTE_US
+from tests.functional.tick_records import now_us
 from tests.fuzz.avro_mutants import Value, mutant
 from tests.fuzz.mutate import damaged
 from tests.fuzz.reference import RefTick, judge_avro, judge_json

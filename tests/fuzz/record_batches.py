@@ -14,9 +14,9 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
-from barstream.transport import decompression
-from barstream.transport.chunk import RecordChunk
-from barstream.transport.records import ColumnarTopics, FramedRecords, PartitionRecords
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.kafka import decompression
+from barstream.kafka.fetch_columns import ColumnarTopics, FramedRecords, PartitionRecords
 from tests.fuzz.mutate import LENGTHS, damaged, odd_varint, varint
 from tests.fuzz.surface import BrokenRuleError, Surface
 

@@ -1,7 +1,8 @@
 """What a record is, told slowly: one record, plain Python, exact fractions.
 
-It shares with the product the reader of well-formed bodies (`barstream.codecs.walk`, which the
-fast paths are held to, and which is held to fastavro here) and the normalisation of names.
+It shares with the product the reader of well-formed bodies (`barstream.codecs.avro.reference`,
+which the fast paths are held to, and which is held to fastavro here) and the normalisation of
+names.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from barstream.codecs.mapping import Leaf, Number, TickMapping
-from barstream.codecs.walk import MalformedError, Reader, read_body
+from barstream.codecs.avro.reference import MalformedError, Reader, read_body
+from barstream.codecs.ticks.mapping import Leaf, Number, TickMapping
 from barstream.config.sections import TickSettings
-from barstream.core.keys import FOLDED
+from barstream.model.key import FOLDED
 
 END_US: Final = 253_402_300_800_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

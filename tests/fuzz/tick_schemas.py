@@ -8,10 +8,10 @@ from functools import cached_property
 from random import Random
 from typing import Any, Final
 
-from barstream.codecs.avro import load_schema
-from barstream.codecs.mapping import TickMapping, bind
-from barstream.codecs.walk import Reader, reader_of
-from barstream.codecs.wire import Node, parse_wire
+from barstream.codecs.avro.body import load_schema
+from barstream.codecs.avro.reference import Reader, reader_of
+from barstream.codecs.avro.schema import Node, parse_wire
+from barstream.codecs.ticks.mapping import TickMapping, bind
 from barstream.config.sections import TickSettings
 from tests.fuzz.avro_mutants import Value
 

@@ -18,11 +18,11 @@ import fastavro
 import numpy as np
 import orjson
 
-from barstream.codecs.framed import frame
+from barstream.codecs.avro.reference import MalformedError, read_body
+from barstream.codecs.avro.schema import Node
 from barstream.codecs.registry import RegisteredSchema
-from barstream.codecs.ticks import TickColumns, TickDecoder
-from barstream.codecs.walk import MalformedError, read_body
-from barstream.codecs.wire import Node
+from barstream.codecs.ticks.decoder import TickColumns, TickDecoder
+from barstream.codecs.ticks.registry_frame import frame
 from barstream.config.sections import TickSettings
 from tests.fuzz.avro_mutants import mutant, sane
 from tests.fuzz.mutate import damaged

@@ -9,22 +9,22 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from barstream.codecs.avro import load_schema
-from barstream.codecs.heartbeat import HeartbeatRecord
-from barstream.codecs.heartbeat import encode as encode_heartbeat
-from barstream.codecs.load_position import decode as decode_load_position
-from barstream.codecs.series_seen import UniverseReading
-from barstream.codecs.series_seen import encode as encode_seen
-from barstream.codecs.session import LONGEST_SESSION_US, encode_session, session_key
-from barstream.codecs.wire import Node, parse_wire
-from barstream.core.heartbeats import HeartbeatRules, plan, recovery_windows
-from barstream.core.keys import series_key
-from barstream.core.schedule import ScheduleIndex
-from barstream.core.sessions import SessionRow
-from barstream.core.time import DAY_US, MINUTE_US
-from barstream.core.universe import SeriesSeen, Universe
-from barstream.engine.waiting import Waiting
-from barstream.heartbeats.recovery import Recovered
+from barstream.codecs.avro.body import load_schema
+from barstream.codecs.avro.schema import Node, parse_wire
+from barstream.codecs.topics.heartbeat import HeartbeatRecord
+from barstream.codecs.topics.heartbeat import encode as encode_heartbeat
+from barstream.codecs.topics.load_position import decode as decode_load_position
+from barstream.codecs.topics.series_seen import UniverseReading
+from barstream.codecs.topics.series_seen import encode as encode_seen
+from barstream.codecs.topics.session import LONGEST_SESSION_US, encode_session, session_key
+from barstream.heartbeat.recovery import Recovered
+from barstream.market.schedule import ScheduleIndex
+from barstream.market.session import SessionRow
+from barstream.market.universe import SeriesSeen, Universe
+from barstream.model.key import series_key
+from barstream.model.time import DAY_US, MINUTE_US
+from barstream.partition.heartbeat_queue import Waiting
+from barstream.rules.heartbeat_plan import HeartbeatRules, plan, recovery_windows
 from tables.schedule import ScheduleRows
 from tests.fuzz.avro_mutants import Value, mutant
 from tests.fuzz.mutate import LONGS, damaged

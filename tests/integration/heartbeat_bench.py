@@ -15,12 +15,12 @@ from aiokafka.structs import TopicPartition
 
 from agents.heartbeats import HeartbeatSender
 from barstream.clock import system_clock_us
-from barstream.codecs.heartbeat import HeartbeatRecord, decode
-from barstream.core.heartbeats import HeartbeatRules
-from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.time import DAY_US, MINUTE_US, SECOND_US, floor_minute
-from barstream.core.universe import SeriesSeen, Universe
-from barstream.heartbeats.leadership import LeadershipFlag
+from barstream.codecs.topics.heartbeat import HeartbeatRecord, decode
+from barstream.heartbeat.leadership import LeadershipFlag
+from barstream.market.schedule import MarketScheduleProvider
+from barstream.market.universe import SeriesSeen, Universe
+from barstream.model.time import DAY_US, MINUTE_US, SECOND_US, floor_minute
+from barstream.rules.heartbeat_plan import HeartbeatRules
 
 PARTITIONS = 3
 RULES = HeartbeatRules(grace_us=SECOND_US, inactive_after=5)

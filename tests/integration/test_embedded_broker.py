@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from barstream.broker import EmbeddedBroker, EmbeddedBrokerError, PortTakenError
-from barstream.broker.members import MemberWatch
+from barstream.kafka.dead_members import MemberWatch
 from tests.pipeline import free_port, pipeline
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the Linux kernel")
@@ -110,7 +110,7 @@ def test_one_that_ends_by_itself_is_noticed(tmp_path: Path) -> None:
 _MEMBER = """
 import asyncio, sys
 from aiokafka import AIOKafkaConsumer
-from barstream.client_id import client_id
+from barstream.kafka.client_id import client_id
 
 async def main():
     options = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 300}

@@ -7,10 +7,10 @@ from typing import Any
 
 from agents.heartbeats import HeartbeatSender
 from barstream.clock import system_clock_us
-from barstream.core.period import Period
-from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
-from barstream.core.time import DAY_US, MINUTE_US, SECOND_US, floor_minute, us_from_iso
-from barstream.core.universe import SeriesSeen
+from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
+from barstream.market.universe import SeriesSeen
+from barstream.model.period import Period
+from barstream.model.time import DAY_US, MINUTE_US, SECOND_US, floor_minute, us_from_iso
 from tests.integration.heartbeat_bench import RULES, Town, eventually, leading, running
 
 WEEK, MONTH = Period.weeks(), Period.months()

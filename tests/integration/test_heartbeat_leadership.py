@@ -11,8 +11,8 @@ import pytest
 
 from agents.heartbeats import HeartbeatSender
 from barstream.clock import system_clock_us
-from barstream.core.time import MINUTE_US, SECOND_US, floor_minute
-from barstream.core.universe import SeriesSeen
+from barstream.market.universe import SeriesSeen
+from barstream.model.time import MINUTE_US, SECOND_US, floor_minute
 from tests.integration.heartbeat_bench import (
     RULES,
     Town,

@@ -11,10 +11,10 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from barstream.clock import system_clock_us
-from barstream.codecs.heartbeat import HeartbeatRecord, encode
-from barstream.core.schedule import AlwaysOpenIndex
-from barstream.core.time import MINUTE_US, SECOND_US, floor_minute
-from barstream.heartbeats.recovery import RECENT_US, Recovered, recover
+from barstream.codecs.topics.heartbeat import HeartbeatRecord, encode
+from barstream.heartbeat.recovery import RECENT_US, Recovered, recover
+from barstream.market.schedule import AlwaysOpenIndex
+from barstream.model.time import MINUTE_US, SECOND_US, floor_minute
 from tests.integration.heartbeat_bench import RULES, Town
 
 HOUR_US = 60 * MINUTE_US

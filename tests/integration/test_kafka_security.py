@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaProducer
 
 from barstream.config import Settings
 from barstream.errors import BarstreamError
-from barstream.kafka import AccessRefusedError, client_options
-from barstream.topics import Level, check, create
-from tests.secured import certificate as self_signed
+from barstream.kafka.cluster import AccessRefusedError, client_options
+from barstream.kafka.topics import Level, check, create
+from tests.secure_kafka import certificate as self_signed
 
 if TYPE_CHECKING:
     from tests.kafka_cluster import KafkaCluster

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from barstream.codecs.framed import frame
-from tests.functional.explaining import DATES, at, load_sessions
+from barstream.codecs.ticks.registry_frame import frame
+from tests.functional.handwritten_history import DATES, at, load_sessions
 from tests.functional.records import Out, send
 from tests.kafka_cluster import KafkaCluster as Cluster
 from tests.kafka_jars import ROOT, KafkaUnavailableError
 from tests.pipeline import Pipeline, free_port, until
-from tests.secured import MECHANISM, add_user, allow, certificate, secured_settings
+from tests.secure_kafka import MECHANISM, add_user, allow, certificate, secured_settings
 
 if TYPE_CHECKING:
     from tests.kafka_cluster import KafkaCluster

@@ -15,23 +15,23 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from barstream.codecs import series_seen
-from barstream.core.keys import series_key
-from barstream.core.schedule import SessionRow
-from barstream.core.time import (
+from barstream.codecs.topics import series_seen
+from barstream.feeds.files import read_ticks
+from barstream.feeds.layout import FileLayout, TickFileError
+from barstream.feeds.refusals import AlreadyClosedError, AlreadyLoadedError, NoSessionError
+from barstream.feeds.schedule_load import load_schedule
+from barstream.kafka.topics.names import TopicNames
+from barstream.market.schedule import SessionRow
+from barstream.market.universe import SeriesSeen
+from barstream.model.key import series_key
+from barstream.model.time import (
     MINUTE_US,
     SECOND_US,
     days_from_iso_date,
     floor_minute,
     us_from_iso,
 )
-from barstream.core.universe import SeriesSeen
-from barstream.feeds.files import read_ticks
-from barstream.feeds.layout import FileLayout, TickFileError
-from barstream.feeds.refusals import AlreadyClosedError, AlreadyLoadedError, NoSessionError
-from barstream.schedule_loading import load_schedule
-from barstream.topics.names import TopicNames
-from tests.integration.feeding import (
+from tests.integration.loads import (
     GRACE_US,
     Said,
     create_topics,
@@ -233,7 +233,7 @@ import asyncio, sys
 from pathlib import Path
 from barstream.feeds.layout import FileLayout
 from barstream.feeds.refusals import AlreadyLoadedError
-from tests.integration.feeding import load_of, settings_for
+from tests.integration.loads import load_of, settings_for
 async def go(bootstrap, unique, path):
     layout = FileLayout({"time": "t", "price": "p", "symbol": "s"}, broker="sim")
     load = await load_of(settings_for(bootstrap, unique), Path(path), layout, chunk_rows=60)
@@ -328,7 +328,7 @@ def test_ticks_that_vanished_with_their_topic_are_noticed(
 ) -> None:
     from aiokafka.admin import AIOKafkaAdminClient
 
-    from barstream.feeds.positions import PositionUnknownError
+    from barstream.feeds.load_positions import PositionUnknownError
 
     async def go() -> None:
         settings = settings_for(kafka.bootstrap, unique)

@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 
 from barstream.clock import system_clock_us
-from barstream.codecs.ticks import TickDecoder
-from barstream.core.keys import series_key
-from barstream.core.time import SECOND_US
-from barstream.feeds.encoding import tick_encoder
-from barstream.feeds.producing import default_partition
-from barstream.feeds.simulate import Simulation, SimulationRules
-from barstream.feeds.simulated import SimulatedFeed
-from barstream.feeds.watching import Silent
-from barstream.kafka import client_options
-from barstream.topics.names import TopicNames
-from tests.integration.feeding import PARTITIONS, create_topics, read_all, settings_for
+from barstream.codecs.ticks.decoder import TickDecoder
+from barstream.feeds.bulk_producer import default_partition
+from barstream.feeds.column_encoder import tick_encoder
+from barstream.feeds.progress import Silent
+from barstream.feeds.simulated_ticks import Simulation, SimulationRules
+from barstream.feeds.simulation import SimulatedFeed
+from barstream.kafka.cluster import client_options
+from barstream.kafka.topics.names import TopicNames
+from barstream.model.key import series_key
+from barstream.model.time import SECOND_US
+from tests.integration.loads import PARTITIONS, create_topics, read_all, settings_for
 
 pytestmark = pytest.mark.kafka
 

@@ -23,8 +23,9 @@ from click.testing import CliRunner
 from barstream.broker import EmbeddedBroker
 from barstream.cli import cli
 from barstream.config import Settings, load_settings
-from barstream.reader import BrokerUnreachableError
-from barstream.topics import (
+from barstream.kafka.admin import AdminClient
+from barstream.kafka.topic_follower import BrokerUnreachableError
+from barstream.kafka.topics import (
     Creation,
     Level,
     TopicCreationError,
@@ -35,7 +36,6 @@ from barstream.topics import (
     make_plan,
     require,
 )
-from barstream.transport.admin import AdminClient
 from tests.pipeline import free_port
 
 

@@ -10,7 +10,7 @@ import fastavro
 import orjson
 from hypothesis import strategies as st
 
-from barstream.codecs.wire import Node, parse_wire
+from barstream.codecs.avro.schema import Node, parse_wire
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.just("x" * 70)
 longs = st.integers(-(2**63), 2**63 - 1) | st.integers(-200, 200)

@@ -10,19 +10,19 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from hypothesis import strategies as st
 
-from barstream.codecs.ticks import Rejected, TickColumns
-from barstream.core.period import Period
-from barstream.core.reasons import Reason
-from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
-from barstream.core.state import Rules
-from barstream.engine.local import LocalPartition
-from barstream.engine.offsets import Extent
-from barstream.engine.partition import PartitionEngine, PartitionOf
-from barstream.engine.rows import Flush, OutputTopics, build_flush
-from barstream.engine.starts import restore_engine
-from barstream.engine.waiting import Waiting
-from barstream.transport.chunk import RecordChunk
-from tests.property.test_batching import NAMES, close_edges, schedules
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.codecs.ticks.decoder import Rejected, TickColumns
+from barstream.kafka.flush import Flush, OutputTopics, build_flush
+from barstream.kafka.offsets import Extent
+from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
+from barstream.model.period import Period
+from barstream.model.rejection import Reason
+from barstream.partition.heartbeat_queue import Waiting
+from barstream.partition.machine import PartitionEngine, PartitionOf
+from barstream.rules.series import Rules
+from barstream.runtime.restored_state import restore_engine
+from barstream.store.rocksdb import LocalPartition
+from tests.property.test_batch_laws import NAMES, close_edges, schedules
 from tests.reference.series import MINUTE, PlainSeries
 
 TOPICS = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")

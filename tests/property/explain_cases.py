@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from barstream.codecs.bar import decode_bar
-from barstream.codecs.heartbeat import HeartbeatRecord
-from barstream.codecs.heartbeat import encode as encode_heartbeat
-from barstream.codecs.rules import RulesRow
+from barstream.codecs.topics.bar import decode_bar
+from barstream.codecs.topics.heartbeat import HeartbeatRecord
+from barstream.codecs.topics.heartbeat import encode as encode_heartbeat
+from barstream.codecs.topics.rules import RulesRow
 from barstream.config import Settings
-from barstream.core.bars import Bar
-from barstream.core.keys import NameRule, series_key
-from barstream.core.schedule import ScheduleIndex
-from barstream.core.state import NEVER_US
-from barstream.core.time import MINUTE_US, SECOND_US
-from barstream.engine.partition import PartitionEngine
-from barstream.engine.rows import Flush
-from barstream.explaining.log import Log
-from barstream.history.regimes import Regimes
-from barstream.topics.names import TopicNames
+from barstream.explain.topics import Log
+from barstream.kafka.flush import Flush
+from barstream.kafka.topics.names import TopicNames
+from barstream.log.rules import Regimes
+from barstream.market.schedule import ScheduleIndex
+from barstream.model.bar import Bar
+from barstream.model.key import NameRule, series_key
+from barstream.model.time import MINUTE_US, SECOND_US
+from barstream.partition.machine import PartitionEngine
+from barstream.rules.series import NEVER_US
 from tests.memory_kafka import MemoryKafka
 from tests.property.engine_cases import Tick, deliver
 from tests.property.rules_cases import Life, Workers, records

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 from hypothesis import strategies as st
 
-from barstream.core.schedule import MarketScheduleProvider, ScheduleIndex
-from barstream.core.state import Rules
+from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex
+from barstream.rules.series import Rules
 from tests.offline_rollups import (
     Session,
     bucket_end,

@@ -10,18 +10,18 @@ from typing import Any, Final, cast
 
 from rocksdict import Options, Rdict
 
-from barstream.codecs.bar import decode_bar
-from barstream.core.bars import Bar
-from barstream.core.period import MINUTE, Period
-from barstream.core.schedule import MarketScheduleProvider
-from barstream.core.state import Rules
-from barstream.engine.book import FinalsBook
-from barstream.engine.finals import FinalsPartition
-from barstream.engine.local import LocalPartition
-from barstream.engine.offsets import Extent
-from barstream.engine.partition import PartitionEngine
-from barstream.engine.rows import OutputTopics, build_flush
-from barstream.engine.starts import restore_engine
+from barstream.codecs.topics.bar import decode_bar
+from barstream.kafka.flush import OutputTopics, build_flush
+from barstream.kafka.offsets import Extent
+from barstream.market.schedule import MarketScheduleProvider
+from barstream.model.bar import Bar
+from barstream.model.period import MINUTE, Period
+from barstream.partition.finals_view import FinalsBook
+from barstream.partition.machine import PartitionEngine
+from barstream.rules.series import Rules
+from barstream.runtime.restored_state import restore_engine
+from barstream.store.finals import FinalsPartition
+from barstream.store.rocksdb import LocalPartition
 
 TIMEFRAMES: Final = (
     "5m", "15m", "1h", "4h", "4h+1h", "7m+3m", "5m@session", "45m@session", "4h@session",

@@ -14,28 +14,28 @@ import numpy as np
 import orjson
 from hypothesis import strategies as st
 
-from barstream.codecs.bar import decode_bar
-from barstream.codecs.rules import RulesRow
-from barstream.codecs.session import NO_REGISTRY, encode_session, session_key
-from barstream.codecs.ticks import TickDecoder
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.codecs.ticks.decoder import TickDecoder
+from barstream.codecs.topics.bar import decode_bar
+from barstream.codecs.topics.rules import RulesRow
+from barstream.codecs.topics.session import NO_REGISTRY, encode_session, session_key
 from barstream.config.sections import TickSettings
-from barstream.core.keys import FOLDED, NameRule
-from barstream.core.period import MINUTE, Period
-from barstream.core.schedule import MarketScheduleProvider, SessionRow
-from barstream.core.state import Rules
-from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
-from barstream.engine.book import FinalsBook
-from barstream.engine.partition import PartitionEngine
-from barstream.engine.rows import Flush, build_flush
-from barstream.history.decoders import Decoders
-from barstream.history.regimes import Regimes
-from barstream.history.schedule import ScheduleRecord
-from barstream.history.selection import Selection
-from barstream.transport.chunk import RecordChunk
+from barstream.kafka.flush import Flush, build_flush
+from barstream.log.rules import Regimes
+from barstream.log.schedule import ScheduleRecord
+from barstream.log.selection import Selection
+from barstream.log.tick_decoder import Decoders
+from barstream.market.schedule import MarketScheduleProvider, SessionRow
+from barstream.model.key import FOLDED, NameRule
+from barstream.model.period import MINUTE, Period
+from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
+from barstream.partition.finals_view import FinalsBook
+from barstream.partition.machine import PartitionEngine
+from barstream.rules.series import Rules
 from barstream.verify.task import Outcome
 from tables.schedule import ScheduleRows
 from tests.property.engine_cases import TOPICS, Beat, Case, Store, Tick, cuts, deliver
-from tests.property.test_batching import close_edges, tolerant
+from tests.property.test_batch_laws import close_edges, tolerant
 from tests.property.verify_cases import EVERYTHING, Parts, Told, verdict
 
 #: Sessions may begin and end here; each stretch lies in the day of `_DAYS`, as its date does.

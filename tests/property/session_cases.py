@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from barstream.core.sessions import SessionRow
+from barstream.market.session import SessionRow
 from tests.offline_rollups import Session
 
 SECOND = 1_000_000

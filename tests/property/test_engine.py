@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barstream.core.reasons import Reason
-from barstream.engine.errors import LostChunk
+from barstream.kafka.errors import LostChunk
+from barstream.model.rejection import Reason
 from tests.property.engine_cases import (
     Beat,
     Case,
@@ -19,7 +19,7 @@ from tests.property.engine_cases import (
     feed,
     finals_of,
 )
-from tests.property.test_batching import as_plain
+from tests.property.test_batch_laws import as_plain
 
 
 def closing_offsets(case: Case) -> list[int]:
@@ -183,8 +183,8 @@ def test_what_is_applied_in_pieces_for_want_of_room_gives_the_same_bars(
     # room for a few rows: apply, write, apply the rest of the same chunk, write...
     engine, store = case.engine(), Store()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("barstream.engine.partition.FULL_BACKLOG", room)
-        patch.setattr("barstream.engine.outbox.FULL_BACKLOG", room)
+        patch.setattr("barstream.partition.machine.FULL_BACKLOG", room)
+        patch.setattr("barstream.partition.emitted.FULL_BACKLOG", room)
         deliver(engine, case.beats)
         for start, end in cuts(data.draw, 0, case.end):
             whole = False

@@ -11,20 +11,20 @@ from unittest import mock
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from barstream.codecs.rules import RulesRow
-from barstream.core.keys import NameRule, bar_key
-from barstream.core.period import MINUTE, Period
-from barstream.core.schedule import SessionRow
-from barstream.core.state import Rules
-from barstream.core.time import MINUTE_US
-from barstream.explaining import bars
-from barstream.explaining import minutes as gathered
-from barstream.explaining.closing import Closing
-from barstream.explaining.facts import Facts
-from barstream.explaining.gathering import gather, last_minute
-from barstream.explaining.judging import Explanation, explain
-from barstream.explaining.reports import closed_by, report
-from barstream.explaining.uppers import UpperExplanation, UpperFacts, explain_upper
+from barstream.codecs.topics.rules import RulesRow
+from barstream.explain import bars
+from barstream.explain import minute_facts as gathered
+from barstream.explain.close_cause import Closing
+from barstream.explain.facts import Facts
+from barstream.explain.report import closed_by, report
+from barstream.explain.rollups import UpperExplanation, UpperFacts, explain_upper
+from barstream.explain.run import gather, last_minute
+from barstream.explain.verdict import Explanation, explain
+from barstream.market.schedule import SessionRow
+from barstream.model.key import NameRule, bar_key
+from barstream.model.period import MINUTE, Period
+from barstream.model.time import MINUTE_US
+from barstream.rules.series import Rules
 from tests.memory_kafka import reading_from
 from tests.property.engine_cases import Beat, Case, Tick
 from tests.property.explain_cases import Minute, NarratedWorkers, Truth, Version, log_of

@@ -8,10 +8,10 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barstream.core.heartbeats import HeartbeatRules, plan
-from barstream.core.schedule import ScheduleIndex, SessionRow
-from barstream.core.time import MINUTE_US, SECOND_US
-from barstream.core.universe import SeriesSeen
+from barstream.market.schedule import ScheduleIndex, SessionRow
+from barstream.market.universe import SeriesSeen
+from barstream.model.time import MINUTE_US, SECOND_US
+from barstream.rules.heartbeat_plan import HeartbeatRules, plan
 
 FIRST_US = 28_000_000 * MINUTE_US
 SPAN_MINUTES = 240

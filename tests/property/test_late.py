@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barstream.core.apply import Applied
-from barstream.core.bars import Bar
-from barstream.core.late import Revised, revise
-from barstream.core.period import MINUTE as ONE_MINUTE
-from barstream.core.period import Period
-from barstream.core.state import PartitionState
-from barstream.core.ticks import Ticks
-from barstream.engine.book import FinalsBook
-from tests.property.test_batching import (
+from barstream.model.bar import Bar
+from barstream.model.period import MINUTE as ONE_MINUTE
+from barstream.model.period import Period
+from barstream.model.tick import Ticks
+from barstream.partition.finals_view import FinalsBook
+from barstream.rules.late import Revised, revise
+from barstream.rules.series import PartitionState
+from barstream.rules.tick_batch import Applied
+from tests.property.test_batch_laws import (
     NAMES,
     as_plain,
     close_edges,

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from barstream.core.period import MINUTE
+from barstream.model.period import MINUTE
 from tests.property.engine_cases import Case, deliver, feed
 from tests.property.rollup_cases import PERIODS, Disk, Worker
-from tests.property.test_batching import as_plain
+from tests.property.test_batch_laws import as_plain
 from tests.property.test_engine import closing_offsets
 from tests.property.test_revised_rollups import late_cases
 from tests.property.test_rollup_laws import live_through

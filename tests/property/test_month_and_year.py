@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from barstream.core.period import Period
-from barstream.core.state import Rules
+from barstream.model.period import Period
+from barstream.rules.series import Rules
 from tests.offline_rollups import Session, differences
 from tests.property.engine_cases import Beat, Tick, chunk, deliver
 from tests.property.market_cases import NEVER_ASLEEP, Market

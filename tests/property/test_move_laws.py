@@ -15,12 +15,12 @@ from typing import Literal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barstream.codecs.avro import decode
-from barstream.codecs.ticks import TickDecoder
-from barstream.core.keys import split_bar_key
-from barstream.core.period import MINUTE, Period
-from barstream.core.time import MINUTE_US
-from barstream.series_move import Copied, differences, made_of
+from barstream.codecs.avro.body import decode
+from barstream.codecs.ticks.decoder import TickDecoder
+from barstream.model.key import split_bar_key
+from barstream.model.period import MINUTE, Period
+from barstream.model.time import MINUTE_US
+from barstream.series.move import Copied, differences, made_of
 from tests.property.engine_cases import Case, cases, cuts, deliver, feed
 from tests.property.rules_cases import TICKS, Topics, standing, value_of
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barstream.core.period import DAY, MINUTE, Period
+from barstream.model.period import DAY, MINUTE, Period
 
 MINUTE_US = 60_000_000
 DAY_US = 1440 * MINUTE_US

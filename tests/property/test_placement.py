@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barstream.core.placement import Held, place
+from barstream.runtime.placement import Held, place
 
 
 @st.composite

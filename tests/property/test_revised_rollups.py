@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barstream.core.bars import Bar
-from barstream.core.fold import fold
-from barstream.core.period import MINUTE, Period
-from barstream.core.schedule import SessionRow
-from barstream.core.state import Rules
-from barstream.core.time import DAY_US
-from barstream.engine.partition import PartitionEngine
+from barstream.market.schedule import SessionRow
+from barstream.model.bar import Bar
+from barstream.model.period import MINUTE, Period
+from barstream.model.time import DAY_US
+from barstream.partition.machine import PartitionEngine
+from barstream.rules.rollup_fold import fold
+from barstream.rules.series import Rules
 from tests.property.engine_cases import Beat, Case, Tick, cuts, deliver, feed
-from tests.property.test_batching import NAMES, close_edges, schedules
+from tests.property.test_batch_laws import NAMES, close_edges, schedules
 from tests.property.test_engine import closing_offsets
 from tests.reference.series import PlainSeries
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from barstream.core.period import Period
-from barstream.core.schedule import ScheduleIndex
-from barstream.core.state import Rules
-from barstream.engine.partition import PartitionEngine
+from barstream.market.schedule import ScheduleIndex
+from barstream.model.period import Period
+from barstream.partition.machine import PartitionEngine
+from barstream.rules.series import Rules
 from tests.offline_rollups import Session, bucket_end, differences
 from tests.property.engine_cases import Beat, Case, Tick, cases, cuts, deliver, feed
 from tests.property.market_cases import DAY_US, NEVER_ASLEEP, Market, buckets_of, markets

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from barstream.core.bars import Bar
-from barstream.core.period import MINUTE as MINUTES
-from barstream.core.period import Period
-from barstream.core.schedule import ScheduleIndex
-from barstream.core.state import Rules
-from barstream.engine.partition import PartitionEngine
+from barstream.market.schedule import ScheduleIndex
+from barstream.model.bar import Bar
+from barstream.model.period import MINUTE as MINUTES
+from barstream.model.period import Period
+from barstream.partition.machine import PartitionEngine
+from barstream.rules.series import Rules
 from tests.offline_rollups import FIELDS, Session, closed_buckets, minutes_of, with_buckets
 from tests.property.engine_cases import Beat, Tick, deliver, feed
 from tests.property.market_cases import DAY_US, NEVER_ASLEEP, Market

@@ -12,19 +12,19 @@ import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from barstream.codecs.avro import decode, encode
-from barstream.codecs.rules import RulesRow
-from barstream.core.period import Period
-from barstream.core.schedule import Session
-from barstream.core.state import FOREVER_US
-from barstream.core.time import DAY_US, MINUTE_US
-from barstream.engine.partition import PartitionEngine
-from barstream.history.regimes import Regime, Regimes
-from barstream.history.selection import Selection
-from barstream.replay.beats import Beats, from_finals
-from barstream.replay.blocks import without_rejected
-from barstream.replay.recorded import recorded_closes
+from barstream.codecs.avro.body import decode, encode
+from barstream.codecs.topics.rules import RulesRow
+from barstream.log.rules import Regime, Regimes
+from barstream.log.selection import Selection
+from barstream.market.schedule import Session
+from barstream.model.period import Period
+from barstream.model.time import DAY_US, MINUTE_US
+from barstream.partition.machine import PartitionEngine
+from barstream.replay.close_record import recorded_closes
+from barstream.replay.heartbeats import Beats, from_finals
 from barstream.replay.rules import RulesInTurn
+from barstream.replay.tick_block import without_rejected
+from barstream.rules.series import FOREVER_US
 from barstream.verify.findings import Finding
 from tests.property.engine_cases import Store, cuts
 from tests.property.rules_cases import Life, WorkersByClock, differences, judged, lives

@@ -16,8 +16,8 @@ from typing import ClassVar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from barstream.core.reasons import Reason
-from barstream.engine.partition import PartitionEngine
+from barstream.model.rejection import Reason
+from barstream.partition.machine import PartitionEngine
 from tests.property.engine_cases import Case, Store, cases, cuts, deliver, feed
 from tests.property.rules_cases import Life, Workers, differences, judged, lives, standing
 from tests.property.test_rules_laws import replayed

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barstream.core.schedule import (
+from barstream.market.schedule import (
     OFF_SESSION,
     RowsSchedule,
     ScheduleIndex,
@@ -18,7 +18,7 @@ from barstream.core.schedule import (
     find_conflicts,
     session_minutes,
 )
-from barstream.core.time import DAY_US, MINUTE_US
+from barstream.model.time import DAY_US, MINUTE_US
 
 # One unit is 20 s: three to a minute, so that sessions begin and end inside minutes too.
 UNIT_US = 20_000_000

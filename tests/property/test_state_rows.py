@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barstream.codecs.state import encode_series
-from barstream.codecs.state_rows import FEW, encode_series_rows
-from barstream.core.bars import PartialBar
-from barstream.core.state import NEVER_US, PartitionState, Rules
+from barstream.codecs.topics.state import encode_series
+from barstream.codecs.topics.state_rows import FEW, encode_series_rows
+from barstream.model.bar import PartialBar
+from barstream.rules.series import NEVER_US, PartitionState, Rules
 
 LONG = st.integers(-(1 << 62), 1 << 62)
 DATE = st.integers(-(1 << 31), (1 << 31) - 1)

@@ -8,14 +8,14 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from barstream.codecs.avro import decode, encode
-from barstream.core.period import Period
-from barstream.core.schedule import SessionRow
-from barstream.core.state import Rules
-from barstream.core.time import MINUTE_US
-from barstream.engine.partition import PartitionEngine
-from barstream.history.selection import Selection
-from barstream.verify.uppers import in_order
+from barstream.codecs.avro.body import decode, encode
+from barstream.log.selection import Selection
+from barstream.market.schedule import SessionRow
+from barstream.model.period import Period
+from barstream.model.time import MINUTE_US
+from barstream.partition.machine import PartitionEngine
+from barstream.rules.series import Rules
+from barstream.verify.rollups import in_order
 from tests.property.engine_cases import Beat, Case, Store, Tick, cases, cuts, deliver, feed
 from tests.property.market_cases import Market, markets
 from tests.property.rollup_cases import PERIODS

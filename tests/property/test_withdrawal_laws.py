@@ -17,11 +17,15 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from barstream.codecs.avro import decode
-from barstream.codecs.withdrawal import WithdrawalRow, WithdrawnEnd, encode_withdrawal
-from barstream.core.keys import NameRule, series_key, split_bar_key
-from barstream.core.period import Period
-from barstream.history.regimes import Regimes
+from barstream.codecs.avro.body import decode
+from barstream.codecs.topics.withdrawal import (
+    WithdrawalRow,
+    WithdrawnEnd,
+    encode_withdrawal,
+)
+from barstream.log.rules import Regimes
+from barstream.model.key import NameRule, series_key, split_bar_key
+from barstream.model.period import Period
 from tests.property.engine_cases import Beat, Case, Store, cases, cuts, deliver, feed
 from tests.property.rules_cases import (
     Life,

@@ -9,34 +9,34 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 import polars as pl
 
-from barstream.codecs.rules import RulesRow, decode_rules, is_rules_key
-from barstream.codecs.state import POSITION_KEY, decode_position, decode_series
-from barstream.codecs.ticks import TickColumns
-from barstream.codecs.withdrawal import decode_withdrawal, is_withdrawal_key
-from barstream.core.period import Period
-from barstream.core.schedule import AlwaysOpenIndex, MarketScheduleProvider
-from barstream.core.state import NEVER_US, Rules
-from barstream.engine.partition import PartitionEngine
-from barstream.engine.rows import OutputTopics, build_flush
-from barstream.history import heartbeats as heartbeats_history
-from barstream.history import rejected as rejected_history
-from barstream.history.finals import frame_of
-from barstream.history.reading import Span
-from barstream.history.regimes import Regime, Regimes
-from barstream.history.schedule import ScheduleRecord
-from barstream.history.selection import Selection
-from barstream.history.series import PartitionRows, SeriesRow
-from barstream.transport.chunk import RecordChunk
-from barstream.verify.changes import ScheduleChanges
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.codecs.ticks.decoder import TickColumns
+from barstream.codecs.topics.rules import RulesRow, decode_rules, is_rules_key
+from barstream.codecs.topics.state import POSITION_KEY, decode_position, decode_series
+from barstream.codecs.topics.withdrawal import decode_withdrawal, is_withdrawal_key
+from barstream.kafka.flush import OutputTopics, build_flush
+from barstream.log import heartbeats as heartbeats_history
+from barstream.log import rejected as rejected_history
+from barstream.log.finals import frame_of
+from barstream.log.rules import Regime, Regimes
+from barstream.log.schedule import ScheduleRecord
+from barstream.log.selection import Selection
+from barstream.log.series import PartitionRows, SeriesRow
+from barstream.log.snapshot import Span
+from barstream.market.schedule import AlwaysOpenIndex, MarketScheduleProvider
+from barstream.model.period import Period
+from barstream.partition.machine import PartitionEngine
+from barstream.rules.series import NEVER_US, Rules
 from barstream.verify.graces import Graces
 from barstream.verify.judgement import JudgedBy, Judgement, Snapshot
-from barstream.verify.judging import Judge
-from barstream.verify.names import SeriesNumbers
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published import Reading
-from barstream.verify.refusals import Refusals
+from barstream.verify.rejection_comparison import Refusals
+from barstream.verify.rollups import in_order
+from barstream.verify.schedule_changes import ScheduleChanges
+from barstream.verify.series_number import SeriesNumbers
 from barstream.verify.task import Outcome
-from barstream.verify.uppers import in_order
+from barstream.verify.tick_class import Judge
 from tests.property.engine_cases import Beat, Tick, chunk
 
 Row = tuple[bytes | None, bytes | None]

@@ -3,7 +3,7 @@
 Minutes come from `PlainSeries`, values straight from the accepted ticks (`offline_rollups`).  A
 bar is final with the first event after which no minute of its bucket is left that is in session,
 not closed and not slept through; its revision counts the children that became final after that.
-Nothing of `barstream.core.rollups` or `barstream.core.period` is used here.
+Nothing of `barstream.rules.rollup` or `barstream.model.period` is used here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from barstream.core.sessions import SessionRow
+from barstream.market.session import SessionRow
 from tests.offline_rollups import (
     FIELDS,
     bucket_end,

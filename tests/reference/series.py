@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
-from barstream.core.sessions import SessionRow
+from barstream.market.session import SessionRow
 
 MINUTE = 60_000_000
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from barstream.codecs.avro import encode_batch
+from barstream.codecs.avro.body import encode_batch
 from tests.chaos.drill import ALWAYS_OPEN, assert_all_came_out
 from tests.chaos.feed import BROKER, Feed
 from tests.pipeline import Pipeline, pipeline, until

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from barstream.codecs.avro import decode
-from barstream.codecs.bar import decode_bar
-from barstream.codecs.heartbeat import decode as decode_heartbeat
-from barstream.core.bars import Bar
-from barstream.core.sessions import SessionRow
+from barstream.codecs.avro.body import decode
+from barstream.codecs.topics.bar import decode_bar
+from barstream.codecs.topics.heartbeat import decode as decode_heartbeat
+from barstream.market.session import SessionRow
+from barstream.model.bar import Bar
 from tests.pipeline import Pipeline, Record
 from tests.reference.series import PlainSeries
 from tests.replay.replays import newest

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from barstream.replay.shadow import ShadowTopics
+from barstream.replay.shadow_topics import ShadowTopics
 from tests.pipeline import ROOT, Pipeline, Record
 
 Values = dict[bytes, bytes]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from barstream.codecs.bar import decode_bar
-from barstream.core.fold import fold
-from barstream.core.period import Period
-from barstream.core.sessions import SessionRow
-from barstream.core.time import iso_date_from_days, iso_micros_from_us, us_from_iso
+from barstream.codecs.topics.bar import decode_bar
+from barstream.market.session import SessionRow
+from barstream.model.period import Period
+from barstream.model.time import iso_date_from_days, iso_micros_from_us, us_from_iso
+from barstream.rules.rollup_fold import fold
 from tests.pipeline import Pipeline
 from tests.replay.plain_log import always_open, bars_of, plain
 from tests.replay.replays import newest, replay, shadows

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from barstream.codecs.bar import decode_bar
-from barstream.core.time import iso_date_from_days, iso_from_us
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick, send_ticks
+from barstream.codecs.topics.bar import decode_bar
+from barstream.model.time import iso_date_from_days, iso_from_us
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick, send_ticks
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
 from tests.replay.replays import Values, finals, newest, replay, shadows
 

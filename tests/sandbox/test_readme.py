@@ -23,8 +23,8 @@ from typing import Final
 
 import pytest
 
-from barstream.core.keys import series_key
-from tests.functional.sending import feed
+from barstream.model.key import series_key
+from tests.functional.tick_records import feed
 from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import ROOT, until
 from tests.sandbox.test_procfile import two_free_ports

@@ -19,7 +19,12 @@ ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "operations.md").read_text()
 LOGGED: Final = {"warning", "error", "exception", "critical"}
 #: What is raised in these may end a worker, so their messages are on the page too.
-WORKER: Final = ("barstream/app.py", "barstream/engine/", "barstream/transport/")
+WORKER: Final = tuple(f"barstream/{room}/" for room in ("runtime", "kafka", "store", "partition"))
+#: ... but not what only a start or a command raises.
+STARTS: Final = tuple(
+    f"barstream/kafka/{name}"
+    for name in ("cluster.py", "consumer_group.py", "topic_follower.py", "topics/")
+)
 _VALUE: Final = "…"
 
 
@@ -71,7 +76,7 @@ def messages() -> set[tuple[str, str]]:
     return {
         (call.func.id, text)
         for path, tree in TREES.items()
-        if path.startswith(WORKER)
+        if path.startswith(WORKER) and not path.startswith(STARTS)
         for call in calls(tree)
         if isinstance(call.func, ast.Name) and call.func.id in errors and call.args
         if (text := sentence(call.args[0])) != _VALUE

@@ -19,9 +19,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("barstream", "tables", "agents")
-#: In the metadata of the wheel; the other belongs to what barstream/web/static/vendor holds.
+#: In the metadata of the wheel; the other belongs to what barstream/serve/static/vendor holds.
 LEGAL = ("LICENSE", "NOTICE")
-VENDORED = "barstream/web/static/vendor/lightweight-charts.LICENSE"
+VENDORED = "barstream/serve/static/vendor/lightweight-charts.LICENSE"
 
 #: What a worker runs on, what is developed and tested with, what audits it.
 LOCKS: Final = ("requirements.lock", "requirements-dev.lock", ".ci/audit.lock")

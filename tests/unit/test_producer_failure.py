@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import IllegalOperation, InvalidProducerIdMapping, KafkaError, ProducerFenced
 from aiokafka.producer.transaction_manager import TransactionManager
 
-from barstream.transport.producer_failure import cause_told, fatal_error
+from barstream.kafka.producer_failure import cause_told, fatal_error
 
 
 class Producer:

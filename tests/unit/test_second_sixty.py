@@ -13,17 +13,22 @@ import pytest
 from click import ClickException
 
 from barstream.cli.context import Time
-from barstream.codecs.session import decode_session, row_from_fields
-from barstream.codecs.ticks import TickDecoder
+from barstream.codecs.ticks.decoder import TickDecoder
+from barstream.codecs.topics.session import decode_session, row_from_fields
 from barstream.config import TickSettings
-from barstream.core.keys import BAR_KEY
-from barstream.core.period import MINUTE
-from barstream.core.time import datetime_from_iso, iso_micros_from_us, us_from_datetime, us_from_iso
 from barstream.errors import BarstreamError
 from barstream.feeds.files import read_ticks
 from barstream.feeds.layout import FileLayout
-from barstream.schedule_files import read_schedule_file
-from barstream.web.parameters import bars_request
+from barstream.feeds.schedule_file import read_schedule_file
+from barstream.model.key import BAR_KEY
+from barstream.model.period import MINUTE
+from barstream.model.time import (
+    datetime_from_iso,
+    iso_micros_from_us,
+    us_from_datetime,
+    us_from_iso,
+)
+from barstream.serve.parameters import bars_request
 
 #: Text, and the time it is read as: what an epoch clock of POSIX says of that instant.
 TIMES = {

@@ -20,7 +20,7 @@ from typing import Final
 
 from barstream.metrics import running_version
 from tests.functional.records import send_ticks
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick
 from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import Pipeline, until
 

@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 
 from barstream.cli import main
-from barstream.consumer_group import Declaration
+from barstream.kafka.consumer_group import Declaration
 
 VERSION: Final = "99.0"
 

@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from barstream.codecs.avro import decode
-from barstream.core.time import iso_from_us
+from barstream.codecs.avro.body import decode
+from barstream.model.time import iso_from_us
 from tests.functional.records import expected, send_ticks
-from tests.functional.sending import MINUTE_US, SECOND_US, Tick
-from tests.functional.verifying import verified
+from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick
+from tests.functional.verification import verified
 from tests.offline import differences
 from tests.pipeline import Pipeline, until
 from tests.replay.replays import newest

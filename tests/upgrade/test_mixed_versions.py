@@ -16,7 +16,7 @@ import pytest
 from tests.chaos.drill import ALWAYS_OPEN, assert_all_came_out, long_drill, metric, seeded, soon
 from tests.chaos.feed import Feed
 from tests.chaos.runs.alerts import fired, rules_of
-from tests.chaos.runs.scraping import Watch
+from tests.chaos.runs.scrape import Watch
 from tests.pipeline import ROOT, WorkerProcess, pipeline
 from tests.prometheus import Prometheus
 from tests.upgrade import golden

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.drill import ALWAYS_OPEN, assert_all_came_out, metric, soon
 from tests.chaos.feed import Feed
-from tests.functional.verifying import verified
+from tests.functional.verification import verified
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_jars import OLDER_VERSIONS, KafkaUnavailableError, ensure_jars
 from tests.pipeline import pipeline

@@ -11,9 +11,9 @@ from typing import ClassVar, Final
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from barstream.core.sessions import SessionRow
-from barstream.kafka import admin_client
-from barstream.topics import make_plan
+from barstream.kafka.cluster import admin_client
+from barstream.kafka.topics import make_plan
+from barstream.market.session import SessionRow
 from tests.chaos.feed import Feed
 from tests.chaos.runs.crew import Crew, Slot
 from tests.kafka_cluster import KafkaCluster

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from barstream.cli import main
-from barstream.web.worker_reads import WorkerReads
+from barstream.serve.worker_reads import WorkerReads
 
 
 def _fails(*_: Any, **__: Any) -> Any:

@@ -204,7 +204,7 @@ class LyingDisk(Fault):
 
     def prepare(self, scene: Scene) -> None:
         for slot in scene.crew.slots:
-            slot.program = ("tests.chaos.faults.lying_disk", *self.arguments)
+            slot.program = ("tests.chaos.faults.false_disk", *self.arguments)
 
     def begin(self, scene: Scene) -> str:
         return "all workers, from the beginning"

@@ -8,14 +8,14 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from barstream.codecs.avro import encode
-from barstream.core.keys import series_key
-from barstream.core.time import MINUTE_US, SECOND_US
-from barstream.feeds.producing import default_partition
-from barstream.kafka import client_options
+from barstream.codecs.avro.body import encode
+from barstream.feeds.bulk_producer import default_partition
+from barstream.kafka.cluster import client_options
+from barstream.model.key import series_key
+from barstream.model.time import MINUTE_US, SECOND_US
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.faults.garbage import know_homes
-from tests.chaos.faults.sending import Row, send
+from tests.chaos.faults.raw_records import Row, send
 from tests.chaos.runs import judge
 from tests.pipeline import Pipeline, until
 

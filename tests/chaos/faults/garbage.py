@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from barstream.codecs.avro import encode
-from barstream.codecs.heartbeat import HeartbeatRecord
-from barstream.codecs.heartbeat import encode as encode_heartbeat
-from barstream.core.keys import series_key
-from barstream.core.time import MINUTE_US, SECOND_US
-from barstream.feeds.producing import default_partition
+from barstream.codecs.avro.body import encode
+from barstream.codecs.topics.heartbeat import HeartbeatRecord
+from barstream.codecs.topics.heartbeat import encode as encode_heartbeat
+from barstream.feeds.bulk_producer import default_partition
+from barstream.model.key import series_key
+from barstream.model.time import MINUTE_US, SECOND_US
 from tests.chaos.faults.base import Fault, Scene
-from tests.chaos.faults.sending import Row, send
+from tests.chaos.faults.raw_records import Row, send
 from tests.pipeline import WorkerProcess
 
 

@@ -16,13 +16,13 @@ from typing import Final
 
 import aiohttp
 
-from barstream.codecs.avro import encode
-from barstream.core.keys import series_key
-from barstream.core.time import DAY_US
-from barstream.feeds.producing import default_partition
+from barstream.codecs.avro.body import encode
+from barstream.feeds.bulk_producer import default_partition
+from barstream.model.key import series_key
+from barstream.model.time import DAY_US
 from tests.bombs import bomb
 from tests.chaos.faults.base import Fault, Scene
-from tests.chaos.faults.sending import Row, send, send_raw
+from tests.chaos.faults.raw_records import Row, send, send_raw
 from tests.chaos.runs.crew import Slot
 from tests.pipeline import WorkerProcess, until
 

@@ -8,11 +8,11 @@ import time
 
 from aiokafka import AIOKafkaProducer
 
-from barstream.codecs.avro import encode
-from barstream.core.keys import series_key
-from barstream.core.time import SECOND_US
-from barstream.feeds.producing import default_partition
-from barstream.kafka import client_options
+from barstream.codecs.avro.body import encode
+from barstream.feeds.bulk_producer import default_partition
+from barstream.kafka.cluster import client_options
+from barstream.model.key import series_key
+from barstream.model.time import SECOND_US
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.faults.disk import clear
 

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from barstream.codecs.session import encode_session, session_key
-from barstream.core.sessions import SessionRow
-from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
-from barstream.kafka import admin_client
-from barstream.schedule_loading import load_schedule
-from barstream.topics import create
+from barstream.codecs.topics.session import encode_session, session_key
+from barstream.feeds.schedule_load import load_schedule
+from barstream.kafka.cluster import admin_client
+from barstream.kafka.topics import create
+from barstream.market.session import SessionRow
+from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
 from tests.chaos.faults.base import HISTORY_SPEED, Fault, Scene
 from tests.chaos.faults.clock import Clock, ClockJumps
-from tests.chaos.faults.sending import Row, send
+from tests.chaos.faults.raw_records import Row, send
 from tests.pipeline import Pipeline, until
 
 _AHEAD_S: Final = 12

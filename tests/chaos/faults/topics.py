@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Final
 from aiokafka.admin import NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from barstream.codecs.avro import decode, encode
-from barstream.core.keys import series_key
-from barstream.core.time import MINUTE_US, iso_from_us
-from barstream.kafka import admin_client
-from barstream.topics import create
+from barstream.codecs.avro.body import decode, encode
+from barstream.kafka.cluster import admin_client
+from barstream.kafka.topics import create
+from barstream.model.key import series_key
+from barstream.model.time import MINUTE_US, iso_from_us
 from tests import lost_tail
 from tests.chaos.faults.base import Fault, Scene
-from tests.chaos.faults.sending import Row, send
+from tests.chaos.faults.raw_records import Row, send
 from tests.chaos.runs import judge
 from tests.chaos.runs.crew import Slot
 from tests.pipeline import Pipeline, Record, until

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.chaos.runs.scraping import Labels, Numbers
+from tests.chaos.runs.scrape import Labels, Numbers
 from tests.pipeline import ROOT
 
 RULES: Final = ROOT / "docs" / "alerts.yml"

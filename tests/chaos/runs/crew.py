@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.runs.scraping import Numbers, scrape
+from tests.chaos.runs.scrape import Numbers, scrape
 from tests.pipeline import Pipeline, WorkerProcess
 
 _RESTART_AFTER_S: Final = 1.0

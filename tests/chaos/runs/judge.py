@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from barstream.codecs.avro import decode
-from barstream.core.keys import series_key
-from barstream.core.sessions import SessionRow
-from barstream.feeds.producing import default_partition
+from barstream.codecs.avro.body import decode
+from barstream.feeds.bulk_producer import default_partition
+from barstream.market.session import SessionRow
+from barstream.model.key import series_key
 from tests.chaos.truth import problems_of, truth_of
 from tests.chaos.writers import batches_of, late_writers
 from tests.pipeline import ROOT, Pipeline

@@ -14,9 +14,9 @@ from typing import Final
 
 from aiokafka.errors import KafkaError
 
-from barstream.kafka import admin_client
-from barstream.schedule_loading import load_schedule
-from barstream.topics import create
+from barstream.feeds.schedule_load import load_schedule
+from barstream.kafka.cluster import admin_client
+from barstream.kafka.topics import create
 from tests.chaos.faults import KINDS, Fault, Scene
 from tests.chaos.faults.base import HISTORY_SPEED
 from tests.chaos.feed import Feed
@@ -27,7 +27,7 @@ from tests.chaos.runs.reads import Reads
 from tests.chaos.runs.resource_usage import footprint_problems
 from tests.chaos.runs.result import Result
 from tests.chaos.runs.scenario import Planned, Scenario
-from tests.chaos.runs.scraping import Watch
+from tests.chaos.runs.scrape import Watch
 from tests.chaos.runs.sessions import sessions_of
 from tests.chaos.runs.verdict import SETTLE_S, judge_run
 from tests.kafka_cluster import KafkaCluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from barstream.config import Settings
-from tests.chaos.runs.scraping import Watch
+from tests.chaos.runs.scrape import Watch
 
 #: The process and what it has fetched; answers on their way to readers; what is being read.
 _PROCESS_MIB: Final = 320

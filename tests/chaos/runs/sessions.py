@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from barstream.core.sessions import SessionRow
-from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
+from barstream.market.session import SessionRow
+from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
 
 #: So many of the thinnest series stay without a session.
 UNSCHEDULED: Final = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from barstream.core.time import MINUTE_US
+from barstream.model.time import MINUTE_US
 from tests.chaos.faults import Fault, Scene
 from tests.chaos.runs import judge
 from tests.chaos.runs.result import Result

@@ -8,7 +8,7 @@ import pytest
 
 from barstream.metrics import Metrics
 from tests.chaos.runs.alerts import Rule, Seen, fired, holds, rules_of
-from tests.chaos.runs.scraping import Numbers, parse
+from tests.chaos.runs.scrape import Numbers, parse
 from tests.pipeline import ROOT
 
 #: What these tell is told by another metric too, or it is good news.
@@ -35,9 +35,9 @@ SHOWN_BY = {
     "BarstreamSeriesNearLimit": "tests/functional/test_limits.py",
     "BarstreamRulesDiffer": "tests/upgrade/test_mixed_versions.py",
     "BarstreamSettingsDiffer": "tests/upgrade/test_mixed_versions.py",
-    "BarstreamHttpConnectionsRefused": "tests/web/test_connections.py",
+    "BarstreamHttpConnectionsRefused": "tests/serve/test_connections.py",
     "BarstreamHttpConnectionsCrowded": "tests/functional/test_descriptors.py",
-    "BarstreamHttpReadsRefused": "tests/web/test_quota.py",
+    "BarstreamHttpReadsRefused": "tests/serve/test_quota.py",
 }
 PAGE_OF_RUNS = ROOT / "docs" / "fault-runs.md"
 SUFFIXES = ("_bucket", "_sum", "_count")

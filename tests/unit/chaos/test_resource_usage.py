@@ -6,7 +6,7 @@ import pytest
 
 from barstream.config import load_settings
 from tests.chaos.runs.resource_usage import footprint_problems, most_descriptors, most_mib
-from tests.chaos.runs.scraping import Watch
+from tests.chaos.runs.scrape import Watch
 from tests.pipeline import ROOT
 
 PAGE = (ROOT / "docs" / "capacity.md").read_text()

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from barstream.cli import cli
-from barstream.core.keys import MAX_NAME
+from barstream.model.key import MAX_NAME
 
 COMMANDS = (
     "bars {} X", "bars X {}", "explain {} X 2024-01-01", "explain X {} 2024-01-01", "verify {}",

@@ -10,13 +10,13 @@ import pytest
 #: Sends itself a signal twice, and then, when the handlers are back, a third time.
 PROGRAM = """
 import asyncio, signal, sys
-from barstream.cli import feeding
+from barstream.cli import feed_stop
 
-feeding._TWICE_S = 0.05
+feed_stop._TWICE_S = 0.05
 
 async def main():
     number = signal.Signals[sys.argv[1]]
-    with feeding.stopped_by_signals(lambda: print("stop", flush=True)):
+    with feed_stop.stopped_by_signals(lambda: print("stop", flush=True)):
         signal.raise_signal(number)
         await asyncio.sleep(0)
         signal.raise_signal(number)

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from barstream.cli import cli
-from tests.unit.feeds.reading import PACKINGS
+from tests.unit.feeds.text_files import PACKINGS
 
 TEXT = "timestamp,price,qty,ticker\n2024-01-02 15:00:00,1.5,2,abc\n2024-01-02 15:01:00,1.6,,abc\n"
 

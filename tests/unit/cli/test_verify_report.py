@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from barstream.cli.verify_report import print_report
-from barstream.core.time import MINUTE_US, us_from_iso
+from barstream.model.time import MINUTE_US, us_from_iso
 from barstream.verify.findings import Finding, ShownTick
 from barstream.verify.scan import Accounts
 from barstream.verify.task import Outcome

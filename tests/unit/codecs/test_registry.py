@@ -13,13 +13,13 @@ import orjson
 import pytest
 
 from barstream.codecs import registry
-from barstream.codecs.framed import FramedReader, frame
+from barstream.codecs.avro.schema import SchemaError
 from barstream.codecs.registry import RegistryError, SchemaRegistry
-from barstream.codecs.series_names import SeriesNames
-from barstream.codecs.ticks import TickColumns, TickDecoder
-from barstream.codecs.wire import SchemaError
+from barstream.codecs.ticks.decoder import TickColumns, TickDecoder
+from barstream.codecs.ticks.registry_frame import FramedReader, frame
+from barstream.codecs.ticks.series_names import SeriesNames
 from barstream.config.sections import TickSettings
-from barstream.core.reasons import Reason
+from barstream.model.rejection import Reason
 from tests.schema_registry import Registry, serving
 
 NOW_US = 1_700_000_000_000_000

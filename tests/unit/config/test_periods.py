@@ -9,8 +9,8 @@ import pytest
 
 from barstream.config import Settings, load_settings
 from barstream.config.periods import kept_days, periods_in_force
-from barstream.core.period import DAY, Period
 from barstream.errors import ConfigError
+from barstream.model.period import DAY, Period
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from barstream.core.bars import Bar
-from barstream.core.period import DAY, MINUTE, Period
-from barstream.core.time import us_from_iso
-from barstream.demo.shown import DemoScreen, FinalBar, FinalsTable
+from barstream.demo.display import DemoScreen, FinalBar, FinalsTable
+from barstream.model.bar import Bar
+from barstream.model.period import DAY, MINUTE, Period
+from barstream.model.time import us_from_iso
 
 PERIODS = (MINUTE, Period.minutes(5), DAY)
 DECIMALS = {"EURUSD": 5, "BTCUSD": 1}

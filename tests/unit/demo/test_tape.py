@@ -8,11 +8,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from barstream.core.time import DAY_US, MINUTE_US, SECOND_US, us_from_datetime
 from barstream.demo.tape import CORRECTED_BEFORE_US, Tape, Turbulence, record
 from barstream.demo.venue import LISTINGS, sessions
-from barstream.feeds.market import busyness
-from barstream.feeds.slots import Kind
+from barstream.feeds.simulated_market import busyness
+from barstream.feeds.simulated_series import Kind
+from barstream.model.time import DAY_US, MINUTE_US, SECOND_US, us_from_datetime
 
 SERIES = LISTINGS[:6]
 GRACE_US = 5 * SECOND_US

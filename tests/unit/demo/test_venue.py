@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from barstream.core.schedule import ScheduleIndex, find_conflicts
-from barstream.core.time import DAY_US, MINUTE_US, days_from_iso_date, us_from_datetime
 from barstream.demo.venue import LISTINGS, PAST_DATES, sessions
+from barstream.market.schedule import ScheduleIndex, find_conflicts
+from barstream.model.time import DAY_US, MINUTE_US, days_from_iso_date, us_from_datetime
 
 WEEK = [date(2026, 11, 23) + timedelta(days=day) for day in range(7)]  # from a Monday
 TIMES = ["00:00", "00:01", "12:00", "21:59", "22:00", "22:01", "23:59"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from barstream.core.schedule import AlwaysOpenIndex, ScheduleIndex, SessionRow
-from barstream.core.time import MINUTE_US, days_from_iso_date, us_from_iso
 from barstream.feeds.admission import admit, refuse_without_session
-from barstream.feeds.clocks import NEVER, SeriesClocks
 from barstream.feeds.files import FileTicks
+from barstream.feeds.load_clock import NEVER, SeriesClocks
 from barstream.feeds.refusals import NoSessionError
+from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex, SessionRow
+from barstream.model.time import MINUTE_US, days_from_iso_date, us_from_iso
 
 DAY = "2024-01-02"
 NAMES = (("X", "A"), ("X", "B"))

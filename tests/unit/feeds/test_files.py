@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from barstream.core.time import us_from_datetime, us_from_iso
-from barstream.feeds.containers import TickSource
+from barstream.feeds.container import TickSource
+from barstream.feeds.event_time import TimeFormatError, parse_times
 from barstream.feeds.files import identity, read_ticks
 from barstream.feeds.layout import FileLayout, TickFileError
 from barstream.feeds.order import disorders, in_time_order, refuse_unsorted
 from barstream.feeds.refusals import UnsortedError
-from barstream.feeds.times import TimeFormatError, parse_times
+from barstream.model.time import us_from_datetime, us_from_iso
 
 HISTDATA = FileLayout(
     {"time": "1", "bid": "2", "ask": "3", "size": "4"},

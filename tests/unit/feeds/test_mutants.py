@@ -14,8 +14,8 @@ from typing import Final
 import pytest
 
 from barstream.errors import BarstreamError
-from barstream.feeds.containers import TickSource
-from tests.unit.feeds.reading import NOW_US, PACKINGS, read, written
+from barstream.feeds.container import TickSource
+from tests.unit.feeds.text_files import NOW_US, PACKINGS, read, written
 
 #: A thousand take ten seconds; they were run, and are with ``BARSTREAM_TEST_MUTANTS=1000``.
 SEEDS: Final = int(os.environ.get("BARSTREAM_TEST_MUTANTS", "200"))

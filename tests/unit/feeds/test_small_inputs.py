@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 
 from barstream.feeds.encoder import FeedFields, NumberField
+from barstream.feeds.event_time import TimeFormatError, parse_times
 from barstream.feeds.files import joined
 from barstream.feeds.layout import TickFileError
+from barstream.feeds.load_plan import read_batch, read_in_order
 from barstream.feeds.options import FileOptions, layout_of
-from barstream.feeds.prepare import read_batch, read_in_order
-from barstream.feeds.times import TimeFormatError, parse_times
-from barstream.feeds.watching import Silent
-from tests.unit.feeds.reading import NOW_US, read, times, written, zipped
+from barstream.feeds.progress import Silent
+from tests.unit.feeds.text_files import NOW_US, read, times, written, zipped
 
 OPTIONS = FileOptions(broker_default="X", symbol_by_name=True)
 

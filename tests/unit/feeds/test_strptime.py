@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barstream.core.time import us_from_datetime
+from barstream.feeds.event_time import TimeFormatError, parse_times
 from barstream.feeds.strptime import python_format
-from barstream.feeds.times import TimeFormatError, parse_times
+from barstream.model.time import us_from_datetime
 
 DATES = (
     "%Y-%m-%d",

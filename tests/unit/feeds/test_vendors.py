@@ -11,7 +11,7 @@ from barstream.cli.file_options import PRESETS as OFFERED
 from barstream.feeds.layout import TickFileError
 from barstream.feeds.options import FileOptions, layout_of
 from barstream.feeds.presets import PRESETS
-from tests.unit.feeds.reading import read, times, written
+from tests.unit.feeds.text_files import read, times, written
 
 FILES: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     # case: preset, name of the file, its text, what is in it

@@ -8,24 +8,24 @@ import numpy as np
 import polars as pl
 import pytest
 
-from barstream.codecs.withdrawal import NO_TICKS
-from barstream.core.reasons import Reason
-from barstream.core.schedule import AlwaysOpenIndex
-from barstream.core.state import Rules
-from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
-from barstream.history import rejected as rejected_history
-from barstream.history.reading import Span
-from barstream.history.regimes import Regime, Regimes
-from barstream.history.selection import Selection
-from barstream.verify.changes import ScheduleChanges
+from barstream.codecs.topics.withdrawal import NO_TICKS
+from barstream.log import rejected as rejected_history
+from barstream.log.rules import Regime, Regimes
+from barstream.log.selection import Selection
+from barstream.log.snapshot import Span
+from barstream.market.schedule import AlwaysOpenIndex
+from barstream.model.rejection import Reason
+from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
+from barstream.rules.series import Rules
 from barstream.verify.findings import Findings
-from barstream.verify.judging import IN_SESSION, OFF_SESSION, UNSCHEDULED, Block, Judge
-from barstream.verify.names import SeriesNumbers
 from barstream.verify.published import Reading
 from barstream.verify.reach import Reach
-from barstream.verify.refusals import Refusals
+from barstream.verify.rejection_comparison import Refusals
 from barstream.verify.rejections import Rejections
 from barstream.verify.scan import Scan
+from barstream.verify.schedule_changes import ScheduleChanges
+from barstream.verify.series_number import SeriesNumbers
+from barstream.verify.tick_class import IN_SESSION, OFF_SESSION, UNSCHEDULED, Block, Judge
 from tests.property.verify_cases import rules_row, untold
 
 WRITTEN_US = 10 * DAY_US

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from barstream.core.schedule import AlwaysOpenIndex
-from barstream.core.state import Rules
-from barstream.core.time import SECOND_US
-from barstream.history.regimes import Regime, Regimes
+from barstream.log.rules import Regime, Regimes
+from barstream.market.schedule import AlwaysOpenIndex
+from barstream.model.time import SECOND_US
+from barstream.rules.series import Rules
 from barstream.verify.graces import Graces
 from tests.property.verify_cases import rules_row
 

@@ -8,22 +8,22 @@ import numpy as np
 import polars as pl
 import pytest
 
-from barstream.core.bars import Bar
-from barstream.core.time import MINUTE_US
-from barstream.engine.rows import bar_rows
-from barstream.history import rejected as rejected_history
-from barstream.history.finals import frame_of
-from barstream.history.reading import Span
-from barstream.history.selection import Selection
-from barstream.transport.chunk import RecordChunk
-from barstream.verify.changes import ScheduleChanges
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.kafka.flush import bar_rows
+from barstream.log import rejected as rejected_history
+from barstream.log.finals import frame_of
+from barstream.log.selection import Selection
+from barstream.log.snapshot import Span
+from barstream.model.bar import Bar
+from barstream.model.time import MINUTE_US
 from barstream.verify.findings import Findings, ShownTick
-from barstream.verify.judging import IN_SESSION, Block
-from barstream.verify.names import SeriesNumbers
 from barstream.verify.published import Reading
 from barstream.verify.reach import Reach
-from barstream.verify.refusals import Refusals
+from barstream.verify.rejection_comparison import Refusals
 from barstream.verify.rejections import Rejections
+from barstream.verify.schedule_changes import ScheduleChanges
+from barstream.verify.series_number import SeriesNumbers
+from barstream.verify.tick_class import IN_SESSION, Block
 from tests.property.verify_cases import untold
 
 AT = 60 * MINUTE_US

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from barstream.codecs.session import encode_session, session_key
-from barstream.core.sessions import SessionRow
-from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
-from barstream.history.schedule import ScheduleRecord
-from barstream.verify.changes import ScheduleChanges
+from barstream.codecs.topics.session import encode_session, session_key
+from barstream.log.schedule import ScheduleRecord
+from barstream.market.session import SessionRow
+from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
+from barstream.verify.schedule_changes import ScheduleChanges
 from tests.property.verify_cases import untold
 
 DATE = 19_800

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from barstream.codecs.bar import decode_bar
-from barstream.codecs.rules import RulesRow
-from barstream.core.schedule import SessionRow
-from barstream.core.state import Rules
-from barstream.core.time import MINUTE_US, SECOND_US
+from barstream.codecs.topics.bar import decode_bar
+from barstream.codecs.topics.rules import RulesRow
+from barstream.market.schedule import SessionRow
+from barstream.model.time import MINUTE_US, SECOND_US
+from barstream.rules.series import Rules
 from tests.property.engine_cases import Case, Tick
 from tests.property.rules_cases import Life, ScheduleTopic, Topics, Workers, differences, judged
 

@@ -8,17 +8,17 @@ from typing import Any, cast
 import polars as pl
 import pytest
 
-from barstream.codecs.avro import decode, encode
-from barstream.core.schedule import SessionRow
-from barstream.core.state import Rules
-from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
-from barstream.history import heartbeats as heartbeats_history
-from barstream.history.selection import Selection
+from barstream.codecs.avro.body import decode, encode
+from barstream.log import heartbeats as heartbeats_history
+from barstream.log.selection import Selection
+from barstream.market.schedule import SessionRow
+from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
+from barstream.rules.series import Rules
 from barstream.verify.graces import Graces
-from barstream.verify.judging import Judge
-from barstream.verify.names import SeriesNumbers
 from barstream.verify.proof import Heartbeats
+from barstream.verify.series_number import SeriesNumbers
 from barstream.verify.task import Outcome
+from barstream.verify.tick_class import Judge
 from tests.property.engine_cases import Case, Store, Tick, feed
 from tests.property.verify_cases import Begins, untold, verdict
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from barstream.core.bars import Bar
-from barstream.core.time import MINUTE_US
-from barstream.engine.rows import bar_rows
-from barstream.history.finals import frame_of
-from barstream.history.reading import Span
-from barstream.history.selection import Selection
-from barstream.transport.chunk import RecordChunk
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.kafka.flush import bar_rows
+from barstream.log.finals import frame_of
+from barstream.log.selection import Selection
+from barstream.log.snapshot import Span
+from barstream.model.bar import Bar
+from barstream.model.time import MINUTE_US
 from barstream.verify.findings import Findings
-from barstream.verify.names import SeriesNumbers
 from barstream.verify.published import Reading
+from barstream.verify.series_number import SeriesNumbers
 
 BAR = Bar(
     "X", "A", 60 * MINUTE_US, 0, 0, 1.0, 2.0, 0.5, 1.5, 3.0, 2, 60 * MINUTE_US, 60 * MINUTE_US + 1,

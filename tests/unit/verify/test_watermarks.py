@@ -7,12 +7,12 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 
-from barstream.codecs.avro import decode, encode
-from barstream.core.schedule import SessionRow
-from barstream.core.state import Rules
-from barstream.core.time import DAY_US, MINUTE_US, SECOND_US
+from barstream.codecs.avro.body import decode, encode
+from barstream.market.schedule import SessionRow
+from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
+from barstream.rules.series import Rules
 from barstream.verify.findings import Finding
-from barstream.verify.judging import Block
+from barstream.verify.tick_class import Block
 from barstream.verify.watermarks import NEVER_US, Watermarks
 from tests.property.engine_cases import Case, Store, Tick, feed
 from tests.property.verify_cases import verdict

@@ -9,21 +9,21 @@ import numpy as np
 import polars as pl
 import pytest
 
-from barstream.codecs.withdrawal import Withdrawn, WithdrawnEnd
-from barstream.core.bars import Bar
-from barstream.core.time import MINUTE_US, SECOND_US
-from barstream.engine.rows import Row, bar_rows
-from barstream.history.finals import frame_of
-from barstream.history.heartbeats import SCHEMA, TOMBSTONE
-from barstream.history.reading import Span
-from barstream.history.selection import Selection
-from barstream.transport.chunk import RecordChunk
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.codecs.topics.withdrawal import Withdrawn, WithdrawnEnd
+from barstream.kafka.flush import Row, bar_rows
+from barstream.log.finals import frame_of
+from barstream.log.heartbeats import SCHEMA, TOMBSTONE
+from barstream.log.selection import Selection
+from barstream.log.snapshot import Span
+from barstream.model.bar import Bar
+from barstream.model.time import MINUTE_US, SECOND_US
 from barstream.verify.findings import Findings
 from barstream.verify.graces import Graces
-from barstream.verify.judging import Judge
-from barstream.verify.names import SeriesNumbers
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published import Published, Reading
+from barstream.verify.series_number import SeriesNumbers
+from barstream.verify.tick_class import Judge
 from tests.property.verify_cases import untold
 
 GRACE_US = 5 * SECOND_US

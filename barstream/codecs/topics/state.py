@@ -1,0 +1,215 @@
+"""Rows of the `series` table: series states and the position of their partition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import fastavro
+
+from barstream.codecs.avro.body import decode, encode, load_schema, without_logical_types
+from barstream.codecs.topics.batch_mark import BatchMark
+from barstream.codecs.topics.row_version import ROW_VERSION, is_first
+from barstream.codecs.topics.state_checks import check_series
+from barstream.model import exact_sum
+from barstream.model.bar import PartialBar
+from barstream.rules.series import LIVENESS_TICKS, PartitionState, SeriesState
+
+#: Sorts before every series: a broker is never empty.
+POSITION_KEY: Final = b"\0position"
+#: A series that had its last tick on this date is asleep.
+_LONG_AGO: Final = 0
+_NULL: Final = b"\0"
+
+
+class WrittenUpTo(NamedTuple):
+    """An offset that a topic must hold, inclusive, and the identity of the topic where known."""
+
+    offset: int
+    topic_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a tick partition has been applied; fields as in ``position.avsc``."""
+
+    next_offset: int
+    heartbeat_offset: int
+    topic_id: str | None = None
+    #: Periods of the upper bars that lack nothing, as text; None: not known.
+    periods: tuple[str, ...] | None = None
+    #: The batch that holds the last offset below `next_offset`; None: not known.
+    last_batch: BatchMark | None = None
+    #: By topic of finals what it must hold; None: not known.
+    written: Mapping[str, WrittenUpTo] | None = None
+
+
+def encode_position(position: Position) -> bytes:
+    """Value of the position row."""
+    return encode(
+        "position",
+        {
+            "row_version": ROW_VERSION,
+            "next_offset": position.next_offset,
+            "heartbeat_offset": position.heartbeat_offset,
+            "topic_id": position.topic_id,
+            "periods": None if position.periods is None else " ".join(position.periods),
+            "last_batch": None if position.last_batch is None else position.last_batch._asdict(),
+            "written": None
+            if position.written is None
+            else [
+                {"topic": topic, **upto._asdict()}
+                for topic, upto in sorted(position.written.items())
+            ],
+        },
+    )
+
+
+def decode_position(value: bytes) -> Position:
+    """Inverse of `encode_position`.
+
+    Raises:
+        RowTooNew: a later release has written it.
+        ValueError: the bytes are no position row, or say what none can.
+    """
+    row = _first_position(value) if is_first(value) else decode("position", value)
+    if row["next_offset"] < 0 or row["heartbeat_offset"] < 0:
+        raise ValueError(f"offsets are 0 or more, found {row}")
+    periods, last, written = row["periods"], row["last_batch"], row["written"]
+    return Position(
+        row["next_offset"],
+        row["heartbeat_offset"],
+        row["topic_id"],
+        None if periods is None else tuple(periods.split()),
+        None if last is None else BatchMark(**last),
+        None if written is None else {each.pop("topic"): WrittenUpTo(**each) for each in written},
+    )
+
+
+def _first_position(value: bytes) -> dict[str, Any]:
+    """One without a version, which ends before what came with it."""
+    value = ROW_VERSION + value + 2 * _NULL
+    try:
+        return decode("position", value)
+    except ValueError:
+        # written before there was `periods`: its body ends where that begins
+        return decode("position", value + _NULL)
+
+
+def encode_series(partition: PartitionState, series: SeriesState) -> bytes:
+    """Value of the row of ``series``."""
+    slot = series.slot
+    return encode(
+        "series_state",
+        {
+            "row_version": ROW_VERSION,
+            "broker": series.broker,
+            "symbol": series.symbol,
+            "closed_until": int(partition.closed_until_us[slot]),
+            "watermark": int(partition.watermark_us[slot]),
+            "previous_close": series.previous_close,
+            "filled_date": series.filled_date,
+            "first_tick": series.first_tick_us,
+            "last_trading_date": series.last_trading_date,
+            "since_timely": int(partition.since_timely[slot]),
+            "open_bars": [_open_bar(bar) for _, bar in sorted(series.open_bars.items())],
+        },
+    )
+
+
+def decode_series(value: bytes) -> dict[str, Any]:
+    """The row of a series; fields as in ``series_state.avsc``.
+
+    Raises:
+        RowTooNew: a later release has written it.
+        ValueError: the bytes are no row of a series.
+    """
+    if is_first(value):
+        value = ROW_VERSION + value
+    try:
+        return decode("series_state", value)
+    except ValueError as error:
+        try:
+            row = decode("series_state", value, _before_filled_date())
+        except ValueError:
+            raise error from None
+    woken = row.pop("fill_from") > row["closed_until"]
+    # woken, it was not to be filled before the tick that woke it; else no later than the date of
+    # the last tick, and of a series without open bars that is it
+    return row | {"filled_date": _LONG_AGO if woken else row["last_trading_date"]}
+
+
+@cache
+def _before_filled_date() -> Any:
+    """As rows were before: no number of theirs names a branch of the field that came instead."""
+    schema = without_logical_types(load_schema("series_state"))
+    fields = [
+        {"name": "fill_from", "type": "long"} if field["name"] == "filled_date" else field
+        for field in schema["fields"]
+    ]
+    return fastavro.parse_schema({**schema, "fields": fields})
+
+
+def restore_series(partition: PartitionState, key: bytes, value: bytes) -> SeriesState:
+    """Put the series of a row back into ``partition``.
+
+    Raises:
+        RowTooNew: a later release has written it.
+        ValueError: the bytes are no row of a series, or say what none can.
+    """
+    row = decode_series(value)
+    check_series(key, row)
+    series = partition.add(row["broker"], row["symbol"])
+    partition.closed_until_us[series.slot] = row["closed_until"]
+    partition.watermark_us[series.slot] = row["watermark"]
+    # rows of before it was bounded hold as many ticks as a fetch had after the last timely one
+    partition.since_timely[series.slot] = min(row["since_timely"], LIVENESS_TICKS)
+    series.previous_close = row["previous_close"]
+    series.first_tick_us = row["first_tick"]
+    series.open_bars = {bar["bucket_start"]: open_bar_of(bar) for bar in row["open_bars"]}
+    partition.saw_trading_date(series, row["last_trading_date"])
+    partition.saw_final(series, row["filled_date"])
+    return series
+
+
+def _open_bar(bar: PartialBar) -> dict[str, Any]:
+    return {
+        "bucket_start": bar.bucket_us,
+        "trading_date": bar.trading_date,
+        "session": bar.session,
+        "open": bar.open,
+        "open_time": bar.open_time_us,
+        "open_offset": bar.open_offset,
+        "high": bar.high,
+        "low": bar.low,
+        "close": bar.close,
+        "close_time": bar.close_time_us,
+        "last_tick_offset": bar.close_offset,
+        "volume": exact_sum.to_bytes(bar.volume_units),
+        "tick_count": bar.tick_count,
+        "first_offset": bar.first_offset,
+        "last_offset": bar.last_offset,
+    }
+
+
+def open_bar_of(row: dict[str, Any]) -> PartialBar:
+    """The bar of a row ``OpenBar``."""
+    return PartialBar(
+        row["bucket_start"],
+        row["trading_date"],
+        row["session"],
+        row["open"],
+        row["open_time"],
+        row["open_offset"],
+        row["high"],
+        row["low"],
+        row["close"],
+        row["close_time"],
+        row["last_tick_offset"],
+        exact_sum.from_bytes(row["volume"]),
+        row["tick_count"],
+        row["first_offset"],
+        row["last_offset"],
+    )

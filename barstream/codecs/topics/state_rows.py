@@ -1,0 +1,144 @@
+"""Rows of many series at once.
+
+A row holds a list of open bars with bytes in them, which is nothing for columns.  But the body of
+an Avro record is the bodies of its fields one after the other.  So the fields before the list, and
+those of the bars before and after their exact volume, are encoded as columns and put together: what
+`encode_series` makes, byte for byte, in a fraction of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import orjson
+import pyarrow as pa
+import pyruhvro
+
+from barstream.codecs.avro.body import load_schema, serialize
+from barstream.codecs.topics.row_version import ROW_VERSION
+from barstream.codecs.topics.state import encode_series
+from barstream.model import exact_sum
+from barstream.model.bar import PartialBar
+from barstream.rules.series import PartitionState, SeriesState
+
+_NO_MORE: Final = b"\0"
+"""A list ends with a block of no items."""
+#: What columns cost once is more than fewer rows than these cost one by one.
+FEW: Final = 50
+_SEVEN_BITS: Final = 0x7F
+_VOLUME: Final = "volume"
+
+
+class _Part(NamedTuple):
+    """Consecutive fields: their schema as text, and as Arrow has it."""
+
+    text: str
+    schema: pa.Schema
+
+
+@cache
+def _parts() -> tuple[_Part, _Part, _Part]:
+    """The fields from the version to the list, and those of its items around the volume."""
+    _, *head, bars = load_schema("series_state")["fields"]
+    items = bars["type"]["items"]["fields"]
+    at = next(number for number, field in enumerate(items) if field["name"] == _VOLUME)
+    return _part(head), _part(items[:at]), _part(items[at + 1 :])
+
+
+def _part(fields: list[Any]) -> _Part:
+    text = orjson.dumps({"type": "record", "name": "Part", "fields": fields}).decode()
+    return _Part(text, pyruhvro.avro_to_arrow_schema(text))
+
+
+def encode_series_rows(partition: PartitionState, series: Sequence[SeriesState]) -> list[bytes]:
+    """Value of the row of each of ``series``, in order; see `encode_series`."""
+    if len(series) < FEW:
+        return [encode_series(partition, each) for each in series]
+    head, before, after = _parts()
+    listed = [sorted(each.open_bars.items()) for each in series]
+    bars = [bar for some in listed for _, bar in some]
+    items = list(
+        map(
+            b"".join,
+            zip(
+                _encoded(before, _before(bars)),
+                map(_volume, bars),
+                _encoded(after, _after(bars)),
+                strict=True,
+            ),
+        )
+    )
+    rows: list[bytes] = []
+    at = 0
+    for body, some in zip(_encoded(head, _heads(partition, series)), listed, strict=True):
+        end = at + len(some)
+        if some:
+            body = b"".join((body, _long(len(some)), *items[at:end]))
+        rows.append(b"".join((ROW_VERSION, body, _NO_MORE)))
+        at = end
+    return rows
+
+
+def _volume(bar: PartialBar) -> bytes:
+    exactly = exact_sum.to_bytes(bar.volume_units)
+    return _long(len(exactly)) + exactly
+
+
+def _encoded(part: _Part, columns: Sequence[Any]) -> list[bytes]:
+    arrays = [
+        pa.array(column, field.type) for column, field in zip(columns, part.schema, strict=True)
+    ]
+    return serialize(pa.RecordBatch.from_arrays(arrays, schema=part.schema), part.text)
+
+
+def _heads(partition: PartitionState, series: Sequence[SeriesState]) -> list[Any]:
+    slots = [each.slot for each in series]
+    return [
+        [each.broker for each in series],
+        [each.symbol for each in series],
+        partition.closed_until_us[slots],
+        partition.watermark_us[slots],
+        [each.previous_close for each in series],
+        [each.filled_date for each in series],
+        [each.first_tick_us for each in series],
+        [each.last_trading_date for each in series],
+        partition.since_timely[slots],
+    ]
+
+
+def _before(bars: Sequence[PartialBar]) -> list[Any]:
+    return [
+        [bar.bucket_us for bar in bars],
+        [bar.trading_date for bar in bars],
+        [bar.session for bar in bars],
+        [bar.open for bar in bars],
+        [bar.open_time_us for bar in bars],
+        [bar.open_offset for bar in bars],
+        [bar.high for bar in bars],
+        [bar.low for bar in bars],
+        [bar.close for bar in bars],
+        [bar.close_time_us for bar in bars],
+        [bar.close_offset for bar in bars],
+    ]
+
+
+def _after(bars: Sequence[PartialBar]) -> list[Any]:
+    return [
+        [bar.tick_count for bar in bars],
+        [bar.first_offset for bar in bars],
+        [bar.last_offset for bar in bars],
+    ]
+
+
+@cache
+def _long(number: int) -> bytes:
+    """A small number that is not negative, as Avro writes a long."""
+    left = number << 1
+    out = bytearray()
+    while left > _SEVEN_BITS:
+        out.append(left & _SEVEN_BITS | ~_SEVEN_BITS & 0xFF)
+        left >>= 7
+    out.append(left)
+    return bytes(out)

@@ -1,0 +1,171 @@
+"""One load's transactions: ticks, the heartbeats they make due, and the position after them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from aiokafka import AIOKafkaProducer
+from numpy.typing import NDArray
+
+from barstream.codecs.topics.load_position import LastTick, LoadPosition, encode
+from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
+from barstream.feeds.encoder import TickColumns, TickEncoder
+from barstream.feeds.files import FileTicks
+from barstream.heartbeat.producer import Barriers, Due, encode_rows, send_rows
+from barstream.kafka.producer_failure import cause_told
+from barstream.kafka.topics.batch_size import largest_batches
+
+TRANSACTION_TIMEOUT_MS: Final = 60_000
+
+Int64s = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTopics:
+    """Where a load writes."""
+
+    ticks: str
+    heartbeats: str
+    positions: str
+
+
+class LoadWriter:
+    """Writes a load, one transaction after the other; starting it fences any other run of it.
+
+    Args:
+        ticks: in the order they are sent.
+        routes: key and partition of each of their series.
+        position: where the load stands.
+        topics: where to write.
+        transactional_id: of the load, the same in every run of it.
+        encoder: ticks to record values.
+        options: what an aiokafka client needs to connect.
+        clock_us: the wall clock.
+    """
+
+    def __init__(
+        self,
+        ticks: FileTicks,
+        *,
+        routes: Routes,
+        position: LoadPosition,
+        topics: LoadTopics,
+        transactional_id: str,
+        encoder: TickEncoder,
+        options: Mapping[str, Any],
+        clock_us: Callable[[], int],
+    ) -> None:
+        self.position = position
+        self.heartbeats = 0
+        self._ticks = ticks
+        self._routes = routes
+        self._topics = topics
+        self._encoder = encoder
+        self._clock_us = clock_us
+        self._options = options
+        self._barriers = Barriers(options, topics.ticks)
+        self._producer = AIOKafkaProducer(
+            **bulk_options(options),
+            transactional_id=transactional_id,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        )
+        self._sender = BulkSender(self._producer, topics.ticks, routes)
+
+    async def start(self) -> None:
+        """Connect; a transaction that a killed run left open has ended when this returns.
+
+        Raises:
+            KafkaError: no broker took the transactional id.
+        """
+        await self._barriers.start()
+        await self._producer.start()
+        sizes = await largest_batches(self._options, [self._topics.ticks])
+        self._sender.most_bytes = sizes[self._topics.ticks]
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._producer.stop()
+        await self._barriers.stop()
+
+    async def chunk(self, start: int, end: int, due: Sequence[tuple[int, int]]) -> None:
+        """Ticks [start, end), heartbeats ``due`` as (series, minute), position: all or none.
+
+        Raises:
+            ProducerFenced: another run of the same load took over.
+            KafkaError: nothing of it is there, unless the commit itself was not answered; the
+                next run finds out.
+        """
+        series = self._ticks.series[start:end]
+        values = self._encoder.encode(self._columns(start, end))
+        async with self._transaction():
+            await self._sender.send(series, values)
+            offsets = await self._sender.flush()
+            last_ticks = self.position.last_ticks | self._last_ticks(series, values, offsets)
+            position = replace(self.position, rows=end, done=False, last_ticks=last_ticks)
+            await self._beat(due)
+            position = await self._remember(position)
+        self.position = position
+        self.heartbeats += len(due)
+
+    async def close(self, due: Sequence[tuple[int, int]]) -> None:
+        """The last heartbeats; the load is done.
+
+        Raises:
+            KafkaError: as in `chunk`.
+        """
+        async with self._transaction():
+            await self._beat(due)
+            position = await self._remember(replace(self.position, done=True))
+        self.position = position
+        self.heartbeats += len(due)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        with cause_told(self._producer):
+            async with self._producer.transaction():
+                yield
+
+    def _columns(self, start: int, end: int) -> TickColumns:
+        ticks = self._ticks
+        part = slice(start, end)
+        return TickColumns(
+            names=ticks.names,
+            series=ticks.series[part],
+            time_us=ticks.time_us[part],
+            price=ticks.price[part],
+            bid=None if ticks.bid is None else ticks.bid[part],
+            ask=None if ticks.ask is None else ticks.ask[part],
+            size=None if ticks.size is None else ticks.size[part],
+        )
+
+    def _last_ticks(
+        self, series: Int64s, values: Sequence[bytes], offsets: Mapping[int, int]
+    ) -> dict[int, LastTick]:
+        partition = self._routes.partition[series]
+        last = {number: int(np.flatnonzero(partition == number)[-1]) for number in offsets}
+        return {
+            number: LastTick(offset, zlib.crc32(values[last[number]]))
+            for number, offset in offsets.items()
+        }
+
+    async def _beat(self, due: Sequence[tuple[int, int]]) -> None:
+        """Heartbeats with the barrier of now: the ticks sent are acknowledged and below it."""
+        if not due:
+            return
+        names, partition = self._ticks.names, self._routes.partition
+        beats = [Due(*names[i], int(partition[i]), minute_us) for i, minute_us in due]
+        barriers = await self._barriers.read({beat.partition for beat in beats})
+        rows = encode_rows(beats, barriers, self._clock_us(), "loader")
+        await send_rows(self._producer, self._topics.heartbeats, rows)
+
+    async def _remember(self, position: LoadPosition) -> LoadPosition:
+        position = replace(position, updated_at_us=self._clock_us())
+        await self._producer.send_and_wait(
+            self._topics.positions, key=position.key, value=encode(position), partition=0
+        )
+        return position

@@ -1,5 +1,0 @@
-"""Heartbeats on their way to Kafka: who sends them, when, from where on, and what came of it.
-
-What is due is planned in `barstream.core.heartbeats`; the service that puts all of it together
-is `agents.heartbeats`.
-"""

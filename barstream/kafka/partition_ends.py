@@ -1,0 +1,75 @@
+"""Where the partitions held end now, asked for apart from reading them.
+
+A consumer is told the end of a partition with what it fetches.  One that is behind fetches little,
+and one that is held back nothing at all: what it knows of the end is then as old as its last fetch,
+and the lag made of it too small, just when it matters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+log = logging.getLogger(__name__)
+
+_ANSWER_WITHIN_S: Final = 10.0
+
+Held = Callable[[], Collection[int]]
+"""The partitions held."""
+
+
+class Ends:
+    """The end offsets of some topics' partitions, as they were ``every_s`` ago at most.
+
+    Args:
+        options: connection options, see `barstream.kafka.cluster.client_options`.
+        topics: their names.
+        every_s: how often they are asked for.
+    """
+
+    def __init__(
+        self, options: Mapping[str, Any], topics: Collection[str], every_s: float = 1.0
+    ) -> None:
+        self._options = options
+        self._topics = tuple(topics)
+        self._every_s = every_s
+        self._ends: dict[tuple[str, int], int] = {}
+
+    def of(self, topic: str, partition: int) -> int | None:
+        """First offset after the last record, uncommitted ones included; None: not known yet."""
+        return self._ends.get((topic, partition))
+
+    def note(self, ends: Mapping[tuple[str, int], int]) -> None:
+        """What was found, by topic and partition."""
+        self._ends.update(ends)
+
+    async def run(self, held: Held) -> None:
+        """Ask until cancelled; while no broker answers the ends stay as they were."""
+        consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False)
+        started = False
+        self._ends = {}
+        try:
+            while True:
+                try:
+                    if not started:
+                        await consumer.start()
+                        started = True
+                    await self._ask(consumer, held())
+                except (KafkaError, TimeoutError, OSError) as error:
+                    log.debug("ends not known: %r", error)
+                await asyncio.sleep(self._every_s)
+        finally:
+            await consumer.stop()
+
+    async def _ask(self, consumer: AIOKafkaConsumer, held: Collection[int]) -> None:
+        places = [TopicPartition(topic, number) for topic in self._topics for number in held]
+        if not places:
+            return
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            ends = await consumer.end_offsets(places)
+        self.note({(tp.topic, tp.partition): end for tp, end in ends.items()})

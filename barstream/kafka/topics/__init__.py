@@ -1,0 +1,24 @@
+"""The topics of a pipeline: names, plan, creation, check."""
+
+from __future__ import annotations
+
+from barstream.kafka.topics.creation import Creation, check, create, require
+from barstream.kafka.topics.findings import Finding, Level, TopicCreationError, TopicsError
+from barstream.kafka.topics.names import TopicNames
+from barstream.kafka.topics.plan import Role, TopicPlan, TopicShape, make_plan
+
+__all__ = [
+    "Creation",
+    "Finding",
+    "Level",
+    "Role",
+    "TopicCreationError",
+    "TopicNames",
+    "TopicPlan",
+    "TopicShape",
+    "TopicsError",
+    "check",
+    "create",
+    "make_plan",
+    "require",
+]

@@ -1,0 +1,270 @@
+"""The transactional producer of one tick partition."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidProducerIdMapping,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+)
+
+from barstream.codecs.topics.batch_mark import HEADER, BatchMark, written_mark
+from barstream.errors import BarstreamError
+from barstream.kafka.errors import BatchRefused, FlushStalled, StateUnusable, TicksGone
+from barstream.kafka.flush import Row
+from barstream.kafka.offsets import check_identity
+from barstream.kafka.producer_failure import fatal_error
+from barstream.kafka.topic_identity import TopicMissing, topic_id
+from barstream.kafka.topics.batch_size import PLANNED_BYTES, largest_batches
+
+log = logging.getLogger(__name__)
+
+Behind = Callable[
+    [Mapping[tuple[str, int], int]], Awaitable[Mapping[tuple[str, int], Sequence[Row]]]
+]
+
+_STOP_WITHIN_S: Final = 5.0
+_ASK_AGAIN_S: Final = 0.1
+#: Below the 1 MiB a broker takes by default, headers of the batch included.
+_BATCH_BYTES: Final = 900_000
+#: The lengths and deltas that stand beside what is written.
+_LENGTHS: Final = 10
+
+
+class Written(NamedTuple):
+    """Where the last of some rows is: its offset, and the batch that holds it."""
+
+    offset: int
+    last_batch: BatchMark
+
+
+class TopicOfId(NamedTuple):
+    """A topic, and which one of that name."""
+
+    name: str
+    identity: str
+
+
+class PartitionProducer:
+    """Writes all rows of a flush in one transaction, or none.
+
+    ``transactional.id`` names the partition and not the worker: starting this producer fences
+    whoever held the partition before, which then can write nothing more to it.
+
+    Args:
+        options: connection options, see `barstream.kafka.cluster.client_options`.
+        transactional_id: ``{app_id}-{partition}``.
+        deadline_s: with idempotence batches never expire, so a flush needs a deadline.
+        largest: by topic the most bytes it takes in a batch; asked for where it is not given.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        transactional_id: str,
+        deadline_s: float = 60.0,
+        largest: Mapping[str, int] | None = None,
+    ) -> None:
+        self._options = options
+        self._largest = dict(largest or {})
+        self._deadline_s = deadline_s
+        self.transactional_id = transactional_id
+        self._sent: list[asyncio.Future[Any]] = []
+        self._producer = AIOKafkaProducer(
+            **options,
+            transactional_id=transactional_id,
+            acks="all",
+            max_batch_size=_BATCH_BYTES,
+            linger_ms=0,
+            transaction_timeout_ms=int(deadline_s * 1000),
+        )
+
+    async def start(self) -> None:
+        """Fence the previous owner; its open transaction is aborted before this returns."""
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Close the connection, within a deadline also when no broker answers."""
+        try:
+            async with asyncio.timeout(_STOP_WITHIN_S):
+                await self._producer.stop()
+        except Exception as error:  # noqa: BLE001  nothing more is wanted of it
+            log.debug("producer not closed: %s %r", self.transactional_id, error)
+        self._hear_out()
+
+    def _hear_out(self) -> None:
+        """Take the errors left in futures nobody awaits, which would be logged one by one."""
+        waiting = [*self._sent, self._producer._txn_manager._transaction_waiter]
+        for batches in self._producer._message_accumulator._batches.values():
+            waiting.extend(batch._drain_waiter for batch in batches)
+        for future in waiting:
+            if future is not None and future.done() and not future.cancelled():
+                future.exception()
+
+    async def write(
+        self,
+        rows: Mapping[tuple[str, int], Sequence[Row]],
+        at_least: Mapping[tuple[str, int], int] | None = None,
+        behind: Behind | None = None,
+        read_from: TopicOfId | None = None,
+    ) -> dict[tuple[str, int], Written]:
+        """Write ``rows`` by (topic, partition) in one transaction.
+
+        Args:
+            rows: what is written.
+            at_least: offsets that the last rows must come to, or what was written before is gone.
+            behind: given the last offset of each, what is written behind them; an error of it
+                aborts the transaction.
+            read_from: the topic that the rows follow from; of another one of that name nothing is
+                committed, and that is asked now, when all that was read of it has been read.
+
+        Returns:
+            Where the last row of each (topic, partition) is.
+
+        Raises:
+            StateUnusable: Kafka has lost the tail of a topic; nothing is written.
+            TicksGone: ``read_from`` was deleted and made again; nothing is written.
+            FlushStalled: not committed within the deadline; whether it was is not known.
+            aiokafka.errors.ProducerFenced: another worker owns the partition, or may own it, since
+                the brokers have forgotten this one; nothing is written.
+        """
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await self._ask_sizes(topic for topic, _ in rows)
+                # Not `producer.transaction()`: on an error that aborts, and waits for the abort
+                # without end when no broker answers.  Whoever takes the partition next aborts.
+                self._sent.clear()
+                await self._producer.begin_transaction()
+                sent = {place: await self._send(*place, some) for place, some in rows.items()}
+                written = {place: await _last(parts) for place, parts in sent.items()}
+                for place, offset in (at_least or {}).items():
+                    _check_grown(place, written[place].offset, offset)
+                if behind is not None:
+                    written |= await self._write_behind(behind, written)
+                if read_from is not None:
+                    await self._check_read_from(read_from)
+                await self._producer.commit_transaction()
+                return written
+        except TimeoutError as error:
+            raise FlushStalled(
+                f"transaction {self.transactional_id} must be committed within "
+                f"{self._deadline_s:.0f} s and was not: look at the brokers"
+            ) from error
+        except MessageSizeTooLargeError as error:
+            raise BatchRefused(
+                f"the topics that transaction {self.transactional_id} writes must take batches as "
+                "large as when it began, and one refused: its max.message.bytes was lowered; start "
+                "the worker again"
+            ) from error
+        except Exception as error:
+            if isinstance(error, ProducerFenced):
+                raise
+            # told between two calls: the next one only says that no transaction is open
+            told = fatal_error(self._producer) or error
+            # a process that was frozen for as long as brokers remember: whoever owns the partition
+            # by now did not fence it, as there was nobody left to fence
+            if _is_forgotten(told):
+                log.warning(
+                    "the brokers have forgotten this worker, its partition may be another's: "
+                    "transaction=%s",
+                    self.transactional_id,
+                )
+            elif not isinstance(told, ProducerFenced):
+                raise told from told.__cause__
+            raise ProducerFenced from error
+
+    async def _write_behind(
+        self, behind: Behind, written: Mapping[tuple[str, int], Written]
+    ) -> dict[tuple[str, int], Written]:
+        try:
+            rows = await behind({place: each.offset for place, each in written.items()})
+        except BarstreamError:
+            await self._producer.abort_transaction()
+            raise
+        await self._ask_sizes(topic for topic, _ in rows)
+        sent = {place: await self._send(*place, some) for place, some in rows.items()}
+        return {place: await _last(parts) for place, parts in sent.items()}
+
+    async def _check_read_from(self, topic: TopicOfId) -> None:
+        while True:
+            try:
+                found = await topic_id(self._producer.client, topic.name)
+                break
+            except (TopicMissing, KafkaError):
+                # a broker that has just started; one that stays gone is told by whoever watches it
+                await asyncio.sleep(_ASK_AGAIN_S)
+        try:
+            check_identity(topic.name, topic.identity, found)
+        except TicksGone:
+            await self._producer.abort_transaction()
+            raise
+
+    async def _ask_sizes(self, topics: Iterable[str]) -> None:
+        unknown = {topic for topic in topics if topic not in self._largest}
+        if unknown:
+            self._largest.update(await largest_batches(self._options, unknown))
+
+    async def _send(
+        self, topic: str, partition: int, rows: Sequence[Row]
+    ) -> list[tuple[Any, asyncio.Future[Any]]]:
+        sent: list[tuple[Any, asyncio.Future[Any]]] = []
+        batch = self._producer.create_batch()
+        most = self._largest.get(topic, PLANNED_BYTES)
+        is_small = most < PLANNED_BYTES
+        for key, value, headers in rows:
+            if (
+                is_small
+                and batch.record_count()
+                and batch.size() + _size(key, value, headers) > most
+            ):
+                sent.append(await self._send_batch(batch, topic, partition))
+                batch = self._producer.create_batch()
+            while batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+                sent.append(await self._send_batch(batch, topic, partition))
+                batch = self._producer.create_batch()
+        sent.append(await self._send_batch(batch, topic, partition))
+        return sent
+
+    async def _send_batch(
+        self, batch: Any, topic: str, partition: int
+    ) -> tuple[Any, asyncio.Future[Any]]:
+        # a batch left open may be appended to by a later send
+        batch.close()
+        future = await self._producer.send_batch(batch, topic, partition=partition)
+        self._sent.append(future)
+        return batch, future
+
+
+def _is_forgotten(error: BaseException) -> bool:
+    """Whether the brokers know nothing of the id; the sender wraps what it was told."""
+    return any(isinstance(each, InvalidProducerIdMapping) for each in (error, error.__cause__))
+
+
+def _size(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> int:
+    """More than a record takes."""
+    beside = sum(4 * len(name) + len(said) + _LENGTHS for name, said in headers)
+    return len(key or b"") + len(value or b"") + beside + 4 * _LENGTHS
+
+
+async def _last(parts: list[tuple[Any, asyncio.Future[Any]]]) -> Written:
+    # the future of a batch knows the offset of its first record
+    bases = [(await future).offset for _, future in parts]
+    batch, base = parts[-1][0], bases[-1]
+    header = bytes(batch._buffer[: HEADER.size])
+    return Written(base + batch.record_count() - 1, written_mark(header, base))
+
+
+def _check_grown(place: tuple[str, int], offset: int, at_least: int) -> None:
+    if offset < at_least:
+        raise StateUnusable(
+            f"{place[0]}[{place[1]}] must go on behind what this worker has written, its next row "
+            f"at offset {at_least} or later, but it is at {offset}: Kafka has lost committed "
+            "records. Nothing was written. The worker stops; started again it says what is lost"
+        )

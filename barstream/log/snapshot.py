@@ -1,0 +1,371 @@
+"""Ranges of a topic's partitions, committed records only, as chunks or records.
+
+The end of a range is fixed before it is read, so reading ends on a topic that is written to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.structs import ConsumerRecord
+
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.kafka.errors import ReadingStalled
+from barstream.kafka.fetch_columns import ColumnarTopics, JudgedBatches, install
+from barstream.kafka.offsets import extents_of, offsets_required
+from barstream.kafka.topic_follower import TopicMissingError
+from barstream.log.errors import HistoryGone
+from barstream.log.selection import Selection
+
+_FETCH_BYTES: Final = 4 << 20
+#: Of so few offsets one fetch of this size usually brings all.
+_FEW: Final = 8_192
+_FETCH_BYTES_OF_FEW: Final = 1 << 20
+_POLL_MS: Final = 200
+_STALLED_AFTER_S: Final = 60.0
+#: Kafka answers "the first record at or after a time"; there is none before this one.
+_NO_TIME_US: Final = 0
+
+Options = Mapping[str, Any]
+"""Connection options, see `barstream.kafka.cluster.client_options`; `Clients` use them again."""
+
+
+class _Client:
+    """A consumer, and what it is to read in columns."""
+
+    def __init__(self, options: Options, fetch_bytes: int) -> None:
+        self.columns = ColumnarTopics((), passes_too_large=True)
+        self.fetch_bytes = fetch_bytes
+        self.consumer = AIOKafkaConsumer(
+            **options,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=fetch_bytes,
+            fetch_max_wait_ms=100,
+            value_deserializer=self.columns,
+        )
+
+
+class Clients(dict[str, Any]):
+    """Options whose clients are kept while it is entered, each for one reading after the other.
+
+    A client connects, and asks for versions and metadata, before it reads a record: for those who
+    read a little here and there, that is most of the time.
+    """
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._idle: list[_Client] | None = None
+        self._cluster: ClusterMetadata | None = None
+
+    async def __aenter__(self) -> Self:
+        self._idle = []
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        idle, self._idle = self._idle or [], None
+        for client in idle:
+            await client.consumer.stop()
+
+    def take(self, fetch_bytes: int) -> _Client | None:
+        """One that nobody uses; None: one has to be made."""
+        for client in self._idle or ():
+            if client.fetch_bytes == fetch_bytes:
+                self._idle.remove(client)  # type: ignore[union-attr]
+                return client
+        return None
+
+    def give_back(self, client: _Client) -> bool:
+        """Whether one that was used without failure is kept."""
+        if self._idle is None:
+            return False
+        # of what it was assigned nothing more is to be fetched
+        client.consumer.pause(*client.consumer.assignment())
+        self._idle.append(client)
+        return True
+
+    async def cluster(self, consumer: AIOKafkaConsumer) -> ClusterMetadata:
+        """The topics and partitions there are, asked for once."""
+        if self._idle is None or self._cluster is None:
+            self._cluster = await consumer._client.fetch_all_metadata()
+        return self._cluster
+
+
+class Span(NamedTuple):
+    """Offsets [``begin``, ``end``) of a partition."""
+
+    begin: int
+    end: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no offset in it."""
+        return self.end <= self.begin
+
+
+Spans = Mapping[int, Span]
+"""By partition."""
+
+
+async def held(
+    options: Options, topic: str, partitions: Collection[int] | None = None
+) -> dict[int, Span]:
+    """What each partition holds now, up to its last stable offset.
+
+    Args:
+        options: where the cluster is.
+        topic: the topic.
+        partitions: those asked for; None: all.
+
+    Raises:
+        TopicMissingError: there is no such topic.
+        ReadingStalled: the brokers do not tell it.
+    """
+    async with _borrowed(options) as client:
+        consumer, places = client.consumer, await _places(options, client, topic, partitions)
+        found = await extents_of(consumer, places)
+    return {tp.partition: Span(*extent) for tp, extent in found.items()}
+
+
+async def offsets_at(options: Options, topic: str, spans: Spans, time_us: int) -> dict[int, int]:
+    """Of each partition the first offset appended at or after ``time_us``; else the span's end.
+
+    Topics with append times only: where producers say the time it need not ascend, and Kafka
+    answers with the first record that is late enough.
+    """
+    async with _borrowed(options) as client:
+        asked_ms = max(_NO_TIME_US, time_us) // 1000
+        places = await _places(options, client, topic, spans)
+        with offsets_required(client.consumer, places):
+            found = await client.consumer.offsets_for_times(dict.fromkeys(places, asked_ms))
+    return {
+        tp.partition: _within(spans[tp.partition], None if at is None else at.offset)
+        for tp in places
+        for at in [found.get(tp)]
+    }
+
+
+async def chunks(
+    options: Options,
+    topic: str,
+    spans: Spans,
+    judged: Mapping[int, JudgedBatches] = MappingProxyType({}),
+) -> AsyncIterator[RecordChunk]:
+    """The records of ``spans`` in columns, in offset order within a partition.
+
+    The chunks of a partition join: each starts where the one before ended, the last one ends at
+    the span's end.  Close the iterator (``aclose``) to stop early.
+
+    Args:
+        options: where the cluster is.
+        topic: the topic.
+        spans: by partition.
+        judged: by partition, which batches were unpacked when they were judged; else it is gone by
+            the limit of now.
+
+    Raises:
+        HistoryGone: a span begins before what the topic holds.
+        ReadingStalled: the partitions give nothing although their end is not reached.
+    """
+    install()
+    spans = _filled(spans)
+    if not spans:
+        return
+    async with _borrowed(options, spans) as client:
+        client.columns.topics = frozenset({topic})
+        client.columns.ends = {
+            TopicPartition(topic, partition): span.end for partition, span in spans.items()
+        }
+        client.columns.judged = {
+            TopicPartition(topic, partition): said for partition, said in judged.items()
+        }
+        async for tp, records, start, end in _fetched(options, client, topic, spans):
+            for record in records:
+                chunk: RecordChunk = record.value
+                if start >= end:
+                    break  # one fetch may bring several chunks, also from behind the end
+                if chunk.start > start:
+                    raise _gone(tp, start)
+                start = min(chunk.next_offset, end)
+                yield cut(chunk, end)
+
+
+async def records(
+    options: Options, topic: str, spans: Spans
+) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
+    """The records of ``spans`` one by one, with their headers; otherwise as `chunks`."""
+    spans = _filled(spans)
+    if not spans:
+        return
+    async with _borrowed(options, spans) as client:
+        client.columns.topics = frozenset()
+        async for _, found, _, end in _fetched(options, client, topic, spans):
+            for record in found:
+                if record.offset < end:
+                    yield record
+
+
+async def newest_values(
+    options: Options, topic: str, partition: int, wanted: Selection | None = None
+) -> dict[bytes, bytes]:
+    """The newest value of each key, without those that were withdrawn."""
+    wanted = wanted or Selection()
+    newest: dict[bytes, bytes] = {}
+    async for chunk in chunks(options, topic, await held(options, topic, [partition])):
+        for at in wanted.positions(chunk.keys):
+            key, value = chunk.keys[at], chunk.values[at]
+            if key is None:
+                continue
+            if value is None:
+                newest.pop(key, None)
+            else:
+                newest[key] = value
+    return newest
+
+
+def cut(chunk: RecordChunk, end: int) -> RecordChunk:
+    """The part of ``chunk`` below offset ``end``."""
+    if chunk.next_offset <= end:
+        return chunk
+    count = int(chunk.offsets.searchsorted(end))
+    return RecordChunk(
+        chunk.topic,
+        chunk.partition,
+        chunk.start,
+        end,
+        chunk.keys[:count],
+        chunk.values[:count],
+        chunk.offsets[:count],
+        chunk.timestamps_us[:count],
+        chunk.append_time,
+        too_large=chunk.too_large,
+    )
+
+
+def tail(chunk: RecordChunk, offset: int) -> RecordChunk:
+    """The part of ``chunk`` from an offset on."""
+    at = int(chunk.offsets.searchsorted(offset))
+    return RecordChunk(
+        chunk.topic, chunk.partition, offset, chunk.next_offset, chunk.keys[at:],
+        chunk.values[at:], chunk.offsets[at:], chunk.timestamps_us[at:], chunk.append_time,
+        too_large=chunk.too_large,
+    )  # fmt: skip
+
+
+def parts(chunk: RecordChunk, borders: Iterable[int]) -> Iterator[RecordChunk]:
+    """``chunk`` cut before each of the ascending ``borders`` that lies in it."""
+    for border in borders:
+        if chunk.start < border < chunk.next_offset:
+            yield cut(chunk, border)
+            chunk = tail(chunk, border)
+    yield chunk
+
+
+@asynccontextmanager
+async def _borrowed(options: Options, spans: Spans | None = None) -> AsyncIterator[_Client]:
+    """A started client; None for ``spans``: it is asked for offsets alone."""
+    count = sum(span.end - span.begin for span in (spans or {}).values())
+    fetch_bytes = _FETCH_BYTES_OF_FEW if count <= _FEW else _FETCH_BYTES
+    kept = options if isinstance(options, Clients) else None
+    client = None if kept is None else kept.take(fetch_bytes)
+    is_kept = False
+    try:
+        if client is None:
+            client = _Client(options, fetch_bytes)
+            await client.consumer.start()
+        yield client
+        is_kept = kept is not None and kept.give_back(client)
+    finally:
+        if client is not None and not is_kept:
+            await client.consumer.stop()
+
+
+async def _places(
+    options: Options, client: _Client, topic: str, partitions: Collection[int] | None
+) -> list[TopicPartition]:
+    # The public ways to learn the partitions would have the broker create the topic.
+    if isinstance(options, Clients):
+        cluster = await options.cluster(client.consumer)
+    else:
+        cluster = await client.consumer._client.fetch_all_metadata()
+    there = cluster.partitions_for_topic(topic)
+    if not there:
+        raise TopicMissingError(
+            f"topic {topic!r} is required, but the cluster has none of that name: "
+            "run `barstream topics create`, or correct the name in [topics]"
+        )
+    wanted = there if partitions is None else partitions
+    if missing := sorted(set(wanted) - set(there)):
+        raise TopicMissingError(
+            f"{topic} must have the partitions asked for, found {len(there)} and not "
+            f"{', '.join(map(str, missing))}"
+        )
+    # or who leads them is asked for after the first question failed, a tenth of a second later
+    await client.consumer._client.add_topic(topic)
+    return [TopicPartition(topic, partition) for partition in sorted(wanted)]
+
+
+async def _fetched(
+    options: Options, client: _Client, topic: str, spans: Spans
+) -> AsyncIterator[tuple[TopicPartition, list[Any], int, int]]:
+    """What the consumer is given: place, records, the offset they should start at, the end."""
+    left = {TopicPartition(topic, partition): span for partition, span in spans.items()}
+    ends = {tp: span.end for tp, span in left.items()}
+    await _places(options, client, topic, [tp.partition for tp in left])
+    consumer = client.consumer
+    consumer.assign(list(left))
+    for tp, span in left.items():
+        consumer.seek(tp, span.begin)
+    reached = {tp: span.begin for tp, span in left.items()}
+    moved_at = time.monotonic()
+    while left:
+        try:
+            found = await consumer.getmany(*left, timeout_ms=_POLL_MS)
+        except OffsetOutOfRangeError as error:
+            raise HistoryGone(
+                f"{topic} must hold the offsets "
+                f"{', '.join(f'{tp.partition}:{at}' for tp, at in reached.items())} on, but does "
+                "not any more: retention deleted them meanwhile; ask again"
+            ) from error
+        starts = dict(reached)
+        for tp in list(left):
+            # by position: the last ones may be commit markers or aborted records
+            reached[tp] = await consumer.position(tp)
+            if reached[tp] >= left[tp].end:
+                del left[tp]
+                # at once, or what lies behind is fetched meanwhile
+                consumer.pause(tp)
+        for tp, got in found.items():
+            yield tp, got, starts[tp], ends[tp]
+        if reached != starts:
+            moved_at = time.monotonic()
+        if left and time.monotonic() - moved_at > _STALLED_AFTER_S:
+            raise ReadingStalled(
+                f"{topic} must be read to its end, but gave nothing for "
+                f"{_STALLED_AFTER_S:.0f} s: "
+                + ", ".join(f"[{tp.partition}] {reached[tp]} of {left[tp].end}" for tp in left)
+                + "; look at the leaders of these partitions"
+            )
+
+
+def _filled(spans: Spans) -> Spans:
+    return {partition: span for partition, span in spans.items() if not span.is_empty}
+
+
+def _within(span: Span, offset: int | None) -> int:
+    return span.end if offset is None else min(max(offset, span.begin), span.end)
+
+
+def _gone(tp: TopicPartition, expected: int) -> HistoryGone:
+    return HistoryGone(
+        f"{tp.topic}[{tp.partition}] must hold offset {expected}, but does not any more: "
+        "retention deleted it meanwhile; ask again"
+    )

@@ -1,0 +1,191 @@
+"""A replay bar by bar against what is published; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal
+
+from barstream.codecs.topics.bar import bar_to_json, decode_bar
+from barstream.model.bar import Bar
+from barstream.model.key import split_bar_key
+from barstream.model.period import Period
+from barstream.model.time import iso_from_us
+from barstream.replay.scope import Scope
+
+Kind = Literal["different", "only_published", "only_replayed"]
+
+#: Not of the value: what they are is in the key, or follows from the topic.
+_NO_FIELDS: Final = frozenset({"broker", "symbol", "bucket_start_us", "final"})
+_FIELDS: Final = tuple(each.name for each in fields(Bar) if each.name not in _NO_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One bar that is not the same on both sides; absent ones are None.
+
+    Attributes:
+        partly: it begins before the replay, so published finals went into it.
+    """
+
+    period: Period
+    partition: int
+    key: bytes
+    published: Bar | None
+    replayed: Bar | None
+    partly: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """Where it is."""
+        if self.replayed is None:
+            return "only_published"
+        return "only_replayed" if self.published is None else "different"
+
+    @property
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """Fields that differ, published and replayed value, as in JSON; empty unless both are."""
+        if self.published is None or self.replayed is None:
+            return {}
+        old, new = bar_to_json(self.published), bar_to_json(self.replayed)
+        found = {name: (old[name], new[name]) for name in old if old[name] != new[name]}
+        units = self.published.volume_units, self.replayed.volume_units
+        return found if units[0] == units[1] else {**found, "volume_exact": units}
+
+    @property
+    def is_close_alone(self) -> bool:
+        """Whether it has the same values, and only the place where it was closed is another."""
+        return self.changed.keys() == {"close_offset"}
+
+    def to_json(self) -> dict[str, Any]:
+        """One object, ready to be written."""
+        broker, symbol, bucket_us = split_bar_key(self.key)
+        return {
+            "type": "difference",
+            "kind": self.kind,
+            "timeframe": self.period.timeframe,
+            "broker": broker,
+            "symbol": symbol,
+            "bucket_start": iso_from_us(bucket_us),
+            "partition": self.partition,
+            "partly_replayed": self.partly,
+            "fields": {name: list(pair) for name, pair in self.changed.items()},
+            "published": None if self.published is None else bar_to_json(self.published),
+            "replayed": None if self.replayed is None else bar_to_json(self.replayed),
+        }
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many bars of one period compare how.
+
+    Attributes:
+        equal: the same bytes, or the same but for a higher revision of the published one: it was
+            mended by a switch-over.
+        mended: those of the equal ones.
+        partly: of the different ones, those that begin before the replay.
+        close_alone: of the different ones, those with the same values, closed elsewhere.
+        open: published, and not over yet where the replay ended, or changed since by late ticks
+            after its end: not compared.
+    """
+
+    equal: int = 0
+    different: int = 0
+    only_published: int = 0
+    only_replayed: int = 0
+    mended: int = 0
+    partly: int = 0
+    close_alone: int = 0
+    open: int = 0
+
+    @property
+    def differences(self) -> int:
+        """Bars that are not the same on both sides."""
+        return self.different + self.only_published + self.only_replayed
+
+    def add(self, other: Tally) -> None:
+        """Count what another partition came to as well."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+
+def compare(
+    period: Period,
+    scope: Scope,
+    published: Mapping[bytes, bytes],
+    replayed: Mapping[bytes, bytes],
+    tally: Tally,
+) -> Iterator[Difference]:
+    """The differences of one partition, by key.
+
+    Args:
+        period: of the bars.
+        scope: what the replay covers.
+        published: newest value by key, without those that were withdrawn; one that is no bar
+            stands for none.
+        replayed: likewise, of the shadow topic.
+        tally: counts everything.
+    """
+    partition = scope.derived.partition
+    for key in sorted(published.keys() | replayed.keys()):
+        old, new = published.get(key), replayed.get(key)
+        if old == new:
+            tally.equal += 1
+            continue
+        try:
+            broker, symbol, bucket_us = split_bar_key(key)
+        except ValueError:
+            continue  # no bar of ours; a worker refuses to start on it
+        name = broker, symbol
+        if new is None:
+            place = scope.place(period, name, bucket_us)
+            tally.open += place == "open"
+            if place != "inside":
+                continue
+        found = Difference(
+            period,
+            partition,
+            key,
+            bar_or_none(old),
+            bar_or_none(new),
+            scope.is_partly(period, name, bucket_us),
+        )
+        if _is_mended(found):
+            tally.equal += 1
+            tally.mended += 1
+            continue
+        if _knows_more(found, scope.derived.end):
+            tally.open += 1
+            continue
+        setattr(tally, found.kind, getattr(tally, found.kind) + 1)
+        tally.partly += found.partly
+        tally.close_alone += found.is_close_alone
+        yield found
+
+
+def bar_or_none(value: bytes | None) -> Bar | None:
+    """The bar of a record; what is none stands for no bar, as nobody can read it."""
+    if value is None:
+        return None
+    try:
+        return decode_bar(value)
+    except ValueError:
+        return None
+
+
+def _knows_more(found: Difference, end: int) -> bool:
+    """Whether late ticks from offset ``end`` on, where the replay ended, are in what is published.
+
+    They made the bar, or raised its revision.
+    """
+    old, new = found.published, found.replayed
+    if old is None or (old.close_offset or 0) <= end:
+        return False
+    return new is None or old.revision > new.revision
+
+
+def _is_mended(found: Difference) -> bool:
+    old, new = found.published, found.replayed
+    if old is None or new is None or old.revision <= new.revision:
+        return False
+    return all(getattr(old, name) == getattr(new, name) for name in _FIELDS if name != "revision")

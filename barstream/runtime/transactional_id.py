@@ -1,0 +1,76 @@
+"""Using the transactional ids of partitions at rest before the brokers forget them.
+
+A broker forgets the id of a producer that has written nothing for
+``transactional.id.expiration.ms`` and refuses its next transaction.  By default that is seven days,
+which is a market's holidays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from aiokafka.admin.config_resource import ConfigResourceType
+from aiokafka.errors import KafkaError
+
+from barstream.kafka.admin import AdminClient
+from barstream.kafka.topics.broker_settings import shown_settings
+from barstream.runtime.partition_task import OwnedPartition
+
+log = logging.getLogger(__name__)
+
+_EXPIRATION: Final = "transactional.id.expiration.ms"
+#: The longest rest, and that where brokers do not tell when they forget.
+_DAY_S: Final = 86_400.0
+_UNTOLD_S: Final = 3600.0
+#: Of the time after which an id is forgotten: a broker may be away for as long again.
+_RESTS: Final = 3
+#: How often is looked, of the rest allowed.
+_LOOKS: Final = 4
+_ANSWER_WITHIN_S: Final = 5.0
+
+
+async def longest_rest_s(options: Mapping[str, Any]) -> float:
+    """How long a producer may write nothing: by what the brokers say, an hour where they do not.
+
+    Args:
+        options: connection options, see `barstream.kafka.cluster.client_options`.
+    """
+    try:
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            forgets_s = await _expiration_s(options)
+    except (KafkaError, OSError, TimeoutError) as error:
+        log.debug("brokers do not tell %s: %r", _EXPIRATION, error)
+        return _UNTOLD_S
+    return _UNTOLD_S if forgets_s is None else min(_DAY_S, forgets_s / _RESTS)
+
+
+async def _expiration_s(options: Mapping[str, Any]) -> float | None:
+    """Of the broker that forgets first; None where none says, as where an ACL forbids it."""
+    admin = AdminClient(**options)
+    await admin.start()
+    try:
+        nodes = [str(broker["node_id"]) for broker in (await admin.describe_cluster())["brokers"]]
+        shown, _ = await shown_settings(admin, nodes, ConfigResourceType.BROKER)
+    finally:
+        await admin.close()
+    told = [settings[_EXPIRATION] for settings in shown.values() if settings.get(_EXPIRATION)]
+    return min((float(each) / 1000 for each in told), default=None)
+
+
+async def renew(
+    options: Mapping[str, Any], partitions: Callable[[], Iterable[OwnedPartition]]
+) -> None:
+    """Have each partition that rests too long write its position, until cancelled.
+
+    Args:
+        options: connection options, see `barstream.kafka.cluster.client_options`.
+        partitions: those held now.
+    """
+    while True:
+        rest_s = await longest_rest_s(options)
+        await asyncio.sleep(rest_s / _LOOKS)
+        for owned in partitions():
+            owned.renew(rest_s)

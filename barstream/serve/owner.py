@@ -1,0 +1,187 @@
+"""Reads of series that other workers hold: passed on to them, once, and answered as they answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from barstream.serve.peers import WITHIN_S, Answer, PeerError, Peers
+from barstream.serve.reads import NotHereError, Owner, Placement, Reads
+
+#: Who holds a partition is asked once more when it is not who it was thought to be.
+_TRIES: Final = 2
+#: A longer body is decoded beside the event loop.
+_LARGE_BODY: Final = 1 << 18
+
+AGAIN: Final = "ask again; GET /where/BROKER/SYMBOL says where a series is, GET /health/ready of \
+a worker when it answers"
+
+
+class UnroutedError(Exception):
+    """A read whose worker gives no answer; the message says why."""
+
+    def __init__(self, message: str, owner: Owner, reasons: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.owner = owner
+        self.reasons = reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A tick partition that nobody has answered for."""
+
+    partition: int
+    url: str | None
+    why: str
+
+    def as_json(self) -> dict[str, Any]:
+        """As the API shows it."""
+        return {"partition": self.partition, "url": self.url, "why": self.why}
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What each of the workers answered, and of which partitions there is no answer."""
+
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+
+
+Local = Callable[[frozenset[int]], Awaitable[dict[str, Any]]]
+
+
+class Router:
+    """Finds the worker that answers.
+
+    Args:
+        reads: of this worker.
+        peers: the others.
+    """
+
+    def __init__(self, reads: Reads, peers: Peers) -> None:
+        self._reads = reads
+        self._peers = peers
+
+    async def find(self, broker: str, symbol: str, target: str) -> Owner | Answer:
+        """Who is to answer for a series: this worker, or the answer of the one that holds it.
+
+        Args:
+            broker: normalised.
+            symbol: normalised.
+            target: path and query to be asked, as they came.
+
+        Returns:
+            The owner when it is this worker, or nobody because no tick was seen; else the
+            answer of the owner, which is never 421 or 503.
+
+        Raises:
+            UnroutedError: the owner gives no answer, with the reason.
+        """
+        deadline = asyncio.get_running_loop().time() + WITHIN_S
+        for last in range(1, _TRIES + 1):
+            owner = self._reads.owner(broker, symbol)
+            if owner.here or owner.partition is None:
+                return owner
+            try:
+                return await self._ask(owner, target, deadline)
+            except UnroutedError:
+                if last == _TRIES or self._reads.owner(broker, symbol) == owner:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _ask(self, owner: Owner, target: str, deadline: float) -> Answer:
+        if owner.url is None or owner.url == self._reads.placement().url:
+            raise UnroutedError("no worker is known to hold it, partitions are moving", owner)
+        try:
+            answer = await self._peers.ask(owner.url, target, deadline)
+        except PeerError as error:
+            raise UnroutedError(f"{owner.url} should hold it, {error}", owner) from error
+        if answer.status == 401:
+            raise UnroutedError(
+                f"{owner.url}, which holds it, wants another token: web.token must be the same on "
+                "all workers",
+                owner,
+            )
+        if answer.status == 421:
+            body = await decoded(answer)
+            if "partition" in body:
+                raise UnroutedError(f"{owner.url} should hold it and does not, it is moving", owner)
+            raise UnroutedError(f"{owner.url}, which holds it, refuses: {body.get('error')}", owner)
+        if answer.status == 503:
+            body = await decoded(answer)
+            reasons = [str(reason) for reason in body.get("reasons", ())]
+            said = "; ".join(reasons) or str(body.get("error", "it did not say why"))
+            raise UnroutedError(
+                f"{owner.url}, which holds it, is not ready: {said}", owner, reasons
+            )
+        return answer
+
+    async def gather(self, target: str, local: Local) -> Gathered:
+        """What all workers together answer; each of them for the partitions it holds.
+
+        Args:
+            target: path and query to be asked, as they came.
+            local: the answer of this worker for some of its partitions.
+        """
+        deadline = asyncio.get_running_loop().time() + WITHIN_S
+        for last in range(1, _TRIES + 1):
+            placement = self._reads.placement()
+            gathered = await self._gather(placement, target, local, deadline)
+            if not gathered.missing or last == _TRIES:
+                return gathered
+            now = self._reads.placement()
+            if (now.here, now.holders) == (placement.here, placement.holders):
+                return gathered
+        raise AssertionError("unreachable")
+
+    async def _gather(
+        self, placement: Placement, target: str, local: Local, deadline: float
+    ) -> Gathered:
+        gathered = Gathered()
+        asked: list[tuple[str | None, frozenset[int], Awaitable[dict[str, Any]]]] = []
+        if placement.here:
+            asked.append((placement.url, placement.here, local(placement.here)))
+        for url, part in placement.elsewhere().items():
+            asked.append((url, part, self._part(url, part, target, deadline)))
+        answers = await asyncio.gather(*(work for _, _, work in asked), return_exceptions=True)
+        for (url, partitions, _), answer in zip(asked, answers, strict=True):
+            if isinstance(answer, PeerError | NotHereError):
+                gathered.missing += [Missing(each, url, str(answer)) for each in partitions]
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                gathered.bodies.append(answer)
+        if not placement.holders:
+            gathered.missing.append(Missing(0, None, "the partitions are not known yet"))
+        gathered.missing.sort(key=lambda missing: missing.partition)
+        return gathered
+
+    async def _part(
+        self, url: str | None, partitions: frozenset[int], target: str, deadline: float
+    ) -> dict[str, Any]:
+        """The answer of one worker for partitions that it must hold."""
+        if url is None:
+            raise PeerError("no worker is known to hold it, partitions are moving", "moved")
+        answer = await self._peers.ask(url, target, deadline, partitions)
+        body = await decoded(answer)
+        if answer.status != 200:
+            said = body.get("error", f"it answered {answer.status}")
+            raise PeerError(str(said), "refused")
+        if not body:
+            raise PeerError("what it answered is no answer of a worker", "refused")
+        return body
+
+
+async def decoded(answer: Answer) -> dict[str, Any]:
+    """The JSON object of an answer; empty when it is none."""
+    try:
+        if len(answer.body) > _LARGE_BODY:
+            body = await asyncio.to_thread(json.loads, answer.body)
+        else:
+            body = json.loads(answer.body)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -1,0 +1,230 @@
+"""Putting the views on a worker's Faust app."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final, Protocol
+
+from faust import App
+from faust.web.base import BlueprintManager
+
+from barstream.clock import system_clock_us
+from barstream.errors import BarstreamError
+from barstream.metrics import Metrics
+from barstream.model.key import FOLDED, NameRule
+from barstream.serve.access import own_name_required, token_required
+from barstream.serve.connections import Connections
+from barstream.serve.health import (
+    STATIC,
+    HealthLive,
+    HealthReady,
+    MetricsText,
+    Page,
+    Status,
+)
+from barstream.serve.multi_series import AllBars, AllLive, BrokerBars, BrokerLive, Series
+from barstream.serve.owner import Router
+from barstream.serve.peers import Peers
+from barstream.serve.quota import Quotas
+from barstream.serve.reads import Reads
+from barstream.serve.response import Sending
+from barstream.serve.site import CONNECTIONS, SENDING, SITE, Site, errors_as_json
+from barstream.serve.source import RoutedBars
+from barstream.serve.views import Bars, Live, Schedule, Where
+
+#: Wildcards: no address to be found at.
+_ANY: Final = ("", "0.0.0.0", "::")  # noqa: S104
+_PASSIVE: Final = socket.AI_PASSIVE
+
+
+class WebAddressError(BarstreamError):
+    """The web views cannot be served at ``web.host`` and ``web.port``: choose others."""
+
+
+VIEWS: Final = (
+    Bars, Live, Where, Schedule, AllBars, BrokerBars, AllLive, BrokerLive, Series,
+    HealthLive, HealthReady, Status, MetricsText, Page,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the clients of a worker may take of it together.
+
+    Attributes:
+        connections: open at once.
+        rows: read at once, see `barstream.serve.quota.Quotas`.
+    """
+
+    connections: int = 256
+    rows: int = 40_000
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+def register(
+    app: App,
+    reads: Reads,
+    metrics: Metrics,
+    now_us: Callable[[], int] = system_clock_us,
+    *,
+    token: str | None = None,
+    name_rule: NameRule = FOLDED,
+    hosts: Sequence[str] = (),
+    limits: Limits = DEFAULT_LIMITS,
+) -> RoutedBars:
+    """Put the views on ``app``, in place of everything Faust would serve by itself.
+
+    Call it once, after the app's settings are final (see `app_options`) and before it starts.
+
+    Args:
+        app: of the worker.
+        reads: what it answers with.
+        metrics: its numbers.
+        now_us: the clock.
+        token: what requests must show, and what other workers are shown; None: anyone may ask.
+        name_rule: how names are spelled.
+        hosts: names under which this worker is asked beside its own, see `own_name_required`.
+        limits: of what its clients take together.
+
+    Returns:
+        The same bars for code inside the worker; to be used on the event loop of the app.
+    """
+    server: Any = app.web
+    # /table would hand out table contents, /router proxy without a loop guard
+    server.blueprints = BlueprintManager()
+    peers = Peers(metrics, token)
+    router = Router(reads, peers)
+    server.web_app[SITE] = Site(
+        reads, router, metrics, now_us, name_rule,
+        Quotas(metrics, limits.rows),
+    )  # fmt: skip
+    server.web_app[SENDING] = Sending(metrics)
+    server.web_app[CONNECTIONS] = connections = Connections(metrics, limits.connections)
+    server.web_app.on_cleanup.append(peers.close)
+    server.web_app.middlewares.append(errors_as_json)
+    server.web_app.middlewares.append(own_name_required((*_own_names(app), *hosts), token))
+    if token is not None:
+        server.web_app.middlewares.append(token_required(token))
+    for view in VIEWS:
+        server.add_view(view)
+    server.add_static("/static", STATIC)
+    # Faust's own site takes connections without end
+    server._create_site = lambda: connections.site(
+        server._runner, app.conf.web_bind, app.conf.web_port
+    )
+    _refuse_in_our_words(app)
+    for resource in server.web_app.router.resources():
+        metrics.show_path(resource.canonical)
+    return RoutedBars(reads, router, name_rule)
+
+
+class WebSettings(Protocol):
+    """The section ``web`` of the settings."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def advertise_url(self) -> str | None: ...
+
+
+def app_options(settings: WebSettings) -> dict[str, Any]:
+    """Settings of the Faust app for its web server: bound to one host, nothing of Faust's own."""
+    return {
+        "web_bind": settings.host,
+        "web_host": settings.host,
+        "web_port": settings.port,
+        "canonical_url": settings.advertise_url or _base_url(settings.host, settings.port),
+        "web_cors_options": {},
+        "web_router_enabled": False,
+        "web_tables_enabled": False,
+        "web_stats_enabled": False,
+        "web_graph_enabled": False,
+        "web_metrics_enabled": False,
+    }
+
+
+def require_address(settings: WebSettings) -> None:
+    """Look whether the web views can be served where the settings say.
+
+    Raises:
+        WebAddressError: something else listens there, or this machine has no such address.
+    """
+    host, port = settings.host, settings.port
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=_PASSIVE)
+        for family, kind, protocol, _, place in found:
+            with socket.socket(family, kind, protocol) as trial:
+                # as the server does: connections of an earlier worker that linger are no obstacle
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                trial.bind(place)
+    except OSError as error:
+        raise _refused(host, port, error) from error
+
+
+def _refuse_in_our_words(app: App) -> None:
+    """Something may have taken the port since `require_address` looked."""
+    server: Any = app.web
+    start = server.start_server
+
+    async def start_server() -> None:
+        try:
+            await start()
+        except OSError as error:
+            raise _refused(app.conf.web_bind, app.conf.web_port, error) from error
+
+    server.start_server = start_server
+
+
+def _refused(host: str, port: int, error: OSError) -> WebAddressError:
+    if error.errno == errno.EADDRINUSE:
+        return WebAddressError(
+            f"port {port} of {host} must be free for the web views, but something listens "
+            "there, perhaps another worker: give this one another with --web-port or "
+            "BARSTREAM_WEB_PORT"
+        )
+    return WebAddressError(
+        f"the web views must be served at {host} port {port}, and cannot be "
+        f"({(error.strerror or str(error)).lower()}): web.host must be an address of this "
+        "machine, and a port below 1024 may need rights"
+    )
+
+
+def page_url(settings: WebSettings) -> str:
+    """Where the page is, seen from this machine."""
+    host = "127.0.0.1" if settings.host in _ANY else settings.host
+    return f"{_url(host, settings.port)}/"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to bind is reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _own_names(app: App) -> list[str]:
+    """What this worker is called by itself, and by the others."""
+    url = app.conf.canonical_url
+    named = (app.conf.web_bind, app.conf.web_host, url.host, socket.gethostname())
+    return [name for name in named if name]
+
+
+def _base_url(host: str, port: int) -> str:
+    return _url(socket.gethostname() if host in _ANY else host, port)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

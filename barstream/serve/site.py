@@ -1,0 +1,325 @@
+"""What every view shares: the engine's reads, the metrics, the clock, and errors as JSON."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import web
+from faust.web.exceptions import NotFound, ServiceUnavailable, WebError
+from faust.web.views import View
+
+from barstream.market.universe import did_you_mean, nearest_series
+from barstream.metrics import Metrics
+from barstream.model.key import NameRule
+from barstream.model.time import iso_micros_from_us
+from barstream.serve.connections import Connections
+from barstream.serve.owner import AGAIN, Missing, Router, UnroutedError
+from barstream.serve.parameters import BadParameterError
+from barstream.serve.peers import FORWARDED, PARTITIONS, WORKER, Answer
+from barstream.serve.quota import ClientGoneError, CrowdedError, Quotas, RowQuota
+from barstream.serve.reads import NotHereError, Owner, Reads
+from barstream.serve.response import Sending
+
+log = logging.getLogger(__name__)
+
+#: Characters of a path that an answer repeats.
+_SHOWN: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the views of one worker work with."""
+
+    reads: Reads
+    router: Router
+    metrics: Metrics
+    now_us: Callable[[], int]
+    name_rule: NameRule
+    quotas: Quotas
+
+
+#: A name in a path is whatever stands between slashes; ``{broker}`` alone would leave braces out.
+BROKER: Final = "{broker:[^/]+}"
+SYMBOL: Final = "{symbol:[^/]+}"
+SITE: Final = web.AppKey("barstream_site", Site)
+CONNECTIONS: Final = web.AppKey("barstream_connections", Connections)
+SENDING: Final = web.AppKey("barstream_sending", Sending)
+
+
+class MisdirectedError(WebError):
+    """Asked by another worker for what is not here (421); it was passed on once already."""
+
+    code = HTTPStatus.MISDIRECTED_REQUEST
+    detail = "The series is not on this worker."
+
+
+class ReadView(View):
+    """A view that answers JSON and refuses with JSON."""
+
+    def answer(self, value: dict[str, Any], status: int = 200) -> Any:
+        """``value`` as a JSON response that no cache keeps."""
+        return self.json(value, status=status, headers={"Cache-Control": "no-store"})
+
+    def site(self, request: Any) -> Site:
+        """What this view works with."""
+        site: Site = request.app[SITE]
+        return site
+
+    def quota_of(self, quotas: Quotas) -> RowQuota:
+        """From which of them this view takes what it reads for a client."""
+        return quotas.one
+
+    @asynccontextmanager
+    async def turn(self, request: Any, rows: int) -> AsyncIterator[None]:
+        """While ``rows`` are read for a request and made an answer.
+
+        Raises:
+            CrowdedError: too much is being read already.
+            ClientGoneError: who asked is not there any more.
+        """
+        quotas = self.site(request).quotas
+        quota = quotas.passed_on if FORWARDED in request.headers else self.quota_of(quotas)
+        async with quota.taken(rows):
+            if request.transport is None or request.transport.is_closing():
+                raise ClientGoneError
+            yield
+
+    def ready_reads(self, request: Any) -> Reads:
+        """The engine's reads.
+
+        Raises:
+            ServiceUnavailable: the worker is recovering; a part of the truth is no answer.
+        """
+        reads = self.site(request).reads
+        readiness = reads.ready()
+        if not readiness.ready:
+            raise ServiceUnavailable(
+                "this worker is not ready yet: " + ("; ".join(readiness.reasons) or "starting"),
+                reasons=list(readiness.reasons),
+                progress=dict(readiness.progress),
+                what_to_do="ask again; GET /health/ready says when",
+            )
+        return reads
+
+    async def owner_or_answer(self, request: Any, broker: str, symbol: str) -> Owner | Answer:
+        """Where the series is, if it is here; else what the worker that holds it answers.
+
+        Raises:
+            MisdirectedError: it is not here, and another worker believed it was.
+            NotFound: no tick of it was seen.
+            ServiceUnavailable: the worker that holds it gives no answer.
+        """
+        reads = self.ready_reads(request)
+        if FORWARDED in request.headers:
+            owner = reads.owner(broker, symbol)
+            if owner.partition is not None and not owner.here:
+                raise MisdirectedError(
+                    f"{broker} {symbol} is not on this worker",
+                    broker=broker,
+                    symbol=symbol,
+                    partition=owner.partition,
+                    url=owner.url,
+                )
+        else:
+            try:
+                found = await self.site(request).router.find(broker, symbol, target_of(request))
+            except UnroutedError as error:
+                raise _unrouted(broker, symbol, error) from error
+            if isinstance(found, Answer):
+                return found
+            owner = found
+        if owner.partition is None:
+            raise unknown_series(reads, broker, symbol)
+        return owner
+
+    def passed_on(self, answer: Answer) -> Any:
+        """An answer of another worker, byte for byte."""
+        headers = {
+            "Content-Type": answer.content_type,
+            "Cache-Control": "no-store",
+            WORKER: answer.worker,
+        }
+        return web.Response(body=answer.body, status=answer.status, headers=headers)
+
+    def partitions_asked(self, request: Any) -> frozenset[int] | None:
+        """The partitions that another worker asks this one for; None: nobody has passed it on.
+
+        Raises:
+            MisdirectedError: one of them is not here.
+        """
+        if FORWARDED not in request.headers:
+            return None
+        here = self.ready_reads(request).placement().here
+        text = request.headers.get(PARTITIONS)
+        if text is None:
+            return here
+        # a number of thousands of digits is none that Python reads
+        numbers = (each for each in text.split(",") if each.isdecimal() and len(each) < 10)
+        asked = frozenset(map(int, numbers))
+        if not asked <= here:
+            raise MisdirectedError(f"partitions {sorted(asked - here)} are not on this worker")
+        return asked
+
+    def lost(self, reads: Reads, error: NotHereError) -> ServiceUnavailable:
+        """A partition that went to another worker while it was read: ask again."""
+        return ServiceUnavailable(
+            f"it went to another worker while it was read: {error}",
+            reasons=list(reads.ready().reasons),
+            progress={},
+            what_to_do="ask again",
+        )
+
+    def incomplete(self, missing: Sequence[Missing]) -> ServiceUnavailable:
+        """Some of what was asked for has no answer."""
+        first = missing[0]
+        return ServiceUnavailable(
+            f"no answer for {len(missing)} of the partitions, the first is {first.partition}: "
+            f"{first.why}",
+            complete=False,
+            missing=[each.as_json() for each in missing],
+            what_to_do="ask again, or take what there is with partial=allow",
+        )
+
+
+def target_of(request: Any) -> str:
+    """Path and query as they came; not the host that proxies put before them."""
+    target: str = request.rel_url.raw_path_qs
+    return target
+
+
+def _unrouted(broker: str, symbol: str, error: UnroutedError) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        f"{broker} {symbol} cannot be read now: {error}",
+        broker=broker,
+        symbol=symbol,
+        partition=error.owner.partition,
+        url=error.owner.url,
+        reasons=list(error.reasons),
+        what_to_do=AGAIN,
+    )
+
+
+def unknown_series(reads: Reads, broker: str, symbol: str) -> NotFound:
+    """Why there is nothing of a series, and what to do about it."""
+    near = nearest_series((broker, symbol), reads.known())
+    if reads.schedule(broker, symbol, 0, 1) is None:
+        why = "unscheduled"
+        what_to_do = (
+            "if it is spelled right (GET /series lists all that there are), load its sessions, for "
+            "until then its ticks are rejected: barstream schedule load FILE, or barstream "
+            "schedule load --calendar NAME"
+        )
+    else:
+        why = "no tick seen yet"
+        what_to_do = (
+            "it has a schedule, so bars start with its first accepted tick; GET /status counts what"
+            " was rejected, and GET /series shows how others are spelled"
+        )
+    return NotFound(
+        f"{broker} {symbol} has no bars: {why}{did_you_mean(near)}",
+        broker=broker,
+        symbol=symbol,
+        why=why,
+        similar=[" ".join(each) for each in near],
+        what_to_do=what_to_do,
+    )
+
+
+def time_text(us: int | None) -> str | None:
+    """``2013-01-01T22:00:00.250000Z``, or None."""
+    return None if us is None else iso_micros_from_us(us)
+
+
+def _error(status: int, error: str, **context: Any) -> web.Response:
+    return web.json_response({"error": error, **context}, status=status)
+
+
+@web.middleware
+async def errors_as_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Count and time a request; whatever goes wrong is answered in JSON too."""
+    with request.app[CONNECTIONS].answering(request.transport) as is_file:
+        response = await _answered(request, handler)
+        if isinstance(response, web.FileResponse):
+            is_file()
+    return response
+
+
+async def _answered(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    metrics = request.app[SITE].metrics
+    resource = request.match_info.route.resource
+    path = resource.canonical if resource is not None else "unknown"
+    began = time.perf_counter()
+    response = await _answer_or_error(request, handler)
+    _end_line(response)
+    sending = request.app[SENDING]
+    if not sending.has_room(response):
+        response = _error(
+            503,
+            "too many large answers wait to be read by their clients",
+            what_to_do="ask again, or for less (limit=500)",
+        )
+        _end_line(response)
+    if response.status == 503:
+        response.headers["Retry-After"] = "1"
+    metrics.http_requests.labels(path, response.status).inc()
+    metrics.http_request_seconds.labels(path).observe(time.perf_counter() - began)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault(WORKER, request.app[SITE].reads.placement().url)
+    await sending.send(request, response)
+    return response
+
+
+def _end_line(response: web.StreamResponse) -> None:
+    """JSON is a line of text: a shell's prompt stands below it, not behind it."""
+    if isinstance(response, web.Response) and response.content_type == "application/json":
+        body = response.body
+        if isinstance(body, bytes) and not body.endswith(b"\n"):
+            response.body = body + b"\n"
+
+
+async def _answer_or_error(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except BadParameterError as error:
+        return _error(
+            400,
+            str(error),
+            parameter=error.parameter,
+            required=error.required,
+            found=error.found,
+        )
+    except CrowdedError as error:
+        return _error(503, str(error), what_to_do="ask again, or for less (limit=500)")
+    except ClientGoneError:
+        return _error(499, "the client has hung up")
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = _error(error.status, f"{request.method} {_shown(request)}: {error.reason}")
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            # below /static, a name that no file system could hold
+            return _error(404, f"{request.method} {_shown(request)}: Not Found")
+        log.exception("A request failed. path=%s", request.path)
+        return _error(500, "an error of this worker, not of the request; see its log")
+
+
+def _shown(request: web.Request) -> str:
+    path = request.path
+    return path if len(path) <= _SHOWN else f"{path[:_SHOWN]}..."

@@ -1,0 +1,69 @@
+"""Parents from children, by polars: the independent recomputation of upper bars.
+
+Bars with ticks decide prices and times, synthetic ones only where there is no other; the volume is
+the exactly rounded sum of the children's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from barstream.verify.minute_fold import sums
+
+#: What a parent is folded from, and what comes of it.
+CHILD: Final = (
+    "series", "bucket_us", "trading_date", "session", "open", "high", "low", "close", "volume",
+    "tick_count", "open_time", "close_time", "synthetic", "revision", "first_offset",
+    "last_offset", "close_offset",
+)  # fmt: skip
+#: Fields that follow from the children exactly.
+ROLLED: Final = (
+    "trading_date", "session", "open", "high", "low", "close", "volume", "tick_count",
+    "open_time", "close_time", "synthetic", "first_offset", "last_offset", "close_offset",
+)  # fmt: skip
+
+
+def roll(children: pl.DataFrame) -> pl.DataFrame:
+    """One row a parent, ascending by series and bucket, with the columns `CHILD`.
+
+    ``revision`` is the sum of the children's, the least it can be; ``close_offset`` is null where
+    that of a child is not known.
+
+    Args:
+        children: the columns `CHILD`, and ``parent``: the bucket each belongs to.
+    """
+    ordered = children.sort("series", "parent", "bucket_us")
+    has_ticks = ~pl.col("synthetic")
+
+    def of_real(name: str, how: str) -> pl.Expr:
+        every = pl.col(name)
+        real = every.filter(has_ticks)
+        return pl.coalesce(getattr(real, how)(), getattr(every, how)())
+
+    parents = ordered.group_by("series", "parent", maintain_order=True).agg(
+        pl.col("trading_date").first(),
+        pl.col("session").first(),
+        of_real("open", "first"),
+        of_real("high", "max"),
+        of_real("low", "min"),
+        of_real("close", "last"),
+        pl.col("tick_count").sum(),
+        pl.col("open_time").filter(has_ticks).first(),
+        pl.col("close_time").filter(has_ticks).last(),
+        pl.col("synthetic").all(),
+        pl.col("revision").sum(),
+        pl.col("first_offset").min(),
+        pl.col("last_offset").max(),
+        pl.when(pl.col("close_offset").null_count() == 0)
+        .then(pl.col("close_offset").max())
+        .alias("close_offset"),
+        count=pl.len().cast(pl.Int64),
+    )
+    volume = sums(ordered["volume"].to_numpy(), parents["count"].to_numpy())
+    return (
+        parents.with_columns(volume=pl.Series(volume, dtype=pl.Float64))
+        .rename({"parent": "bucket_us"})
+        .select(CHILD)
+    )

@@ -1,0 +1,201 @@
+"""Partitions as the web reads them, with real engines and no Kafka behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from barstream.codecs.record_chunk import RecordChunk
+from barstream.codecs.ticks.decoder import TickColumns
+from barstream.codecs.topics.rules import RulesRow
+from barstream.codecs.topics.series_seen import UniverseReading
+from barstream.heartbeat.leadership import LeadershipFlag
+from barstream.heartbeat.report import HeartbeatReport
+from barstream.kafka.consumer_group import Declaration
+from barstream.kafka.flush import bar_rows
+from barstream.kafka.partition_ends import Ends
+from barstream.market.schedule import MarketScheduleProvider
+from barstream.market.universe import Universe
+from barstream.metrics import Metrics
+from barstream.model.bar import Bar
+from barstream.model.key import FOLDED
+from barstream.model.period import MINUTE, Period
+from barstream.partition.finals_view import FinalsBook
+from barstream.partition.machine import PartitionEngine
+from barstream.rules.series import Rules
+from barstream.runtime.agreement import Agreement
+from barstream.runtime.app import BarstreamApp
+from barstream.runtime.assignment import Partitions
+from barstream.runtime.membership import Membership
+from barstream.runtime.restore_progress import RestoreProgress
+from barstream.runtime.spellings import Spellings
+from barstream.runtime.tally import Tally
+from barstream.serve.status import Reporting
+from barstream.store.finals import FinalsPartition
+
+if TYPE_CHECKING:
+    from agents.heartbeats import HeartbeatSender
+    from agents.schedule import ScheduleService
+
+OWN_URL, OTHER_URL = "http://10.0.0.1:6066", "http://10.0.0.2:6066"
+
+
+@dataclass
+class StubStore:
+    """Rows of a table, in a dictionary."""
+
+    rows: dict[bytes, bytes] = field(default_factory=dict)
+
+    def range(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return ((key, self.rows[key]) for key in sorted(self.rows) if first <= key < end)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.rows.get(key)
+
+    def retained_from_us(self, _broker: str, _symbol: str) -> int | None:
+        return None
+
+    def range_back(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(list(self.range(first, end))[::-1])
+
+    def put(self, *bars: Bar) -> None:
+        self.rows.update((row.key or b"", row.value or b"") for row in bar_rows(bars))
+
+
+@dataclass
+class StubOwned:
+    """A partition held, as far as reads look at it."""
+
+    engine: PartitionEngine
+    fenced: bool = False
+
+    def stored(self, period: Period = MINUTE) -> StubStore:
+        return cast("StubStore", self.engine.book.stores[period])
+
+    @property
+    def partition(self) -> int:
+        return self.engine.partition
+
+
+@dataclass
+class StubSettings:
+    rules: Rules
+    periods: tuple[Period, ...]
+    judged_by: RulesRow | None = None
+
+
+@dataclass
+class StubStandbys:
+    """Copies that lack so many rows, by partition."""
+
+    lag: dict[int, int] = field(default_factory=dict)
+    rows: int = 0
+    reopened: int = 0
+
+    @property
+    def held(self) -> dict[int, int]:
+        return self.lag
+
+
+@dataclass
+class StubPartitions:
+    """Partition 0, and whatever a test adds."""
+
+    settings: StubSettings
+    owned: dict[int, StubOwned]
+    generation: int = 1
+    ends: Ends = field(default_factory=lambda: Ends({}, ()))
+    progress: RestoreProgress | None = None
+    standbys: StubStandbys = field(default_factory=StubStandbys)
+    tally: Tally = field(default_factory=lambda: Tally(Metrics()))
+
+    @property
+    def restoring(self) -> bool:
+        return self.progress is not None
+
+    @property
+    def real(self) -> Partitions:
+        return cast("Partitions", self)
+
+
+def stub_partitions(
+    provider: MarketScheduleProvider, rules: Rules, *periods: Period
+) -> StubPartitions:
+    stores = {period: cast("FinalsPartition", StubStore()) for period in (MINUTE, *periods)}
+    engine = PartitionEngine(
+        0, rules, provider, lambda _broker, _symbol: None, book=FinalsBook(stores), periods=periods
+    )
+    return StubPartitions(StubSettings(rules, periods), {0: StubOwned(engine)})
+
+
+def stub_reporting(
+    partitions: StubPartitions,
+    provider: MarketScheduleProvider,
+    universe: Universe,
+    metrics: Metrics | None = None,
+    report: HeartbeatReport | None = None,
+    reading: UniverseReading | None = None,
+    membership: Membership | None = None,
+    highwater: int | None = None,
+    flag: LeadershipFlag | None = None,
+    spellings: Spellings | None = None,
+    agreement: Agreement | None = None,
+) -> Reporting:
+    """Reporting of a worker that holds partition 0 of two; another one holds the other."""
+    conf = SimpleNamespace(id="app", canonical_url=OWN_URL)
+    topics = {OWN_URL: {"ticks": [0], "hb_1m": [0]}, OTHER_URL: {"ticks": [1]}}
+    consumer = SimpleNamespace(highwater=lambda _tp: highwater, topic_partitions={"ticks": 3}.get)
+    if membership is None:
+        membership = Membership(6.0, lambda: 0.0)
+        membership.heard(0.0)
+    app = SimpleNamespace(
+        rebalancing=False,
+        conf=conf,
+        assignor=SimpleNamespace(external_topic_distribution=topics),
+        consumer=consumer,
+        membership=membership,
+    )
+    status = SimpleNamespace(rows=0, series=0, refused=9, failures=1)
+    report = report or HeartbeatReport()
+    return Reporting(
+        cast("BarstreamApp", app),
+        partitions.real,
+        provider,
+        reading or UniverseReading(universe),
+        cast("ScheduleService", SimpleNamespace(status=status)),
+        cast("HeartbeatSender", SimpleNamespace(flag=flag or LeadershipFlag(), report=report)),
+        metrics or Metrics(),
+        "ticks",
+        "hb_1m",
+        spellings or Spellings(FOLDED, lambda: provider.index, metrics or Metrics()),
+        agreement or Agreement("b-host-1", Declaration("1.0")),
+    )
+
+
+def feed(
+    engine: PartitionEngine,
+    symbol: str,
+    times_us: list[int],
+    *,
+    late_us: int = 0,
+    price: float = 1.0,
+) -> None:
+    """Ticks of broker ``B``, each at 1 more than the last, appended ``late_us`` after they were."""
+    begin, n = engine.position or 0, len(times_us)
+    offsets = np.arange(begin, begin + n, dtype=np.int64)
+    times = np.array(times_us, np.int64)
+    prices = np.arange(price, price + n, dtype=np.float64)
+    nothing: list[Any] = [None] * n
+    engine.apply_ticks(
+        RecordChunk("ticks", 0, begin, begin + n, nothing, nothing, offsets, times + late_us, True),
+        TickColumns(
+            np.zeros(n, np.int32), [("B", symbol)], times, prices, np.ones(n), None,
+            [],
+        ),
+        0,
+        at_end=False,
+    )  # fmt: skip
