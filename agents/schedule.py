@@ -19,6 +19,7 @@ from mode import Service
 
 from barstream.clock import system_clock_us
 from barstream.codecs.registry import RegistryError
+from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.feeds.schedule_load import schedule_topic
@@ -26,7 +27,7 @@ from barstream.kafka.cluster import client_options
 from barstream.kafka.topic_follower import TopicReader
 from barstream.market.schedule import AlwaysOpenIndex, MarketScheduleProvider, Series
 from barstream.model.time import SECOND_US, datetime_from_us, iso_from_us, us_from_datetime
-from tables.schedule import ScheduleRows
+from tables.schedule import declare
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class ScheduleService(Service):
         self._clock = clock
         self._retry_us = round(retry_s * SECOND_US)
         self._reload_timeout_s = reload_timeout_s
-        self._rows = ScheduleRows()
+        self._rows = declare()
         self._schemas_due_us = 0
         self._reader: TopicReader | None = None
         self._reload: asyncio.Task[tuple[TopicReader, ScheduleRows]] | None = None
@@ -186,7 +187,7 @@ class ScheduleService(Service):
 
     async def _load(self) -> tuple[TopicReader, ScheduleRows]:
         ticks = self._settings.ticks
-        rows = ScheduleRows(SessionSchemas.of(ticks.registry_url, ticks.name_rule))
+        rows = declare(SessionSchemas.of(ticks.registry_url, ticks.name_rule))
         reader = TopicReader(self.topic, rows.apply, client_options=client_options(self._settings))
         await reader.start()
         try:

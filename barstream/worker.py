@@ -35,9 +35,9 @@ from barstream.heartbeat.leadership import LeadershipFlag
 from barstream.kafka.client_id import client_id
 from barstream.kafka.cluster import client_options
 from barstream.kafka.consumer_group import Declaration
-from barstream.kafka.flush import OutputTopics
 from barstream.kafka.topic_follower import TopicReader
 from barstream.kafka.topics import TopicNames, require
+from barstream.kafka.topics.outputs import OutputTopics
 from barstream.kafka.troubles import Troubles, span
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.market.universe import Universe

@@ -27,7 +27,6 @@ import tables.finals
 from barstream import Bar, Period, Rate, TimeBucket
 from barstream.client import bind
 from barstream.config import Settings
-from barstream.kafka.flush import bar_rows
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.market.universe import Universe
 from barstream.metrics import Metrics
@@ -37,6 +36,7 @@ from barstream.partition.finals_view import FinalsBook
 from barstream.partition.machine import PartitionEngine
 from barstream.rules.series import Rules
 from barstream.runtime.app import make_app
+from barstream.runtime.flush import bar_rows
 from barstream.serve.owner import Router
 from barstream.serve.peers import Peers
 from barstream.serve.reads import Placement, Readiness

@@ -25,7 +25,7 @@ import tables.finals
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickColumns
 from barstream.config import Settings
-from barstream.kafka.flush import OutputTopics, bar_rows, build_flush, by_period
+from barstream.kafka.topics.outputs import OutputTopics
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import MINUTE_US
@@ -33,6 +33,7 @@ from barstream.partition.finals_view import FinalsBook
 from barstream.partition.machine import PartitionEngine
 from barstream.rules.series import Rules
 from barstream.runtime.app import make_app
+from barstream.runtime.flush import bar_rows, build_flush, by_period
 from barstream.store.finals import FinalsPartition
 
 BROKER, START_US = "BENCH", 1_700_006_400_000_000

@@ -28,12 +28,13 @@ import tables.finals
 from barstream.codecs.topics.heartbeat import HeartbeatRecord, encode
 from barstream.config import Settings
 from barstream.config.periods import kept_days
-from barstream.kafka.flush import Row, bar_rows
+from barstream.kafka.flush import Row
 from barstream.model.bar import Bar
 from barstream.model.exact_sum import float_of, group_units, unrounded
 from barstream.model.period import DAY, Period
 from barstream.model.time import DAY_US, MINUTE_US
 from barstream.runtime.app import make_app
+from barstream.runtime.flush import bar_rows
 from barstream.store.finals import FinalsPartition
 
 SERIES = 100

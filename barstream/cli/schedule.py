@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from barstream.codecs.topics.schedule_rows import ScheduleRows
     from barstream.config import Settings
     from barstream.errors import BarstreamError
     from barstream.feeds.schedule_load import ScheduleDifference
     from barstream.market.schedule import Series, SessionRow
     from barstream.model.key import NameRule
-    from tables.schedule import ScheduleRows
 
 EXAMPLES: Final = 8
 _NO_JOIN: Final = "bars.schedule is false, so no worker reads sessions"

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
+from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session import (
     encode_session,
     identity_of,
@@ -30,7 +31,6 @@ from barstream.kafka.topic_follower import TopicReader
 from barstream.kafka.topics.batch_size import SMALL_BATCH_BYTES
 from barstream.market.schedule import Series, SessionRow, find_conflicts
 from barstream.model.key import NameRule
-from tables.schedule import ScheduleRows
 
 Dates = tuple[int, int]
 """First and last trading date in days since 1970-01-01, both included."""

@@ -24,7 +24,7 @@ from barstream.codecs.topics.batch_mark import (
     found_of,
     is_another,
 )
-from barstream.kafka.errors import ReadingStalled, TailLost
+from barstream.errors import ReadingStalled, TailLost
 from barstream.kafka.fetch_columns import ColumnarTopics, install
 from barstream.kafka.offsets import ANEW, extents_of
 

@@ -16,10 +16,10 @@ from aiokafka.errors import KafkaError, ProducerFenced
 
 from barstream.config import Settings
 from barstream.errors import BarstreamError
+from barstream.kafka.changelog import decided
 from barstream.kafka.cluster import client_options
 from barstream.kafka.consumer_group import require_no_workers
 from barstream.kafka.writer import PartitionProducer
-from barstream.runtime.restore import decided
 
 #: One transaction may hold the bars of months.
 _WITHIN_S: Final = 600.0

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
-from barstream.kafka.errors import ReadingStalled, TicksGone
+from barstream.errors import ReadingStalled, TicksGone
 
 _ANSWER_WITHIN_S: Final = 10.0
 #: How aiokafka says that a partition is not known, or has no leader.

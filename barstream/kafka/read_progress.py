@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from barstream.kafka.errors import ReadingStalled
+from barstream.errors import ReadingStalled
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from barstream.kafka.errors import TicksGone
+from barstream.errors import TicksGone
 from barstream.kafka.offsets import (
     START_OVER,
     Extent,

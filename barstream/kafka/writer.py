@@ -16,8 +16,7 @@ from aiokafka.errors import (
 )
 
 from barstream.codecs.topics.batch_mark import HEADER, BatchMark, written_mark
-from barstream.errors import BarstreamError
-from barstream.kafka.errors import BatchRefused, FlushStalled, StateUnusable, TicksGone
+from barstream.errors import BarstreamError, BatchRefused, FlushStalled, StateUnusable, TicksGone
 from barstream.kafka.flush import Row
 from barstream.kafka.offsets import check_identity
 from barstream.kafka.producer_failure import fatal_error

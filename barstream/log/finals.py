@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from barstream.codecs.avro.body import decode_batch
 from barstream.codecs.record_chunk import RecordChunk
-from barstream.codecs.topics.bar import decode_bar
-from barstream.kafka.flush import bar_columns
+from barstream.codecs.topics.bar import bar_columns, decode_bar
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Options, Spans, chunks
 from barstream.model.bar import Bar

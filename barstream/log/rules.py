@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.codecs.topics.rules import RulesRow
+from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session import NO_REGISTRY, read_session
 from barstream.log.schedule import ScheduleRecord
 from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex, Series, SessionRow
 from barstream.model.key import NameRule
 from barstream.model.time import DAY_US
-from tables.schedule import ScheduleRows
 
 Longs = NDArray[np.int64]
 _ALWAYS_OPEN: Final = AlwaysOpenIndex()

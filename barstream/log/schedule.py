@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session import NO_REGISTRY, Identity, read_session
 from barstream.codecs.topics.session_schemas import SessionSchemas, is_framed
 from barstream.config import Settings
 from barstream.log.snapshot import Options, chunks, held
 from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex, Series, SessionRow
 from barstream.model.key import FOLDED, NameRule
-from tables.schedule import ScheduleRows
 
 
 @dataclass(frozen=True, slots=True)

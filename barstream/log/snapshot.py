@@ -17,7 +17,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from barstream.codecs.record_chunk import RecordChunk
-from barstream.kafka.errors import ReadingStalled
+from barstream.errors import ReadingStalled
 from barstream.kafka.fetch_columns import ColumnarTopics, JudgedBatches, install
 from barstream.kafka.offsets import extents_of, offsets_required
 from barstream.kafka.topic_follower import TopicMissingError

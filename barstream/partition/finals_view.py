@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final, cast
+from typing import Final, Protocol
 
 from barstream.codecs.topics.bar import decode_bars
-from barstream.kafka.errors import StateUnusable
-from barstream.kafka.flush import OutputTopics
+from barstream.errors import StateUnusable
 from barstream.model.bar import Bar
 from barstream.model.key import bar_key, series_key
 from barstream.model.period import Period
 from barstream.model.time import ceil_minute
-from barstream.store.finals import FinalsPartition
-from barstream.store.rocksdb import LocalPartition
 
 #: 9999-12-31T23:59, the last minute a key can name.
 _LAST_US: Final = 253_402_300_740_000_000
@@ -27,6 +24,26 @@ _MEND: Final = (
 Overlay = dict[tuple[str, str], dict[int, Bar]]
 
 
+class StoredFinals(Protocol):
+    """The committed finals of a period in one partition: rows by `bar_key`, ascending."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The row of a key."""
+        ...
+
+    def range(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with ``first <= key < end``."""
+        ...
+
+    def range_back(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The same, from the last to the first."""
+        ...
+
+    def retained_from_us(self, broker: str, symbol: str) -> int | None:
+        """Finals of a series that start before this were deleted; None: none were."""
+        ...
+
+
 class FinalsBook:
     """Finals by period, series and bucket; see `barstream.model.finals.Finals`.
 
@@ -34,7 +51,7 @@ class FinalsBook:
         stores: local store of the finals by period; a period that has none is kept in memory.
     """
 
-    def __init__(self, stores: Mapping[Period, FinalsPartition]) -> None:
+    def __init__(self, stores: Mapping[Period, StoredFinals]) -> None:
         self.stores = stores
         #: Final in memory, not committed: by period, series and bucket.
         self._new: dict[Period, Overlay] = {}
@@ -187,13 +204,3 @@ def span(broker: str, symbol: str, from_us: int, to_us: int) -> tuple[bytes, byt
     if to_us > _LAST_US:
         return first, series_key(broker, symbol) + b"\1"
     return first, bar_key(broker, symbol, ceil_minute(max(0, to_us)))
-
-
-def book_of(outputs: OutputTopics, tables: Mapping[str, LocalPartition]) -> FinalsBook:
-    """The book of the local tables of one partition."""
-    return FinalsBook(
-        {
-            period: cast("FinalsPartition", tables[topic])
-            for period, topic in outputs.finals_by_period.items()
-        }
-    )

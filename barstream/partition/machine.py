@@ -18,7 +18,7 @@ from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.topics.batch_mark import BatchMark
 from barstream.codecs.topics.rules import RulesRow, changes_of
 from barstream.codecs.topics.withdrawal import Withdrawn
-from barstream.kafka.errors import LostChunk, StateUnusable
+from barstream.errors import LostChunk, StateUnusable
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.bar import Bar
 from barstream.model.period import Period

@@ -19,7 +19,7 @@ from barstream.codecs.topics.state import POSITION_KEY, encode_position
 from barstream.config import Settings
 from barstream.kafka.cluster import client_options
 from barstream.kafka.fence import fenced_partitions
-from barstream.kafka.flush import Flush, Row, bar_rows
+from barstream.kafka.flush import Flush, Row
 from barstream.kafka.offsets import ends_of
 from barstream.kafka.topics import TopicNames
 from barstream.log.schedule import current_index
@@ -38,6 +38,7 @@ from barstream.replay.finals_after_cutover import Merged
 from barstream.replay.series import SeriesNow, series_of
 from barstream.replay.shadow_topics import ShadowTopics
 from barstream.rules.series import LIVENESS_TICKS
+from barstream.runtime.flush import bar_rows
 
 
 @dataclass(frozen=True, slots=True)

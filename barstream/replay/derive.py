@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickColumns
 from barstream.kafka.cluster import client_options
-from barstream.kafka.flush import Flush, Row, build_flush, by_period
+from barstream.kafka.flush import Flush, Row
 from barstream.kafka.topic_identity import topic_id
 from barstream.kafka.topics import TopicNames
 from barstream.kafka.writer import PartitionProducer
@@ -37,6 +37,7 @@ from barstream.replay.seed import seed
 from barstream.replay.shadow_topics import ShadowTopics
 from barstream.replay.tick_block import TicksInRange, blocks, placed, without_rejected
 from barstream.rules.series import FOREVER_US, NEVER_US
+from barstream.runtime.flush import build_flush, by_period
 
 _STAMP_BYTES: Final = len("2013-01-01T22:00:00Z")
 

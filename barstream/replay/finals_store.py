@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
 
-from rocksdict import Options, Rdict
-
-from barstream.kafka.flush import bar_rows
 from barstream.market.schedule import Series
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.partition.finals_view import FinalsBook
+from barstream.runtime.flush import bar_rows
 from barstream.store.finals import FinalsPartition
-
-
-class _Database:
-    """One RocksDB, as `LocalPartition` wants the store of a table."""
-
-    offset_key: Final = b"\xff\xffoffset"
-
-    def __init__(self, path: Path) -> None:
-        self._db: Any = Rdict(str(path), Options(raw_mode=True))
-
-    def _db_for_partition(self, _: int) -> Any:
-        return self._db
-
-    def close(self) -> None:
-        self._db.close()
+from barstream.store.scratch import ScratchDatabase
 
 
 class ReplayBook(FinalsBook):
@@ -40,15 +23,14 @@ class ReplayBook(FinalsBook):
 
     def __init__(self, directory: Path, partition: int, periods: Iterable[Period]) -> None:
         self._databases = {
-            period: _Database(directory / f"{partition}-{number}")
+            period: ScratchDatabase(directory / f"{partition}-{number}")
             for number, period in enumerate((MINUTE, *periods))
         }
-        super().__init__(
-            {
-                period: FinalsPartition(database, partition)
-                for period, database in self._databases.items()
-            }
-        )
+        self._tables = {
+            period: FinalsPartition(database, partition)
+            for period, database in self._databases.items()
+        }
+        super().__init__(self._tables)
         self.cut_us: Mapping[Series, int] = {}
         self._written = 0
 
@@ -62,7 +44,7 @@ class ReplayBook(FinalsBook):
             return
         self._written += len(bars)
         rows = [(row.key, row.value) for row in bar_rows(bars) if row.key is not None]
-        self.stores[period].write(rows, self._written)
+        self._tables[period].write(rows, self._written)
         self.committed(period, bars)
 
     def close(self) -> None:

@@ -12,8 +12,8 @@ from aiokafka.errors import KafkaError
 
 from barstream.config import Settings
 from barstream.kafka.cluster import admin_client, client_options, explained
-from barstream.kafka.flush import OutputTopics
 from barstream.kafka.topics import TopicNames, make_plan, metadata
+from barstream.kafka.topics.outputs import OutputTopics
 from barstream.log.snapshot import held
 from barstream.model.period import MINUTE, Period
 from barstream.replay.errors import ShadowRefused

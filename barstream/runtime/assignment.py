@@ -6,44 +6,39 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from barstream.cancellation import cancel
 from barstream.codecs.topics.batch_mark import BatchMark
 from barstream.codecs.topics.rules import RulesRow
+from barstream.errors import LostChunk, ReadingStalled, StateUnusable, TailLost, TicksGone
 from barstream.kafka.continuity import check_continued
-from barstream.kafka.errors import (
-    LostChunk,
-    ReadingStalled,
-    StateUnusable,
-    TailLost,
-    TicksGone,
-)
-from barstream.kafka.flush import OutputTopics
 from barstream.kafka.offsets import extents
 from barstream.kafka.partition_ends import Ends
 from barstream.kafka.read_progress import StallWatch
 from barstream.kafka.topic_monitor import TopicWatch
 from barstream.kafka.topics.batch_size import largest_batches
+from barstream.kafka.topics.outputs import OutputTopics
 from barstream.kafka.transaction_coordinator import told_when_silent
 from barstream.kafka.writer import PartitionProducer
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.market.universe import SeriesSeen, Universe
 from barstream.metrics import Metrics
 from barstream.model.period import Period
-from barstream.partition.finals_view import book_of
+from barstream.partition.finals_view import FinalsBook
 from barstream.partition.machine import PartitionEngine
-from barstream.partition.rollup_audit import RollUpAudit
 from barstream.rules.series import NEVER_US, Rules
 from barstream.runtime.assignment_deadline import settle
 from barstream.runtime.backfill import backfill
 from barstream.runtime.partition_task import OwnedPartition
 from barstream.runtime.restore_progress import RestoreProgress
 from barstream.runtime.restored_state import check_written, restore_engine
+from barstream.runtime.rollup_audit import RollUpAudit
 from barstream.runtime.standby import StandbyPartition, Standbys
 from barstream.runtime.table_restore import restored
 from barstream.runtime.tally import Tally
 from barstream.runtime.transactional_id import renew
+from barstream.store.finals import FinalsPartition
 from barstream.store.table_budget import TableBudget
 from barstream.store.tables import LocalStores, Stores
 
@@ -211,7 +206,12 @@ class Partitions:
                 self._provider,
                 self._home_of,
                 publish_off_session=settings.publish_off_session,
-                book=book_of(settings.outputs, tables[partition]),
+                book=FinalsBook(
+                    {
+                        period: cast("FinalsPartition", tables[partition][topic])
+                        for period, topic in settings.outputs.finals_by_period.items()
+                    }
+                ),
                 periods=settings.periods,
                 live_periods=settings.outputs.live_rollups,
                 judged_by=settings.judged_by,

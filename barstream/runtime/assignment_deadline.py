@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final
 
-from barstream.kafka.errors import ReadingStalled
+from barstream.errors import ReadingStalled
 
 _POLL_S: Final = 0.5
 

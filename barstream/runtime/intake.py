@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from barstream.codecs.record_chunk import RecordChunk
-from barstream.kafka.errors import LostChunk
+from barstream.errors import LostChunk
 from barstream.metrics import Metrics
 from barstream.partition.heartbeat_queue import Waiting
 from barstream.runtime.assignment import Partitions

@@ -9,9 +9,10 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.conn import create_conn
@@ -21,7 +22,6 @@ from mode import Service
 from barstream.kafka.troubles import Troubles, span
 from barstream.metrics import running_version
 from barstream.plurals import counted
-from barstream.serve.health import mending
 
 if TYPE_CHECKING:
     from barstream.planner import Plan
@@ -44,6 +44,18 @@ _NOT_READY_S: Final = 5.0
 _AGAIN_S: Final = 60.0
 
 Series = tuple[str, str]
+
+
+def schedule_command(unscheduled: Sequence[tuple[str, str]]) -> str | None:
+    """The command after which the latest unscheduled series of a broker make bars; else None."""
+    if not unscheduled:
+        return None
+    latest = unscheduled[0][0]
+    symbols = [f"--symbol {quote(symbol)}" for broker, symbol in unscheduled if broker == latest]
+    return (
+        f"barstream schedule load --calendar NAME --broker {quote(latest)} {' '.join(symbols)}, "
+        "or barstream schedule load FILE"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +251,7 @@ class Lifecycle:
             "1 series" if len(new) == 1 else f"{len(new):,} series",
             ", ".join(" ".join(series) for series in shown),
             "" if len(new) == len(shown) else ", ...",
-            mending(shown),
+            schedule_command(shown),
         )
 
 

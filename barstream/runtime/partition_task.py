@@ -11,12 +11,14 @@ from typing import Any, Final, Protocol, cast
 from aiokafka.errors import ProducerFenced
 
 from barstream.codecs.topics.state import WrittenUpTo
-from barstream.kafka.flush import Flush, OutputTopics, build_flush, by_period
+from barstream.kafka.flush import Flush
+from barstream.kafka.topics.outputs import OutputTopics
 from barstream.kafka.writer import PartitionProducer, TopicOfId, Written
 from barstream.model.period import MINUTE
 from barstream.partition.emitted import Pending
 from barstream.partition.machine import PartitionEngine
-from barstream.partition.rollup_audit import RollUpAudit
+from barstream.runtime.flush import build_flush, by_period
+from barstream.runtime.rollup_audit import RollUpAudit
 from barstream.runtime.tally import Tally
 from barstream.store.finals import FinalsPartition
 from barstream.store.rocksdb import LocalPartition

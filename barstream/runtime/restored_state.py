@@ -21,7 +21,7 @@ from barstream.codecs.topics.withdrawal import (
     decode_withdrawal,
     is_withdrawal_key,
 )
-from barstream.kafka.errors import StateUnusable
+from barstream.errors import StateUnusable
 from barstream.kafka.offsets import Extent, check_identity, check_position
 from barstream.partition.machine import PartitionEngine
 from barstream.store.rocksdb import LocalPartition

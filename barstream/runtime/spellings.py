@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from barstream.codecs.ticks.series_names import Respelled
-from barstream.kafka.errors import NameRuleChanged
+from barstream.errors import NameRuleChanged
 from barstream.market.schedule import ScheduleIndex, Series
 from barstream.market.universe import Universe
 from barstream.metrics import Metrics

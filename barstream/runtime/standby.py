@@ -21,10 +21,11 @@ from aiokafka.errors import KafkaError
 
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.topics.batch_mark import BatchMark
+from barstream.errors import ReadingStalled
+from barstream.kafka.changelog import changelog_consumer
 from barstream.kafka.continuity import replaced
-from barstream.kafka.errors import ReadingStalled
 from barstream.kafka.offsets import ends_of
-from barstream.runtime.restore import changelog_consumer, check_not_ahead, rows_of
+from barstream.runtime.restore import check_not_ahead, rows_of
 from barstream.runtime.table_restore import keep_continued, places_of
 from barstream.store.finals import FinalsPartition
 from barstream.store.rocksdb import LocalPartition

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
+from barstream.runtime.lifecycle import schedule_command
 from barstream.serve.site import ReadView, time_text
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class Status(ReadView):
                     }
                     for each in stats.respelled
                 ],
-                "what_to_do": mending(stats.unscheduled),
+                "what_to_do": schedule_command(stats.unscheduled),
                 "scheduled_series": stats.scheduled_series,
                 "last_heartbeat": time_text(stats.last_heartbeat_us),
                 "rules": dict(stats.rules),
@@ -105,18 +104,6 @@ def _worker(other: Other) -> dict[str, Any]:
 
 def _named(series: tuple[str, str]) -> dict[str, str]:
     return {"broker": series[0], "symbol": series[1]}
-
-
-def mending(unscheduled: Sequence[tuple[str, str]]) -> str | None:
-    """The command after which the latest unscheduled series of a broker make bars; else None."""
-    if not unscheduled:
-        return None
-    latest = unscheduled[0][0]
-    symbols = [f"--symbol {quote(symbol)}" for broker, symbol in unscheduled if broker == latest]
-    return (
-        f"barstream schedule load --calendar NAME --broker {quote(latest)} {' '.join(symbols)}, "
-        "or barstream schedule load FILE"
-    )
 
 
 class MetricsText(ReadView):

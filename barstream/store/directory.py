@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from barstream.kafka.errors import StateUnusable
+from barstream.errors import StateUnusable
 from barstream.metrics import running_version
 from barstream.store.quarantine import aside_of
 

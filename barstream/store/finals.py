@@ -20,7 +20,7 @@ from typing import Any, Final
 from rocksdict import WriteBatch
 
 from barstream.codecs.topics.batch_mark import BatchMark
-from barstream.kafka.errors import StateUnusable
+from barstream.errors import StateUnusable
 from barstream.model.key import split_bar_key
 from barstream.model.time import DAY_US, MINUTE_US
 from barstream.store.rocksdb import Damaged, LocalPartition

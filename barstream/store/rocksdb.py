@@ -12,7 +12,7 @@ from typing import Any, Final
 from rocksdict import WriteBatch
 
 from barstream.codecs.topics.batch_mark import BatchMark, mark_stored, stored
-from barstream.kafka.errors import StateUnusable
+from barstream.errors import StateUnusable
 
 #: Sorts before every key of a table, and no changelog has it.
 _LAST_BATCH: Final = b"\0\0last batch"

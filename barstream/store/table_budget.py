@@ -15,7 +15,7 @@ from typing import Any, Final
 from faust.stores.rocksdb import RocksDBOptions
 from rocksdict import BlockBasedIndexType, BlockBasedOptions, Cache, Options
 
-from barstream.kafka.errors import DescriptorsShort
+from barstream.errors import DescriptorsShort
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from barstream.kafka.errors import DescriptorsShort, StateUnusable
-from barstream.kafka.flush import OutputTopics
+from barstream.errors import DescriptorsShort, StateUnusable
 from barstream.kafka.topic_identity import topic_ids
+from barstream.kafka.topics.outputs import OutputTopics
 from barstream.store.directory import StateIdentity, admit
 from barstream.store.finals import FinalsPartition
 from barstream.store.quarantine import aside_of

@@ -11,7 +11,6 @@ import pytest
 
 from barstream import Period, Rate, TimeBucket
 from barstream.client import bind
-from barstream.kafka.flush import bar_rows
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.market.universe import Universe
 from barstream.metrics import Metrics
@@ -20,6 +19,7 @@ from barstream.model.time import MINUTE_US, iso_from_us
 from barstream.partition.finals_view import FinalsBook
 from barstream.partition.machine import PartitionEngine
 from barstream.rules.series import Rules
+from barstream.runtime.flush import bar_rows
 from barstream.serve.owner import Router
 from barstream.serve.peers import Peers
 from barstream.serve.source import RoutedBars

@@ -10,7 +10,6 @@ from aiokafka import AIOKafkaProducer
 
 from barstream.codecs.topics.heartbeat import HeartbeatRecord, encode
 from barstream.kafka.fetch_columns import MAX_RECORDS
-from barstream.kafka.flush import bar_rows
 from barstream.kafka.topic_follower import TopicMissingError
 from barstream.log.finals import bars, newest, versions
 from barstream.log.heartbeats import heartbeats
@@ -19,6 +18,7 @@ from barstream.log.selection import Selection
 from barstream.log.snapshot import Span, chunks, held
 from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US
+from barstream.runtime.flush import bar_rows
 from tests.functional.topics import new_topic
 
 START_US = 1_704_189_600_000_000

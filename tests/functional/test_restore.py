@@ -11,7 +11,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from barstream.codecs.topics.batch_mark import BatchMark
-from barstream.kafka.errors import ReadingStalled, StateUnusable
+from barstream.errors import ReadingStalled, StateUnusable
 from barstream.runtime.assignment_deadline import settle
 from barstream.runtime.restore import restore
 from barstream.runtime.restore_progress import RestoreProgress, TableProgress

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from barstream.kafka.errors import ReadingStalled, StateUnusable
-from barstream.kafka.flush import OutputTopics
+from barstream.errors import ReadingStalled, StateUnusable
+from barstream.kafka.topics.outputs import OutputTopics
 from barstream.runtime.standby import Standbys, Standstill
 from barstream.store.tables import LocalStores
 from tests.functional.topics import eventually, new_topic, put, put_transaction

@@ -20,14 +20,16 @@ from barstream.codecs.topics.withdrawal import (
     encode_withdrawal,
     is_withdrawal_key,
 )
-from barstream.kafka.errors import StateUnusable, TicksGone
-from barstream.kafka.flush import Flush, OutputTopics, Row, build_flush
+from barstream.errors import StateUnusable, TicksGone
+from barstream.kafka.flush import Flush, Row
 from barstream.kafka.offsets import Extent
+from barstream.kafka.topics.outputs import OutputTopics
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.period import MINUTE
 from barstream.partition.finals_view import FinalsBook
 from barstream.partition.machine import PartitionEngine
 from barstream.rules.series import NEVER_US, Rules
+from barstream.runtime.flush import build_flush
 from barstream.runtime.restored_state import restore_engine
 from barstream.store.finals import FinalsPartition
 from barstream.store.rocksdb import LocalPartition

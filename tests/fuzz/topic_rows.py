@@ -14,6 +14,7 @@ from barstream.codecs.avro.schema import Node, parse_wire
 from barstream.codecs.topics.heartbeat import HeartbeatRecord
 from barstream.codecs.topics.heartbeat import encode as encode_heartbeat
 from barstream.codecs.topics.load_position import decode as decode_load_position
+from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.series_seen import UniverseReading
 from barstream.codecs.topics.series_seen import encode as encode_seen
 from barstream.codecs.topics.session import LONGEST_SESSION_US, encode_session, session_key
@@ -25,7 +26,6 @@ from barstream.model.key import series_key
 from barstream.model.time import DAY_US, MINUTE_US
 from barstream.partition.heartbeat_queue import Waiting
 from barstream.rules.heartbeat_plan import HeartbeatRules, plan, recovery_windows
-from tables.schedule import ScheduleRows
 from tests.fuzz.avro_mutants import Value, mutant
 from tests.fuzz.mutate import LONGS, damaged
 from tests.fuzz.surface import BrokenRuleError, Surface

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import Rejected, TickColumns
-from barstream.kafka.flush import Flush, OutputTopics, build_flush
+from barstream.kafka.flush import Flush
 from barstream.kafka.offsets import Extent
+from barstream.kafka.topics.outputs import OutputTopics
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.model.period import Period
 from barstream.model.rejection import Reason
 from barstream.partition.heartbeat_queue import Waiting
 from barstream.partition.machine import PartitionEngine, PartitionOf
 from barstream.rules.series import Rules
+from barstream.runtime.flush import build_flush
 from barstream.runtime.restored_state import restore_engine
 from barstream.store.rocksdb import LocalPartition
 from tests.property.test_batch_laws import NAMES, close_edges, schedules

@@ -11,14 +11,15 @@ from typing import Any, Final, cast
 from rocksdict import Options, Rdict
 
 from barstream.codecs.topics.bar import decode_bar
-from barstream.kafka.flush import OutputTopics, build_flush
 from barstream.kafka.offsets import Extent
+from barstream.kafka.topics.outputs import OutputTopics
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.partition.finals_view import FinalsBook
 from barstream.partition.machine import PartitionEngine
 from barstream.rules.series import Rules
+from barstream.runtime.flush import build_flush
 from barstream.runtime.restored_state import restore_engine
 from barstream.store.finals import FinalsPartition
 from barstream.store.rocksdb import LocalPartition

@@ -18,9 +18,10 @@ from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickDecoder
 from barstream.codecs.topics.bar import decode_bar
 from barstream.codecs.topics.rules import RulesRow
+from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session import NO_REGISTRY, encode_session, session_key
 from barstream.config.sections import TickSettings
-from barstream.kafka.flush import Flush, build_flush
+from barstream.kafka.flush import Flush
 from barstream.log.rules import Regimes
 from barstream.log.schedule import ScheduleRecord
 from barstream.log.selection import Selection
@@ -32,8 +33,8 @@ from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.partition.finals_view import FinalsBook
 from barstream.partition.machine import PartitionEngine
 from barstream.rules.series import Rules
+from barstream.runtime.flush import build_flush
 from barstream.verify.task import Outcome
-from tables.schedule import ScheduleRows
 from tests.property.engine_cases import TOPICS, Beat, Case, Store, Tick, cuts, deliver
 from tests.property.test_batch_laws import close_edges, tolerant
 from tests.property.verify_cases import EVERYTHING, Parts, Told, verdict

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barstream.kafka.errors import LostChunk
+from barstream.errors import LostChunk
 from barstream.model.rejection import Reason
 from tests.property.engine_cases import (
     Beat,

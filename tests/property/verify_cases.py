@@ -14,7 +14,7 @@ from barstream.codecs.ticks.decoder import TickColumns
 from barstream.codecs.topics.rules import RulesRow, decode_rules, is_rules_key
 from barstream.codecs.topics.state import POSITION_KEY, decode_position, decode_series
 from barstream.codecs.topics.withdrawal import decode_withdrawal, is_withdrawal_key
-from barstream.kafka.flush import OutputTopics, build_flush
+from barstream.kafka.topics.outputs import OutputTopics
 from barstream.log import heartbeats as heartbeats_history
 from barstream.log import rejected as rejected_history
 from barstream.log.finals import frame_of
@@ -27,6 +27,7 @@ from barstream.market.schedule import AlwaysOpenIndex, MarketScheduleProvider
 from barstream.model.period import Period
 from barstream.partition.machine import PartitionEngine
 from barstream.rules.series import NEVER_US, Rules
+from barstream.runtime.flush import build_flush
 from barstream.verify.graces import Graces
 from barstream.verify.judgement import JudgedBy, Judgement, Snapshot
 from barstream.verify.proof import Heartbeats

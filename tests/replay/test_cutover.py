@@ -19,11 +19,11 @@ from aiokafka import AIOKafkaProducer
 
 from barstream.codecs.avro.body import encode_batch
 from barstream.codecs.topics.bar import decode_bar
-from barstream.kafka.flush import bar_rows
 from barstream.model.bar import Bar
 from barstream.model.key import bar_key, split_bar_key
 from barstream.model.period import Period
 from barstream.model.time import MINUTE_US, iso_from_us
+from barstream.runtime.flush import bar_rows
 from tests.chaos.drill import ALWAYS_OPEN, assert_all_came_out
 from tests.chaos.feed import BROKER, Feed
 from tests.pipeline import ROOT, Pipeline, WorkerProcess, pipeline, until

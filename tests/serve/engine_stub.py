@@ -16,7 +16,6 @@ from barstream.codecs.topics.series_seen import UniverseReading
 from barstream.heartbeat.leadership import LeadershipFlag
 from barstream.heartbeat.report import HeartbeatReport
 from barstream.kafka.consumer_group import Declaration
-from barstream.kafka.flush import bar_rows
 from barstream.kafka.partition_ends import Ends
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.market.universe import Universe
@@ -30,6 +29,7 @@ from barstream.rules.series import Rules
 from barstream.runtime.agreement import Agreement
 from barstream.runtime.app import BarstreamApp
 from barstream.runtime.assignment import Partitions
+from barstream.runtime.flush import bar_rows
 from barstream.runtime.membership import Membership
 from barstream.runtime.restore_progress import RestoreProgress
 from barstream.runtime.spellings import Spellings

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from barstream.codecs.avro.body import decode, decode_batch
 from barstream.model.bar import Bar
-from barstream.model.exact_sum import from_decimal
+from barstream.model.exact_sum import from_decimal, to_decimal
 from barstream.model.time import iso_date_from_days, iso_from_us, iso_micros_from_us
 
 _NULL: Final = b"\0"
@@ -95,3 +95,30 @@ def decode_bars(values: Sequence[bytes]) -> list[Bar]:
         if units is not None:
             bar.volume_units = from_decimal(units)
     return bars
+
+
+def bar_columns(bars: Sequence[Bar]) -> dict[str, list[Any]]:
+    """The fields of ``bar.avsc``, one list a field."""
+    return {
+        "broker": [bar.broker for bar in bars],
+        "symbol": [bar.symbol for bar in bars],
+        "bucket_start": [bar.bucket_start_us for bar in bars],
+        "trading_date": [bar.trading_date for bar in bars],
+        "session": [bar.session for bar in bars],
+        "open": [bar.open for bar in bars],
+        "high": [bar.high for bar in bars],
+        "low": [bar.low for bar in bars],
+        "close": [bar.close for bar in bars],
+        "volume": [bar.volume for bar in bars],
+        "tick_count": [bar.tick_count for bar in bars],
+        "open_time": [bar.open_time_us for bar in bars],
+        "close_time": [bar.close_time_us for bar in bars],
+        "synthetic": [bar.synthetic for bar in bars],
+        "revision": [bar.revision for bar in bars],
+        "first_offset": [bar.first_offset for bar in bars],
+        "last_offset": [bar.last_offset for bar in bars],
+        "close_offset": [bar.close_offset for bar in bars],
+        "volume_exact": [
+            None if bar.volume_units is None else to_decimal(bar.volume_units) for bar in bars
+        ],
+    }

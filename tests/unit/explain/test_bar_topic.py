@@ -12,10 +12,10 @@ import pytest
 
 from barstream.explain import bars
 from barstream.explain.bars import BarTopic
-from barstream.kafka.flush import bar_rows
 from barstream.log.finals import versions
 from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US
+from barstream.runtime.flush import bar_rows
 from tests.memory_kafka import MemoryKafka, reading_from
 
 COUNT = 600

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session import encode_session, session_key, session_to_json
 from barstream.feeds.schedule_load import (
     CurrentSchedule,
@@ -19,7 +20,6 @@ from barstream.feeds.schedule_load import (
     records_of_changes,
 )
 from barstream.market.schedule import SessionRow
-from tables.schedule import ScheduleRows
 
 HOUR_US = 3_600_000_000
 

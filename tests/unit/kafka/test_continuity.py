@@ -14,7 +14,7 @@ from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickColumns
 from barstream.codecs.topics.batch_mark import HEADER, BatchMark, mark_of
 from barstream.codecs.topics.state import WrittenUpTo
-from barstream.kafka.errors import StateUnusable, TailLost
+from barstream.errors import StateUnusable, TailLost
 from barstream.kafka.writer import _check_grown
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.metrics import Metrics

@@ -11,8 +11,8 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
+from barstream.errors import ReadingStalled
 from barstream.kafka import offsets
-from barstream.kafka.errors import ReadingStalled
 from barstream.kafka.offsets import ends_of, extents
 from barstream.log import snapshot
 from barstream.log.snapshot import Span, held, offsets_at

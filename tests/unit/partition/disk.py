@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rocksdict import Options, Rdict
 
-from barstream.kafka.flush import OutputTopics
+from barstream.kafka.topics.outputs import OutputTopics
 
 ROWS: Final = 20_000
 OUTPUTS: Final = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from barstream.kafka.flush import bar_rows
 from barstream.market.schedule import AlwaysOpenIndex
 from barstream.metrics import Metrics
 from barstream.model.bar import Bar
 from barstream.model.period import DAY, MINUTE, Period
 from barstream.partition.finals_view import FinalsBook
-from barstream.partition.rollup_audit import RollUpAudit
 from barstream.rules.rollup_fold import fold
 from barstream.rules.series import PartitionState, Rules
+from barstream.runtime.flush import bar_rows
+from barstream.runtime.rollup_audit import RollUpAudit
 from barstream.store.finals import FinalsPartition
 from tests.unit.store.test_finals import Store
 
@@ -41,7 +42,7 @@ def bar(minute: int, price: float = 1.0, symbol: str = "X", revision: int = 0) -
 
 
 def commit(book: FinalsBook, period: Period, bars: Sequence[Bar]) -> None:
-    store = book.stores[period]
+    store = cast("FinalsPartition", book.stores[period])
     rows = [(row.key, row.value) for row in bar_rows(bars)]
     store.write([(key, value) for key, value in rows if key is not None], (store.offset() or 0) + 1)
     book.committed(period, bars)

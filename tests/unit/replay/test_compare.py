@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from barstream.cli.replay_lines import lines_of
-from barstream.kafka.flush import bar_rows
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.replay.compare import Difference, Tally, compare
 from barstream.replay.request import BadSuffix, checked_suffix
 from barstream.replay.scope import Derived, Scope, SeriesScope
 from barstream.rules.series import FOREVER_US, NEVER_US
+from barstream.runtime.flush import bar_rows
 
 MINUTE_US = 60_000_000
 FIVE = Period.minutes(5)

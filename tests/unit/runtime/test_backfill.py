@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from barstream.kafka.errors import StateUnusable
-from barstream.kafka.flush import bar_rows
+from barstream.errors import StateUnusable
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
@@ -18,6 +17,7 @@ from barstream.partition.heartbeat_queue import Waiting
 from barstream.partition.machine import PartitionEngine
 from barstream.partition.missing_rollups import missing
 from barstream.rules.series import Rules
+from barstream.runtime.flush import bar_rows
 from barstream.store.finals import FinalsPartition
 from tests.property.engine_cases import Tick, chunk
 from tests.unit.store.test_finals import Store

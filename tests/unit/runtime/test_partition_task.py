@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from aiokafka.errors import ProducerFenced
 
-from barstream.kafka.flush import OutputTopics
+from barstream.kafka.topics.outputs import OutputTopics
 from barstream.kafka.writer import PartitionProducer
 from barstream.metrics import Metrics
 from barstream.runtime.partition_task import OwnedPartition

@@ -14,7 +14,7 @@ from barstream.codecs.topics.state import (
     encode_position,
     encode_series,
 )
-from barstream.kafka.errors import ReadingStalled, StateUnusable
+from barstream.errors import ReadingStalled, StateUnusable
 from barstream.kafka.offsets import Extent
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.partition.machine import PartitionEngine

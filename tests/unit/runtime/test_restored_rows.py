@@ -10,7 +10,7 @@ import pytest
 from barstream.codecs.avro.body import decode, encode
 from barstream.codecs.topics.row_version import VERSION, RowTooNew
 from barstream.codecs.topics.state import POSITION_KEY
-from barstream.kafka.errors import StateUnusable
+from barstream.errors import StateUnusable
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.period import MINUTE
 from barstream.partition.finals_view import FinalsBook

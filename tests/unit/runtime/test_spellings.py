@@ -12,7 +12,7 @@ from barstream.codecs.ticks import series_names
 from barstream.codecs.ticks.decoder import TickDecoder
 from barstream.codecs.ticks.series_names import Respelled
 from barstream.config import TickSettings
-from barstream.kafka.errors import NameRuleChanged
+from barstream.errors import NameRuleChanged
 from barstream.market.schedule import ScheduleIndex, SessionRow
 from barstream.market.universe import SeriesSeen, Universe
 from barstream.metrics import Metrics

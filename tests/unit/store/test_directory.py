@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from barstream.kafka.errors import StateUnusable
+from barstream.errors import StateUnusable
 from barstream.store.directory import NAME, StateIdentity, admit
 
 NOW = StateIdentity("app", "cluster", {"finals": "id-1", "series": "id-2"})

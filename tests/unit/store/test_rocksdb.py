@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from barstream.codecs.topics.batch_mark import BatchMark
-from barstream.kafka.errors import StateUnusable
+from barstream.errors import StateUnusable
 from barstream.store.rocksdb import LocalPartition
 from barstream.store.tables import LocalStores
 from tests.unit.partition.disk import OUTPUTS, ROWS, DiskStore, key, overwrite, sst_of

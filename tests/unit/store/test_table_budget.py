@@ -18,7 +18,7 @@ import pytest
 from rocksdict import WriteBatch
 
 from barstream import worker
-from barstream.kafka.errors import DescriptorsShort, StateUnusable
+from barstream.errors import DescriptorsShort, StateUnusable
 from barstream.store.table_budget import EACH, LEAST_OPEN_FILES, TableBudget
 from barstream.store.tables import LocalStores
 from tests.pipeline import ROOT

@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 
 from barstream.codecs.record_chunk import RecordChunk
-from barstream.kafka.flush import bar_rows
 from barstream.log import rejected as rejected_history
 from barstream.log.finals import frame_of
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Span
 from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US
+from barstream.runtime.flush import bar_rows
 from barstream.verify.findings import Findings, ShownTick
 from barstream.verify.published import Reading
 from barstream.verify.reach import Reach

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from barstream.codecs.record_chunk import RecordChunk
-from barstream.kafka.flush import bar_rows
 from barstream.log.finals import frame_of
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Span
 from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US
+from barstream.runtime.flush import bar_rows
 from barstream.verify.findings import Findings
 from barstream.verify.published import Reading
 from barstream.verify.series_number import SeriesNumbers

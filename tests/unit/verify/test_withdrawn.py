@@ -11,13 +11,14 @@ import pytest
 
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.topics.withdrawal import Withdrawn, WithdrawnEnd
-from barstream.kafka.flush import Row, bar_rows
+from barstream.kafka.flush import Row
 from barstream.log.finals import frame_of
 from barstream.log.heartbeats import SCHEMA, TOMBSTONE
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Span
 from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US, SECOND_US
+from barstream.runtime.flush import bar_rows
 from barstream.verify.findings import Findings
 from barstream.verify.graces import Graces
 from barstream.verify.proof import Heartbeats

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from barstream.codecs import registry
 from barstream.codecs.registry import RegistryError, SchemaRegistry
 from barstream.codecs.ticks.registry_frame import frame
+from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session import decode_session, read_session, session_key
 from barstream.codecs.topics.session_schemas import SessionSchemas
 from barstream.market.schedule import SessionRow
 from barstream.model.time import days_from_iso_date, us_from_iso
-from tables.schedule import ScheduleRows
 from tests.schema_registry import Registry, serving
 
 ROW = SessionRow(

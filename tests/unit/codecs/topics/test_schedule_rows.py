@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session import encode_session, session_key, split_session_key
 from barstream.market.schedule import SessionRow
-from tables.schedule import ScheduleRows
 
 HOUR_US = 3_600_000_000
 SERIES = ("B", "S")
