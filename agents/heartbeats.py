@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from mode import Service
 
 from barstream.clock import system_clock_us
-from barstream.heartbeat.last_emitted import Emitted
+from barstream.heartbeat.last_minute import Emitted
 from barstream.heartbeat.leadership import LeadershipFlag
 from barstream.heartbeat.producer import (
     Appended,
@@ -37,7 +37,7 @@ from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.market.universe import SeriesName, Universe
 from barstream.model.period import Period
 from barstream.model.time import MINUTE_US, SECOND_US
-from barstream.rules.heartbeat_plan import HeartbeatRules, Plan, plan, recovery_windows
+from barstream.rules.heartbeat_plan import HeartbeatPlan, HeartbeatRules, plan, recovery_windows
 from barstream.rules.resume_hold import ResumeRule
 from barstream.runtime.transactional_id import longest_rest_s
 
@@ -188,7 +188,7 @@ class HeartbeatSender(Service):
             await self._close()
             self._waker.again_in(RETRY_S)
 
-    async def _plan(self) -> Plan:
+    async def _plan(self) -> HeartbeatPlan:
         seen, index, known = self.universe.rows(), self.provider.index, self._emitted
         # not when it changes: a round that is under way plans by the index before
         known.schedule_changed(self._changed)
@@ -208,7 +208,7 @@ class HeartbeatSender(Service):
             self._waker.again_in(CATCH_UP_S)
         return due
 
-    async def _send(self, due: Plan) -> None:
+    async def _send(self, due: HeartbeatPlan) -> None:
         """Send if this worker leads, and remember what needs no sending any more."""
         producer, barriers = self._producer, self._barriers
         if producer is None or barriers is None:
@@ -238,7 +238,7 @@ class HeartbeatSender(Service):
             await producer.commit()
         self._acknowledged(due, appended)
 
-    def _acknowledged(self, due: Plan, appended: Mapping[int, Appended]) -> None:
+    def _acknowledged(self, due: HeartbeatPlan, appended: Mapping[int, Appended]) -> None:
         now_us = self._clock()
         self._used_at_s = time.monotonic()
         self._resume.acknowledged(now_us)
@@ -251,7 +251,7 @@ class HeartbeatSender(Service):
             log.info("a week or month ended after its schedule, sent again series=%d", repeated)
         self.report.sent(now_us, sum(part.count for part in appended.values()), early, repeated)
 
-    def _holds(self, due: Plan) -> bool:
+    def _holds(self, due: HeartbeatPlan) -> bool:
         oldest = next(due.minutes(), None)
         if oldest is None:
             return False  # what is sent again closes nothing, so it makes no tick late

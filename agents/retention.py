@@ -14,14 +14,14 @@ from agents.schedule import next_reload_us
 from barstream.clock import system_clock_us
 from barstream.kafka.offsets import extents
 from barstream.model.time import MINUTE_US, SECOND_US
-from barstream.runtime.assignment import Partitions
-from barstream.runtime.partition_task import OwnedPartition
+from barstream.runtime.assignment import Assignment
+from barstream.runtime.partition_task import PartitionTask
 from barstream.runtime.standby import StandbyPartition
 
 log = logging.getLogger(__name__)
 
 #: Partitions held, and those a warm copy is kept of: both are on this disk.
-Stored = OwnedPartition | StandbyPartition
+Stored = PartitionTask | StandbyPartition
 
 #: So long after the daily reload of the schedule.
 AFTER_RELOAD_US: Final = 5 * MINUTE_US
@@ -40,7 +40,7 @@ class RetentionService(Service):
 
     def __init__(
         self,
-        partitions: Partitions,
+        partitions: Assignment,
         options: Mapping[str, Any],
         clock: Callable[[], int] = system_clock_us,
         poll_s: float = _POLL_S,

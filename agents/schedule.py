@@ -24,7 +24,7 @@ from barstream.codecs.topics.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.feeds.schedule_load import schedule_topic
 from barstream.kafka.cluster import client_options
-from barstream.kafka.topic_follower import TopicReader
+from barstream.kafka.topic_follower import TopicFollower
 from barstream.market.schedule import AlwaysOpenIndex, MarketScheduleProvider, Series
 from barstream.model.time import SECOND_US, datetime_from_us, iso_from_us, us_from_datetime
 from tables.schedule import declare
@@ -104,8 +104,8 @@ class ScheduleService(Service):
         self._reload_timeout_s = reload_timeout_s
         self._rows = declare()
         self._schemas_due_us = 0
-        self._reader: TopicReader | None = None
-        self._reload: asyncio.Task[tuple[TopicReader, ScheduleRows]] | None = None
+        self._reader: TopicFollower | None = None
+        self._reload: asyncio.Task[tuple[TopicFollower, ScheduleRows]] | None = None
         self._loaded = asyncio.Event()
         self._first_failure: Exception | None = None
         self._row_count = 0
@@ -185,10 +185,12 @@ class ScheduleService(Service):
             await self._apply_arrivals()
             await self._reload_when_due()
 
-    async def _load(self) -> tuple[TopicReader, ScheduleRows]:
+    async def _load(self) -> tuple[TopicFollower, ScheduleRows]:
         ticks = self._settings.ticks
         rows = declare(SessionSchemas.of(ticks.registry_url, ticks.name_rule))
-        reader = TopicReader(self.topic, rows.apply, client_options=client_options(self._settings))
+        reader = TopicFollower(
+            self.topic, rows.apply, client_options=client_options(self._settings)
+        )
         await reader.start()
         try:
             await reader.caught_up()

@@ -35,7 +35,7 @@ from barstream.heartbeat.leadership import LeadershipFlag
 from barstream.kafka.client_id import client_id
 from barstream.kafka.cluster import client_options
 from barstream.kafka.consumer_group import Declaration
-from barstream.kafka.topic_follower import TopicReader
+from barstream.kafka.topic_follower import TopicFollower
 from barstream.kafka.topics import TopicNames, require
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.kafka.troubles import Troubles, span
@@ -49,7 +49,7 @@ from barstream.rules.heartbeat_plan import HeartbeatRules
 from barstream.rules.series import Rules
 from barstream.runtime.agreement import Agreement, AgreementService
 from barstream.runtime.app import BarstreamApp, make_app
-from barstream.runtime.assignment import EngineSettings, Partitions
+from barstream.runtime.assignment import Assignment, MachineSettings
 from barstream.runtime.driver import Consumer
 from barstream.runtime.intake import Intake
 from barstream.runtime.lifecycle import Lifecycle, LifecycleService, say_start
@@ -88,7 +88,7 @@ class Preparation(Service):
     def __init__(
         self,
         schedule: ScheduleService,
-        reader: TopicReader,
+        reader: TopicFollower,
         universe: Universe,
         decoder: TickDecoder,
         name_rule: NameRule,
@@ -120,7 +120,7 @@ class Preparation(Service):
         refuse_unreachable(self._universe, self._name_rule)
 
 
-class PreparedPartitions(Partitions):
+class PreparedPartitions(Assignment):
     """Takes nothing over before the preparation is done."""
 
     preparation: Preparation
@@ -201,7 +201,7 @@ class Worker:
             unknown_schemas_a_minute=_UNKNOWN_SCHEMAS_A_MINUTE,
         )
         self.reading = UniverseReading(self.universe)
-        reader = TopicReader(
+        reader = TopicFollower(
             self.names.series_seen,
             self.reading,
             client_options=self.options,
@@ -226,7 +226,7 @@ class Worker:
         declared = tables.finals.declare(self.app, outputs.finals_by_period)
         declared[outputs.series] = "series"
         return PreparedPartitions(
-            EngineSettings(
+            MachineSettings(
                 settings.app_id,
                 Rules(
                     settings.bars.grace_us,
@@ -262,7 +262,7 @@ class Worker:
         """The RocksDB store of a table; Faust opens it when the app starts."""
         return cast("Any", self.app.tables[table]).data
 
-    def _sender(self, universe: TopicReader) -> HeartbeatSender:
+    def _sender(self, universe: TopicFollower) -> HeartbeatSender:
         settings = self.settings
         return HeartbeatSender(
             rules=HeartbeatRules.of(settings),

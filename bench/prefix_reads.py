@@ -32,8 +32,8 @@ from barstream.market.universe import Universe
 from barstream.metrics import Metrics
 from barstream.model.period import MINUTE
 from barstream.model.time import MINUTE_US
-from barstream.partition.finals_view import FinalsBook
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.finals_view import FinalsView
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.app import make_app
 from barstream.runtime.flush import bar_rows
@@ -80,9 +80,9 @@ def worker_with(series: int, bars: int, others: int, directory: Path) -> Worker:
     partition = FinalsPartition(store, 0)
     symbols = [f"S{number}" for number in range(series)]
     read = symbols[:: max(1, series // READ)][:READ]
-    engine = PartitionEngine(
+    engine = PartitionMachine(
         0, Rules(0, 5), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None,
-        book=FinalsBook({MINUTE: partition}),
+        book=FinalsView({MINUTE: partition}),
     )  # fmt: skip
     for symbol in symbols:
         engine.state.add("DEMO", symbol).first_tick_us = START_US
@@ -106,7 +106,7 @@ def worker_with(series: int, bars: int, others: int, directory: Path) -> Worker:
 class Held:
     """What a worker reports of itself that holds the one partition there is."""
 
-    def __init__(self, engine: PartitionEngine) -> None:
+    def __init__(self, engine: PartitionMachine) -> None:
         self.held = {0: SimpleNamespace(engine=engine, partition=0)}
 
     def placement(self) -> Placement:

@@ -29,8 +29,8 @@ from barstream.kafka.topics.outputs import OutputTopics
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import MINUTE_US
-from barstream.partition.finals_view import FinalsBook
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.finals_view import FinalsView
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.app import make_app
 from barstream.runtime.flush import bar_rows, build_flush, by_period
@@ -53,8 +53,8 @@ class Partition:
             for period, name in zip((MINUTE, *PERIODS), declared.values(), strict=True)
         }
         self.stores = stores
-        self.book = FinalsBook(stores)
-        self.engine = PartitionEngine(
+        self.book = FinalsView(stores)
+        self.engine = PartitionMachine(
             0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None,
             book=self.book, periods=PERIODS,
         )  # fmt: skip

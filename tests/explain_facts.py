@@ -17,9 +17,9 @@ from barstream.explain.facts import (
     Beat,
     Facts,
     Neighbours,
-    Rules,
+    RuleFacts,
     Scheduled,
-    SeriesRow,
+    SeriesFact,
     Stand,
     Tick,
     Version,
@@ -76,7 +76,7 @@ def version(made: Bar | None, offset: int = 0, appended_us: int = NOW_US) -> Ver
     return Version(offset, appended_us, made)
 
 
-ROW = SeriesRow(
+ROW = SeriesFact(
     closed_until_us=minute(3),
     watermark_us=minute(3) + 10 * SECOND_US,
     previous_close=1.0,
@@ -104,7 +104,7 @@ def facts(minute_us: int, **changes: Any) -> Facts:
         MINUTE,
         minute_us,
         NOW_US,
-        Rules(5 * SECOND_US, inactive_after=2),
+        RuleFacts(5 * SECOND_US, inactive_after=2),
         scheduled,
         seen=SeriesSeen("B", "S", 0, ROW.first_tick_us, DATE, False, ROW.closed_until_us),
         stand=Stand(0, 2, 0, 2, 0, 0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from barstream.broker.embedded import EmbeddedBroker
+from barstream.broker.embedded_broker import EmbeddedBroker
 from barstream.broker.errors import EmbeddedBrokerError, PortTakenError
 
 __all__ = ["EmbeddedBroker", "EmbeddedBrokerError", "PortTakenError"]

@@ -7,13 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from barstream.replay.compare import Difference
+    from barstream.replay.compare import BarDifference
     from barstream.replay.diff import PartitionDiff
 
 _COLUMNS: Final = ("equal", "different", "only_published", "only_replayed", "open")
 
 
-def lines_of(differences: Iterable[Difference]) -> list[str]:
+def lines_of(differences: Iterable[BarDifference]) -> list[str]:
     """Each difference: which bar, and its fields, published -> replayed."""
     lines: list[str] = []
     for found in differences:
@@ -32,12 +32,12 @@ def lines_of(differences: Iterable[Difference]) -> list[str]:
 
 def summary_of(parts: Sequence[PartitionDiff]) -> dict[str, Any]:
     """Counts by timeframe, and by what rules the replay was made."""
-    from barstream.replay.compare import Tally
+    from barstream.replay.compare import ComparisonCounts
 
-    tallies: dict[str, Tally] = {}
+    tallies: dict[str, ComparisonCounts] = {}
     for part in parts:
         for period, tally in part.tallies.items():
-            tallies.setdefault(period.timeframe, Tally()).add(tally)
+            tallies.setdefault(period.timeframe, ComparisonCounts()).add(tally)
     rules = parts[0].scope.derived
     return {
         "type": "summary",

@@ -13,7 +13,7 @@ from barstream.cli.context import settings as settings_of
 
 if TYPE_CHECKING:
     from barstream.config import Settings
-    from barstream.kafka.topics import Creation, Finding
+    from barstream.kafka.topics import Creation, TopicFinding
 
 _ASK_AGAIN_S: Final = 0.5
 _STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "refusal": "bold red"}
@@ -97,7 +97,7 @@ async def _create(settings: Settings, wait_s: float) -> Creation:
 
 
 def _report(
-    ctx: click.Context, findings: list[Finding], created: set[str], *, as_json: bool
+    ctx: click.Context, findings: list[TopicFinding], created: set[str], *, as_json: bool
 ) -> None:
     if as_json:
         for finding in findings:
@@ -115,7 +115,7 @@ def _report(
     ctx.exit(1 if refused else 0)
 
 
-def _print(findings: list[Finding], created: set[str]) -> None:
+def _print(findings: list[TopicFinding], created: set[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

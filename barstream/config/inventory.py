@@ -8,7 +8,7 @@ from barstream.config.mask import printable
 from barstream.config.settings import Settings
 
 
-class Row(NamedTuple):
+class InventoryRow(NamedTuple):
     """One setting: its dotted name, a value safe to print, and where it comes from."""
 
     name: str
@@ -16,7 +16,10 @@ class Row(NamedTuple):
     source: str
 
 
-def rows(settings: Settings) -> list[Row]:
+def rows(settings: Settings) -> list[InventoryRow]:
     """Every setting in force, in the order they are declared."""
     sources = settings.sources
-    return [Row(name, printable(value), sources[name]) for name, value in settings.flat().items()]
+    return [
+        InventoryRow(name, printable(value), sources[name])
+        for name, value in settings.flat().items()
+    ]

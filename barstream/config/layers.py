@@ -1,6 +1,6 @@
 """Where values come from: the file, the environment, the command line; later ones win.
 
-A layer gives `Found` values: a path into the settings, the raw value, and the words for the
+A layer gives `FoundValue` values: a path into the settings, the raw value, and the words for the
 place it stands in.  Whether paths exist and values are usable is checked by the loader.
 """
 
@@ -43,7 +43,7 @@ _FILES: Final = (
 )
 
 
-class Found(NamedTuple):
+class FoundValue(NamedTuple):
     """A raw value, the path of its setting, and where it was found."""
 
     path: SettingPath
@@ -51,7 +51,7 @@ class Found(NamedTuple):
     source: str
 
 
-def from_file(file: Path) -> Iterator[Found]:
+def from_file(file: Path) -> Iterator[FoundValue]:
     """The values of a TOML file; relative paths in it are relative to the file.
 
     Raises:
@@ -72,7 +72,7 @@ def from_file(file: Path) -> Iterator[Found]:
         yield found._replace(raw=raw)
 
 
-def from_mapping(table: Mapping[str, Any], source: str) -> Iterator[Found]:
+def from_mapping(table: Mapping[str, Any], source: str) -> Iterator[FoundValue]:
     """The values of nested tables; a dotted key (``web.port``) is a path as well."""
     for name, value in table.items():
         path = tuple(name.split("."))
@@ -83,7 +83,7 @@ def from_mapping(table: Mapping[str, Any], source: str) -> Iterator[Found]:
             yield from _entries(path, value, source)
 
 
-def from_environment(env: Mapping[str, str]) -> Iterator[Found]:
+def from_environment(env: Mapping[str, str]) -> Iterator[FoundValue]:
     """The values of ``BARSTREAM_*`` variables; an empty one is as good as not set.
 
     Where a setting may be none, an empty variable says none.
@@ -108,17 +108,17 @@ def _path_of(name: str) -> SettingPath:
     return (*path, last if path == ("heartbeats", "feed_delay_s") else last.lower())
 
 
-def _entries(path: SettingPath, value: Any, source: str) -> Iterator[Found]:
+def _entries(path: SettingPath, value: Any, source: str) -> Iterator[FoundValue]:
     mapping = path[:2]
     if mapping not in known_paths() or not is_mapping(mapping):
-        yield Found(path, value, source)
+        yield FoundValue(path, value, source)
     elif len(path) > len(mapping):
-        yield Found(_spelled(mapping, ".".join(path[2:]), source), value, source)
+        yield FoundValue(_spelled(mapping, ".".join(path[2:]), source), value, source)
     elif isinstance(value, Mapping):
         for entry, inner in value.items():
-            yield Found(_spelled(mapping, entry, source), inner, source)
+            yield FoundValue(_spelled(mapping, entry, source), inner, source)
     else:
-        yield Found(path, value, source)
+        yield FoundValue(path, value, source)
 
 
 def _spelled(mapping: SettingPath, entry: str, source: str) -> SettingPath:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from barstream.config.layers import (
     CONFIG_VARIABLE,
-    Found,
+    FoundValue,
     from_environment,
     from_file,
     from_mapping,
@@ -56,7 +56,7 @@ def load_settings(
             usable; the message lists every problem with the place it comes from.
     """
     env = os.environ if env is None else env
-    found: list[Found] = []
+    found: list[FoundValue] = []
     file = _file(path, env)
     if file is not None:
         found += from_file(file)
@@ -87,7 +87,7 @@ def load_settings(
         raise
 
 
-def _name_rule(values: Iterable[Found]) -> NameRule:
+def _name_rule(values: Iterable[FoundValue]) -> NameRule:
     """How brokers are spelled, so that a later layer overrides an earlier one."""
     raw = [value.raw for value in values if value.path == ("ticks", "fold_case")]
     try:
@@ -111,7 +111,7 @@ def _file(path: Path | None, env: Mapping[str, str]) -> Path | None:
     return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
 
 
-def _nested(values: Iterable[Found]) -> dict[str, Any]:
+def _nested(values: Iterable[FoundValue]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for value in values:
         table = nested
@@ -124,7 +124,7 @@ def _nested(values: Iterable[Found]) -> dict[str, Any]:
     return nested
 
 
-def _unknown(value: Found) -> str:
+def _unknown(value: FoundValue) -> str:
     if value.source.startswith("environment "):
         name = value.source.removeprefix("environment ")
         return f"unknown variable {name}: {nearest(name, map(variable, known_paths()))}"
@@ -132,7 +132,7 @@ def _unknown(value: Found) -> str:
     return f"unknown key {name} in {value.source}: {nearest(name, map(dotted, known_paths()))}"
 
 
-def _twice(values: Iterable[Found]) -> list[str]:
+def _twice(values: Iterable[FoundValue]) -> list[str]:
     """A setting given by two variables (the short form and the long one) has no one value."""
     seen: dict[SettingPath, str] = {}
     problems = []

@@ -75,7 +75,7 @@ class Child:
         return True
 
 
-class Children:
+class ChildProcesses:
     """The programs of the demo; leaving the context stops them, the last started first."""
 
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from barstream.broker import EmbeddedBroker
-from barstream.broker.embedded import HOST, free_port
+from barstream.broker.embedded_broker import HOST, free_port
 from barstream.config import Settings, WebSettings, load_settings
-from barstream.demo.child_processes import Child, Children
+from barstream.demo.child_processes import Child, ChildProcesses
 from barstream.errors import BarstreamError
 from barstream.kafka.topics import create
 
@@ -48,7 +48,7 @@ class Sandbox:
     """
 
     settings: Settings
-    _children: Children
+    _children: ChildProcesses
     _port: int
     _claim: socket.socket
 
@@ -118,7 +118,7 @@ class Sandbox:
             raise
         kept = {k: v for k, v in os.environ.items() if not k.startswith("BARSTREAM_")}
         environment = {**kept, "BARSTREAM_CONFIG": str(self.toml), "PYTHONUNBUFFERED": "1"}
-        self._children = Children(self.logs, environment)
+        self._children = ChildProcesses(self.logs, environment)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -11,7 +11,7 @@ from barstream.explain.close_cause import (
     number_of,
     used_between,
 )
-from barstream.explain.facts import Facts, SeriesRow, Stand
+from barstream.explain.facts import Facts, SeriesFact, Stand
 from barstream.explain.sentences import at, counted, session_words, span
 from barstream.explain.sessions import session_at
 from barstream.explain.sleep import Sleep
@@ -28,7 +28,7 @@ from barstream.model.time import (
 from barstream.rules.series import NEVER_US
 
 
-class Reason(StrEnum):
+class AbsenceReason(StrEnum):
     """Why there is no final."""
 
     NEVER_SEEN = "never_seen"
@@ -56,7 +56,7 @@ class Reason(StrEnum):
 class Absence:
     """The reason, the same in a sentence, and the command or deed that mends it, if any."""
 
-    reason: Reason
+    reason: AbsenceReason
     sentence: str
     what_to_do: str | None = None
 
@@ -82,7 +82,7 @@ def why_no_final(facts: Facts) -> Absence:
     return why_asleep(facts, facts.bucket_us, Sleep(facts)) or _why_open(facts, row)
 
 
-def first_us(facts: Facts, row: SeriesRow) -> int:
+def first_us(facts: Facts, row: SeriesFact) -> int:
     """The first minute that has a price: of the first tick, or of one that came late."""
     earliest = facts.neighbours.real_before
     first = floor_minute(row.first_tick_us)
@@ -103,13 +103,13 @@ def why_no_series(facts: Facts) -> Absence | None:
             return unapplied
         if facts.seen is not None and stand is not None and stand.position is None:
             return Absence(
-                Reason.NOT_APPLIED,
+                AbsenceReason.NOT_APPLIED,
                 f"no worker of this app_id has applied anything of partition {stand.partition} yet",
                 "start `barstream worker` with these settings",
             )
         if facts.dropped_at_us is not None and not facts.refused_before:
             return Absence(
-                Reason.DROPPED,
+                AbsenceReason.DROPPED,
                 f"{name} was dropped at {iso_from_us(facts.dropped_at_us)} (`barstream series "
                 "drop`): its bars are withdrawn, its ticks of before make none, and none has come "
                 "since",
@@ -120,7 +120,7 @@ def why_no_series(facts: Facts) -> Absence | None:
         if facts.refused_before:
             counted = ", ".join(f"{count} {why}" for why, count in facts.refused_before.items())
             return Absence(
-                Reason.NO_PRICE,
+                AbsenceReason.NO_PRICE,
                 f"there is no price: no tick of {name} was ever accepted, these were rejected: "
                 f"{counted}",
             )
@@ -140,7 +140,7 @@ def _never_seen(facts: Facts) -> Absence:
     if scheduled.session is None and scheduled.schedule is not None:
         seen += f"; {_sessions_around(facts)}"
     return Absence(
-        Reason.NEVER_SEEN,
+        AbsenceReason.NEVER_SEEN,
         f"{seen}{did_you_mean(facts.similar)}",
         None
         if facts.similar
@@ -157,7 +157,7 @@ def why_unscheduled(facts: Facts) -> Absence:
         else ""
     )
     return Absence(
-        Reason.UNSCHEDULED,
+        AbsenceReason.UNSCHEDULED,
         f"{facts.broker} {facts.symbol} has no schedule: its ticks are rejected as unscheduled, "
         f"and no minute is in session{refused}",
         f"barstream schedule load --calendar FX --broker {facts.broker} --symbol {facts.symbol} "
@@ -173,7 +173,7 @@ def why_off_session(facts: Facts) -> Absence:
         "ticks come: a minute that was passed over stays without a bar"
     )
     return Absence(
-        Reason.OFF_SESSION,
+        AbsenceReason.OFF_SESSION,
         f"off session: no session of {facts.broker} {facts.symbol} has an instant of this "
         f"{'minute' if facts.period == MINUTE else 'bucket'}; {_sessions_around(facts)}",
         None if before and after else load,
@@ -187,14 +187,14 @@ def _sessions_around(facts: Facts) -> str:
     return f"{last}; {following}"
 
 
-def why_before_first(facts: Facts, row: SeriesRow) -> Absence:
+def why_before_first(facts: Facts, row: SeriesFact) -> Absence:
     """The series has no price before its first tick, so there is nothing to fill with."""
     rejected = [one for one in facts.rejected if one.tick.partition == facts.home]
     earlier = f": {counted(len(rejected))} of it came, and none was accepted" if rejected else ""
     return _with_elsewhere(
         facts,
         Absence(
-            Reason.BEFORE_FIRST_PRICE,
+            AbsenceReason.BEFORE_FIRST_PRICE,
             f"before the first price: the first accepted tick of the series has event time "
             f"{at(row.first_tick_us)}, and nothing is filled before it{earlier}",
         ),
@@ -228,7 +228,7 @@ def why_asleep(facts: Facts, minute_us: int, sleep: Sleep) -> Absence | None:
     return _with_elsewhere(
         facts,
         Absence(
-            Reason.ASLEEP,
+            AbsenceReason.ASLEEP,
             f"asleep since {at(since_us)}: {sleep.inactive_after} trading dates had passed without "
             f"a tick since {iso_date_from_days(date)}, and nothing is filled from there{woken}",
         ),
@@ -240,7 +240,7 @@ def why_deleted(facts: Facts) -> Absence | None:
     newest = facts.finals[-1] if facts.finals else None
     if newest is not None and newest.bar is None:
         return Absence(
-            Reason.DELETED,
+            AbsenceReason.DELETED,
             f"deleted: a tombstone of its key was appended at {at(newest.appended_us)} "
             f"(offset {newest.offset})",
         )
@@ -257,7 +257,7 @@ def why_deleted(facts: Facts) -> Absence | None:
         return None
     since_us = facts.now_us - round(facts.kept_days * DAY_US)
     return Absence(
-        Reason.DELETED,
+        AbsenceReason.DELETED,
         f"deleted by retention: finals are kept {facts.kept_days:g} days (since {at(since_us)}), "
         f"their topic begins at offset {facts.finals_begin}"
         + ("" if earliest_us is None else f", of this series with {at(earliest_us)}"),
@@ -271,7 +271,7 @@ def _unapplied(facts: Facts) -> Absence | None:
     if stand is None or first is None:
         return None
     return Absence(
-        Reason.NOT_APPLIED,
+        AbsenceReason.NOT_APPLIED,
         f"its first tick stands at offset {first.offset} of partition {first.partition}, which "
         f"{_applied(stand)}",
         "start a worker, or wait for it",
@@ -284,14 +284,14 @@ def _applied(stand: Stand) -> str:
     return f"is applied up to {stand.position} of {stand.end} (lag {stand.lag})"
 
 
-def _why_open(facts: Facts, row: SeriesRow) -> Absence:
+def _why_open(facts: Facts, row: SeriesFact) -> Absence:
     rules, stand, minute_us = facts.rules, facts.stand, facts.bucket_us
     if stand is None or stand.position is None:
-        return Absence(Reason.NOT_APPLIED, "no worker has applied the partition yet")
+        return Absence(AbsenceReason.NOT_APPLIED, "no worker has applied the partition yet")
     tick = facts.closing_tick
     if tick is not None and tick.offset >= stand.position:
         return Absence(
-            Reason.NOT_APPLIED,
+            AbsenceReason.NOT_APPLIED,
             f"the partition is not applied that far: the tick at offset {tick.offset} (event time "
             f"{at(tick.time_us)}) will close it, and partition {stand.partition} "
             f"{_applied(stand)}",
@@ -300,7 +300,7 @@ def _why_open(facts: Facts, row: SeriesRow) -> Absence:
     waiting = next((beat for beat in facts.beats if is_legal(facts, beat)), None)
     if waiting is not None and waiting.barrier > stand.position:
         return Absence(
-            Reason.WAITING_FOR_BARRIER,
+            AbsenceReason.WAITING_FOR_BARRIER,
             f"the heartbeat that closes it was sent at {at(waiting.sent_at_us)} (offset "
             f"{waiting.offset}) and waits for its barrier {waiting.barrier}: partition "
             f"{stand.partition} {_applied(stand)}",
@@ -308,7 +308,7 @@ def _why_open(facts: Facts, row: SeriesRow) -> Absence:
         )
     if waiting is not None:
         return Absence(
-            Reason.NOT_APPLIED,
+            AbsenceReason.NOT_APPLIED,
             f"the heartbeat that closes it stands at offset {waiting.offset}, heartbeats are used "
             f"in order and up to {stand.heartbeat_position} of {stand.heartbeat_end}",
             "start a worker, or wait for it",
@@ -316,11 +316,12 @@ def _why_open(facts: Facts, row: SeriesRow) -> Absence:
     due_us = facts.due_us
     if facts.now_us < facts.end_us:
         return Absence(
-            Reason.NOT_OVER, f"the minute is not over yet: it is due at {_due(facts, due_us)}"
+            AbsenceReason.NOT_OVER,
+            f"the minute is not over yet: it is due at {_due(facts, due_us)}",
         )
     if not row.live:
         return Absence(
-            Reason.HISTORICAL,
+            AbsenceReason.HISTORICAL,
             "the series is historical: none of its last 16 accepted ticks was appended within "
             f"{span(rules.grace_us + rules.feed_delay_us)} of its event time, so the clock does "
             "not close it; it closes with a tick of "
@@ -329,12 +330,12 @@ def _why_open(facts: Facts, row: SeriesRow) -> Absence:
         )
     if facts.now_us < due_us:
         return Absence(
-            Reason.NOT_OVER,
+            AbsenceReason.NOT_OVER,
             f"the minute is over, and waits for ticks out of order until {_due(facts, due_us)}",
         )
     if not rules.heartbeats:
         return Absence(
-            Reason.HEARTBEATS_OFF,
+            AbsenceReason.HEARTBEATS_OFF,
             "heartbeats are off (heartbeats.enabled): it closes with a tick of "
             f"{at(rules.closes_at_us(minute_us))} or later",
         )
@@ -346,7 +347,7 @@ def _why_open(facts: Facts, row: SeriesRow) -> Absence:
         else ""
     )
     return Absence(
-        Reason.HEARTBEAT_NOT_SENT,
+        AbsenceReason.HEARTBEAT_NOT_SENT,
         f"it was due {span(facts.now_us - due_us)} ago, at {at(due_us)}, and no heartbeat for it "
         f"was sent{also}",
         "look whether a worker leads (`/status`) and what its log says of heartbeats",
@@ -363,13 +364,13 @@ def _due(facts: Facts, due_us: int) -> str:
     return f"{at(due_us)} ({', '.join(parts)}), in {span(max(0, due_us - facts.now_us))}"
 
 
-def _why_passed_over(facts: Facts, row: SeriesRow) -> Absence:
+def _why_passed_over(facts: Facts, row: SeriesFact) -> Absence:
     """Why a closed minute has no bar, by the rules that were in force when it was closed."""
     possible = (_why_passed_in(facts, row, regime) for regime in _passed_in(facts, row))
     return next((one for one in possible if one is not None), None) or _unexplained(facts, row)
 
 
-def _why_passed_in(facts: Facts, row: SeriesRow, regime: Regime | None) -> Absence | None:
+def _why_passed_in(facts: Facts, row: SeriesFact, regime: Regime | None) -> Absence | None:
     """Why it got none if it was closed by these rules; None: by these it should have one."""
     schedule, minute_us = facts.schedule_of(regime), facts.bucket_us
     then = None if schedule is None else session_at(schedule, minute_us)
@@ -392,7 +393,7 @@ def _why_passed_in(facts: Facts, row: SeriesRow, regime: Regime | None) -> Absen
     return None
 
 
-def _passed_in(facts: Facts, row: SeriesRow) -> list[Regime | None]:
+def _passed_in(facts: Facts, row: SeriesFact) -> list[Regime | None]:
     """By what the partition was judged when the minute was closed; None: that is not known.
 
     Of several the first by which the minute has no bar: a heartbeat may have been used before the
@@ -434,16 +435,16 @@ def _schedule_newer(facts: Facts) -> Absence:
     written_us = facts.scheduled.row_appended_us
     written = "" if written_us is None else f", written at {at(written_us)},"
     return Absence(
-        Reason.SCHEDULE_NEWER,
+        AbsenceReason.SCHEDULE_NEWER,
         f"its session row{written} was not in force yet when the series was closed past this "
         "minute: a schedule never changes what is closed",
         "`barstream replay` with the schedule of now shows the bar it would be",
     )
 
 
-def _unexplained(facts: Facts, row: SeriesRow) -> Absence:
+def _unexplained(facts: Facts, row: SeriesFact) -> Absence:
     return Absence(
-        Reason.UNEXPLAINED,
+        AbsenceReason.UNEXPLAINED,
         f"the series is closed until {at(row.closed_until_us)} and this minute was in session, yet "
         "there is no final: nothing in the log explains it",
         f"barstream verify {facts.broker} {facts.symbol}",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from barstream.explain.facts import Facts, RejectedTick, Tick
+from barstream.explain.facts import Facts, RejectionFact, Tick
 from barstream.market.schedule import OFF_SESSION, SeriesSchedule
 from barstream.model.bar import Bar
 from barstream.model.rejection import Reason
@@ -29,7 +29,7 @@ class Places:
     """
 
     accepted: tuple[Tick, ...] = ()
-    rejected: tuple[RejectedTick, ...] = ()
+    rejected: tuple[RejectionFact, ...] = ()
     waiting: tuple[Tick, ...] = ()
     taken_in: tuple[Tick, ...] = ()
 
@@ -51,7 +51,7 @@ def places_of(facts: Facts, bar: Bar | None) -> Places:
         # the position was read before the finals, and a worker may run
         position = max(close_offset, position or 0)
     accepted: list[Tick] = []
-    rejected: list[RejectedTick] = []
+    rejected: list[RejectionFact] = []
     waiting: list[Tick] = []
     for tick in facts.ticks:
         if (said := recorded.get(tick.offset)) is not None:
@@ -70,7 +70,7 @@ def places_of(facts: Facts, bar: Bar | None) -> Places:
     return _other(facts, bar, places, recorded)
 
 
-def _other(facts: Facts, bar: Bar, places: Places, recorded: Mapping[int, RejectedTick]) -> Places:
+def _other(facts: Facts, bar: Bar, places: Places, recorded: Mapping[int, RejectionFact]) -> Places:
     """Where the ticks of a bar may be that they do not give by the rules that are known.
 
     ``recorded`` are those of its partition that the log says were rejected, by offset.
@@ -107,7 +107,7 @@ def _was_written_anew(facts: Facts, bar: Bar) -> bool:
     return bar.revision > 0 or is_behind
 
 
-def refusal(facts: Facts, tick: Tick) -> RejectedTick | None:
+def refusal(facts: Facts, tick: Tick) -> RejectionFact | None:
     """Why a tick was rejected, from itself and the rules at its offset; None: it was not, by them.
 
     That its minute was closed does not follow from these.
@@ -115,7 +115,7 @@ def refusal(facts: Facts, tick: Tick) -> RejectedTick | None:
     regime = facts.regime_at(tick.offset)
     skew_us = facts.rules_of(regime).max_future_skew_us
     if 0 <= tick.appended_us < tick.time_us - skew_us:
-        return RejectedTick(
+        return RejectionFact(
             tick,
             Reason.FUTURE,
             f"the event time is {tick.time_us - tick.appended_us} us after the record's "
@@ -123,9 +123,9 @@ def refusal(facts: Facts, tick: Tick) -> RejectedTick | None:
         )
     schedule = facts.schedule_of(regime)
     if schedule is None:
-        return RejectedTick(tick, Reason.UNSCHEDULED, f"{_UNSCHEDULED}{_since(facts, tick)}")
+        return RejectionFact(tick, Reason.UNSCHEDULED, f"{_UNSCHEDULED}{_since(facts, tick)}")
     if not is_open(schedule, tick.time_us):
-        return RejectedTick(tick, Reason.OFF_SESSION, f"{_OFF_SESSION}{_since(facts, tick)}")
+        return RejectionFact(tick, Reason.OFF_SESSION, f"{_OFF_SESSION}{_since(facts, tick)}")
     return None
 
 
@@ -144,7 +144,7 @@ def _since(facts: Facts, tick: Tick) -> str:
     return "; the session there is now came later" if now else ""
 
 
-def _as_it_is_now(facts: Facts, said: RejectedTick) -> RejectedTick:
+def _as_it_is_now(facts: Facts, said: RejectionFact) -> RejectionFact:
     """A worker says what to do in the present tense; what was done since is told here."""
     since = _since(facts, said.tick)
     if said.reason == Reason.UNSCHEDULED and facts.scheduled.schedule is not None:
@@ -154,7 +154,7 @@ def _as_it_is_now(facts: Facts, said: RejectedTick) -> RejectedTick:
     return said
 
 
-def _late(tick: Tick) -> RejectedTick:
-    return RejectedTick(
+def _late(tick: Tick) -> RejectionFact:
+    return RejectionFact(
         tick, Reason.LATE, "the bar of its minute was final; nothing of it is in ticks_rejected"
     )

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from barstream.explain.acceptance import refusal
-from barstream.explain.facts import Beat, Facts, Rules, Tick, Version
+from barstream.explain.facts import Beat, Facts, RuleFacts, Tick, Version
 from barstream.explain.sentences import at, span
 from barstream.model.bar import Bar
 from barstream.model.time import floor_minute
@@ -239,7 +239,7 @@ def _by_grace(facts: Facts, number: int, offset: int) -> Closing | None:
     return Closing("grace", offset, sentence, tick=reached)
 
 
-def _rules_of(facts: Facts, number: int) -> Rules:
+def _rules_of(facts: Facts, number: int) -> RuleFacts:
     return facts.rules_of(facts.regime_of(number))
 
 

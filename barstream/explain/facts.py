@@ -21,7 +21,7 @@ from barstream.rules.heartbeat_due import minute_end_us
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class RuleFacts:
     """The settings that decide when a minute is closed, for one broker."""
 
     grace_us: int
@@ -78,7 +78,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class RejectedTick:
+class RejectionFact:
     """A tick that made no bar, and why.
 
     Attributes:
@@ -106,7 +106,7 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesRow:
+class SeriesFact:
     """What the partition remembers of the series, at its position."""
 
     closed_until_us: int
@@ -205,12 +205,12 @@ class Facts:
     period: Period
     bucket_us: int
     now_us: int
-    rules: Rules
+    rules: RuleFacts
     scheduled: Scheduled
     seen: SeriesSeen | None = None
     similar: tuple[tuple[str, str], ...] = ()
     stand: Stand | None = None
-    row: SeriesRow | None = None
+    row: SeriesFact | None = None
     finals: tuple[Version, ...] = ()
     live: tuple[Version, ...] = ()
     neighbours: Neighbours = field(default_factory=Neighbours)
@@ -224,8 +224,8 @@ class Facts:
     graced: int | None = None
     woken_by: Tick | None = None
     elsewhere: tuple[Tick, ...] = ()
-    rejected: tuple[RejectedTick, ...] = ()
-    undated: tuple[RejectedTick, ...] = ()
+    rejected: tuple[RejectionFact, ...] = ()
+    undated: tuple[RejectionFact, ...] = ()
     unapplied: Tick | None = None
     refused_before: Mapping[str, int] = field(default_factory=dict)
     beats: tuple[Beat, ...] = ()
@@ -287,7 +287,7 @@ class Facts:
             return True
         return self.regimes.may_have_lost(self.name, time_us, offset)
 
-    def rules_of(self, regime: Regime | None) -> Rules:
+    def rules_of(self, regime: Regime | None) -> RuleFacts:
         """The rules of a regime; None: those of now."""
         if regime is None:
             return self.rules

@@ -9,10 +9,10 @@ from typing import Final
 from barstream.explain.acceptance import refusal
 from barstream.explain.bars import BarTopic
 from barstream.explain.close_cause import closing_of, passes
-from barstream.explain.facts import Beat, Facts, RejectedTick, Stand, Tick
+from barstream.explain.facts import Beat, Facts, RejectionFact, Stand, Tick
 from barstream.explain.heartbeats import beats_from
-from barstream.explain.rejections import Rejections, rejected_in
-from barstream.explain.scan import EVERY_TICK, Found, Looked, scan
+from barstream.explain.rejections import RejectionFacts, rejected_in
+from barstream.explain.scan import EVERY_TICK, FoundTicks, Looked, scan
 from barstream.explain.sessions import scheduled, session_at
 from barstream.explain.tick_decoder import SeriesDecoder
 from barstream.explain.topics import Log
@@ -99,7 +99,7 @@ async def _decoder(log: Log, facts: Facts) -> SeriesDecoder:
 
 async def _rejected(
     log: Log, facts: Facts, decoder: SeriesDecoder, *, all_of_them: bool = False
-) -> Rejections:
+) -> RejectionFacts:
     """Rejected ticks of the series, above all those of the minute, of all partitions."""
     options, names, start_us = log.options, log.names, facts.bucket_us
     spans = await held(options, names.ticks_rejected)
@@ -123,7 +123,7 @@ async def _withdrawn_below(log: Log, facts: Facts, partitions: set[int]) -> dict
 
 
 async def _with_ticks(
-    log: Log, facts: Facts, stand: Stand, rejected: Rejections, decoder: SeriesDecoder
+    log: Log, facts: Facts, stand: Stand, rejected: RejectionFacts, decoder: SeriesDecoder
 ) -> Facts:
     options, names, start_us = log.options, log.names, facts.bucket_us
     since_us = start_us - facts.most_skew_us - _MARGIN_US
@@ -162,7 +162,7 @@ async def _with_ticks(
     )
 
 
-def _looked(facts: Facts, rejected: Rejections) -> Looked:
+def _looked(facts: Facts, rejected: RejectionFacts) -> Looked:
     """What to look for among the ticks of a minute's series."""
     start_us, rules = facts.bucket_us, facts.rules
     low_us, high_us = facts.ticks_between
@@ -233,7 +233,7 @@ def _scan_begin(facts: Facts, begin: int) -> int:
     return found if found - begin > _BEFORE else begin
 
 
-def _scan_end(facts: Facts, stand: Stand, rejected: list[RejectedTick]) -> int:
+def _scan_end(facts: Facts, stand: Stand, rejected: list[RejectionFact]) -> int:
     """Where ticks of the minute can stand no more, but for those that are known as rejected."""
     newest = facts.final
     after = facts.neighbours.after
@@ -291,14 +291,14 @@ async def _was_made_late(
     return closing is not None and closing.by == "late_tick"
 
 
-def _all_ticks(found: Found, rejected: list[RejectedTick]) -> list[Tick]:
+def _all_ticks(found: FoundTicks, rejected: list[RejectionFact]) -> list[Tick]:
     """Those found, and rejected ones that stand too far behind to be looked up."""
     known = {tick.offset for tick in found.ticks}
     others = [one.tick for one in rejected if one.tick.offset not in known]
     return sorted([*found.ticks, *others], key=lambda tick: tick.offset)
 
 
-def _all_rejected(found: Found, rejected: list[RejectedTick]) -> list[RejectedTick]:
+def _all_rejected(found: FoundTicks, rejected: list[RejectionFact]) -> list[RejectionFact]:
     """With append times where they are known, and invalid ones that no record tells of yet."""
     known = {tick.offset: tick for tick in found.ticks}
     all_of_them = [replace(one, tick=known.get(one.tick.offset, one.tick)) for one in rejected]
@@ -325,7 +325,7 @@ async def _beats(log: Log, facts: Facts, stand: Stand) -> tuple[Beat, ...]:
 
 async def scan_ticks(
     log: Log, facts: Facts, decoder: SeriesDecoder, partition: int, span: Span, looked: Looked
-) -> Found:
+) -> FoundTicks:
     """Look through offsets of a partition of the tick topic."""
     key = series_key(facts.broker, facts.symbol)
     place = partition, span

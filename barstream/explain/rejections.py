@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from barstream.explain.facts import RejectedTick, Tick
+from barstream.explain.facts import RejectionFact, Tick
 from barstream.explain.tick_decoder import SeriesDecoder
 from barstream.explain.window import Progress, forward
-from barstream.log.rejected import Place, place_of
+from barstream.log.rejections import Place, place_of
 from barstream.log.snapshot import Options, Span, records
 
 #: Records decoded at once.
@@ -22,7 +22,7 @@ Spans = dict[int, Span]
 
 
 @dataclass(frozen=True, slots=True)
-class Rejections:
+class RejectionFacts:
     """Rejected ticks of a series.
 
     Attributes:
@@ -30,7 +30,7 @@ class Rejections:
         places: partition and offset of all that were looked at.
     """
 
-    of_bucket: tuple[RejectedTick, ...] = ()
+    of_bucket: tuple[RejectionFact, ...] = ()
     places: frozenset[tuple[int, int]] = field(default_factory=frozenset)
 
 
@@ -41,7 +41,7 @@ async def rejected_in(
     decoder: SeriesDecoder,
     bucket: tuple[int, int],
     progress: Progress,
-) -> Rejections:
+) -> RejectionFacts:
     """Rejected ticks of the series, above all with ``bucket[0] <= event time < bucket[1]``.
 
     Args:
@@ -52,14 +52,14 @@ async def rejected_in(
         bucket: event times.
         progress: told how far it has come.
     """
-    found: dict[tuple[int, int], RejectedTick] = {}
+    found: dict[tuple[int, int], RejectionFact] = {}
     places: set[tuple[int, int]] = set()
     async for one in _of_series(options, topics, spans, decoder, progress):
         place = one.tick.partition, one.tick.offset
         places.add(place)
         if bucket[0] <= one.tick.time_us < bucket[1]:
             found.setdefault(place, one)
-    return Rejections(tuple(found[place] for place in sorted(found)), frozenset(places))
+    return RejectionFacts(tuple(found[place] for place in sorted(found)), frozenset(places))
 
 
 async def rejected_by_reason(
@@ -82,7 +82,7 @@ async def _of_series(
     spans: Spans,
     decoder: SeriesDecoder,
     progress: Progress,
-) -> AsyncIterator[RejectedTick]:
+) -> AsyncIterator[RejectionFact]:
     for partition, span in spans.items():
         for window in forward(span, "rejected ticks", progress):
             places: list[Place] = []
@@ -103,7 +103,7 @@ async def _of_series(
 
 async def _decoded(
     places: list[Place], values: list[bytes | None], decoder: SeriesDecoder
-) -> list[RejectedTick]:
+) -> list[RejectionFact]:
     folds = [decoder.folds(each.tick_partition, each.tick_offset) for each in places]
     found = []
     for fold_case in set(folds):
@@ -115,7 +115,7 @@ async def _decoded(
 
 async def _decoded_alike(
     places: list[Place], values: list[bytes | None], decoder: SeriesDecoder, *, fold_case: bool
-) -> list[RejectedTick]:
+) -> list[RejectionFact]:
     mine = await decoder.read(values, np.full(len(values), -1, np.int64), fold_case=fold_case)
     rows = zip(
         mine.at.tolist(),
@@ -125,7 +125,7 @@ async def _decoded_alike(
         strict=True,
     )
     return [
-        RejectedTick(
+        RejectionFact(
             Tick(places[at].tick_offset, time_us, price, size, -1, places[at].tick_partition),
             places[at].reason,
             places[at].detail,

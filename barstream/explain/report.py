@@ -11,8 +11,8 @@ from barstream.explain.close_cause import Closing, closing_of
 from barstream.explain.facts import (
     Beat,
     Facts,
-    RejectedTick,
-    SeriesRow,
+    RejectionFact,
+    SeriesFact,
     Stand,
     Tick,
     Version,
@@ -160,7 +160,7 @@ def _tick(tick: Tick) -> Json:
     }
 
 
-def _rejected(one: RejectedTick) -> Json:
+def _rejected(one: RejectionFact) -> Json:
     return {
         **_tick(one.tick),
         "reason": str(one.reason),
@@ -192,7 +192,7 @@ def _session(session: Session | None) -> Json | None:
     }
 
 
-def _series(row: SeriesRow) -> Json:
+def _series(row: SeriesFact) -> Json:
     date = row.last_trading_date
     return {
         "closed_until": _time(row.closed_until_us),

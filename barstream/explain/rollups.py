@@ -8,7 +8,7 @@ from typing import Final
 
 from barstream.explain.absence import (
     Absence,
-    Reason,
+    AbsenceReason,
     first_us,
     why_asleep,
     why_before_first,
@@ -92,7 +92,7 @@ class UpperExplanation:
     @property
     def waits_for_us(self) -> int | None:
         """The minute it waits for, if any."""
-        waits = self.of.reason is Reason.WAITING_FOR_CHILDREN
+        waits = self.of.reason is AbsenceReason.WAITING_FOR_CHILDREN
         return self.told_by_us if waits else None
 
 
@@ -253,7 +253,7 @@ def _why_no_final(
             return asleep, minute_us
     if waits_for_us is not None:
         return Absence(
-            Reason.WAITING_FOR_CHILDREN,
+            AbsenceReason.WAITING_FOR_CHILDREN,
             f"it is final with its last in-session minute {at(due_us - MINUTE_US)}; the series is "
             f"closed until {at(row.closed_until_us)} and waits for {at(waits_for_us)}",
         ), waits_for_us
@@ -270,12 +270,12 @@ def _why_no_final(
     if not upper.bars and upper.child == MINUTE:
         minute_us = next(iter(counts.missing), children_of_bucket(facts, MINUTE, schedule)[0])
         return Absence(
-            Reason.NO_CHILDREN,
+            AbsenceReason.NO_CHILDREN,
             "no minute of it has a bar, and all of them are closed: why the first one has none is "
             "said below",
         ), minute_us
     return Absence(
-        Reason.UNEXPLAINED,
+        AbsenceReason.UNEXPLAINED,
         f"everything up to its last in-session minute {at(due_us - MINUTE_US)} is closed, yet "
         "there is no final: the timeframe was added later and is still to be filled, or its "
         "children were deleted by retention",
@@ -305,7 +305,7 @@ def _first_open_minute(
 def _schedule_ends(facts: Facts, end_us: int) -> Absence:
     over_us = end_us + facts.rules.grace_us + facts.rules.feed_delay_us
     return Absence(
-        Reason.SCHEDULE_ENDS,
+        AbsenceReason.SCHEDULE_ENDS,
         f"its sessions are closed, but the schedule ends inside the bucket, so more may be loaded: "
         f"it is final when the schedule has a row of {at(end_us)[:10]} or later, or with a "
         f"heartbeat sent at {at(over_us)} or later",

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from barstream.codecs.topics.state import open_bar_of
 from barstream.config.periods import kept_days
-from barstream.explain.facts import Facts, Rules, SeriesRow, Stand
+from barstream.explain.facts import Facts, RuleFacts, SeriesFact, Stand
 from barstream.explain.minute_facts import gather_minute, scan_ticks
 from barstream.explain.rejections import rejected_by_reason, rejected_in
 from barstream.explain.rollup_facts import gather_upper
@@ -75,7 +75,7 @@ async def _common(log: Log, broker: str, symbol: str, period: Period, bucket_us:
         period,
         bucket_us,
         log.clock(),
-        Rules(
+        RuleFacts(
             bars.grace_us,
             settings.heartbeats.feed_delay_us.get(broker, 0),
             bars.late_policy,
@@ -90,7 +90,7 @@ async def _common(log: Log, broker: str, symbol: str, period: Period, bucket_us:
         regimes=None if row is None else await log.regimes(row.partition, name),
         row=None
         if series is None
-        else SeriesRow(
+        else SeriesFact(
             _or_never(series.closed_until_us),
             _or_never(series.watermark_us),
             series.previous_close,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.codecs.record_chunk import RecordChunk
-from barstream.explain.facts import RejectedTick, Tick
+from barstream.explain.facts import RejectionFact, Tick
 from barstream.explain.tick_decoder import Mine, SeriesDecoder
 from barstream.explain.window import Progress, forward
 from barstream.log.snapshot import Options, Span, chunks
@@ -56,7 +56,7 @@ EVERY_TICK: Final = Looked(
 
 
 @dataclass(slots=True)
-class Found:
+class FoundTicks:
     """What a scan came to, by offset.
 
     Attributes:
@@ -67,15 +67,15 @@ class Found:
     """
 
     ticks: list[Tick] = field(default_factory=list)
-    invalid: list[RejectedTick] = field(default_factory=list)
-    undated: list[RejectedTick] = field(default_factory=list)
+    invalid: list[RejectionFact] = field(default_factory=list)
+    undated: list[RejectionFact] = field(default_factory=list)
     closing: Tick | None = None
     before_close: Tick | None = None
     furthest: Tick | None = None
     graced: int | None = None
     append_times: bool = True
 
-    def add(self, waiting: Found) -> None:
+    def add(self, waiting: FoundTicks) -> None:
         """Take in the ticks of a later scan, of what is not applied yet: it closed nothing."""
         self.ticks += waiting.ticks
         self.invalid += waiting.invalid
@@ -90,7 +90,7 @@ async def scan(
     looked: Looked,
     key: bytes,
     progress: Progress,
-) -> Found:
+) -> FoundTicks:
     """Look through the offsets of one partition.
 
     Args:
@@ -103,7 +103,7 @@ async def scan(
         progress: told how far it has come.
     """
     partition, span = place
-    found = Found()
+    found = FoundTicks()
     for window in forward(span, "ticks", progress):
         async for chunk in chunks(options, topic, {partition: window}):
             found.append_times &= chunk.append_time or not len(chunk)
@@ -112,7 +112,7 @@ async def scan(
     return found
 
 
-def _take(chunk: RecordChunk, mine: Mine, looked: Looked, key: bytes, found: Found) -> None:
+def _take(chunk: RecordChunk, mine: Mine, looked: Looked, key: bytes, found: FoundTicks) -> None:
     low_us, high_us = looked.bucket
     inside = (mine.time_us >= low_us) & (mine.time_us < high_us)
     for row in np.flatnonzero(inside).tolist():
@@ -121,7 +121,7 @@ def _take(chunk: RecordChunk, mine: Mine, looked: Looked, key: bytes, found: Fou
             continue
         found.ticks.append(tick)
         if (wrong := mine.invalid.get(int(mine.at[row]))) is not None:
-            found.invalid.append(RejectedTick(tick, wrong.reason, wrong.detail))
+            found.invalid.append(RejectionFact(tick, wrong.reason, wrong.detail))
     sound = np.ones(len(mine.at), np.bool_)
     if mine.invalid:
         sound = ~np.isin(mine.at, list(mine.invalid))
@@ -134,11 +134,11 @@ def _take(chunk: RecordChunk, mine: Mine, looked: Looked, key: bytes, found: Fou
             offset = int(chunk.offsets[each.position])
             nothing = Tick(offset, -1, float("nan"), float("nan"), stamp_us, chunk.partition)
             if len(found.undated) < _UNDATED:
-                found.undated.append(RejectedTick(nothing, each.reason, each.detail))
+                found.undated.append(RejectionFact(nothing, each.reason, each.detail))
 
 
 def _take_closing(
-    chunk: RecordChunk, mine: Mine, sound: NDArray[np.bool_], looked: Looked, found: Found
+    chunk: RecordChunk, mine: Mine, sound: NDArray[np.bool_], looked: Looked, found: FoundTicks
 ) -> None:
     reaches = np.flatnonzero(sound & (mine.time_us >= looked.closes_us)).tolist()
     if found.closing is None:
@@ -162,7 +162,7 @@ def _take_closing(
 
 
 def _take_grace(
-    chunk: RecordChunk, mine: Mine, sound: NDArray[np.bool_], looked: Looked, found: Found
+    chunk: RecordChunk, mine: Mine, sound: NDArray[np.bool_], looked: Looked, found: FoundTicks
 ) -> None:
     offsets = chunk.offsets[mine.at]
     for number, begin, passed_us in looked.graces:

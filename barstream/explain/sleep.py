@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from barstream.explain.facts import Facts, SeriesRow
+from barstream.explain.facts import Facts, SeriesFact
 from barstream.log.rules import Regime
 from barstream.model.bar import Bar
 from barstream.model.time import floor_minute
@@ -54,7 +54,7 @@ class Sleep:
         return None if at < 0 else self._dates[at]
 
 
-def _of_row(row: SeriesRow) -> dict[int, int]:
+def _of_row(row: SeriesFact) -> dict[int, int]:
     known = {bar.bucket_us: bar.trading_date for bar in row.open_bars}
     if row.last_trading_date is not None and row.watermark_us != NEVER_US:
         known[floor_minute(row.watermark_us)] = row.last_trading_date

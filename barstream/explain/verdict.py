@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from barstream.explain.absence import Absence, Reason, why_no_final
+from barstream.explain.absence import Absence, AbsenceReason, why_no_final
 from barstream.explain.acceptance import Places, places_of
 from barstream.explain.close_cause import Closing, closing_of
 from barstream.explain.facts import Facts, Tick, Version
@@ -51,7 +51,7 @@ class Explanation:
 
     status: Status
     sentence: str
-    reason: Reason | None = None
+    reason: AbsenceReason | None = None
     what_to_do: str | None = None
     closing: Closing | None = None
     places: Places = field(default_factory=Places)
@@ -68,7 +68,9 @@ def explain(facts: Facts) -> Explanation:
     absence = why_no_final(facts)
     places = places_of(facts, None)
     is_open = facts.open_bar is not None or (
-        bool(facts.live) and facts.live[-1].bar is not None and absence.reason is not Reason.DELETED
+        bool(facts.live)
+        and facts.live[-1].bar is not None
+        and absence.reason is not AbsenceReason.DELETED
     )
     return Explanation(
         "open" if is_open else "missing",

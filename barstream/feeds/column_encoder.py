@@ -14,7 +14,7 @@ from barstream.codecs.registry import SchemaRegistry
 from barstream.codecs.ticks.encoder import encode_ticks
 from barstream.codecs.ticks.registry_frame import frame
 from barstream.config import TickSettings
-from barstream.feeds.encoder import FLOATS, TickColumns, TickEncoder, TickEncodingError
+from barstream.feeds.encoder import FLOATS, ColumnEncoding, TickEncoder, TickEncodingError
 from barstream.feeds.record_encoder import AvroRecords, JsonRecords
 
 
@@ -31,7 +31,7 @@ class PackagedTicks:
     def __init__(self, schema_id: int | None = None) -> None:
         self._schema_id = schema_id
 
-    def encode(self, ticks: TickColumns) -> list[bytes]:
+    def encode(self, ticks: ColumnEncoding) -> list[bytes]:
         """One Avro body a tick."""
         owner = pa.array(ticks.series)
         bodies = encode_ticks(

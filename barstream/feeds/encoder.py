@@ -26,7 +26,7 @@ class TickEncodingError(BarstreamError):
 
 
 @dataclass(frozen=True, slots=True)
-class TickColumns:
+class ColumnEncoding:
     """Ticks to be encoded; columns of shape (n,), times in microseconds UTC."""
 
     names: tuple[tuple[str, str], ...]
@@ -101,7 +101,7 @@ class FeedFields(NamedTuple):
             return {"price": self.price or NumberField()}
         return dict(zip(("bid", "ask"), self.quote, strict=True))
 
-    def of(self, ticks: TickColumns) -> Iterator[tuple[str, Float64s, NumberField]]:
+    def of(self, ticks: ColumnEncoding) -> Iterator[tuple[str, Float64s, NumberField]]:
         """Each field with the column that is written into it; without sizes there is none."""
         for what, field in self.prices.items():
             column = getattr(ticks, what)
@@ -109,7 +109,7 @@ class FeedFields(NamedTuple):
         if ticks.size is not None:
             yield "size", ticks.size, self.size
 
-    def check(self, ticks: TickColumns) -> None:
+    def check(self, ticks: ColumnEncoding) -> None:
         """Refuse what would be another number in the feed.
 
         Raises:
@@ -144,7 +144,7 @@ class TickEncoder(Protocol):
         """What its fields hold."""
         ...
 
-    def encode(self, ticks: TickColumns) -> list[bytes]:
+    def encode(self, ticks: ColumnEncoding) -> list[bytes]:
         """One value a tick, in their order.
 
         Raises:

@@ -16,7 +16,7 @@ from aiokafka.structs import TopicPartition
 from barstream.codecs.topics.series_seen import apply_row
 from barstream.errors import BarstreamError
 from barstream.kafka.offsets import extents_of
-from barstream.kafka.topic_follower import TopicReader
+from barstream.kafka.topic_follower import TopicFollower
 from barstream.market.universe import SeriesName, Universe
 from barstream.model.key import split_bar_key
 from barstream.model.time import MINUTE_US
@@ -42,7 +42,7 @@ async def read_universe(options: Mapping[str, Any], topic: str) -> Universe:
     def take(key: bytes | None, value: bytes | None, *_: int) -> None:
         apply_row(universe, key, value)
 
-    async with TopicReader(
+    async with TopicFollower(
         topic, take, client_options=options, connect_timeout_s=READ_WITHIN_S
     ) as reader:
         await reader.caught_up()

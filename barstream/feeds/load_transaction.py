@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from barstream.codecs.topics.load_position import LastTick, LoadPosition, encode
 from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
-from barstream.feeds.encoder import TickColumns, TickEncoder
+from barstream.feeds.encoder import ColumnEncoding, TickEncoder
 from barstream.feeds.files import FileTicks
 from barstream.heartbeat.producer import Barriers, Due, encode_rows, send_rows
 from barstream.kafka.producer_failure import cause_told
@@ -130,10 +130,10 @@ class LoadWriter:
             async with self._producer.transaction():
                 yield
 
-    def _columns(self, start: int, end: int) -> TickColumns:
+    def _columns(self, start: int, end: int) -> ColumnEncoding:
         ticks = self._ticks
         part = slice(start, end)
-        return TickColumns(
+        return ColumnEncoding(
             names=ticks.names,
             series=ticks.series[part],
             time_us=ticks.time_us[part],

@@ -22,10 +22,10 @@ from barstream.codecs.ticks.mapping import Number, bind
 from barstream.codecs.ticks.registry_frame import frame
 from barstream.config import TickSettings
 from barstream.feeds.encoder import (
+    ColumnEncoding,
     FeedFields,
     Float64s,
     NumberField,
-    TickColumns,
     TickEncodingError,
 )
 from barstream.model.time import iso_micros_from_us
@@ -56,7 +56,7 @@ class JsonRecords:
             return FeedFields(price, time_us=time_us)
         return FeedFields(None, (price, price), time_us=time_us)
 
-    def encode(self, ticks: TickColumns) -> list[bytes]:
+    def encode(self, ticks: ColumnEncoding) -> list[bytes]:
         """One object a tick, fields named by the mapping."""
         settings = self._settings
         self.fields.check(ticks)
@@ -118,7 +118,7 @@ class AvroRecords:
             return FeedFields(prices[0], None, size, time_us)
         return FeedFields(None, (prices[0], prices[1]), size, time_us)
 
-    def encode(self, ticks: TickColumns) -> list[bytes]:
+    def encode(self, ticks: ColumnEncoding) -> list[bytes]:
         """One body a tick.
 
         Raises:
@@ -165,7 +165,7 @@ def _price_fields(settings: TickSettings) -> tuple[str, ...]:
 
 
 def _rows(
-    settings: TickSettings, ticks: TickColumns
+    settings: TickSettings, ticks: ColumnEncoding
 ) -> Iterator[tuple[str, str, int, tuple[float, ...], float]]:
     """Broker, symbol, time, prices and size of each tick."""
     sides: Sequence[Float64s | None] = (ticks.price,)
@@ -185,7 +185,7 @@ def _rows(
         yield broker, symbol, time_us, both, amount
 
 
-def _check_broker(settings: TickSettings, ticks: TickColumns) -> None:
+def _check_broker(settings: TickSettings, ticks: ColumnEncoding) -> None:
     constant = settings.broker_constant
     if constant is None:
         return

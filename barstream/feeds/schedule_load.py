@@ -27,7 +27,7 @@ from barstream.codecs.topics.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.kafka.cluster import client_options, reaching
-from barstream.kafka.topic_follower import TopicReader
+from barstream.kafka.topic_follower import TopicFollower
 from barstream.kafka.topics.batch_size import SMALL_BATCH_BYTES
 from barstream.market.schedule import Series, SessionRow, find_conflicts
 from barstream.model.key import NameRule
@@ -85,7 +85,7 @@ async def read_current(settings: Settings) -> CurrentSchedule:
             the registry does not answer.
     """
     rows = ScheduleRows(SessionSchemas.of(settings.ticks.registry_url, settings.ticks.name_rule))
-    reader = TopicReader(
+    reader = TopicFollower(
         schedule_topic(settings),
         rows.apply,
         client_options=client_options(settings),

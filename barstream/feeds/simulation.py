@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from numpy.typing import NDArray
 
 from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
-from barstream.feeds.encoder import NumberField, TickColumns, TickEncoder
+from barstream.feeds.encoder import ColumnEncoding, NumberField, TickEncoder
 from barstream.feeds.progress import Watcher
 from barstream.feeds.simulated_series import Kind
 from barstream.feeds.simulated_ticks import MAX_STEP_TICKS, SimulatedTicks, Simulation
@@ -192,7 +192,7 @@ class SimulatedFeed:
     def _values(self, ticks: SimulatedTicks) -> list[bytes]:
         fields = self._encoder.fields  # what is made up may be made up to fit
         values = self._encoder.encode(
-            TickColumns(
+            ColumnEncoding(
                 names=self._names,
                 series=ticks.series,
                 time_us=ticks.time_us,

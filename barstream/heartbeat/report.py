@@ -9,7 +9,7 @@ from typing import Final
 
 from barstream.heartbeat.producer import Appended
 from barstream.model.time import SECOND_US
-from barstream.rules.heartbeat_plan import Plan
+from barstream.rules.heartbeat_plan import HeartbeatPlan
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class HeartbeatReport:
         """Own clock minus the broker's, in milliseconds."""
         return self.clock_offset_us // 1000
 
-    def planned_by(self, due: Plan, *, unseen: int) -> None:
+    def planned_by(self, due: HeartbeatPlan, *, unseen: int) -> None:
         """A plan was made."""
         self.planned, self.remaining = len(due), due.remaining
         self.skipped, self.asleep, self.unscheduled = due.historical, due.asleep, due.unscheduled

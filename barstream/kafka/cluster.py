@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed
 
-from barstream.broker.embedded import ASK_VERSIONS
+from barstream.broker.embedded_broker import ASK_VERSIONS
 from barstream.config import KafkaSettings, Settings
 from barstream.errors import BarstreamError, ConfigError
 from barstream.kafka import decompression

@@ -19,7 +19,7 @@ from barstream.errors import BarstreamError
 from barstream.kafka.changelog import decided
 from barstream.kafka.cluster import client_options
 from barstream.kafka.consumer_group import require_no_workers
-from barstream.kafka.writer import PartitionProducer
+from barstream.kafka.writer import PartitionWriter
 
 #: One transaction may hold the bars of months.
 _WITHIN_S: Final = 600.0
@@ -32,7 +32,7 @@ async def fenced_partitions(
     topics: Collection[str],
     refusal: type[BarstreamError],
     done: str,
-) -> AsyncIterator[dict[int, PartitionProducer]]:
+) -> AsyncIterator[dict[int, PartitionWriter]]:
     """Nobody else writes to these partitions inside; what is there is looked at inside as well.
 
     Args:
@@ -54,7 +54,7 @@ async def fenced_partitions(
     await require_no_workers(settings)
     options = client_options(settings)
     producers = {
-        number: PartitionProducer(options, f"{settings.app_id}-{number}", _WITHIN_S)
+        number: PartitionWriter(options, f"{settings.app_id}-{number}", _WITHIN_S)
         for number in partitions
     }
     try:

@@ -23,7 +23,7 @@ Held = Callable[[], Collection[int]]
 """The partitions held."""
 
 
-class Ends:
+class PartitionEnds:
     """The end offsets of some topics' partitions, as they were ``every_s`` ago at most.
 
     Args:

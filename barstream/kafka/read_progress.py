@@ -51,7 +51,7 @@ class Progress:
         return stalled
 
 
-class StallWatch:
+class ReadProgressMonitor:
     """Compares positions with the ends that a consumer of its own is told.
 
     Args:

@@ -63,7 +63,7 @@ class RecordHandler(Protocol):
     ) -> None: ...
 
 
-class TopicReader:
+class TopicFollower:
     """Reads every record of ``topic`` into ``on_record``, committed ones only.
 
     ``await caught_up()`` returns when the position of every partition has reached the end

@@ -35,7 +35,7 @@ Reached = Callable[[], Mapping[int, int]]
 """By partition held: the highest offset that must exist, the position or a barrier."""
 
 
-class TopicWatch:
+class TopicMonitor:
     """Compares the tick topic with what was applied of it.
 
     Args:

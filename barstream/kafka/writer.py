@@ -51,7 +51,7 @@ class TopicOfId(NamedTuple):
     identity: str
 
 
-class PartitionProducer:
+class PartitionWriter:
     """Writes all rows of a flush in one transaction, or none.
 
     ``transactional.id`` names the partition and not the worker: starting this producer fences

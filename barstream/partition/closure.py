@@ -10,9 +10,9 @@ from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.model.tick import Ticks
 from barstream.partition.counts import Counts
-from barstream.partition.emitted import Outbox
-from barstream.partition.finals_view import FinalsBook
+from barstream.partition.finals_view import FinalsView
 from barstream.partition.missing_rollups import missing
+from barstream.partition.outbox import Outbox
 from barstream.rules.close import Closed
 from barstream.rules.late import Revised, revise
 from barstream.rules.rollup import RollUps
@@ -35,7 +35,7 @@ class Closings:
         self,
         state: PartitionState,
         counts: Counts,
-        book: FinalsBook,
+        book: FinalsView,
         periods: Sequence[Period],
         live_periods: Iterable[Period],
     ) -> None:

@@ -44,7 +44,7 @@ class StoredFinals(Protocol):
         ...
 
 
-class FinalsBook:
+class FinalsView:
     """Finals by period, series and bucket; see `barstream.model.finals.Finals`.
 
     Args:

@@ -17,7 +17,7 @@ FULL: Final = 100_000
 _NO_OFFSET: Final = 1 << 48
 
 
-class Waiting(NamedTuple):
+class QueuedHeartbeat(NamedTuple):
     """A heartbeat read from ``hb_1m``: close through minute ``minute_us`` at ``barrier``.
 
     ``appended_us`` is the append time of its record, by which it is evidence that an instant
@@ -57,7 +57,7 @@ class Waiting(NamedTuple):
         return cls(offset, broker, symbol, beat.bucket_start_us, beat.barrier, seen_us)
 
 
-class WaitingHeartbeats:
+class HeartbeatQueue:
     """Heartbeats of one partition in log order, released strictly in that order.
 
     A worker that is hours behind has hours of heartbeats before it: no more than `FULL` are
@@ -69,7 +69,7 @@ class WaitingHeartbeats:
     """
 
     def __init__(self, next_offset: int = 0) -> None:
-        self._queue: deque[Waiting] = deque()
+        self._queue: deque[QueuedHeartbeat] = deque()
         self.next_offset = next_offset
         self.stopped = False
 
@@ -91,7 +91,7 @@ class WaitingHeartbeats:
         """Whether reading may go on."""
         return len(self._queue) <= FULL // 2
 
-    def add(self, heartbeat: Waiting) -> None:
+    def add(self, heartbeat: QueuedHeartbeat) -> None:
         """Take the next heartbeat of the log."""
         self._queue.append(heartbeat)
 
@@ -99,7 +99,7 @@ class WaitingHeartbeats:
         """The barrier the first one waits for."""
         return self._queue[0].barrier if self._queue else None
 
-    def release(self, position: int) -> Iterator[Waiting]:
+    def release(self, position: int) -> Iterator[QueuedHeartbeat]:
         """Those whose barrier has been applied, up to the first that has to go on waiting."""
         while self._queue and self._queue[0].barrier <= position:
             yield self._queue.popleft()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from barstream.model.period import MINUTE
 from barstream.model.tick import Ticks
 from barstream.model.time import DAY_US, MINUTE_US
-from barstream.partition.finals_view import FinalsBook
+from barstream.partition.finals_view import FinalsView
 from barstream.rules.segments import Segments, running_max
 from barstream.rules.series import PartitionState
 
@@ -33,7 +33,7 @@ _NEAR: Final = 4
 _FIRST_STRETCH_US: Final = 16 * MINUTE_US
 
 
-def late_cut(state: PartitionState, book: FinalsBook, ticks: Ticks, count: int) -> tuple[int, int]:
+def late_cut(state: PartitionState, book: FinalsView, ticks: Ticks, count: int) -> tuple[int, int]:
     """How many of the first ``count`` ticks to apply, and about how many bars they write again.
 
     At least one; fewer than ``count`` when late ticks among them write more than `MOST_BARS`, or
@@ -85,7 +85,7 @@ def _behind(state: PartitionState, ticks: Ticks, minute: Ints) -> Ints:
     return found
 
 
-def _stretch(state: PartitionState, book: FinalsBook, slot: int, minute_us: int) -> int:
+def _stretch(state: PartitionState, book: FinalsView, slot: int, minute_us: int) -> int:
     """Minutes from this one to the next final with ticks, or to where the series is closed."""
     series = state.series[slot]
     most_us = (state.rules.inactive_after + 1) * DAY_US

@@ -1,6 +1,6 @@
 """One tick partition: ticks and heartbeats in, rows to be written out.
 
-Nothing here waits or talks to Kafka.  `PartitionEngine` applies chunks in offset order, closes
+Nothing here waits or talks to Kafka.  `PartitionMachine` applies chunks in offset order, closes
 bars when a heartbeat's barrier has been applied, and remembers what has to be written; a flush
 takes that as one `Pending`, so that what is written belongs to one position.
 """
@@ -27,10 +27,10 @@ from barstream.model.tick import Ticks
 from barstream.model.time import MINUTE_US
 from barstream.partition.closure import Closings, Revising
 from barstream.partition.counts import Counts
-from barstream.partition.emitted import FULL_BACKLOG, Pending, RejectedTick
-from barstream.partition.finals_view import FinalsBook
-from barstream.partition.heartbeat_queue import Waiting, WaitingHeartbeats
+from barstream.partition.finals_view import FinalsView
+from barstream.partition.heartbeat_queue import HeartbeatQueue, QueuedHeartbeat
 from barstream.partition.late_budget import MOST_BARS, late_cut
+from barstream.partition.outbox import FULL_BACKLOG, Pending, RejectedTick
 from barstream.rules.close import Closed, close_series
 from barstream.rules.late_share import ArrivalCounter
 from barstream.rules.series import FOREVER_US, NEVER_US, PartitionState, Rules, SeriesState
@@ -50,7 +50,7 @@ PartitionOf = Callable[[str, str], int | None]
 """Where the ticks of a series are seen, as far as is known."""
 
 
-class PartitionEngine:
+class PartitionMachine:
     """The state of one partition and the rules that move it.
 
     Args:
@@ -74,7 +74,7 @@ class PartitionEngine:
         partition_of: PartitionOf,
         *,
         publish_off_session: bool = False,
-        book: FinalsBook | None = None,
+        book: FinalsView | None = None,
         periods: Sequence[Period] = (),
         live_periods: Iterable[Period] = (),
         judged_by: RulesRow | None = None,
@@ -86,12 +86,12 @@ class PartitionEngine:
         self.position: int | None = None
         #: The batch that holds the last offset below `position`; None: nothing is known of it.
         self.last_batch: BatchMark | None = None
-        self.waiting = WaitingHeartbeats()
+        self.waiting = HeartbeatQueue()
         #: Ticks and heartbeats of series that were dropped: as if they were not there.
         self.withdrawn = Withdrawn()
         self.counts = Counts()
         self._closings = Closings(
-            self.state, self.counts, FinalsBook({}) if book is None else book, periods, live_periods
+            self.state, self.counts, FinalsView({}) if book is None else book, periods, live_periods
         )
         self.book = self._closings.book
         self.rollups = self._closings.rollups
@@ -202,7 +202,7 @@ class PartitionEngine:
         reach = int(ticks.time_us[:count].max()) - closed_us
         return int(reach[reach > 0].sum()) // MINUTE_US
 
-    def add_heartbeat(self, heartbeat: Waiting) -> None:
+    def add_heartbeat(self, heartbeat: QueuedHeartbeat) -> None:
         """Take the next heartbeat of the log; it closes at once when its barrier is applied.
 
         One that was appended before its minute and the grace were over closes nothing.  Whether
@@ -253,7 +253,7 @@ class PartitionEngine:
         self.counts.heartbeat_finals += len(out.finals)
         self._closings.written(out)
 
-    def _comes_early(self, heartbeat: Waiting) -> bool:
+    def _comes_early(self, heartbeat: QueuedHeartbeat) -> bool:
         """Whether ticks within the close tolerance might still have come when it was appended."""
         schedule = self._provider.index.for_series(heartbeat.broker, heartbeat.symbol)
         if schedule is None or heartbeat.appended_us <= NEVER_US:

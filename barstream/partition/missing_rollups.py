@@ -8,14 +8,14 @@ from operator import itemgetter
 
 from barstream.model.bar import Bar
 from barstream.model.period import DAY, MINUTE, Period
-from barstream.partition.finals_view import FinalsBook
+from barstream.partition.finals_view import FinalsView
 from barstream.rules.rollup import RollUps
 from barstream.rules.rollup_fold import fold
 from barstream.rules.series import FOREVER_US, SeriesState
 
 
 def missing(
-    book: FinalsBook, rollups: RollUps, series: SeriesState, periods: Sequence[Period]
+    book: FinalsView, rollups: RollUps, series: SeriesState, periods: Sequence[Period]
 ) -> list[tuple[Period, Bar]]:
     """Bars of ``periods`` before the latest one of each, put into the book.
 
@@ -38,7 +38,7 @@ def missing(
 
 
 def _missing(
-    book: FinalsBook, rollups: RollUps, series: SeriesState, period: Period, children: list[Bar]
+    book: FinalsView, rollups: RollUps, series: SeriesState, period: Period, children: list[Bar]
 ) -> Iterator[Bar]:
     latest_us = rollups.latest_bucket_us(series, period)
     if latest_us is None:

@@ -21,7 +21,7 @@ _FIELDS: Final = tuple(each.name for each in fields(Bar) if each.name not in _NO
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class BarDifference:
     """One bar that is not the same on both sides; absent ones are None.
 
     Attributes:
@@ -76,7 +76,7 @@ class Difference:
 
 
 @dataclass(slots=True)
-class Tally:
+class ComparisonCounts:
     """How many bars of one period compare how.
 
     Attributes:
@@ -103,7 +103,7 @@ class Tally:
         """Bars that are not the same on both sides."""
         return self.different + self.only_published + self.only_replayed
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: ComparisonCounts) -> None:
         """Count what another partition came to as well."""
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
@@ -114,8 +114,8 @@ def compare(
     scope: Scope,
     published: Mapping[bytes, bytes],
     replayed: Mapping[bytes, bytes],
-    tally: Tally,
-) -> Iterator[Difference]:
+    tally: ComparisonCounts,
+) -> Iterator[BarDifference]:
     """The differences of one partition, by key.
 
     Args:
@@ -142,7 +142,7 @@ def compare(
             tally.open += place == "open"
             if place != "inside":
                 continue
-        found = Difference(
+        found = BarDifference(
             period,
             partition,
             key,
@@ -173,7 +173,7 @@ def bar_or_none(value: bytes | None) -> Bar | None:
         return None
 
 
-def _knows_more(found: Difference, end: int) -> bool:
+def _knows_more(found: BarDifference, end: int) -> bool:
     """Whether late ticks from offset ``end`` on, where the replay ended, are in what is published.
 
     They made the bar, or raised its revision.
@@ -184,7 +184,7 @@ def _knows_more(found: Difference, end: int) -> bool:
     return new is None or old.revision > new.revision
 
 
-def _is_mended(found: Difference) -> bool:
+def _is_mended(found: BarDifference) -> bool:
     old, new = found.published, found.replayed
     if old is None or new is None or old.revision <= new.revision:
         return False

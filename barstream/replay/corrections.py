@@ -15,10 +15,10 @@ from barstream.market.schedule import ScheduleIndex, Series
 from barstream.model.bar import Bar
 from barstream.model.key import split_bar_key
 from barstream.model.period import DAY, MINUTE, Period
-from barstream.replay.compare import Difference
+from barstream.replay.compare import BarDifference
 from barstream.replay.finals_after_cutover import Merged
 from barstream.rules.rollup_fold import fold
-from barstream.rules.rollup_members import Children
+from barstream.rules.rollup_members import RollUpMembers
 from barstream.rules.series import FOREVER_US, NEVER_US, PartitionState, Rules, SeriesState
 
 _Bucket = tuple[Period, Series, int]
@@ -76,7 +76,7 @@ class Mending:
         self._closed_us = closed_us
         self._first_tick_us = first_tick_us
         self._unseen = unseen
-        self._children: Final = Children(finals)
+        self._children: Final = RollUpMembers(finals)
         self._state = PartitionState(Rules())
         self._state.use_schedule(index)
         every = tuple(periods)
@@ -84,10 +84,10 @@ class Mending:
         self._of_days = [period for period in every if period.is_made_of_days]
         self._mend = Mend()
 
-    def of(self, differences: Sequence[Difference]) -> Mend:
+    def of(self, differences: Sequence[BarDifference]) -> Mend:
         """What has to be written for ``differences``, of all periods of one partition."""
-        uppers: dict[_Bucket, Difference] = {}
-        minutes: list[Difference] = []
+        uppers: dict[_Bucket, BarDifference] = {}
+        minutes: list[BarDifference] = []
         for each in differences:
             broker, symbol, bucket_us = split_bar_key(each.key)
             if each.period == MINUTE:
@@ -114,7 +114,7 @@ class Mending:
         self._follow(changed)
         return self._mend
 
-    def _take(self, found: Difference) -> bool:
+    def _take(self, found: BarDifference) -> bool:
         """Change a minute; False: production will make it itself, or has ticks unknown here."""
         broker, symbol, bucket_us = split_bar_key(found.key)
         closed_us = self._closed_us.get((broker, symbol), NEVER_US)
@@ -144,7 +144,7 @@ class Mending:
         return known
 
     def _mend_parent(
-        self, place: _Bucket, child: Bar | None, found: Difference | None
+        self, place: _Bucket, child: Bar | None, found: BarDifference | None
     ) -> Bar | None:
         """Fold one upper bar anew; it, or what it was, if that changed."""
         period, name, bucket_us = place
@@ -179,7 +179,7 @@ class Mending:
         self._finals.remove(period, *name, bucket_us)
         self._mend.withdrawn.setdefault(period, []).append((name, bucket_us))
 
-    def _follow(self, changed: Sequence[Difference]) -> None:
+    def _follow(self, changed: Sequence[BarDifference]) -> None:
         """The price that later minutes are filled with, and minutes that were filled already."""
         keys = {each.key for each in changed}
         done: set[tuple[str, str, int]] = {split_bar_key(key) for key in keys}

@@ -104,14 +104,14 @@ async def _index(settings: Settings) -> ScheduleIndex:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CutoverPlan:
     """What is written for one partition."""
 
     switched: Switched
     flush: Flush
 
 
-async def plan_of(job: Compare, index: ScheduleIndex) -> Plan:
+async def plan_of(job: Compare, index: ScheduleIndex) -> CutoverPlan:
     """Work out what a switch-over of one partition writes; nothing is written.
 
     Raises:
@@ -157,7 +157,9 @@ async def plan_of(job: Compare, index: ScheduleIndex) -> Plan:
     if len(flush):
         _add_rules(flush, job, names, told)
     await _add_position(flush, job, names, told)
-    return Plan(Switched(job.partition, written, len(mend) - written, added, mend.left), flush)
+    return CutoverPlan(
+        Switched(job.partition, written, len(mend) - written, added, mend.left), flush
+    )
 
 
 def _add_series(

@@ -17,7 +17,7 @@ from barstream.kafka.cluster import client_options
 from barstream.kafka.flush import Flush, Row
 from barstream.kafka.topic_identity import topic_id
 from barstream.kafka.topics import TopicNames
-from barstream.kafka.writer import PartitionProducer
+from barstream.kafka.writer import PartitionWriter
 from barstream.log.snapshot import chunks, parts
 from barstream.log.tick_decoder import Decoders
 from barstream.market.schedule import Series
@@ -25,11 +25,16 @@ from barstream.model.key import bar_key
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import DAY_US, ceil_minute
 from barstream.partition.counts import Counts
-from barstream.partition.emitted import Pending
-from barstream.partition.machine import PartitionEngine
-from barstream.replay.finals_store import ReplayBook
+from barstream.partition.machine import PartitionMachine
+from barstream.partition.outbox import Pending
+from barstream.replay.finals_store import ReplayFinals
 from barstream.replay.heartbeats import Beats
-from barstream.replay.published import Known, ahead_of_clock, known_of, published_before
+from barstream.replay.published_bars import (
+    Known,
+    ahead_of_clock,
+    known_of,
+    published_before,
+)
 from barstream.replay.request import Job, Request
 from barstream.replay.rules import RulesInTurn
 from barstream.replay.scope import Derived, Scope, SeriesScope
@@ -61,11 +66,11 @@ async def derive(job: Job, report: Report) -> Derived:
         await consumer.stop()
     known = await known_of(job, options, names, identity)
     before = await published_before(job, options, names, known.starts)
-    producer = PartitionProducer(
+    producer = PartitionWriter(
         options, f"{settings.app_id}-replay-{job.request.suffix}-{job.partition}"
     )
     with TemporaryDirectory(prefix="barstream-replay-") as directory:
-        book = ReplayBook(Path(directory), job.partition, names.rollups)
+        book = ReplayFinals(Path(directory), job.partition, names.rollups)
         try:
             await producer.start()
             book.cut_us = known.cut_us
@@ -109,9 +114,9 @@ class _Run:
 
     job: Job
     known: Known
-    book: ReplayBook
+    book: ReplayFinals
     names: TopicNames
-    producer: PartitionProducer
+    producer: PartitionWriter
     firsts: dict[Series, dict[Period, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -122,7 +127,7 @@ class _Run:
         )  # fmt: skip
         provider = self.in_turn.provider
         homes = request.homes
-        self.engine = PartitionEngine(
+        self.engine = PartitionMachine(
             self.job.partition,
             self.in_turn.rules,
             provider,

@@ -12,7 +12,7 @@ from barstream.kafka.topics import TopicNames
 from barstream.log.selection import Selection
 from barstream.log.snapshot import held, newest_values
 from barstream.model.period import MINUTE, Period
-from barstream.replay.compare import Difference, Tally, compare
+from barstream.replay.compare import BarDifference, ComparisonCounts, compare
 from barstream.replay.errors import ReplayIncomplete
 from barstream.replay.scope import Scope
 from barstream.replay.shadow_topics import ShadowTopics
@@ -26,8 +26,8 @@ class PartitionDiff:
     """What one partition compares to."""
 
     scope: Scope
-    tallies: dict[Period, Tally] = field(default_factory=dict)
-    differences: list[Difference] = field(default_factory=list)
+    tallies: dict[Period, ComparisonCounts] = field(default_factory=dict)
+    differences: list[BarDifference] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ async def diff(
     for period, topic in {MINUTE: names.final_1m, **names.rollups}.items():
         published = await newest_values(options, topic, job.partition, wanted)
         replayed = await newest_values(options, shadows.of(topic), job.partition)
-        tally = found.tallies.setdefault(period, Tally())
+        tally = found.tallies.setdefault(period, ComparisonCounts())
         found.differences += compare(period, scope, published, replayed, tally)
         if kept is not None:
             kept[period] = published

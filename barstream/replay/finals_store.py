@@ -8,13 +8,13 @@ from pathlib import Path
 from barstream.market.schedule import Series
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
-from barstream.partition.finals_view import FinalsBook
+from barstream.partition.finals_view import FinalsView
 from barstream.runtime.flush import bar_rows
 from barstream.store.finals import FinalsPartition
 from barstream.store.scratch import ScratchDatabase
 
 
-class ReplayBook(FinalsBook):
+class ReplayFinals(FinalsView):
     """The finals a replay starts from and those it makes, in databases under ``directory``.
 
     Attributes:

@@ -10,8 +10,8 @@ import polars as pl
 
 from barstream.log.rules import Regimes
 from barstream.model.time import MINUTE_US
-from barstream.partition.heartbeat_queue import Waiting
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.heartbeat_queue import QueuedHeartbeat
+from barstream.partition.machine import PartitionMachine
 from barstream.replay.close_record import SERIES
 from barstream.rules.series import NEVER_US
 
@@ -106,9 +106,9 @@ class Beats:
     def __init__(self, frame: pl.DataFrame) -> None:
         self._rows: Iterator[tuple[int, str, str, int, int, int | None, int]] = frame.iter_rows()
         self._next = next(self._rows, None)
-        self._newest: Waiting | None = None
+        self._newest: QueuedHeartbeat | None = None
 
-    def give(self, engine: PartitionEngine, next_offset: int, regime: int = 0) -> None:
+    def give(self, engine: PartitionMachine, next_offset: int, regime: int = 0) -> None:
         """All that may close something while ticks below ``next_offset`` are applied.
 
         None of a later regime: they are taken by its rules.
@@ -122,7 +122,7 @@ class Beats:
                 break
             offset, broker, symbol, minute_us, barrier, appended_us, _ = self._next
             self._next = next(self._rows, None)
-            beat = Waiting(
+            beat = QueuedHeartbeat(
                 offset,
                 broker,
                 symbol,

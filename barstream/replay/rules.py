@@ -9,7 +9,7 @@ import numpy as np
 from barstream.codecs.topics.rules import RulesRow
 from barstream.log.rules import Regime, Regimes
 from barstream.market.schedule import MarketScheduleProvider
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.replay.heartbeats import Beats
 from barstream.rules.series import Rules
 
@@ -50,7 +50,7 @@ class RulesInTurn:
         row = self.row
         return Rules(row.grace_us, row.inactive_after, self._feed_delay_us, row.late_policy)
 
-    def reach(self, offset: int, engine: PartitionEngine, beats: Beats) -> Iterator[None]:
+    def reach(self, offset: int, engine: PartitionMachine, beats: Beats) -> Iterator[None]:
         """Change to what held from ``offset`` on; yields where the engine is to be flushed."""
         every = self._regimes.all
         while self.number + 1 < len(every) and every[self.number + 1].begin <= offset:

@@ -20,7 +20,7 @@ from barstream.log.snapshot import held
 from barstream.market.schedule import Series, SessionRow
 from barstream.replay import shadow_topics
 from barstream.replay.derive import derive
-from barstream.replay.published import NothingToReplay
+from barstream.replay.published_bars import NothingToReplay
 from barstream.replay.request import Job, Request
 from barstream.replay.scope import Derived
 from barstream.replay.shadow_topics import ShadowTopics

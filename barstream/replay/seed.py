@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from barstream.market.schedule import Series
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
-from barstream.partition.machine import PartitionEngine
-from barstream.replay.finals_store import ReplayBook
-from barstream.replay.start_points import Start
+from barstream.partition.machine import PartitionMachine
+from barstream.replay.finals_store import ReplayFinals
+from barstream.replay.start_points import StartPoint
 from barstream.rules.close import Closed
 from barstream.rules.series import SeriesState
 
 
 def seed(
-    engine: PartitionEngine,
-    book: ReplayBook,
-    starts: Mapping[Series, Start],
+    engine: PartitionMachine,
+    book: ReplayFinals,
+    starts: Mapping[Series, StartPoint],
     before: Mapping[Period, Mapping[Series, list[Bar]]],
 ) -> dict[Series, dict[Period, int]]:
     """Make the series known that were published before they start.
@@ -52,7 +52,7 @@ def seed(
     return firsts
 
 
-def _restored(engine: PartitionEngine, name: Series, start: Start) -> SeriesState:
+def _restored(engine: PartitionMachine, name: Series, start: StartPoint) -> SeriesState:
     series = engine.state.add(*name)
     engine.state.closed_until_us[series.slot] = start.start_us
     engine.state.watermark_us[series.slot] = start.watermark_us
@@ -63,7 +63,7 @@ def _restored(engine: PartitionEngine, name: Series, start: Start) -> SeriesStat
     return series
 
 
-def _first_buckets(engine: PartitionEngine, series: SeriesState) -> dict[Period, int]:
+def _first_buckets(engine: PartitionMachine, series: SeriesState) -> dict[Period, int]:
     """Bars that are complete at the start are published as they are, and not made again."""
     rollups = engine.rollups
     rollups.restore(series)

@@ -27,7 +27,7 @@ _FIELDS: Final = ["bucket_start", "trading_date", "close", "close_time"]
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartPoint:
     """How a series stands when its first minute begins; `NEVER_US` where there is no such time.
 
     Attributes:
@@ -55,7 +55,7 @@ def starts_of(
     rows: Mapping[Series, SeriesRow],
     from_us: int | None,
     begin: int,
-) -> dict[Series, Start]:
+) -> dict[Series, StartPoint]:
     """Where the series that have published finals start.
 
     Args:
@@ -68,7 +68,7 @@ def starts_of(
     """
     asked_us = NEVER_US if from_us is None else ceil_minute(from_us)
     gone = _gone_until(minutes, closes, begin)
-    found: dict[Series, Start] = {}
+    found: dict[Series, StartPoint] = {}
     for (broker, symbol), part in minutes.sort("bucket_start").group_by(SERIES):
         name = str(broker), str(symbol)
         start_us = max(asked_us, gone.get(name, NEVER_US))
@@ -97,16 +97,16 @@ def _gone_until(minutes: pl.DataFrame, closes: pl.DataFrame, begin: int) -> dict
     return {(b, s): bucket_us + MINUTE_US for b, s, bucket_us in last.iter_rows()}
 
 
-def _start(part: pl.DataFrame, start_us: int, first_us: int | None, *, later: bool) -> Start:
+def _start(part: pl.DataFrame, start_us: int, first_us: int | None, *, later: bool) -> StartPoint:
     before = part.filter(pl.col("bucket_start") < start_us)
     if not len(before):
-        return Start(start_us, later)
+        return StartPoint(start_us, later)
     last = before.row(-1, named=True)
     ticked = before.filter(pl.col("tick_count") > 0)
     # of a series that was quiet for longer than finals are kept only flat bars are left
     real: dict[str, Any] = (ticked if len(ticked) else before.head(1)).row(-1, named=True)
     real_us: int = real["bucket_start"]
-    return Start(
+    return StartPoint(
         start_us,
         later,
         last["close"],

@@ -92,7 +92,7 @@ def without_rejected(
     Args:
         columns: of the block.
         block: its records.
-        rejected: of the partition, each once, columns of `barstream.log.rejected.SCHEMA`.
+        rejected: of the partition, each once, columns of `barstream.log.rejections.SCHEMA`.
     """
     known = rejected.filter(
         pl.col("tick_offset").is_between(block.start, block.next_offset, closed="left")

@@ -34,9 +34,9 @@ from barstream.rules.heartbeat_due import HeartbeatRules
 from barstream.rules.repeat_heartbeat import Repeat, Repeats
 
 __all__ = [
+    "HeartbeatPlan",
     "HeartbeatRules",
     "Index",
-    "Plan",
     "due_ranges",
     "first_missing",
     "plan",
@@ -56,7 +56,7 @@ class Index(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class HeartbeatPlan:
     """Heartbeats due, oldest minute first; ``series[index[i]]`` is due for ``minute[i]``."""
 
     now_us: int
@@ -90,7 +90,7 @@ class Plan:
         for i, minute_us in zip(self.index.tolist(), self.minute.tolist(), strict=True):
             yield self.series[i], minute_us
 
-    def head(self, count: int) -> Plan:
+    def head(self, count: int) -> HeartbeatPlan:
         """The first ``count`` heartbeats; the others count as remaining."""
         return replace(
             self,
@@ -118,7 +118,7 @@ def plan(
     rules: HeartbeatRules,
     periods: Sequence[Period] = (),
     heard: Mapping[SeriesName, int] = MappingProxyType({}),
-) -> Plan:
+) -> HeartbeatPlan:
     """The heartbeats due at ``now_us``: ascending per series, oldest minutes first across.
 
     The union of the plans of any sequence of wake-ups, each given the marks of the one
@@ -163,7 +163,7 @@ def plan(
             ends.append(end)
             owner.append(i)
     index, minute, total = _oldest(starts, ends, owner, rules.max_catch_up)
-    every = Plan(
+    every = HeartbeatPlan(
         now_us,
         series,
         index,

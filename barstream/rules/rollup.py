@@ -25,7 +25,7 @@ from barstream.model.period import DAY, MINUTE, Period
 from barstream.model.time import DAY_US, ceil_minute, floor_minute
 from barstream.rules.close import Closed
 from barstream.rules.rollup_fold import Fold
-from barstream.rules.rollup_members import Children
+from barstream.rules.rollup_members import RollUpMembers
 from barstream.rules.series import FOREVER_US, NEVER_US, PartitionState, SeriesState
 
 
@@ -65,7 +65,7 @@ class RollUps:
             )
         self._partition = partition
         self._finals = finals
-        self.children: Final = Children(finals)
+        self.children: Final = RollUpMembers(finals)
         self._of_minutes = [p for p in periods if not p.is_made_of_days]
         self._of_days = [p for p in periods if p.is_made_of_days]
         #: Days before what is made of them.

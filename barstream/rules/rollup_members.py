@@ -14,7 +14,7 @@ from barstream.model.time import DAY_US, MINUTE_US, ceil_minute, floor_minute
 from barstream.rules.series import SeriesState
 
 
-class Children:
+class RollUpMembers:
     """The relation of parents and children.
 
     Args:

@@ -33,7 +33,7 @@ Likeness = Literal["same", "other", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class SettingDifference:
     """A setting that another worker has otherwise; its values as of `fingerprint`."""
 
     name: str
@@ -51,7 +51,7 @@ class Other:
     """
 
     member: Member
-    differences: tuple[Difference, ...]
+    differences: tuple[SettingDifference, ...]
 
     @property
     def version(self) -> str | None:
@@ -79,7 +79,7 @@ class Agreement:
         self._declaration = declaration
         #: As they were seen last; none before the group was asked.
         self.others: tuple[Other, ...] = ()
-        self._told: Mapping[str, tuple[Difference, ...]] = {}
+        self._told: Mapping[str, tuple[SettingDifference, ...]] = {}
         self._versions: Counter[str | None] = Counter()
 
     @property
@@ -101,12 +101,12 @@ class Agreement:
         """How many other workers there are whose settings are like that."""
         return sum(other.settings == settings for other in self.others)
 
-    def _differences(self, said: Declaration | None) -> tuple[Difference, ...]:
+    def _differences(self, said: Declaration | None) -> tuple[SettingDifference, ...]:
         if said is None:
             return ()
         here, there = self._declaration.settings, said.settings
         return tuple(
-            Difference(name, here[name], there[name])
+            SettingDifference(name, here[name], there[name])
             for name in here
             if name in there and here[name] != there[name]  # a version may know more than another
         )

@@ -14,23 +14,23 @@ from barstream.codecs.topics.rules import RulesRow
 from barstream.errors import LostChunk, ReadingStalled, StateUnusable, TailLost, TicksGone
 from barstream.kafka.continuity import check_continued
 from barstream.kafka.offsets import extents
-from barstream.kafka.partition_ends import Ends
-from barstream.kafka.read_progress import StallWatch
-from barstream.kafka.topic_monitor import TopicWatch
+from barstream.kafka.partition_ends import PartitionEnds
+from barstream.kafka.read_progress import ReadProgressMonitor
+from barstream.kafka.topic_monitor import TopicMonitor
 from barstream.kafka.topics.batch_size import largest_batches
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.kafka.transaction_coordinator import told_when_silent
-from barstream.kafka.writer import PartitionProducer
+from barstream.kafka.writer import PartitionWriter
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.market.universe import SeriesSeen, Universe
 from barstream.metrics import Metrics
 from barstream.model.period import Period
-from barstream.partition.finals_view import FinalsBook
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.finals_view import FinalsView
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import NEVER_US, Rules
 from barstream.runtime.assignment_deadline import settle
 from barstream.runtime.backfill import backfill
-from barstream.runtime.partition_task import OwnedPartition
+from barstream.runtime.partition_task import PartitionTask
 from barstream.runtime.restore_progress import RestoreProgress
 from barstream.runtime.restored_state import check_written, restore_engine
 from barstream.runtime.rollup_audit import RollUpAudit
@@ -51,7 +51,7 @@ Crash = Callable[[BaseException], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class EngineSettings:
+class MachineSettings:
     """What the engine needs of the settings, in its own units."""
 
     app_id: str
@@ -72,11 +72,11 @@ class EngineSettings:
         return tuple(self.outputs.rollups)
 
 
-class Partitions:
+class Assignment:
     """Takes partitions over, and says which of them an event is for.
 
     Args:
-        settings: see `EngineSettings`.
+        settings: see `MachineSettings`.
         stores: RocksDB store by table topic: the series table and the finals.
         provider: the market schedule.
         universe: where series of all partitions are seen.
@@ -87,7 +87,7 @@ class Partitions:
 
     def __init__(
         self,
-        settings: EngineSettings,
+        settings: MachineSettings,
         stores: Stores,
         provider: MarketScheduleProvider,
         universe: Universe,
@@ -114,17 +114,19 @@ class Partitions:
         provider.on_change(self._schedule_changed)
         self._metrics = metrics
         self.crash = crash
-        self._owned: dict[int, OwnedPartition] = {}
+        self._owned: dict[int, PartitionTask] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._starts: dict[tuple[str, int], int] = {}
-        self.watch = TopicWatch(settings.options, settings.ticks_topic)
-        self.ends = Ends(settings.options, (settings.ticks_topic, settings.heartbeat_topic))
-        self._stalls = StallWatch(settings.options, settings.ticks_topic)
+        self.watch = TopicMonitor(settings.options, settings.ticks_topic)
+        self.ends = PartitionEnds(
+            settings.options, (settings.ticks_topic, settings.heartbeat_topic)
+        )
+        self._stalls = ReadProgressMonitor(settings.options, settings.ticks_topic)
         self._watching: asyncio.Task[None] | None = None
         self._ending: asyncio.Future[None] | None = None
 
     @property
-    def owned(self) -> Mapping[int, OwnedPartition]:
+    def owned(self) -> Mapping[int, PartitionTask]:
         """The partitions held, by number."""
         return self._owned
 
@@ -143,7 +145,7 @@ class Partitions:
         return self.progress is not None
 
     @property
-    def stored(self) -> dict[int, OwnedPartition | StandbyPartition]:
+    def stored(self) -> dict[int, PartitionTask | StandbyPartition]:
         """The partitions that are on this worker's disk and kept up to date, by number."""
         return {**self.standbys.held, **self._owned}
 
@@ -180,7 +182,7 @@ class Partitions:
         sizes = await largest_batches(settings.options, settings.outputs.names)
         outputs = replace(settings.outputs, largest_rejected=sizes[settings.outputs.rejected])
         producers = {
-            partition: PartitionProducer(
+            partition: PartitionWriter(
                 settings.options, f"{settings.app_id}-{partition}", largest=sizes
             )
             for partition in partitions
@@ -198,15 +200,15 @@ class Partitions:
         await self.watch.identify()
         ticks = await extents(settings.options, settings.ticks_topic, partitions)
         beats = await extents(settings.options, settings.heartbeat_topic, partitions)
-        engines: dict[int, PartitionEngine] = {}
+        engines: dict[int, PartitionMachine] = {}
         for partition in partitions:
-            engine = engines[partition] = PartitionEngine(
+            engine = engines[partition] = PartitionMachine(
                 partition,
                 settings.rules,
                 self._provider,
                 self._home_of,
                 publish_off_session=settings.publish_off_session,
-                book=FinalsBook(
+                book=FinalsView(
                     {
                         period: cast("FinalsPartition", tables[partition][topic])
                         for period, topic in settings.outputs.finals_by_period.items()
@@ -229,7 +231,7 @@ class Partitions:
             self._starts[settings.heartbeat_topic, partition] = start.heartbeats
         await self._check_last(engines.values())
         for partition, engine in engines.items():
-            owned = OwnedPartition(
+            owned = PartitionTask(
                 engine,
                 producers[partition],
                 tables[partition],
@@ -246,7 +248,7 @@ class Partitions:
             self._tasks[partition] = asyncio.create_task(self._run(owned))
         self._watching = asyncio.create_task(self._watched())
 
-    async def _check_last(self, engines: Iterable[PartitionEngine]) -> None:
+    async def _check_last(self, engines: Iterable[PartitionMachine]) -> None:
         """Make sure that the ticks applied last are still there."""
         await self.check_last(
             {
@@ -274,7 +276,7 @@ class Partitions:
     def _lost_tail(self, topic: str) -> None:
         self._metrics.lost_tails.labels(topic).inc()
 
-    def _say_changes(self, engine: PartitionEngine) -> None:
+    def _say_changes(self, engine: PartitionMachine) -> None:
         """Rules that change with every rebalance are those of two workers that differ."""
         if engine.rules_changed:
             self._metrics.rules_changes.inc()
@@ -308,7 +310,7 @@ class Partitions:
             self._metrics.forget_partition(partition)
         self._metrics.partitions.set(0)
 
-    async def _run(self, owned: OwnedPartition) -> None:
+    async def _run(self, owned: PartitionTask) -> None:
         try:
             await owned.run(self._fenced)
         except asyncio.CancelledError:
@@ -356,7 +358,7 @@ class Partitions:
             for partition, owned in self._owned.items()
         }
 
-    async def _fenced(self, owned: OwnedPartition) -> None:
+    async def _fenced(self, owned: PartitionTask) -> None:
         """Another worker took over while this one was frozen or cut off: write nothing more."""
         log.warning(
             "another worker took the partition over, nothing was written: partition=%d",
@@ -395,7 +397,7 @@ class Partitions:
                 owned.engine.schedule_changed()
                 owned.wake()
 
-    def owner(self, event: Any) -> OwnedPartition | None:
+    def owner(self, event: Any) -> PartitionTask | None:
         """The partition an event is for; None when it was fetched under another assignment."""
         if event.message.generation_id != self.generation:
             return None

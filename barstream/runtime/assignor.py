@@ -10,7 +10,7 @@ from faust.assignor.client_assignment import ClientAssignment, ClientMetadata
 from faust.assignor.partition_assignor import PartitionAssignor as Stock
 from faust.types import TP
 
-from barstream.runtime.placement import Held, place
+from barstream.runtime.placement import HeldTicks, place
 
 if TYPE_CHECKING:
     from barstream.runtime.app import BarstreamApp
@@ -99,7 +99,9 @@ class PartitionAssignor(Stock):
         counts = {partitions_by_topic.get(topic) for topic in ours}
         if replicas and len(counts) == 1 and None not in counts:
             before = {
-                member: Held(set(last.actives.get(ticks, ())), set(last.standbys.get(ticks, ())))
+                member: HeldTicks(
+                    set(last.actives.get(ticks, ())), set(last.standbys.get(ticks, ()))
+                )
                 for member, last in self._before.items()
             }
             for member, held in place(before, partitions_by_topic[ticks], replicas).items():

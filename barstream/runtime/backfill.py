@@ -10,12 +10,12 @@ import asyncio
 import logging
 import time
 
-from barstream.runtime.partition_task import OwnedPartition
+from barstream.runtime.partition_task import PartitionTask
 
 log = logging.getLogger(__name__)
 
 
-async def backfill(owned: OwnedPartition) -> None:
+async def backfill(owned: PartitionTask) -> None:
     """Fill added timeframes, judge what a new schedule completed, and fold what is open."""
     engine, made = owned.engine, 0
     for series in list(engine.state):

@@ -22,7 +22,7 @@ from barstream.market.universe import SeriesSeen
 from barstream.model.bar import Bar
 from barstream.model.key import bar_key
 from barstream.model.period import Period
-from barstream.partition.emitted import Pending, RejectedTick
+from barstream.partition.outbox import Pending, RejectedTick
 from barstream.rules.series import PartitionState
 
 #: Of a rejected tick: key and value together, the key alone, and characters of the detail.

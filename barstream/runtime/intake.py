@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.errors import LostChunk
 from barstream.metrics import Metrics
-from barstream.partition.heartbeat_queue import Waiting
-from barstream.runtime.assignment import Partitions
-from barstream.runtime.partition_task import OwnedPartition
+from barstream.partition.heartbeat_queue import QueuedHeartbeat
+from barstream.runtime.assignment import Assignment
+from barstream.runtime.partition_task import PartitionTask
 from barstream.runtime.spellings import Spellings
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _LOOK_AGAIN_S: Final = 0.2
 _MOST_STRAYS: Final = 100
 
 
-class Reading(Protocol):
+class ReadControl(Protocol):
     """The consumer, as far as the engine steers it."""
 
     def stop(self, topic: str, partition: int) -> None:
@@ -53,9 +53,9 @@ class Intake:
 
     def __init__(
         self,
-        partitions: Partitions,
+        partitions: Assignment,
         decoder: TickDecoder,
-        reading: Reading,
+        reading: ReadControl,
         metrics: Metrics,
         spellings: Spellings,
     ) -> None:
@@ -102,7 +102,7 @@ class Intake:
         owned.applied(event)
         await owned.room()
 
-    async def _check(self, owned: OwnedPartition, chunk: RecordChunk) -> None:
+    async def _check(self, owned: PartitionTask, chunk: RecordChunk) -> None:
         """Make sure that a chunk goes on with the very log that was applied so far."""
         position, last = owned.engine.position, owned.engine.last_batch
         if position is None:
@@ -114,7 +114,7 @@ class Intake:
             # another leader, or the one of before after a failure: it may have lost what it had
             await self._partitions.check_last({owned.partition: (position, last)})
 
-    def _tell_strays(self, owned: OwnedPartition) -> None:
+    def _tell_strays(self, owned: PartitionTask) -> None:
         """Say once for each series that its ticks come in a second partition."""
         for series, home in owned.engine.strays.items():
             if series not in self._strays_told and len(self._strays_told) < _MOST_STRAYS:
@@ -128,7 +128,7 @@ class Intake:
                     home,
                 )
 
-    def _tell_full(self, owned: OwnedPartition) -> None:
+    def _tell_full(self, owned: PartitionTask) -> None:
         """Say once of a partition that it takes no other series, when one comes."""
         other, partition = owned.engine.one_too_many, owned.partition
         if other is not None and partition not in self._full_told:
@@ -141,7 +141,7 @@ class Intake:
                 partition,
             )
 
-    def _show_delay(self, chunk: RecordChunk, columns: TickColumns, owned: OwnedPartition) -> None:
+    def _show_delay(self, chunk: RecordChunk, columns: TickColumns, owned: PartitionTask) -> None:
         """Append time less event time of the newest tick: what `feed_delay` should cover."""
         if chunk.append_time and len(columns):
             at = -1 if columns.index is None else int(columns.index[-1])
@@ -184,7 +184,7 @@ class Intake:
                     return
             try:
                 appended_us = stamp if chunk.append_time else None
-                beat = Waiting.decode(offset, key, value, appended_us)
+                beat = QueuedHeartbeat.decode(offset, key, value, appended_us)
             except ValueError as error:
                 ignored.append((offset, error))
                 continue
@@ -204,7 +204,7 @@ class Intake:
                 partition, len(ignored), offset, error,
             )  # fmt: skip
 
-    def _stop_reading(self, event: Any, owned: OwnedPartition) -> None:
+    def _stop_reading(self, event: Any, owned: PartitionTask) -> None:
         """Read no more heartbeats until ticks have released half of those that wait."""
         waiting = owned.engine.waiting
         waiting.stopped = True
@@ -218,7 +218,7 @@ class Intake:
         self._resuming.add(task)
         task.add_done_callback(self._resuming.discard)
 
-    async def _resume_reading(self, event: Any, owned: OwnedPartition) -> None:
+    async def _resume_reading(self, event: Any, owned: PartitionTask) -> None:
         waiting = owned.engine.waiting
         while not waiting.has_room:
             await asyncio.sleep(_LOOK_AGAIN_S)

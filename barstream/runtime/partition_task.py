@@ -13,10 +13,10 @@ from aiokafka.errors import ProducerFenced
 from barstream.codecs.topics.state import WrittenUpTo
 from barstream.kafka.flush import Flush
 from barstream.kafka.topics.outputs import OutputTopics
-from barstream.kafka.writer import PartitionProducer, TopicOfId, Written
+from barstream.kafka.writer import PartitionWriter, TopicOfId, Written
 from barstream.model.period import MINUTE
-from barstream.partition.emitted import Pending
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
+from barstream.partition.outbox import Pending
 from barstream.runtime.flush import build_flush, by_period
 from barstream.runtime.rollup_audit import RollUpAudit
 from barstream.runtime.tally import Tally
@@ -45,7 +45,7 @@ class Acknowledged(Protocol):
         ...
 
 
-class OwnedPartition:
+class PartitionTask:
     """Flushes what its engine has to write: one transaction, then the disk, then the acks.
 
     A flush carries everything of one position: finals, live updates of open bars, rejected
@@ -55,8 +55,8 @@ class OwnedPartition:
 
     def __init__(
         self,
-        engine: PartitionEngine,
-        producer: PartitionProducer,
+        engine: PartitionMachine,
+        producer: PartitionWriter,
         tables: dict[str, LocalPartition],
         topics: OutputTopics,
         tally: Tally,
@@ -123,7 +123,7 @@ class OwnedPartition:
             self._room.clear()
             await self._room.wait()
 
-    async def run(self, on_fenced: Callable[[OwnedPartition], Awaitable[None]]) -> None:
+    async def run(self, on_fenced: Callable[[PartitionTask], Awaitable[None]]) -> None:
         """Flush until cancelled; a flush that has begun is always waited for.
 
         Nothing is written before the assignment is complete: Faust's recovery compares what was

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Held:
+class HeldTicks:
     """Partitions of one worker."""
 
     actives: set[int] = field(default_factory=set)
     standbys: set[int] = field(default_factory=set)
 
 
-def place(before: Mapping[str, Held], partitions: int, replicas: int) -> dict[str, Held]:
+def place(before: Mapping[str, HeldTicks], partitions: int, replicas: int) -> dict[str, HeldTicks]:
     """Share partitions 0 to ``partitions`` among workers.
 
     Args:
@@ -31,14 +31,16 @@ def place(before: Mapping[str, Held], partitions: int, replicas: int) -> dict[st
     Returns:
         What each of the workers of ``before`` holds from now on; none when there is no worker.
     """
-    held = {worker: Held() for worker in sorted(before)}
+    held = {worker: HeldTicks() for worker in sorted(before)}
     if held:
         _place_actives(held, before, partitions)
         _place_standbys(held, before, partitions, min(replicas, len(held) - 1))
     return held
 
 
-def _place_actives(held: dict[str, Held], before: Mapping[str, Held], partitions: int) -> None:
+def _place_actives(
+    held: dict[str, HeldTicks], before: Mapping[str, HeldTicks], partitions: int
+) -> None:
     least, above = divmod(partitions, len(held))
 
     def has_room(worker: str) -> bool:
@@ -68,7 +70,7 @@ def _place_actives(held: dict[str, Held], before: Mapping[str, Held], partitions
 
 
 def _place_standbys(
-    held: dict[str, Held], before: Mapping[str, Held], partitions: int, replicas: int
+    held: dict[str, HeldTicks], before: Mapping[str, HeldTicks], partitions: int, replicas: int
 ) -> None:
     most = -(-partitions * replicas // len(held))
     for partition in range(partitions):
@@ -83,7 +85,7 @@ def _place_standbys(
             held[worker].standbys.add(partition)
 
 
-def _warm(before: Mapping[str, Held]) -> dict[int, list[str]]:
+def _warm(before: Mapping[str, HeldTicks]) -> dict[int, list[str]]:
     """Workers that have a copy, by partition."""
     found: dict[int, list[str]] = {}
     for worker, last in before.items():

@@ -23,11 +23,11 @@ from barstream.codecs.topics.withdrawal import (
 )
 from barstream.errors import StateUnusable
 from barstream.kafka.offsets import Extent, check_identity, check_position
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.store.rocksdb import LocalPartition
 
 
-class Start(NamedTuple):
+class RestoredPosition(NamedTuple):
     """The first offsets to read.
 
     Attributes:
@@ -40,13 +40,13 @@ class Start(NamedTuple):
 
 
 def restore_engine(
-    engine: PartitionEngine,
+    engine: PartitionMachine,
     rows: LocalPartition,
     topic: str,
     identity: str | None,
     ticks: Extent,
     beats: Extent,
-) -> Start:
+) -> RestoredPosition:
     """Put the state of a partition back from its rows.
 
     Args:
@@ -92,13 +92,13 @@ def restore_engine(
             "the topic of the series was cut, or written by another program. Start over under "
             "another BARSTREAM_APP_ID and data directory; the bars that are published stand"
         )
-    start = Start(ticks.begin, beats.begin)
+    start = RestoredPosition(ticks.begin, beats.begin)
     if found is not None:
         check_identity(topic, found.topic_id, identity)
         check_position(topic, engine.partition, found.next_offset, ticks)
         # heartbeats that retention has deleted are of minutes long closed
         known = beats.begin <= found.heartbeat_offset <= beats.end
-        start = Start(
+        start = RestoredPosition(
             found.next_offset,
             found.heartbeat_offset if known else beats.begin,
             found.written or {},

@@ -17,9 +17,9 @@ from typing import Final
 from barstream.metrics import Metrics
 from barstream.model.bar import Bar
 from barstream.model.period import Period
-from barstream.partition.finals_view import FinalsBook
+from barstream.partition.finals_view import FinalsView
 from barstream.rules.rollup_fold import fold
-from barstream.rules.rollup_members import Children
+from barstream.rules.rollup_members import RollUpMembers
 from barstream.rules.series import PartitionState
 
 log = logging.getLogger(__name__)
@@ -43,13 +43,13 @@ class RollUpAudit:
     def __init__(
         self,
         state: PartitionState,
-        book: FinalsBook,
+        book: FinalsView,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = state
-        self._committed = FinalsBook(book.stores)
-        self._tree = Children(self._committed)
+        self._committed = FinalsView(book.stores)
+        self._tree = RollUpMembers(self._committed)
         self._metrics = metrics
         self._clock = clock
         self._waiting: deque[tuple[Period, Bar]] = deque(maxlen=_WAITING)

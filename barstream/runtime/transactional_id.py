@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from barstream.kafka.admin import AdminClient
 from barstream.kafka.topics.broker_settings import shown_settings
-from barstream.runtime.partition_task import OwnedPartition
+from barstream.runtime.partition_task import PartitionTask
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ async def _expiration_s(options: Mapping[str, Any]) -> float | None:
 
 
 async def renew(
-    options: Mapping[str, Any], partitions: Callable[[], Iterable[OwnedPartition]]
+    options: Mapping[str, Any], partitions: Callable[[], Iterable[PartitionTask]]
 ) -> None:
     """Have each partition that rests too long write its position, until cancelled.
 

@@ -36,18 +36,18 @@ TickJudge = Callable[[RecordChunk, NDArray[np.intp], NDArray[np.int64]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
+class StoredBars:
     """Finals of one timeframe: how many, and from which bucket to which, microseconds."""
 
     count: int
     first_us: int
     last_us: int
 
-    def joined(self, other: Bars | None) -> Bars:
+    def joined(self, other: StoredBars | None) -> StoredBars:
         """With those of another partition."""
         if other is None:
             return self
-        return Bars(
+        return StoredBars(
             self.count + other.count,
             min(self.first_us, other.first_us),
             max(self.last_us, other.last_us),
@@ -72,7 +72,7 @@ class Holding:
     partition: int
     ticks: int
     end: WithdrawnEnd
-    bars: dict[str, Bars]
+    bars: dict[str, StoredBars]
     keys: dict[str, list[bytes]]
     heartbeats: int
     is_home: bool
@@ -94,7 +94,7 @@ class Total:
     """What is withdrawn of a series, over all partitions."""
 
     ticks: int
-    bars: dict[str, Bars]
+    bars: dict[str, StoredBars]
     heartbeats: int
     ends: dict[int, int]
     """By partition the offset below which ticks are withdrawn."""
@@ -102,7 +102,7 @@ class Total:
     @classmethod
     def of(cls, parts: Sequence[Holding]) -> Total:
         """The sum of what partitions have."""
-        bars: dict[str, Bars] = {}
+        bars: dict[str, StoredBars] = {}
         for part in parts:
             for timeframe, some in part.bars.items():
                 bars[timeframe] = some.joined(bars.get(timeframe))
@@ -162,12 +162,12 @@ class HoldingReader:
         known = rows.withdrawn(partition).end(self._name)
         count = await self._count(partition, Span(max(ticks.begin, known.ticks), ticks.end))
         keys: dict[str, list[bytes]] = {}
-        bars: dict[str, Bars] = {}
+        bars: dict[str, StoredBars] = {}
         for period, topic in self.finals.items():
             if found := await self._keys(topic, partition):
                 keys[topic] = found
                 buckets = [split_bar_key(key)[2] for key in found]
-                bars[period.timeframe] = Bars(len(found), min(buckets), max(buckets))
+                bars[period.timeframe] = StoredBars(len(found), min(buckets), max(buckets))
         for topic in (names.live_1m, *names.live_rollups.values()):
             if found := await self._keys(topic, partition):
                 keys[topic] = found

@@ -37,7 +37,7 @@ from barstream.kafka.consumer_group import require_no_workers
 from barstream.kafka.fence import fenced_partitions
 from barstream.kafka.flush import Flush, Row
 from barstream.kafka.topics import TopicNames
-from barstream.log.rejected import rejected
+from barstream.log.rejections import rejected
 from barstream.log.selection import Selection
 from barstream.log.series import PartitionRows, series_rows, series_seen
 from barstream.log.snapshot import Span, chunks, held, newest_values
@@ -48,8 +48,8 @@ from barstream.model.key import series_key
 from barstream.model.period import MINUTE, Period
 from barstream.model.rejection import Reason
 from barstream.model.time import iso_from_us
-from barstream.partition.heartbeat_queue import Waiting
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.heartbeat_queue import QueuedHeartbeat
+from barstream.partition.machine import PartitionMachine
 from barstream.replay.run import sessions_in_force
 from barstream.rules.series import Rules
 from barstream.series.contents import Holding, HoldingReader, tombstones
@@ -403,7 +403,7 @@ def made_of(
         periods: of the upper bars.
         now_us: when they are appended.
     """
-    engine = PartitionEngine(0, rules, provider, lambda _b, _s: None, periods=periods)
+    engine = PartitionMachine(0, rules, provider, lambda _b, _s: None, periods=periods)
     engine.state.use_schedule(provider.index)
     found: dict[Period, dict[int, Bar]] = {MINUTE: {}, **{period: {} for period in periods}}
 
@@ -427,7 +427,7 @@ def made_of(
         keep()
     if last_final_us is not None:
         engine.position = engine.position or 0
-        engine.add_heartbeat(Waiting(0, *name, last_final_us, len(ticks), now_us))
+        engine.add_heartbeat(QueuedHeartbeat(0, *name, last_final_us, len(ticks), now_us))
         engine.heartbeats_read(1)
         keep()
     return found

@@ -51,7 +51,7 @@ _REFUSED: Final = (
 )
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One of them: all it hears goes to aiohttp's protocol, unless it is refused.
 
     Attributes:
@@ -137,16 +137,16 @@ class Connections:
         self._most = most
         self._ask_within_s = ask_within_s
         self._keep_s = keep_s
-        self._held: dict[asyncio.BaseTransport, Connection] = {}
+        self._held: dict[asyncio.BaseTransport, ClientConnection] = {}
         #: Those that are not answered now, the one for longest first.
-        self._idle: dict[Connection, None] = {}
+        self._idle: dict[ClientConnection, None] = {}
         self._looking: asyncio.TimerHandle | None = None
 
     def now_s(self) -> float:
         """On the clock of the event loop."""
         return asyncio.get_running_loop().time()
 
-    def take(self, connection: Connection) -> bool:
+    def take(self, connection: ClientConnection) -> bool:
         """Hold a new one; False when all that are held are being answered."""
         now_s = self.now_s()
         if len(self._held) >= self._most and not self._make_room(now_s):
@@ -160,7 +160,7 @@ class Connections:
             self._look()
         return True
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: ClientConnection) -> None:
         """One is gone, or was never held."""
         self._held.pop(connection.transport, None)
         self._idle.pop(connection, None)
@@ -199,7 +199,7 @@ class Connections:
             self._close(chosen, "idle")
         return chosen is not None
 
-    def _close(self, connection: Connection, why: str) -> None:
+    def _close(self, connection: ClientConnection, why: str) -> None:
         self._metrics.http_connections_closed.labels(why).inc()
         self.lost(connection)
         # nothing is on its way to this client, and what it sends is of no interest
@@ -249,7 +249,7 @@ class _Site(web.BaseSite):
         host, port = self._address
         http: Any = self._runner.server
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._connections, http()), host, port, backlog=self._backlog
+            lambda: ClientConnection(self._connections, http()), host, port, backlog=self._backlog
         )
         for listening in self._server.sockets:
             # what waits in the kernel is no descriptor yet, and asyncio has one number for both

@@ -18,7 +18,7 @@ CHUNK: Final = 1000
 SEEKS: Final = 100
 
 
-class Place(NamedTuple):
+class BarPlace(NamedTuple):
     """A key as `after_key` gives it."""
 
     broker: str
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 
 @dataclass(slots=True)
-class Found:
+class FoundBars:
     """At most ``limit`` bars, the first one left off, and what retention has deleted.
 
     Attributes:
@@ -39,20 +39,20 @@ class Found:
     retained_from_us: int | None = None
 
 
-def after_of(request: BarRequest) -> Place | None:
+def after_of(request: BarRequest) -> BarPlace | None:
     """The key a request goes on after."""
-    return None if request.after is None else Place(*after_key(request.after))
+    return None if request.after is None else BarPlace(*after_key(request.after))
 
 
 async def read_bars(
     reads: Reads, request: BarRequest, partitions: Iterable[int] | None = None
-) -> Found:
+) -> FoundBars:
     """What is here of a request: of one series, or of all of these partitions.
 
     Raises:
         NotHereError: some of it is not here, or no longer.
     """
-    found = Found()
+    found = FoundBars()
     if request.broker is not None and request.symbol is not None:
         await _read_series(reads, request, request.broker, request.symbol, found)
         return found
@@ -93,7 +93,7 @@ def _names(
 
 
 async def _read_series(
-    reads: Reads, request: BarRequest, broker: str, symbol: str, found: Found
+    reads: Reads, request: BarRequest, broker: str, symbol: str, found: FoundBars
 ) -> None:
     period, descending = request.period, request.descending
     from_us = reads.bucket_of(broker, symbol, period, request.from_us)
@@ -125,13 +125,13 @@ async def _read_series(
 
 async def read_live(
     reads: Reads, request: BarRequest, partitions: Iterable[int] | None = None
-) -> Found:
+) -> FoundBars:
     """The open bars of what is here of a request, in the order of their keys.
 
     Raises:
         NotHereError: some of it is not here, or no longer.
     """
-    found = Found()
+    found = FoundBars()
     if request.broker is not None and request.symbol is not None:
         found.bars.extend(reads.live(request.broker, request.symbol, request.period))
         return found

@@ -54,7 +54,7 @@ class BadParameterError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class RequestedRange:
     """Sessions of one series in [from_us, to_us), at most ``limit`` of them."""
 
     broker: str
@@ -149,7 +149,7 @@ def series_request(query: Pairs) -> tuple[SeriesRequest, bool]:
 
 def schedule_span(
     broker: str, symbol: str, query: Pairs, now_us: int, name_rule: NameRule = FOLDED
-) -> Span:
+) -> RequestedRange:
     """What ``GET /schedule`` asks for: by default from yesterday, or eight days from ``from``.
 
     Raises:
@@ -159,7 +159,7 @@ def schedule_span(
     names = series_names(broker, symbol, name_rule)
     from_us = _time(given, "from", max(EARLIEST_US, now_us - now_us % DAY_US - DAY_US))
     from_us, to_us = _interval(given, from_us, min(from_us + 8 * DAY_US, LATEST_US))
-    return Span(*names, from_us, to_us, _limit(given))
+    return RequestedRange(*names, from_us, to_us, _limit(given))
 
 
 def no_parameters(query: Pairs) -> None:

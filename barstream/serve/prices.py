@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import END_OF_TIME_US, MINUTE_US, floor_minute
 from barstream.partition.finals_view import span
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import SeriesState
 from barstream.serve.reads import Reference
 
@@ -58,7 +58,7 @@ class Prices:
     def __init__(self, periods: Sequence[Period]) -> None:
         self._periods = periods
         # a partition that went and came back has another engine
-        self._known: WeakKeyDictionary[PartitionEngine, dict[tuple[str, str], _Known]] = (
+        self._known: WeakKeyDictionary[PartitionMachine, dict[tuple[str, str], _Known]] = (
             WeakKeyDictionary()
         )
 
@@ -67,7 +67,7 @@ class Prices:
         open_bars = series.open_bars
         return open_bars[max(open_bars)].close if open_bars else series.previous_close
 
-    def decimals(self, engine: PartitionEngine, series: SeriesState) -> int:
+    def decimals(self, engine: PartitionMachine, series: SeriesState) -> int:
         """How many decimals its prices need: of its latest bars and of all shown since."""
         known = self._of(engine, series)
         newest = self.newest(series)
@@ -76,7 +76,7 @@ class Prices:
             known.decimals = max(known.decimals, decimals_of(newest))
         return known.decimals
 
-    def reference(self, engine: PartitionEngine, series: SeriesState) -> Reference | None:
+    def reference(self, engine: PartitionMachine, series: SeriesState) -> Reference | None:
         """What its newest price is compared to.
 
         The close of the trading date before that of its newest tick; where there is none, the
@@ -101,7 +101,7 @@ class Prices:
         return reference
 
     def _look_up(
-        self, engine: PartitionEngine, series: SeriesState, trading_date: int, open_us: int
+        self, engine: PartitionMachine, series: SeriesState, trading_date: int, open_us: int
     ) -> tuple[Reference | None, int]:
         """The reference, and until when all must be closed for it to stand."""
         name, book = (series.broker, series.symbol), engine.book
@@ -123,14 +123,14 @@ class Prices:
             return Reference("open", series.open_bars[first_us].open, trading_date), until_us
         return None, open_us
 
-    def _of(self, engine: PartitionEngine, series: SeriesState) -> _Known:
+    def _of(self, engine: PartitionMachine, series: SeriesState) -> _Known:
         kept, name = self._known.setdefault(engine, {}), (series.broker, series.symbol)
         known = kept.get(name)
         if known is None:
             known = kept[name] = _Known(self._first_decimals(engine, series))
         return known
 
-    def _first_decimals(self, engine: PartitionEngine, series: SeriesState) -> int:
+    def _first_decimals(self, engine: PartitionMachine, series: SeriesState) -> int:
         """From the longest bars on: their prices lie apart also where minutes have no tick."""
         prices: set[float] = set()
         for bar in series.open_bars.values():

@@ -34,7 +34,7 @@ from barstream.serve.reads import Reads
 from barstream.serve.response import Sending
 from barstream.serve.site import CONNECTIONS, SENDING, SITE, Site, errors_as_json
 from barstream.serve.source import RoutedBars
-from barstream.serve.views import Bars, Live, Schedule, Where
+from barstream.serve.views import BarsView, Live, Schedule, Where
 
 #: Wildcards: no address to be found at.
 _ANY: Final = ("", "0.0.0.0", "::")  # noqa: S104
@@ -46,7 +46,7 @@ class WebAddressError(BarstreamError):
 
 
 VIEWS: Final = (
-    Bars, Live, Where, Schedule, AllBars, BrokerBars, AllLive, BrokerLive, Series,
+    BarsView, Live, Where, Schedule, AllBars, BrokerBars, AllLive, BrokerLive, Series,
     HealthLive, HealthReady, Status, MetricsText, Page,
 )  # fmt: skip
 
@@ -124,7 +124,7 @@ def register(
     return RoutedBars(reads, router, name_rule)
 
 
-class WebSettings(Protocol):
+class SiteSettings(Protocol):
     """The section ``web`` of the settings."""
 
     @property
@@ -137,7 +137,7 @@ class WebSettings(Protocol):
     def advertise_url(self) -> str | None: ...
 
 
-def app_options(settings: WebSettings) -> dict[str, Any]:
+def app_options(settings: SiteSettings) -> dict[str, Any]:
     """Settings of the Faust app for its web server: bound to one host, nothing of Faust's own."""
     return {
         "web_bind": settings.host,
@@ -153,7 +153,7 @@ def app_options(settings: WebSettings) -> dict[str, Any]:
     }
 
 
-def require_address(settings: WebSettings) -> None:
+def require_address(settings: SiteSettings) -> None:
     """Look whether the web views can be served where the settings say.
 
     Raises:
@@ -201,7 +201,7 @@ def _refused(host: str, port: int, error: OSError) -> WebAddressError:
     )
 
 
-def page_url(settings: WebSettings) -> str:
+def page_url(settings: SiteSettings) -> str:
     """Where the page is, seen from this machine."""
     host = "127.0.0.1" if settings.host in _ANY else settings.host
     return f"{_url(host, settings.port)}/"

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from agents.heartbeats import HeartbeatSender
     from agents.schedule import ScheduleService
     from barstream.runtime.app import BarstreamApp
-    from barstream.runtime.assignment import Partitions
-    from barstream.runtime.partition_task import OwnedPartition
+    from barstream.runtime.assignment import Assignment
+    from barstream.runtime.partition_task import PartitionTask
     from barstream.runtime.spellings import Spellings
 
 
@@ -32,7 +32,7 @@ class Reporting:
     def __init__(
         self,
         app: BarstreamApp,
-        partitions: Partitions,
+        partitions: Assignment,
         provider: MarketScheduleProvider,
         reading: UniverseReading,
         schedule: ScheduleService,
@@ -58,7 +58,7 @@ class Reporting:
         self._kinds = Kinds(provider, partitions.settings.rules.inactive_after)
 
     @property
-    def held(self) -> Mapping[int, OwnedPartition]:
+    def held(self) -> Mapping[int, PartitionTask]:
         """The partitions that are this worker's: not those another one may have taken over."""
         if not self._app.membership.sure:
             return {}

@@ -10,7 +10,7 @@ from barstream.model.bar_request import BarRequest, after_text
 from barstream.model.time import iso_date_from_days, iso_from_us
 from barstream.serve.local_bars import read_bars, read_live, rendered, still_here
 from barstream.serve.parameters import (
-    Span,
+    RequestedRange,
     bars_request,
     live_request,
     no_parameters,
@@ -22,7 +22,7 @@ from barstream.serve.reads import NotHereError, Owner, Reads
 from barstream.serve.site import BROKER, SYMBOL, ReadView, time_text, unknown_series
 
 
-class Bars(ReadView):
+class BarsView(ReadView):
     """``GET /bars/{broker}/{symbol}?timeframe=&from=&to=&limit=&order=``: live and final."""
 
     view_name, view_path = "bars", f"/bars/{BROKER}/{SYMBOL}"
@@ -132,7 +132,7 @@ class Schedule(ReadView):
         async with self.turn(request, span.limit):
             return self._sessions(request, span)
 
-    def _sessions(self, request: Any, span: Span) -> Any:
+    def _sessions(self, request: Any, span: RequestedRange) -> Any:
         found = self.ready_reads(request).schedule(
             span.broker, span.symbol, span.from_us, span.to_us
         )

@@ -16,8 +16,8 @@ from barstream.model.period import MINUTE, Period
 from barstream.model.time import MINUTE_US, floor_minute
 from barstream.partition.finals_view import span
 from barstream.rules.series import NEVER_US
-from barstream.runtime.assignment import Partitions
-from barstream.runtime.partition_task import OwnedPartition
+from barstream.runtime.assignment import Assignment
+from barstream.runtime.partition_task import PartitionTask
 from barstream.serve.prices import Prices
 from barstream.serve.reads import (
     NotHereError,
@@ -36,7 +36,7 @@ class WorkerReads:
 
     def __init__(
         self,
-        partitions: Partitions,
+        partitions: Assignment,
         provider: MarketScheduleProvider,
         universe: Universe,
         reporting: Reporting,
@@ -172,7 +172,7 @@ class WorkerReads:
     def stats(self) -> Stats:
         return self._reporting.stats()
 
-    def _here(self, broker: str, symbol: str) -> OwnedPartition:
+    def _here(self, broker: str, symbol: str) -> PartitionTask:
         owned = self._holder(broker, symbol)
         if owned is None and (row := self._universe.get(broker, symbol)) is not None:
             owned = self._reporting.held.get(row.partition)
@@ -180,17 +180,17 @@ class WorkerReads:
             raise NotHereError(f"{broker} {symbol} is not on this worker")
         return owned
 
-    def _holder(self, broker: str, symbol: str) -> OwnedPartition | None:
+    def _holder(self, broker: str, symbol: str) -> PartitionTask | None:
         for owned in self._reporting.held.values():
             series = owned.engine.state.get(broker, symbol)
             if series is not None and series.first_tick_us != NEVER_US:
                 return owned
         return None
 
-    def _holds(self, owned: OwnedPartition) -> bool:
+    def _holds(self, owned: PartitionTask) -> bool:
         return self._partitions.owned.get(owned.partition) is owned and not owned.fenced
 
-    def _info(self, owned: OwnedPartition, broker: str, symbol: str) -> SeriesInfo:
+    def _info(self, owned: PartitionTask, broker: str, symbol: str) -> SeriesInfo:
         engine, state = owned.engine, owned.engine.state
         series = state.get(broker, symbol)
         # its stores are closed when it goes, and who takes the rows may let others work

@@ -14,7 +14,7 @@ from barstream.model.time import MINUTE_US, iso_micros_from_us
 from barstream.verify.findings import Finding, Findings
 from barstream.verify.graces import Graces
 from barstream.verify.proof import Heartbeats
-from barstream.verify.published import Published, longs
+from barstream.verify.published_bars import Published, longs
 from barstream.verify.scan import Recomputed, Scan, minute_end, shown_ticks
 from barstream.verify.schedule_changes import ScheduleChanges
 from barstream.verify.series_number import SeriesNumbers, offset_key

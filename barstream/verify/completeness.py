@@ -16,7 +16,7 @@ from barstream.verify.expected_minutes import Stretch, expected_minutes
 from barstream.verify.findings import Finding, Findings, Kind
 from barstream.verify.hours import Minutes
 from barstream.verify.minute_fold import fold
-from barstream.verify.published import Published, longs
+from barstream.verify.published_bars import Published, longs
 from barstream.verify.scan import Recomputed, shown_ticks
 from barstream.verify.schedule_changes import ScheduleChanges
 from barstream.verify.series_number import SeriesNumbers

@@ -25,7 +25,7 @@ from barstream.verify.expected_minutes import stretches_of
 from barstream.verify.findings import Finding
 from barstream.verify.graces import Graces
 from barstream.verify.proof import Heartbeats
-from barstream.verify.published import Published, longs
+from barstream.verify.published_bars import Published, longs
 from barstream.verify.reach import Reach
 from barstream.verify.rejection_comparison import Refusals
 from barstream.verify.rollups import SeriesStand, Uppers, true_minutes

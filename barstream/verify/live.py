@@ -8,7 +8,7 @@ from barstream.codecs.topics.bar import decode_bar
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Options, Span, chunks
 from barstream.verify.findings import Finding, Findings
-from barstream.verify.published import Published
+from barstream.verify.published_bars import Published
 from barstream.verify.series_number import SeriesNumbers
 
 #: So many records are held before older versions of the same bar are dropped.

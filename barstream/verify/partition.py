@@ -16,7 +16,7 @@ from barstream.kafka.cluster import client_options
 from barstream.kafka.fetch_columns import JudgedBatches
 from barstream.kafka.topics import TopicNames
 from barstream.log.heartbeats import heartbeats
-from barstream.log.rejected import rejected
+from barstream.log.rejections import rejected
 from barstream.log.rules import Regimes
 from barstream.log.schedule import ScheduleRecord, schedule_records
 from barstream.log.series import PartitionRows, series_rows, series_seen
@@ -29,7 +29,7 @@ from barstream.verify.graces import Graces
 from barstream.verify.judgement import JudgedBy, Judgement, Snapshot
 from barstream.verify.live import check_live, newest_live
 from barstream.verify.proof import Heartbeats
-from barstream.verify.published import Published, read_published
+from barstream.verify.published_bars import Published, read_published
 from barstream.verify.rejection_comparison import Refusals
 from barstream.verify.rollups import in_order
 from barstream.verify.schedule_changes import ScheduleChanges

@@ -13,7 +13,7 @@ class Refusals:
     """The rows of ``ticks_rejected`` that come from one tick partition.
 
     Args:
-        found: as `barstream.log.rejected` gives them.
+        found: as `barstream.log.rejections` gives them.
         partition: of the ticks.
         begin: first offset the topic has; above 0 rows may have been deleted.
     """

@@ -11,7 +11,7 @@ from barstream.log.rules import Regimes
 from barstream.log.selection import Selection
 from barstream.model.time import DAY_US
 from barstream.verify.findings import Finding, Findings, Kind, ShownTick
-from barstream.verify.published import Published
+from barstream.verify.published_bars import Published
 from barstream.verify.reach import Reach
 from barstream.verify.rejection_comparison import Refusals
 from barstream.verify.schedule_changes import ScheduleChanges

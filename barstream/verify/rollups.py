@@ -15,7 +15,7 @@ from barstream.model.time import DAY_US, MINUTE_US
 from barstream.verify.completeness import Completeness
 from barstream.verify.findings import Finding, Findings, Kind
 from barstream.verify.hours import Hours
-from barstream.verify.published import Published
+from barstream.verify.published_bars import Published
 from barstream.verify.rollup_fold import CHILD, ROLLED, roll
 from barstream.verify.rollup_grid import first_instant, parents_of, to_come
 from barstream.verify.schedule_changes import ScheduleChanges

@@ -29,7 +29,7 @@ from barstream.verify.minute_fold import (
     is_exact_sum,
     rounded_sum,
 )
-from barstream.verify.published import Published, float_bits, longs
+from barstream.verify.published_bars import Published, float_bits, longs
 from barstream.verify.reach import Reach
 from barstream.verify.rejection_comparison import Refusals
 from barstream.verify.rejections import Rejections

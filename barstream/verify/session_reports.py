@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from barstream.model.time import iso_date_from_days
 from barstream.verify.hours import Minutes
-from barstream.verify.published import longs
+from barstream.verify.published_bars import longs
 
 Longs = NDArray[np.int64]
 

@@ -9,14 +9,14 @@ from typing import Any, Final
 from unittest import mock
 
 from barstream.cli import main
-from barstream.runtime.assignment import Partitions
+from barstream.runtime.assignment import Assignment
 
 TAKES_S: Final = 8.0
 
-_assign = Partitions.assign
+_assign = Assignment.assign
 
 
-async def _long(self: Partitions, partitions: Collection[int], *rest: Any) -> None:
+async def _long(self: Assignment, partitions: Collection[int], *rest: Any) -> None:
     if partitions:
         await asyncio.sleep(TAKES_S)
     await _assign(self, partitions, *rest)
@@ -24,5 +24,5 @@ async def _long(self: Partitions, partitions: Collection[int], *rest: Any) -> No
 
 if __name__ == "__main__":
     sys.argv[1:] = ["worker"]
-    with mock.patch.object(Partitions, "assign", _long):
+    with mock.patch.object(Assignment, "assign", _long):
         main()

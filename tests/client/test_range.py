@@ -16,8 +16,8 @@ from barstream.market.universe import Universe
 from barstream.metrics import Metrics
 from barstream.model.period import MINUTE
 from barstream.model.time import MINUTE_US, iso_from_us
-from barstream.partition.finals_view import FinalsBook
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.finals_view import FinalsView
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.flush import bar_rows
 from barstream.serve.owner import Router
@@ -106,8 +106,8 @@ def stored(path: Path, others: int) -> Stored:
     tables = {period: FinalsPartition(store, 0) for period, store in stores.items()}
     provider = MarketScheduleProvider.always_open()
     partitions = stub_partitions(provider, Rules(0, 5), FIVE)
-    engine = PartitionEngine(
-        0, Rules(0, 5), provider, lambda _broker, _symbol: None, book=FinalsBook(tables),
+    engine = PartitionMachine(
+        0, Rules(0, 5), provider, lambda _broker, _symbol: None, book=FinalsView(tables),
         periods=(FIVE,),
     )  # fmt: skip
     partitions.owned[0] = StubOwned(engine)

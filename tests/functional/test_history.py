@@ -13,7 +13,7 @@ from barstream.kafka.fetch_columns import MAX_RECORDS
 from barstream.kafka.topic_follower import TopicMissingError
 from barstream.log.finals import bars, newest, versions
 from barstream.log.heartbeats import heartbeats
-from barstream.log.rejected import rejected
+from barstream.log.rejections import rejected
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Span, chunks, held
 from barstream.model.bar import Bar

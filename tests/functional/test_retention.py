@@ -14,7 +14,7 @@ from rocksdict import Options, Rdict
 
 from agents.retention import RetentionService
 from barstream.model.key import bar_key
-from barstream.runtime.assignment import Partitions
+from barstream.runtime.assignment import Assignment
 from barstream.runtime.standby import StandbyPartition
 from barstream.store.finals import FinalsPartition
 from tests.functional.topics import put
@@ -47,7 +47,7 @@ async def _expires(bootstrap: str, tmp_path: Path) -> None:
 
         owned = a_partition(tmp_path / "db", topic)
         finals: FinalsPartition = owned.finals[topic]
-        partitions = cast("Partitions", SimpleNamespace(stored={0: owned}, restoring=False))
+        partitions = cast("Assignment", SimpleNamespace(stored={0: owned}, restoring=False))
         service = RetentionService(partitions, options)
         finals.write([(key, b"bar") for key in keys[:10]], 9)
         await service.expire()  # begins a window, finds nothing

@@ -9,8 +9,8 @@ import pytest
 
 from barstream.kafka.topic_follower import (
     BrokerUnreachableError,
+    TopicFollower,
     TopicMissingError,
-    TopicReader,
 )
 from tests.functional.topics import eventually, new_topic, put, put_transaction
 from tests.kafka_cluster import KafkaCluster
@@ -19,14 +19,14 @@ from tests.kafka_node import free_ports
 Seen = list[tuple[bytes | None, bytes | None]]
 
 
-def reader_of(topic: str, bootstrap: str, seen: Seen) -> TopicReader:
+def reader_of(topic: str, bootstrap: str, seen: Seen) -> TopicFollower:
     def remember(
         key: bytes | None, value: bytes | None, partition: int, offset: int, timestamp_us: int, /
     ) -> None:
         assert timestamp_us > 1_600_000_000_000_000, "production time in microseconds"
         seen.append((key, value))
 
-    return TopicReader(topic, remember, client_options={"bootstrap_servers": bootstrap})
+    return TopicFollower(topic, remember, client_options={"bootstrap_servers": bootstrap})
 
 
 def test_everything_there_at_start_is_read_and_then_what_comes(kafka: KafkaCluster) -> None:
@@ -93,7 +93,7 @@ def test_a_missing_topic_is_an_error_that_names_the_command_and_creates_nothing(
 def test_no_broker_within_the_time_allowed_is_an_error(kafka: KafkaCluster) -> None:
     async def scenario() -> None:
         nobody = f"127.0.0.1:{free_ports('127.0.0.1', 1)[0]}"
-        reader = TopicReader(
+        reader = TopicFollower(
             "t",
             lambda *_: None,
             client_options={"bootstrap_servers": nobody},
@@ -116,7 +116,7 @@ def test_a_handler_that_fails_ends_the_reader_and_is_surfaced(kafka: KafkaCluste
             raise ArithmeticError("no")
 
         options = {"bootstrap_servers": kafka.bootstrap}
-        reader = TopicReader(topic, fail, client_options=options, on_failure=heard.append)
+        reader = TopicFollower(topic, fail, client_options=options, on_failure=heard.append)
         async with reader:
             with pytest.raises(ArithmeticError):
                 await asyncio.wait_for(reader.caught_up(), 20)

@@ -26,8 +26,8 @@ from barstream.kafka.offsets import Extent
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.period import MINUTE
-from barstream.partition.finals_view import FinalsBook
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.finals_view import FinalsView
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import NEVER_US, Rules
 from barstream.runtime.flush import build_flush
 from barstream.runtime.restored_state import restore_engine
@@ -53,8 +53,8 @@ class Rows(NamedTuple):
     touched: bytes
 
 
-def _engine() -> PartitionEngine:
-    return PartitionEngine(
+def _engine() -> PartitionMachine:
+    return PartitionMachine(
         0, _RULES, MarketScheduleProvider.always_open(), lambda _broker, _symbol: None,
         judged_by=RulesRow(5_000_000, 5_000_000, "reject", 5, False, "fuzz", None),
     )  # fmt: skip
@@ -268,7 +268,7 @@ def _judge_finals(cases: Sequence[Rows], _: Random) -> list[str]:
 
 
 def _finals_judged(case: Rows) -> str:
-    book = FinalsBook({MINUTE: _Memory(case.rows)})
+    book = FinalsView({MINUTE: _Memory(case.rows)})
     unusable = False
     for symbol in "XYZ":
         try:

@@ -20,7 +20,7 @@ from barstream.codecs.topics.heartbeat import HeartbeatRecord
 from barstream.codecs.topics.heartbeat import encode as encode_heartbeat
 from barstream.market.session import SessionRow
 from barstream.model.time import DAY_US
-from barstream.partition.heartbeat_queue import Waiting
+from barstream.partition.heartbeat_queue import QueuedHeartbeat
 from tests.functional.records import end_offset
 from tests.functional.tick_records import now_us
 from tests.fuzz import topic_rows
@@ -197,7 +197,7 @@ def _mutated_beats(chance: Random) -> Iterator[Sent]:
         if key is None:  # a compacted topic takes none
             continue
         try:
-            beat = Waiting.decode(0, key, value or b"")
+            beat = QueuedHeartbeat.decode(0, key, value or b"")
         except ValueError:
             yield Sent(chance.randrange(PARTITIONS), key, value, True)
         else:

@@ -24,7 +24,7 @@ from barstream.market.session import SessionRow
 from barstream.market.universe import SeriesSeen, Universe
 from barstream.model.key import series_key
 from barstream.model.time import DAY_US, MINUTE_US
-from barstream.partition.heartbeat_queue import Waiting
+from barstream.partition.heartbeat_queue import QueuedHeartbeat
 from barstream.rules.heartbeat_plan import HeartbeatRules, plan, recovery_windows
 from tests.fuzz.avro_mutants import Value, mutant
 from tests.fuzz.mutate import LONGS, damaged
@@ -101,7 +101,7 @@ def _judge_beats(records: Sequence[Record], _: Random) -> list[str]:
             outcome.append("tombstone")
             continue
         try:
-            beat = Waiting.decode(at, key, value, NOW_US)
+            beat = QueuedHeartbeat.decode(at, key, value, NOW_US)
         except ValueError:
             outcome.append("refused")
             continue

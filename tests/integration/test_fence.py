@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import ProducerFenced
 
 from barstream.kafka.flush import Row
-from barstream.kafka.writer import PartitionProducer
+from barstream.kafka.writer import PartitionWriter
 from tests.pipeline import read_topic
 
 pytestmark = pytest.mark.kafka
@@ -31,7 +31,7 @@ def test_whoever_comes_later_fences_and_nothing_of_the_earlier_is_seen(
         await admin.start()
         await admin.create_topics([NewTopic(unique, 2, 1)])
         await admin.close()
-        first, second = (PartitionProducer(options, unique) for _ in range(2))
+        first, second = (PartitionWriter(options, unique) for _ in range(2))
         await first.start()
         send = first._send
 

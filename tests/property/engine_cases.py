@@ -18,8 +18,8 @@ from barstream.kafka.topics.outputs import OutputTopics
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.model.period import Period
 from barstream.model.rejection import Reason
-from barstream.partition.heartbeat_queue import Waiting
-from barstream.partition.machine import PartitionEngine, PartitionOf
+from barstream.partition.heartbeat_queue import QueuedHeartbeat
+from barstream.partition.machine import PartitionMachine, PartitionOf
 from barstream.rules.series import Rules
 from barstream.runtime.flush import build_flush
 from barstream.runtime.restored_state import restore_engine
@@ -92,8 +92,8 @@ class Case:
         )
         return provider
 
-    def engine(self, periods: Sequence[Period] = ()) -> PartitionEngine:
-        return PartitionEngine(
+    def engine(self, periods: Sequence[Period] = ()) -> PartitionMachine:
+        return PartitionMachine(
             0, self.rules, self.provider, lambda _broker, _symbol: None, periods=periods
         )
 
@@ -203,15 +203,17 @@ def chunk(
     return records, columns
 
 
-def feed(engine: PartitionEngine, ticks: Iterable[Tick], start: int, end: int) -> None:
+def feed(engine: PartitionMachine, ticks: Iterable[Tick], start: int, end: int) -> None:
     engine.apply_ticks(*chunk(ticks, start, end), 0, at_end=False)
 
 
-def deliver(engine: PartitionEngine, beats: Iterable[Beat]) -> None:
+def deliver(engine: PartitionMachine, beats: Iterable[Beat]) -> None:
     """Heartbeats in log order, as the worker hands them over: one chunk a call."""
     for beat in beats:
         engine.add_heartbeat(
-            Waiting(beat.offset, "B", beat.symbol, beat.minute_us, beat.barrier, beat.appended_us)
+            QueuedHeartbeat(
+                beat.offset, "B", beat.symbol, beat.minute_us, beat.barrier, beat.appended_us
+            )
         )
         engine.heartbeats_read(beat.offset + 1)
 
@@ -228,7 +230,7 @@ class Store:
     seen: list[bytes | None] = field(default_factory=list)
     series: dict[bytes, bytes] = field(default_factory=dict)
 
-    def flush(self, engine: PartitionEngine) -> None:
+    def flush(self, engine: PartitionMachine) -> None:
         """Write what ``engine`` has, as one flush does."""
         self.keep(build_flush(engine.take(), engine.state, 0, TOPICS, None))
 
@@ -253,16 +255,16 @@ class Store:
         provider: MarketScheduleProvider,
         partition_of: PartitionOf,
         **options: Any,
-    ) -> tuple[PartitionEngine, int, int]:
+    ) -> tuple[PartitionMachine, int, int]:
         """A new engine from the rows, and the offsets of ticks and heartbeats to go on at."""
-        engine = PartitionEngine(0, rules, provider, partition_of, **options)
+        engine = PartitionMachine(0, rules, provider, partition_of, **options)
         engine.state.use_schedule(provider.index)
         rows = cast("LocalPartition", self.series)  # what is asked of it, a dict has
         start = restore_engine(engine, rows, "ticks", None, Extent(0, 1 << 40), Extent(0, 1 << 40))
         return engine, start.ticks, start.heartbeats
 
 
-def finals_of(engine: PartitionEngine) -> dict[str, list[Any]]:
+def finals_of(engine: PartitionMachine) -> dict[str, list[Any]]:
     """Finals not written yet, by symbol."""
     found: dict[str, list[Any]] = {}
     for bar in engine.take().finals:

@@ -22,7 +22,7 @@ from barstream.market.schedule import ScheduleIndex
 from barstream.model.bar import Bar
 from barstream.model.key import NameRule, series_key
 from barstream.model.time import MINUTE_US, SECOND_US
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import NEVER_US
 from tests.memory_kafka import MemoryKafka
 from tests.property.engine_cases import Tick, deliver
@@ -87,7 +87,7 @@ class NarratedWorkers(Workers):
             self._note("watermark", at, before, ticks.get(at))
         self._deliver(self.engine, last, behind=True)
 
-    def _deliver(self, engine: PartitionEngine, last: int, *, behind: bool) -> None:
+    def _deliver(self, engine: PartitionMachine, last: int, *, behind: bool) -> None:
         """Heartbeats that may be used; every third comes late, and holds up those behind it."""
         for beat in self.case.beats[: last + 1]:
             if beat.offset < self.beat_position:
@@ -151,13 +151,13 @@ def placed_us(index: ScheduleIndex, symbol: str, time_us: int) -> int:
     return time_us
 
 
-def _closed(engine: PartitionEngine) -> dict[str, int]:
+def _closed(engine: PartitionMachine) -> dict[str, int]:
     state = engine.state
     return {each.symbol: int(state.closed_until_us[each.slot]) for each in state}
 
 
 def _passed(
-    engine: PartitionEngine, before: Mapping[str, int], bars: set[Minute]
+    engine: PartitionMachine, before: Mapping[str, int], bars: set[Minute]
 ) -> dict[Minute, str]:
     """Minutes that were closed since ``before`` and have no bar."""
     found: dict[Minute, str] = {}

@@ -16,8 +16,8 @@ from barstream.kafka.topics.outputs import OutputTopics
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
-from barstream.partition.finals_view import FinalsBook
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.finals_view import FinalsView
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.flush import build_flush
 from barstream.runtime.restored_state import restore_engine
@@ -68,7 +68,7 @@ class Worker:
     rules: Rules
     provider: MarketScheduleProvider
     stores: dict[Period, FinalsPartition]
-    engine: PartitionEngine = field(init=False)
+    engine: PartitionMachine = field(init=False)
     #: Rows of the topics of finals, in order.
     written: dict[Period, list[Bar]] = field(default_factory=dict)
     series: dict[bytes, bytes] = field(default_factory=dict)
@@ -77,10 +77,10 @@ class Worker:
     def __post_init__(self) -> None:
         self.engine = self._new()
 
-    def _new(self) -> PartitionEngine:
-        engine = PartitionEngine(
+    def _new(self) -> PartitionMachine:
+        engine = PartitionMachine(
             0, self.rules, self.provider, lambda _broker, _symbol: None,
-            book=FinalsBook(self.stores), periods=[p for p in self.stores if p != MINUTE],
+            book=FinalsView(self.stores), periods=[p for p in self.stores if p != MINUTE],
         )  # fmt: skip
         engine.state.use_schedule(self.provider.index)
         return engine

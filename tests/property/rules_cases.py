@@ -30,8 +30,8 @@ from barstream.market.schedule import MarketScheduleProvider, SessionRow
 from barstream.model.key import FOLDED, NameRule
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
-from barstream.partition.finals_view import FinalsBook
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.finals_view import FinalsView
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.flush import build_flush
 from barstream.verify.task import Outcome
@@ -108,10 +108,10 @@ class Topics(Store):
     periods: Sequence[Period] = ()
     uppers: dict[Period, list[tuple[bytes | None, bytes | None]]] = field(default_factory=dict)
 
-    def flush(self, engine: PartitionEngine) -> None:
+    def flush(self, engine: PartitionMachine) -> None:
         self.keep(self.flush_of(engine))
 
-    def flush_of(self, engine: PartitionEngine) -> Flush:
+    def flush_of(self, engine: PartitionMachine) -> Flush:
         """What ``engine`` has to write."""
         rollups = {period: str(period) for period in self.periods}
         topics = replace(TOPICS, rollups=rollups)
@@ -379,7 +379,7 @@ class Workers:
     rules: RulesRow
     schedule: ScheduleTopic
     store: Topics
-    engine: PartitionEngine | None = None
+    engine: PartitionMachine | None = None
     position: int = 0
     beat_position: int = 0
     max_series: int | None = None
@@ -396,7 +396,7 @@ class Workers:
         self.beat_position = max([self.beat_position, *(b.offset + 1 for b in given)])
         self.feed(self.engine, end)
 
-    def feed(self, engine: PartitionEngine, end: int) -> None:
+    def feed(self, engine: PartitionMachine, end: int) -> None:
         """Ticks up to an offset, decoded by the rules."""
         chunk, rules = self.records(self.position, end), self.rules
         chunk.fetched_us = self.clock_us(end)
@@ -414,7 +414,7 @@ class Workers:
         """What the clock says when everything below an offset has been fetched."""
         return max((t.appended_us or 0 for t in self.case.ticks if t.offset < end), default=0) + 1
 
-    def started(self, *, starts_over: bool) -> PartitionEngine:
+    def started(self, *, starts_over: bool) -> PartitionMachine:
         name_rule = NameRule(self.rules.fold_case is True)
         if starts_over or name_rule != self.schedule.name_rule:
             self.schedule.name_rule = name_rule
@@ -428,9 +428,9 @@ class Workers:
         )  # fmt: skip
         return engine
 
-    def _book(self) -> FinalsBook:
+    def _book(self) -> FinalsView:
         """What was written, as the local store has it."""
-        book = FinalsBook({})
+        book = FinalsView({})
         for period, rows in {MINUTE: self.store.finals, **self.store.uppers}.items():
             for value in standing(rows).values():
                 book.put(period, decode_bar(value))

@@ -184,7 +184,7 @@ def test_what_is_applied_in_pieces_for_want_of_room_gives_the_same_bars(
     engine, store = case.engine(), Store()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("barstream.partition.machine.FULL_BACKLOG", room)
-        patch.setattr("barstream.partition.emitted.FULL_BACKLOG", room)
+        patch.setattr("barstream.partition.outbox.FULL_BACKLOG", room)
         deliver(engine, case.beats)
         for start, end in cuts(data.draw, 0, case.end):
             whole = False

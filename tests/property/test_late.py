@@ -12,7 +12,7 @@ from barstream.model.bar import Bar
 from barstream.model.period import MINUTE as ONE_MINUTE
 from barstream.model.period import Period
 from barstream.model.tick import Ticks
-from barstream.partition.finals_view import FinalsBook
+from barstream.partition.finals_view import FinalsView
 from barstream.rules.late import Revised, revise
 from barstream.rules.series import PartitionState
 from barstream.rules.tick_batch import Applied
@@ -27,7 +27,7 @@ from tests.property.test_batch_laws import (
 from tests.reference.series import MINUTE
 
 
-class KeptBook(FinalsBook):
+class KeptBook(FinalsView):
     """Finals that lie before ``kept_from`` are deleted."""
 
     def __init__(self, kept_from: int) -> None:
@@ -45,7 +45,7 @@ class KeptBook(FinalsBook):
 class Taking:
     """Takes late ticks as the engine does, upper bars left out."""
 
-    def __init__(self, state: PartitionState, book: FinalsBook) -> None:
+    def __init__(self, state: PartitionState, book: FinalsView) -> None:
         self._state = state
         self.book = book
         self._settled = 0

@@ -5,30 +5,30 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barstream.runtime.placement import Held, place
+from barstream.runtime.placement import HeldTicks, place
 
 
 @st.composite
-def holdings(draw: st.DrawFn) -> tuple[dict[str, Held], int, int]:
+def holdings(draw: st.DrawFn) -> tuple[dict[str, HeldTicks], int, int]:
     """What workers claim to have held: also twice, too much, or nothing."""
     partitions = draw(st.integers(1, 24))
     some = st.sets(st.integers(0, partitions - 1))
     names = draw(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8, unique=True))
-    before: dict[str, Held] = {}
+    before: dict[str, HeldTicks] = {}
     for name in names:
         actives = draw(some)
-        before[name] = Held(actives, draw(some) - actives)
+        before[name] = HeldTicks(actives, draw(some) - actives)
     return before, partitions, draw(st.integers(0, 3))
 
 
-def settled(workers: int, partitions: int, replicas: int) -> dict[str, Held]:
+def settled(workers: int, partitions: int, replicas: int) -> dict[str, HeldTicks]:
     names = "abcdefgh"[:workers]
-    return place({name: Held() for name in names}, partitions, replicas)
+    return place({name: HeldTicks() for name in names}, partitions, replicas)
 
 
 @given(holdings())
 def test_each_partition_is_held_once_evenly_and_its_copies_are_elsewhere(
-    case: tuple[dict[str, Held], int, int],
+    case: tuple[dict[str, HeldTicks], int, int],
 ) -> None:
     before, partitions, replicas = case
     held = place(before, partitions, replicas)
@@ -43,7 +43,7 @@ def test_each_partition_is_held_once_evenly_and_its_copies_are_elsewhere(
 
 
 @given(holdings())
-def test_who_holds_its_share_keeps_it(case: tuple[dict[str, Held], int, int]) -> None:
+def test_who_holds_its_share_keeps_it(case: tuple[dict[str, HeldTicks], int, int]) -> None:
     held = place(*case)
     assert place(held, case[1], case[2]) == held
 
@@ -67,12 +67,14 @@ def test_of_two_workers_the_other_takes_everything_over_warm(
     left = data.draw(st.sampled_from(sorted(before)))
     lost = set(range(partitions)) - before[left].actives
     assert before[left].standbys == lost
-    assert place({left: before[left]}, partitions, replicas)[left] == Held(set(range(partitions)))
+    assert place({left: before[left]}, partitions, replicas)[left] == HeldTicks(
+        set(range(partitions))
+    )
 
 
 def test_a_standby_goes_before_a_worker_that_comes_first() -> None:
     """A worker of four is lost; each of the others has room for what it held."""
-    before = {"a": Held({0}, {1}), "b": Held({1}, {2}), "c": Held({2}, {3})}
+    before = {"a": HeldTicks({0}, {1}), "b": HeldTicks({1}, {2}), "c": HeldTicks({2}, {3})}
     held = place(before, 4, 1)
     assert held["c"].actives == {2, 3}
     assert (held["a"].actives, held["b"].actives) == ({0}, {1})
@@ -80,16 +82,16 @@ def test_a_standby_goes_before_a_worker_that_comes_first() -> None:
 
 def test_a_copy_stays_where_it_is() -> None:
     """It would have to be made anew elsewhere."""
-    before = {"a": Held({0}, {1}), "b": Held({1}, {2}), "c": Held({2}, {0})}
+    before = {"a": HeldTicks({0}, {1}), "b": HeldTicks({1}, {2}), "c": HeldTicks({2}, {0})}
     assert place(before, 3, 1) == before
 
 
 def test_a_worker_that_comes_back_empty_gets_its_share_and_the_loser_keeps_the_copy() -> None:
-    held = place({"a": Held({0, 1, 2, 3}), "b": Held()}, 4, 1)
+    held = place({"a": HeldTicks({0, 1, 2, 3}), "b": HeldTicks()}, 4, 1)
     assert len(held["b"].actives) == 2
     assert held["a"].standbys == held["b"].actives
 
 
 def test_a_worker_that_comes_back_is_given_what_is_on_its_disk() -> None:
-    before = {"a": Held({0, 1}), "b": Held({2, 3}), "c": Held(set(), {2})}
+    before = {"a": HeldTicks({0, 1}), "b": HeldTicks({2, 3}), "c": HeldTicks(set(), {2})}
     assert place(before, 4, 1)["c"].actives == {2}

@@ -13,7 +13,7 @@ from barstream.market.schedule import SessionRow
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import DAY_US
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.rollup_fold import fold
 from barstream.rules.series import Rules
 from tests.property.engine_cases import Beat, Case, Tick, cuts, deliver, feed
@@ -57,17 +57,17 @@ def late_cases(draw: st.DrawFn) -> Case:
 Versions = dict[tuple[Period, str, int], Bar]
 
 
-def newest(engine: PartitionEngine) -> Versions:
+def newest(engine: PartitionMachine) -> Versions:
     """What was written, the last version of each bar."""
     taken = engine.take()
     written = [*((MINUTE, bar) for bar in taken.finals), *taken.rollups]
     return {(period, bar.symbol, bar.bucket_start_us): bar for period, bar in written}
 
 
-def run(case: Case, parts: Iterable[tuple[int, int]]) -> tuple[PartitionEngine, Versions]:
+def run(case: Case, parts: Iterable[tuple[int, int]]) -> tuple[PartitionMachine, Versions]:
     """The log in these chunks, each heartbeat given just before its barrier."""
     rules = replace(case.rules, late_policy="revise")
-    engine = PartitionEngine(0, rules, case.provider, lambda _b, _s: None, periods=PERIODS)
+    engine = PartitionMachine(0, rules, case.provider, lambda _b, _s: None, periods=PERIODS)
     effective, done = closing_offsets(case), 0
     for start, end in parts:
         upto = sum(at <= end for at in effective)

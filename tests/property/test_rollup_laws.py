@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from barstream.market.schedule import ScheduleIndex
 from barstream.model.period import Period
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from tests.offline_rollups import Session, bucket_end, differences
 from tests.property.engine_cases import Beat, Case, Tick, cases, cuts, deliver, feed
@@ -165,7 +165,7 @@ def test_an_upper_bar_is_final_with_its_last_in_session_minute_and_not_at_its_no
     # 4h bucket, session to 16:00    12:00 |-----------|.....| 16:00  final with minute 14:59
     assume(len(sessions) > 1)
     market = Market({"ALPHA": sessions}, Rules(0, NEVER_ASLEEP), [], [], 1)
-    engine = PartitionEngine(
+    engine = PartitionMachine(
         0, market.rules, market.provider, lambda _b, _s: None, periods=periods_for(text)
     )
     feed(engine, [Tick(0, "ALPHA", sessions[0][2], 10.0)], 0, 1)
@@ -196,7 +196,7 @@ def test_a_week_where_the_schedule_ends_waits_for_a_later_row_or_for_its_end_to_
     grace = data.draw(st.sampled_from([0, 5_000_000]))
     market = Market({"ALPHA": sessions}, Rules(grace, NEVER_ASLEEP), [], [], 1)
     provider = market.provider
-    engine = PartitionEngine(
+    engine = PartitionMachine(
         0, market.rules, provider, lambda _b, _s: None, periods=periods_for(text)
     )
     feed(engine, [Tick(0, "ALPHA", sessions[0][2], 10.0)], 0, 1)

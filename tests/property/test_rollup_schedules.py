@@ -15,7 +15,7 @@ from barstream.market.schedule import ScheduleIndex
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE as MINUTES
 from barstream.model.period import Period
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from tests.offline_rollups import FIELDS, Session, closed_buckets, minutes_of, with_buckets
 from tests.property.engine_cases import Beat, Tick, deliver, feed
@@ -88,7 +88,7 @@ def test_upper_bars_are_folds_of_their_minutes_and_complete_by_the_newest_schedu
     # then              ^  |     |------|        gone          ^ minutes closed to here, by these
     market = Market({"ALPHA": sessions}, Rules(0, NEVER_ASLEEP), [], [], 1)
     provider = market.provider
-    engine = PartitionEngine(0, market.rules, provider, lambda _b, _s: None, periods=PERIODS)
+    engine = PartitionMachine(0, market.rules, provider, lambda _b, _s: None, periods=PERIODS)
     closed_us = sessions[0][2] // MINUTE * MINUTE
     feed(engine, [Tick(0, "ALPHA", sessions[0][2], 10.0, 0.25)], 0, 1)
     offset = 1
@@ -113,7 +113,7 @@ def test_upper_bars_are_folds_of_their_minutes_and_complete_by_the_newest_schedu
         assert_complete(engine, sessions, closed_us)
 
 
-def assert_complete(engine: PartitionEngine, sessions: list[Session], closed_us: int) -> None:
+def assert_complete(engine: PartitionMachine, sessions: list[Session], closed_us: int) -> None:
     children = engine.book.between(MINUTES, "B", "ALPHA", 0, 1 << 60)
     if not children:
         return

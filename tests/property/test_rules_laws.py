@@ -19,7 +19,7 @@ from barstream.log.selection import Selection
 from barstream.market.schedule import Session
 from barstream.model.period import Period
 from barstream.model.time import DAY_US, MINUTE_US
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.replay.close_record import recorded_closes
 from barstream.replay.heartbeats import Beats, from_finals
 from barstream.replay.rules import RulesInTurn
@@ -51,7 +51,7 @@ def replayed(life: Life) -> dict[bytes, bytes]:
     ]  # fmt: skip
     beats = Beats(from_finals(closes, beats_of(used), regimes))
     in_turn = RulesInTurn(regimes, 0, {})
-    engine = PartitionEngine(
+    engine = PartitionMachine(
         0, in_turn.rules, in_turn.provider, lambda _broker, _symbol: None,
         publish_off_session=in_turn.row.publish_off_session,
     )  # fmt: skip

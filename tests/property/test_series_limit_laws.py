@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barstream.model.rejection import Reason
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from tests.property.engine_cases import Case, Store, cases, cuts, deliver, feed
 from tests.property.rules_cases import Life, Workers, differences, judged, lives, standing
 from tests.property.test_rules_laws import replayed
@@ -29,7 +29,7 @@ BEYOND = Reason.TOO_MANY_SERIES.value.encode()
 
 def run(case: Case, limit: int | None, draw: Callable[..., object]) -> Store:
     """One worker, its ticks in any chunks."""
-    engine = PartitionEngine(
+    engine = PartitionMachine(
         0, case.rules, case.provider, lambda _broker, _symbol: None, max_series=limit
     )
     store = Store()
@@ -75,7 +75,7 @@ class WorkersOfFewSeries(Workers):
     started_so_far: int = 0
     limits: ClassVar[tuple[int, ...]] = (1, 2, 1)
 
-    def started(self, *, starts_over: bool) -> PartitionEngine:
+    def started(self, *, starts_over: bool) -> PartitionMachine:
         self.max_series = self.limits[self.started_so_far % len(self.limits)]
         self.started_so_far += 1
         return super().started(starts_over=starts_over)

@@ -13,7 +13,7 @@ from barstream.log.selection import Selection
 from barstream.market.schedule import SessionRow
 from barstream.model.period import Period
 from barstream.model.time import MINUTE_US
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.verify.rollups import in_order
 from tests.property.engine_cases import Beat, Case, Store, Tick, cases, cuts, deliver, feed
@@ -142,7 +142,7 @@ def test_the_exact_volume_of_a_bar_that_may_be_revised_is_held_to_the_ticks(
 
 def lived(case: Logged, periods: Sequence[Period], parts: list[tuple[int, int]]) -> Written:
     """Minutes and upper bars, each heartbeat given just before its barrier."""
-    engine = PartitionEngine(
+    engine = PartitionMachine(
         0, case.rules, case.provider, lambda _b, _s: None, periods=in_order(periods)
     )
     written, given_out, effective = Written(periods), 0, 0

@@ -16,7 +16,7 @@ from barstream.codecs.topics.state import POSITION_KEY, decode_position, decode_
 from barstream.codecs.topics.withdrawal import decode_withdrawal, is_withdrawal_key
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.log import heartbeats as heartbeats_history
-from barstream.log import rejected as rejected_history
+from barstream.log import rejections as rejected_history
 from barstream.log.finals import frame_of
 from barstream.log.rules import Regime, Regimes
 from barstream.log.schedule import ScheduleRecord
@@ -25,13 +25,13 @@ from barstream.log.series import PartitionRows, SeriesRow
 from barstream.log.snapshot import Span
 from barstream.market.schedule import AlwaysOpenIndex, MarketScheduleProvider
 from barstream.model.period import Period
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import NEVER_US, Rules
 from barstream.runtime.flush import build_flush
 from barstream.verify.graces import Graces
 from barstream.verify.judgement import JudgedBy, Judgement, Snapshot
 from barstream.verify.proof import Heartbeats
-from barstream.verify.published import Reading
+from barstream.verify.published_bars import PublishedReading
 from barstream.verify.rejection_comparison import Refusals
 from barstream.verify.rollups import in_order
 from barstream.verify.schedule_changes import ScheduleChanges
@@ -172,7 +172,7 @@ def _since(rows: pl.DataFrame, begin: int) -> pl.DataFrame:
 def _published(
     rows: Sequence[Row], numbers: SeriesNumbers, outcome: Outcome, name: str, wanted: Selection
 ) -> Any:
-    reading, upto = Reading(wanted), replace(wanted, from_us=None)
+    reading, upto = PublishedReading(wanted), replace(wanted, from_us=None)
     asked = [rows[at] for at in upto.positions([key for key, _ in rows])]
     if asked:
         reading.add(versions(asked, name))
@@ -219,7 +219,7 @@ class Written:
     periods: Sequence[Period]
     rows: dict[str, list[Any]] = field(default_factory=dict)
 
-    def flush(self, engine: PartitionEngine) -> None:
+    def flush(self, engine: PartitionMachine) -> None:
         """Write what ``engine`` has."""
         topics = OutputTopics(
             "ticks", "finals", "live", "rejected", "series", "seen",

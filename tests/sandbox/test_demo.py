@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from barstream.broker.embedded import HOST
+from barstream.broker.embedded_broker import HOST
 from barstream.config import WebSettings
 from barstream.demo import sandbox
 from barstream.demo.venue import LISTINGS, PAST_DATES

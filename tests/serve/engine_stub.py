@@ -16,19 +16,19 @@ from barstream.codecs.topics.series_seen import UniverseReading
 from barstream.heartbeat.leadership import LeadershipFlag
 from barstream.heartbeat.report import HeartbeatReport
 from barstream.kafka.consumer_group import Declaration
-from barstream.kafka.partition_ends import Ends
+from barstream.kafka.partition_ends import PartitionEnds
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.market.universe import Universe
 from barstream.metrics import Metrics
 from barstream.model.bar import Bar
 from barstream.model.key import FOLDED
 from barstream.model.period import MINUTE, Period
-from barstream.partition.finals_view import FinalsBook
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.finals_view import FinalsView
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.agreement import Agreement
 from barstream.runtime.app import BarstreamApp
-from barstream.runtime.assignment import Partitions
+from barstream.runtime.assignment import Assignment
 from barstream.runtime.flush import bar_rows
 from barstream.runtime.membership import Membership
 from barstream.runtime.restore_progress import RestoreProgress
@@ -70,7 +70,7 @@ class StubStore:
 class StubOwned:
     """A partition held, as far as reads look at it."""
 
-    engine: PartitionEngine
+    engine: PartitionMachine
     fenced: bool = False
 
     def stored(self, period: Period = MINUTE) -> StubStore:
@@ -108,7 +108,7 @@ class StubPartitions:
     settings: StubSettings
     owned: dict[int, StubOwned]
     generation: int = 1
-    ends: Ends = field(default_factory=lambda: Ends({}, ()))
+    ends: PartitionEnds = field(default_factory=lambda: PartitionEnds({}, ()))
     progress: RestoreProgress | None = None
     standbys: StubStandbys = field(default_factory=StubStandbys)
     tally: Tally = field(default_factory=lambda: Tally(Metrics()))
@@ -118,16 +118,16 @@ class StubPartitions:
         return self.progress is not None
 
     @property
-    def real(self) -> Partitions:
-        return cast("Partitions", self)
+    def real(self) -> Assignment:
+        return cast("Assignment", self)
 
 
 def stub_partitions(
     provider: MarketScheduleProvider, rules: Rules, *periods: Period
 ) -> StubPartitions:
     stores = {period: cast("FinalsPartition", StubStore()) for period in (MINUTE, *periods)}
-    engine = PartitionEngine(
-        0, rules, provider, lambda _broker, _symbol: None, book=FinalsBook(stores), periods=periods
+    engine = PartitionMachine(
+        0, rules, provider, lambda _broker, _symbol: None, book=FinalsView(stores), periods=periods
     )
     return StubPartitions(StubSettings(rules, periods), {0: StubOwned(engine)})
 
@@ -177,7 +177,7 @@ def stub_reporting(
 
 
 def feed(
-    engine: PartitionEngine,
+    engine: PartitionMachine,
     symbol: str,
     times_us: list[int],
     *,

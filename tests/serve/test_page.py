@@ -11,7 +11,7 @@ import pytest
 
 from barstream.kafka.consumer_group import Declaration, Member
 from barstream.model.time import MINUTE_US
-from barstream.runtime.agreement import Difference, Other
+from barstream.runtime.agreement import Other, SettingDifference
 from barstream.serve.reads import Readiness, Stats
 from tests.pipeline import free_port
 
@@ -191,7 +191,7 @@ def test_an_empty_page_says_why_and_what_to_run(numbers: Stats, said: str) -> No
 def test_a_worker_with_other_settings_is_named_beside_the_list(worker: WebWorker) -> None:
     declared = Declaration("1.0", {"bars.grace_s": "7.0"})
     there = Member("b-there-2", "/10.0.0.2", "http://10.0.0.2:6066", declared)
-    differing = Other(there, (Difference("bars.grace_s", "5.0", "7.0"),))
+    differing = Other(there, (SettingDifference("bars.grace_s", "5.0", "7.0"),))
     notice = "document.getElementById('disagreement')"
 
     async def look(browser: Browser) -> None:

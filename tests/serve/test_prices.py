@@ -13,7 +13,7 @@ from barstream.market.universe import Universe
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import DAY_US, MINUTE_US
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.serve.prices import decimals_of
 from barstream.serve.reads import NotHereError, Reference, SeriesInfo
@@ -46,7 +46,7 @@ class Worker:
         self.reads = WorkerReads(self.partitions.real, self.provider, universe, reporting)
 
     @property
-    def engine(self) -> PartitionEngine:
+    def engine(self) -> PartitionMachine:
         return self.partitions.owned[0].engine
 
     def tick(self, at_us: int, price: float = 1.0) -> None:

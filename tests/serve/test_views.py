@@ -14,7 +14,7 @@ from barstream.kafka.consumer_group import Declaration, Member
 from barstream.market.schedule import ScheduleIndex, SessionRow
 from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US, days_from_iso_date, us_from_iso
-from barstream.runtime.agreement import Difference, Other
+from barstream.runtime.agreement import Other, SettingDifference
 from barstream.serve.local_bars import CHUNK
 from barstream.serve.reads import NotHereError, Readiness, Stats
 
@@ -248,7 +248,7 @@ def test_the_status_names_both_spellings_of_a_series(worker: WebWorker) -> None:
 def test_the_status_says_who_else_is_in_the_group_and_what_differs(worker: WebWorker) -> None:
     declared = Declaration("1.1", {"bars.grace_s": "7.0"})
     there = Member("b-there-2", "/10.0.0.2", "http://10.0.0.2:6066", declared)
-    differing = Other(there, (Difference("bars.grace_s", "5.0", "7.0"),))
+    differing = Other(there, (SettingDifference("bars.grace_s", "5.0", "7.0"),))
     old = Other(Member("b-old-3", "/10.0.0.3"), ())
     worker.reads.numbers = Stats("b", leader=True, version="1.0", others=[differing, old])
     status = worker.get("/status")[1]

@@ -82,7 +82,7 @@ def _check(row: SeriesSeen, key: bytes | None) -> None:
 
 
 class UniverseReading:
-    """The record handler that fills a universe (``TopicReader`` of ``series_seen``).
+    """The record handler that fills a universe (``TopicFollower`` of ``series_seen``).
 
     A record that is no row is logged and counted in ``refused``: one bad row must not keep
     every other series from its heartbeats.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from barstream.kafka.topics.creation import Creation, check, create, require
-from barstream.kafka.topics.findings import Finding, Level, TopicCreationError, TopicsError
+from barstream.kafka.topics.findings import Level, TopicCreationError, TopicFinding, TopicsError
 from barstream.kafka.topics.names import TopicNames
 from barstream.kafka.topics.plan import Role, TopicPlan, TopicShape, make_plan
 
 __all__ = [
     "Creation",
-    "Finding",
     "Level",
     "Role",
     "TopicCreationError",
+    "TopicFinding",
     "TopicNames",
     "TopicPlan",
     "TopicShape",

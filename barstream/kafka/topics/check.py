@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from barstream.kafka.topics.batch_size import FEWEST_BYTES, PLANNED_BYTES, SETTING
-from barstream.kafka.topics.findings import Finding, Level
+from barstream.kafka.topics.findings import Level, TopicFinding
 from barstream.kafka.topics.plan import Role, TopicPlan, TopicShape
 
 _DAY_MS = 86_400_000
@@ -27,17 +27,17 @@ class Observed:
     unreadable: str = ""
 
 
-def judge(plan: TopicPlan, seen: Observed) -> list[Finding]:
+def judge(plan: TopicPlan, seen: Observed) -> list[TopicFinding]:
     """Everything to be said about one topic; a topic as planned gives one `Level.OK`."""
     shape = seen.shapes.get(plan.name)
     if shape is None:
-        return [Finding(plan.name, Level.REFUSAL, "required, not found", CREATE)]
+        return [TopicFinding(plan.name, Level.REFUSAL, "required, not found", CREATE)]
     found = list(_shape(plan, shape, seen))
     config = seen.configs.get(plan.name)
     if config is None:
         reason = f" ({seen.unreadable})" if seen.unreadable else ""
         found.append(
-            Finding(plan.name, Level.NOTE, f"its settings cannot be read{reason}: not checked")
+            TopicFinding(plan.name, Level.NOTE, f"its settings cannot be read{reason}: not checked")
         )
     else:
         found += _cleanup(plan, config, seen)
@@ -49,10 +49,10 @@ def judge(plan: TopicPlan, seen: Observed) -> list[Finding]:
         return found
     word = "partition" if shape.partitions == 1 else "partitions"
     shown = f"{shape.partitions} {word}, replication {shape.replication}"
-    return [Finding(plan.name, Level.OK, shown), *found]
+    return [TopicFinding(plan.name, Level.OK, shown), *found]
 
 
-def _shape(plan: TopicPlan, shape: TopicShape, seen: Observed) -> Iterator[Finding]:
+def _shape(plan: TopicPlan, shape: TopicShape, seen: Observed) -> Iterator[TopicFinding]:
     if shape.partitions != plan.partitions:
         yield _partitions(plan, shape, seen)
     if shape.replication != plan.replication:
@@ -60,7 +60,7 @@ def _shape(plan: TopicPlan, shape: TopicShape, seen: Observed) -> Iterator[Findi
         fewer = shape.replication < plan.replication
         # More copies than asked for is no loss, except that heartbeats and bars should agree.
         level = Level.WARNING if fewer or plan.copies_like else Level.NOTE
-        yield Finding(
+        yield TopicFinding(
             plan.name,
             level,
             f"{told} replication {plan.replication}, found {shape.replication}",
@@ -70,14 +70,14 @@ def _shape(plan: TopicPlan, shape: TopicShape, seen: Observed) -> Iterator[Findi
         )
     if shape.leaderless:
         which = ", ".join(map(str, shape.leaderless))
-        yield Finding(
+        yield TopicFinding(
             plan.name, Level.WARNING, f"partition {which} has no leader: a broker is down"
         )
 
 
-def _partitions(plan: TopicPlan, shape: TopicShape, seen: Observed) -> Finding:
+def _partitions(plan: TopicPlan, shape: TopicShape, seen: Observed) -> TopicFinding:
     if plan.like is None:
-        return Finding(
+        return TopicFinding(
             plan.name,
             Level.REFUSAL,
             f"must have {plan.partitions} partition, because its rows are written to the first "
@@ -92,8 +92,8 @@ def _partitions(plan: TopicPlan, shape: TopicShape, seen: Observed) -> Finding:
             f"kafka-topics.sh --bootstrap-server {seen.bootstrap} --alter --topic {plan.name} "
             f"--partitions {plan.partitions}"
         )
-        return Finding(plan.name, Level.REFUSAL, must, command)
-    return Finding(
+        return TopicFinding(plan.name, Level.REFUSAL, must, command)
+    return TopicFinding(
         plan.name,
         Level.REFUSAL,
         f"{must}, and partitions cannot be taken away: use another app_id and base for a new set "
@@ -101,7 +101,7 @@ def _partitions(plan: TopicPlan, shape: TopicShape, seen: Observed) -> Finding:
     )
 
 
-def _cleanup(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> Iterator[Finding]:
+def _cleanup(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> Iterator[TopicFinding]:
     wanted, found = _policy(plan.config["cleanup.policy"]), _policy(config.get("cleanup.policy"))
     if wanted == found or not found:
         return
@@ -118,19 +118,19 @@ def _cleanup(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> Iter
     }[plan.role]
     mend = _alter(plan, seen, {"cleanup.policy": f"[{_text(wanted)}]"})
     if loses:
-        yield Finding(plan.name, Level.REFUSAL, f"{said}: {loses}", mend)
+        yield TopicFinding(plan.name, Level.REFUSAL, f"{said}: {loses}", mend)
     else:
         unbounded = "delete" not in found
         why = "it grows for ever" if unbounded else "a key's older rows stay beside the newest"
-        yield Finding(plan.name, Level.WARNING, f"{said}: {why}", mend)
+        yield TopicFinding(plan.name, Level.WARNING, f"{said}: {why}", mend)
 
 
 def _durability(
     plan: TopicPlan, config: Mapping[str, str], shape: TopicShape, seen: Observed
-) -> Iterator[Finding]:
+) -> Iterator[TopicFinding]:
     """What was acknowledged must not be lost with one broker."""
     if config.get("unclean.leader.election.enable") == "true":
-        yield Finding(
+        yield TopicFinding(
             plan.name,
             Level.WARNING,
             "unclean.leader.election.enable should be false, found true: a broker that lacks "
@@ -141,14 +141,14 @@ def _durability(
     wanted = min(int(plan.config["min.insync.replicas"]), shape.replication)
     if found > shape.replication:
         copies = "copy" if shape.replication == 1 else "copies"
-        yield Finding(
+        yield TopicFinding(
             plan.name,
             Level.NOTE,
             f"min.insync.replicas is {found}, of {shape.replication} {copies}: brokers before 3.7 "
             "take no record that all are to have",
         )
     elif found < wanted:
-        yield Finding(
+        yield TopicFinding(
             plan.name,
             Level.WARNING,
             f"min.insync.replicas should be {wanted}, found {found}: a record is acknowledged when "
@@ -156,7 +156,7 @@ def _durability(
             _alter(plan, seen, {"min.insync.replicas": str(wanted)}),
         )
     elif found > wanted:
-        yield Finding(
+        yield TopicFinding(
             plan.name,
             Level.NOTE,
             f"min.insync.replicas is {found} of {shape.replication}: with one broker away nothing "
@@ -164,7 +164,9 @@ def _durability(
         )
 
 
-def _timestamps(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> Iterator[Finding]:
+def _timestamps(
+    plan: TopicPlan, config: Mapping[str, str], seen: Observed
+) -> Iterator[TopicFinding]:
     kind = config.get("message.timestamp.type", "LogAppendTime")
     if kind == "LogAppendTime":
         return
@@ -175,7 +177,7 @@ def _timestamps(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> I
         "heartbeats": "a heartbeat from a wrong clock is told by the broker's time",
     }
     why = reasons.get(plan.logical, "a record's time is that of a worker's clock, not the broker's")
-    yield Finding(
+    yield TopicFinding(
         plan.name,
         Level.WARNING,
         f"message.timestamp.type should be LogAppendTime, found {kind}: {why}",
@@ -183,12 +185,14 @@ def _timestamps(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> I
     )
 
 
-def _retention(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> Iterator[Finding]:
+def _retention(
+    plan: TopicPlan, config: Mapping[str, str], seen: Observed
+) -> Iterator[TopicFinding]:
     if "delete" not in _policy(config.get("cleanup.policy")):
         return
     size = int(config.get("retention.bytes", "-1"))
     if size != -1:
-        yield Finding(
+        yield TopicFinding(
             plan.name,
             Level.WARNING,
             f"retention.bytes should be -1, found {size:,} a partition: what is loaded beyond that "
@@ -202,23 +206,23 @@ def _retention(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> It
         return
     said = f"retention.ms is {_days(kept)}, the settings say {_days(wanted)}"
     if kept != -1 and kept < wanted:
-        yield Finding(
+        yield TopicFinding(
             plan.name,
             Level.WARNING,
             f"{said}: older records are gone",
             _alter(plan, seen, {"retention.ms": str(wanted)}),
         )
     else:
-        yield Finding(plan.name, Level.NOTE, said)
+        yield TopicFinding(plan.name, Level.NOTE, said)
 
 
-def _size(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> Iterator[Finding]:
+def _size(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> Iterator[TopicFinding]:
     found = int(config.get(SETTING) or PLANNED_BYTES)
     if found >= PLANNED_BYTES:
         return
     mend = _alter(plan, seen, {SETTING: str(PLANNED_BYTES)})
     if found < FEWEST_BYTES and plan.role is not Role.TICKS:
-        yield Finding(
+        yield TopicFinding(
             plan.name,
             Level.REFUSAL,
             f"{SETTING} must be at least {FEWEST_BYTES:,}, found {found:,}: rows of the worker "
@@ -226,7 +230,7 @@ def _size(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> Iterato
             mend,
         )
     elif plan.role is Role.REJECTED:
-        yield Finding(
+        yield TopicFinding(
             plan.name,
             Level.WARNING,
             f"{SETTING} should be {PLANNED_BYTES:,}, found {found:,}: larger ticks that are "
@@ -234,7 +238,7 @@ def _size(plan: TopicPlan, config: Mapping[str, str], seen: Observed) -> Iterato
             mend,
         )
     else:
-        yield Finding(
+        yield TopicFinding(
             plan.name,
             Level.NOTE,
             f"{SETTING} is {found:,}: what is written goes in such batches",

@@ -14,7 +14,7 @@ from barstream.config.settings import DEFAULT
 from barstream.kafka.cluster import admin_client, explained
 from barstream.kafka.topics import metadata
 from barstream.kafka.topics.check import judge
-from barstream.kafka.topics.findings import Finding, Level, TopicsError
+from barstream.kafka.topics.findings import Level, TopicFinding, TopicsError
 from barstream.kafka.topics.names import LOGICAL, TopicNames
 from barstream.kafka.topics.plan import make_plan
 
@@ -31,7 +31,7 @@ class Creation:
     """What `create` did: names created, and everything found afterwards."""
 
     created: tuple[str, ...]
-    findings: list[Finding]
+    findings: list[TopicFinding]
 
 
 async def create(settings: Settings) -> Creation:
@@ -54,7 +54,7 @@ async def create(settings: Settings) -> Creation:
     return Creation(tuple(created), findings)
 
 
-async def check(settings: Settings) -> list[Finding]:
+async def check(settings: Settings) -> list[TopicFinding]:
     """Compare every topic with the plan; nothing is changed.
 
     Raises:
@@ -69,7 +69,7 @@ async def check(settings: Settings) -> list[Finding]:
             raise explained(error, settings, had_answered=True) from error
 
 
-async def require(settings: Settings) -> list[Finding]:
+async def require(settings: Settings) -> list[TopicFinding]:
     """What a worker does first: log warnings, and go no further on a refusal.
 
     Raises:
@@ -93,10 +93,10 @@ async def _create_missing(
     return await metadata.create(admin, [plan for plan in plans if plan.name not in there])
 
 
-async def _findings(admin: AIOKafkaAdminClient, settings: Settings) -> list[Finding]:
+async def _findings(admin: AIOKafkaAdminClient, settings: Settings) -> list[TopicFinding]:
     names = list(TopicNames.of(settings).by_logical().values())
     seen = await metadata.observe(admin, settings.bootstrap, names)
-    findings: list[Finding] = []
+    findings: list[TopicFinding] = []
     for plan in make_plan(settings, seen.shapes):
         findings += judge(plan, seen)
         if plan.logical == "ticks" and plan.partitions != settings.topics.partitions:
@@ -104,9 +104,9 @@ async def _findings(admin: AIOKafkaAdminClient, settings: Settings) -> list[Find
     return findings
 
 
-def _other_count(ticks: str, partitions: int, settings: Settings) -> Finding:
+def _other_count(ticks: str, partitions: int, settings: Settings) -> TopicFinding:
     asked = settings.sources["topics.partitions"] != DEFAULT
-    return Finding(
+    return TopicFinding(
         ticks,
         Level.WARNING if asked else Level.NOTE,
         f"it has {partitions} partitions, topics.partitions says {settings.topics.partitions}: "

@@ -21,7 +21,7 @@ class Level(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TopicFinding:
     """One sentence about one topic; ``mend`` is a command, empty when there is none."""
 
     topic: str
@@ -45,7 +45,7 @@ class TopicsError(BarstreamError):
 
     exit_code = 1
 
-    def __init__(self, findings: list[Finding]) -> None:
+    def __init__(self, findings: list[TopicFinding]) -> None:
         refusals = [finding for finding in findings if finding.level is Level.REFUSAL]
         super().__init__("\n".join(str(finding) for finding in refusals))
         self.findings = findings

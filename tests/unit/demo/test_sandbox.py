@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from barstream.broker.embedded import HOST
+from barstream.broker.embedded_broker import HOST
 from barstream.config import WebSettings
 from barstream.demo import sandbox
 from barstream.demo.sandbox import usual_or_free_port

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from barstream.broker.embedded import HOST
+from barstream.broker.embedded_broker import HOST
 from barstream.demo.sandbox import Sandbox, SandboxError
 
 

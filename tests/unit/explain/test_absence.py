@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from barstream.explain.absence import Reason, why_no_final
-from barstream.explain.facts import Neighbours, Rules, Scheduled, Stand
+from barstream.explain.absence import AbsenceReason, why_no_final
+from barstream.explain.facts import Neighbours, RuleFacts, Scheduled, Stand
 from barstream.explain.sessions import session_of
 from barstream.market.schedule import RowsSchedule
 from barstream.model.period import MINUTE
@@ -30,7 +30,7 @@ from tests.explain_facts import (
 )
 
 
-def reason(minute_us: int, **changes: Any) -> Reason:
+def reason(minute_us: int, **changes: Any) -> AbsenceReason:
     return why_no_final(facts(minute_us, **changes)).reason
 
 
@@ -40,12 +40,12 @@ LATER = Neighbours(after=version(bar(minute(9), 9), appended_us=MONDAY_US), earl
 
 def test_no_series_at_all() -> None:
     nothing: dict[str, Any] = {"row": None, "seen": None, "stand": None}
-    assert reason(minute(1), **nothing) is Reason.NEVER_SEEN
+    assert reason(minute(1), **nothing) is AbsenceReason.NEVER_SEEN
     unscheduled = {"scheduled": Scheduled(None), "refused_before": {"unscheduled": 3}}
-    assert reason(minute(1), **nothing, **unscheduled) is Reason.UNSCHEDULED
-    assert reason(minute(1), **nothing, refused_before={"invalid": 1}) is Reason.NO_PRICE
+    assert reason(minute(1), **nothing, **unscheduled) is AbsenceReason.UNSCHEDULED
+    assert reason(minute(1), **nothing, refused_before={"invalid": 1}) is AbsenceReason.NO_PRICE
     waiting = nothing | {"stand": Stand(0, None, 0, 1), "unapplied": tick(0, minute(1))}
-    assert reason(minute(1), **waiting) is Reason.NOT_APPLIED
+    assert reason(minute(1), **waiting) is AbsenceReason.NOT_APPLIED
 
 
 def test_of_a_series_without_a_tick_in_session_it_is_said_that_others_are_only_counted() -> None:
@@ -59,11 +59,11 @@ def test_of_a_series_without_a_tick_in_session_it_is_said_that_others_are_only_c
 
 
 def test_a_series_that_another_application_has_seen_is_not_applied_here() -> None:
-    assert reason(minute(1), row=None, stand=Stand(0, None, 0, 2)) is Reason.NOT_APPLIED
+    assert reason(minute(1), row=None, stand=Stand(0, None, 0, 2)) is AbsenceReason.NOT_APPLIED
 
 
 def test_a_schedule_that_was_withdrawn_or_is_refused() -> None:
-    assert reason(minute(1), scheduled=Scheduled(None)) is Reason.UNSCHEDULED
+    assert reason(minute(1), scheduled=Scheduled(None)) is AbsenceReason.UNSCHEDULED
     refused = why_no_final(facts(minute(1), scheduled=Scheduled(None, refused=("two overlap",))))
     assert "two overlap" in refused.sentence
 
@@ -71,15 +71,15 @@ def test_a_schedule_that_was_withdrawn_or_is_refused() -> None:
 @pytest.mark.parametrize(
     ("minute_us", "expected"),
     [
-        (minute(10), Reason.OFF_SESSION),
-        (minute(0), Reason.BEFORE_FIRST_PRICE),
+        (minute(10), AbsenceReason.OFF_SESSION),
+        (minute(0), AbsenceReason.BEFORE_FIRST_PRICE),
         # inactive after two dates: the first is the tick's own, then 2nd and 3rd, asleep on the 4th
-        (minute(0, day=3), Reason.ASLEEP),
-        (minute(9, day=2), Reason.HISTORICAL),
-        (minute(3), Reason.HISTORICAL),
+        (minute(0, day=3), AbsenceReason.ASLEEP),
+        (minute(9, day=2), AbsenceReason.HISTORICAL),
+        (minute(3), AbsenceReason.HISTORICAL),
     ],
 )
-def test_by_the_place_of_the_minute(minute_us: int, expected: Reason) -> None:
+def test_by_the_place_of_the_minute(minute_us: int, expected: AbsenceReason) -> None:
     assert reason(minute_us) is expected
 
 
@@ -94,17 +94,17 @@ def test_a_series_that_slept_and_woke_is_asleep_up_to_the_waking_tick_only() -> 
     beside = Neighbours(real_before=version(bar(minute(3), 9)), earliest_us=minute(1))
     waking = tick(7, minute(4, day=5) + SECOND_US)
     found = why_no_final(facts(minute(3, day=5), row=woken, neighbours=beside, woken_by=waking))
-    assert found.reason is Reason.ASLEEP
+    assert found.reason is AbsenceReason.ASLEEP
     assert "the tick at offset 7 with event time 2024-01-06T06:04:01Z" in found.sentence
-    assert reason(minute(4, day=5), row=woken, neighbours=beside) is Reason.HISTORICAL
+    assert reason(minute(4, day=5), row=woken, neighbours=beside) is AbsenceReason.HISTORICAL
 
 
 @pytest.mark.parametrize(
     ("minute_us", "reason"),
-    [(minute(0, day=3), Reason.ASLEEP), (minute(0), Reason.BEFORE_FIRST_PRICE)],
+    [(minute(0, day=3), AbsenceReason.ASLEEP), (minute(0), AbsenceReason.BEFORE_FIRST_PRICE)],
 )
 def test_ticks_that_came_in_a_second_partition_are_told_first(
-    minute_us: int, reason: Reason
+    minute_us: int, reason: AbsenceReason
 ) -> None:
     """That the series slept is true, and not why somebody who sent ticks misses a bar."""
     stray = tuple(replace(tick(at, minute_us + at), partition=3) for at in range(2))
@@ -120,29 +120,29 @@ def test_open_minutes_of_a_live_series_follow_the_clock() -> None:
     #      end      grace 5 s, feed delay 20 s
     #  k   k+1m     |      | due
     at = minute(3)
-    late = Rules(5 * SECOND_US, feed_delay_us=20 * SECOND_US)
+    late = RuleFacts(5 * SECOND_US, feed_delay_us=20 * SECOND_US)
 
-    def when(after_s: int, **changes: Any) -> Reason:
+    def when(after_s: int, **changes: Any) -> AbsenceReason:
         changed = {"row": LIVE, "rules": late} | changes
         return reason(at, now_us=at + MINUTE_US + after_s * SECOND_US, **changed)
 
-    assert when(-1) is Reason.NOT_OVER
-    assert when(-1, row=ROW) is Reason.NOT_OVER
-    assert when(24) is Reason.NOT_OVER
-    assert when(24, row=ROW) is Reason.HISTORICAL
-    assert when(25) is Reason.HEARTBEAT_NOT_SENT
+    assert when(-1) is AbsenceReason.NOT_OVER
+    assert when(-1, row=ROW) is AbsenceReason.NOT_OVER
+    assert when(24) is AbsenceReason.NOT_OVER
+    assert when(24, row=ROW) is AbsenceReason.HISTORICAL
+    assert when(25) is AbsenceReason.HEARTBEAT_NOT_SENT
     off = replace(late, heartbeats=False)
-    assert when(25, rules=off) is Reason.HEARTBEATS_OFF
+    assert when(25, rules=off) is AbsenceReason.HEARTBEATS_OFF
 
 
 def test_a_heartbeat_waits_for_its_barrier_or_is_not_used_yet_or_was_illegal() -> None:
     at = minute(3)
-    assert reason(at, row=LIVE, beats=(beat(0, at, 3),)) is Reason.WAITING_FOR_BARRIER
-    assert reason(at, row=LIVE, beats=(beat(0, at, 2),)) is Reason.NOT_APPLIED
-    assert reason(at, row=LIVE, beats=(beat(0, minute(7), 3),)) is Reason.WAITING_FOR_BARRIER
+    assert reason(at, row=LIVE, beats=(beat(0, at, 3),)) is AbsenceReason.WAITING_FOR_BARRIER
+    assert reason(at, row=LIVE, beats=(beat(0, at, 2),)) is AbsenceReason.NOT_APPLIED
+    assert reason(at, row=LIVE, beats=(beat(0, minute(7), 3),)) is AbsenceReason.WAITING_FOR_BARRIER
     early = beat(0, at, 2, appended_us=at)
     found = why_no_final(facts(at, row=LIVE, beats=(early,)))
-    assert found.reason is Reason.HEARTBEAT_NOT_SENT
+    assert found.reason is AbsenceReason.HEARTBEAT_NOT_SENT
     assert "clock was ahead" in found.sentence
 
 
@@ -150,33 +150,33 @@ def test_a_tick_that_will_close_counts_before_a_heartbeat_that_waits() -> None:
     at = minute(3)
     closing = tick(2, minute(4) + 5 * SECOND_US)
     found = why_no_final(facts(at, row=LIVE, closing_tick=closing, beats=(beat(0, at, 3),)))
-    assert found.reason is Reason.NOT_APPLIED
+    assert found.reason is AbsenceReason.NOT_APPLIED
     assert "offset 2" in found.sentence
 
 
 def test_a_closed_minute_without_bar_is_explained_by_a_newer_row_or_not_at_all() -> None:
     at = minute(2)
-    assert reason(at, neighbours=LATER) is Reason.UNEXPLAINED
+    assert reason(at, neighbours=LATER) is AbsenceReason.UNEXPLAINED
     session = facts(at).scheduled.session
     newer = Scheduled(SCHEDULE, session, row_appended_us=MONDAY_US + 1)
-    assert reason(at, scheduled=newer, neighbours=LATER) is Reason.SCHEDULE_NEWER
+    assert reason(at, scheduled=newer, neighbours=LATER) is AbsenceReason.SCHEDULE_NEWER
     older = Scheduled(SCHEDULE, session, row_appended_us=MONDAY_US - 1)
-    assert reason(at, scheduled=older, neighbours=LATER) is Reason.UNEXPLAINED
+    assert reason(at, scheduled=older, neighbours=LATER) is AbsenceReason.UNEXPLAINED
     # when it was passed is not known: a newer row is no excuse
-    assert reason(at, scheduled=newer) is Reason.UNEXPLAINED
+    assert reason(at, scheduled=newer) is AbsenceReason.UNEXPLAINED
 
 
 def test_deleted_bars() -> None:
     at = minute(2)
     tombstone = (version(bar(at, 2)), version(None, 1))
-    assert reason(at, finals=tombstone) is Reason.DELETED
+    assert reason(at, finals=tombstone) is AbsenceReason.DELETED
     later = Neighbours(earliest_us=minute(5))
     cut = {"finals_begin": 7, "neighbours": later, "row": replace(ROW, closed_until_us=minute(9))}
-    assert reason(at, **cut) is Reason.DELETED
-    assert reason(minute(5), **cut) is Reason.UNEXPLAINED
-    assert reason(at, **cut | {"finals_begin": 0}) is Reason.UNEXPLAINED
-    assert reason(minute(0), **cut) is Reason.BEFORE_FIRST_PRICE
-    assert reason(minute(10), **cut) is Reason.OFF_SESSION
+    assert reason(at, **cut) is AbsenceReason.DELETED
+    assert reason(minute(5), **cut) is AbsenceReason.UNEXPLAINED
+    assert reason(at, **cut | {"finals_begin": 0}) is AbsenceReason.UNEXPLAINED
+    assert reason(minute(0), **cut) is AbsenceReason.BEFORE_FIRST_PRICE
+    assert reason(minute(10), **cut) is AbsenceReason.OFF_SESSION
 
 
 def test_off_session_names_both_neighbours_and_the_command_where_the_schedule_ends() -> None:
@@ -201,19 +201,19 @@ def test_the_last_minute_of_a_session_is_not_over_within_its_close_tolerance() -
     at, last = tolerant(minute(9)), minute(9)
     end_us = minute(11) + 30 * SECOND_US
 
-    def when(now_us: int) -> Reason:
+    def when(now_us: int) -> AbsenceReason:
         return reason(last, row=LIVE, scheduled=at, now_us=now_us)
 
-    assert when(end_us - 1) is Reason.NOT_OVER
-    assert when(end_us + 5 * SECOND_US - 1) is Reason.NOT_OVER
-    assert when(end_us + 5 * SECOND_US) is Reason.HEARTBEAT_NOT_SENT
+    assert when(end_us - 1) is AbsenceReason.NOT_OVER
+    assert when(end_us + 5 * SECOND_US - 1) is AbsenceReason.NOT_OVER
+    assert when(end_us + 5 * SECOND_US) is AbsenceReason.HEARTBEAT_NOT_SENT
     said = why_no_final(facts(last, row=LIVE, scheduled=at, now_us=end_us - 1))
     assert "2024-01-01T06:11:35Z (end of the close tolerance, grace 5.0 s)" in said.sentence
     # one that was appended before closes nothing
     early = (beat(0, last, 1, appended_us=end_us + 5 * SECOND_US - 1),)
-    assert reason(last, row=LIVE, scheduled=at, beats=early) is Reason.HEARTBEAT_NOT_SENT
+    assert reason(last, row=LIVE, scheduled=at, beats=early) is AbsenceReason.HEARTBEAT_NOT_SENT
     legal = (beat(0, last, 3, appended_us=end_us + 5 * SECOND_US),)
-    assert reason(last, row=LIVE, scheduled=at, beats=legal) is Reason.WAITING_FOR_BARRIER
+    assert reason(last, row=LIVE, scheduled=at, beats=legal) is AbsenceReason.WAITING_FOR_BARRIER
 
 
 def test_of_a_minute_after_the_close_the_ticks_are_named_that_are_in_the_session_before() -> None:
@@ -221,7 +221,7 @@ def test_of_a_minute_after_the_close_the_ticks_are_named_that_are_in_the_session
     print_us = minute(10) + 20 * SECOND_US
     assert not off.is_of_minute(tick(0, print_us))
     said = why_no_final(off)
-    assert said.reason is Reason.OFF_SESSION
+    assert said.reason is AbsenceReason.OFF_SESSION
     assert "06:10:00Z, with ticks until 2024-01-01T06:11:30Z" in said.sentence
     assert facts(minute(9)).ticks_between == (minute(9), minute(10))
     last = facts(minute(9), scheduled=tolerant(minute(9)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from barstream.codecs.topics.session import encode_session, session_key
-from barstream.explain.absence import Reason
+from barstream.explain.absence import AbsenceReason
 from barstream.explain.facts import Neighbours, Scheduled
 from barstream.explain.rollups import UpperFacts, expected_children, explain_upper
 from barstream.explain.sessions import bucket_of, session_of, written_at
@@ -66,7 +66,7 @@ def test_no_children_are_expected_while_asleep_and_from_the_waking_minute_on_the
 
 def test_an_open_bar_waits_for_the_first_minute_that_is_not_closed() -> None:
     found = explain_upper(upper(FIVE, minute(0), bar(minute(1), 2), bar(minute(2), 2)))
-    assert (found.of.status, found.of.reason) == ("open", Reason.WAITING_FOR_CHILDREN)
+    assert (found.of.status, found.of.reason) == ("open", AbsenceReason.WAITING_FOR_CHILDREN)
     assert found.waits_for_us == minute(3)
     assert (found.counts.expected, found.counts.real, found.counts.missing) == (
         4, 2, (minute(3), minute(4)),
@@ -75,22 +75,25 @@ def test_an_open_bar_waits_for_the_first_minute_that_is_not_closed() -> None:
 
 def test_a_bar_before_the_first_price_or_off_session_is_none() -> None:
     late = replace(ROW, first_tick_us=minute(7))
-    assert explain_upper(upper(FIVE, minute(0), row=late)).of.reason is Reason.BEFORE_FIRST_PRICE
-    assert explain_upper(upper(FIVE, minute(30))).of.reason is Reason.OFF_SESSION
+    assert (
+        explain_upper(upper(FIVE, minute(0), row=late)).of.reason
+        is AbsenceReason.BEFORE_FIRST_PRICE
+    )
+    assert explain_upper(upper(FIVE, minute(30))).of.reason is AbsenceReason.OFF_SESSION
 
 
 def test_a_closed_bucket_without_final_is_asleep_deleted_or_unexplained() -> None:
     closed = replace(ROW, closed_until_us=minute(0, day=9))
     asleep = upper(DAY, (DATE + 3) * DAY_US, row=closed)
-    assert explain_upper(asleep).of.reason is Reason.ASLEEP
+    assert explain_upper(asleep).of.reason is AbsenceReason.ASLEEP
     without = explain_upper(upper(FIVE, minute(0), row=closed))
-    assert (without.of.reason, without.told_by_us) == (Reason.NO_CHILDREN, minute(1))
+    assert (without.of.reason, without.told_by_us) == (AbsenceReason.NO_CHILDREN, minute(1))
     with_one = upper(FIVE, minute(0), bar(minute(1), 2), row=closed)
-    assert explain_upper(with_one).of.reason is Reason.UNEXPLAINED
+    assert explain_upper(with_one).of.reason is AbsenceReason.UNEXPLAINED
     cut = upper(
         FIVE, minute(0), row=closed, finals_begin=5, neighbours=Neighbours(earliest_us=minute(8))
     )
-    assert explain_upper(cut).of.reason is Reason.DELETED
+    assert explain_upper(cut).of.reason is AbsenceReason.DELETED
 
 
 def test_a_week_waits_for_a_later_row_or_for_evidence_that_it_is_over() -> None:
@@ -101,9 +104,9 @@ def test_a_week_waits_for_a_later_row_or_for_evidence_that_it_is_over() -> None:
         last_trading_date=DATE + 9,
     )  # fmt: skip
     waiting = upper(WEEK, week_us, row=row)
-    assert explain_upper(waiting).of.reason is Reason.SCHEDULE_ENDS
+    assert explain_upper(waiting).of.reason is AbsenceReason.SCHEDULE_ENDS
     over = upper(WEEK, week_us, row=row, evidence=beat(0, minute(9, day=9), 2))
-    assert explain_upper(over).of.reason is Reason.UNEXPLAINED
+    assert explain_upper(over).of.reason is AbsenceReason.UNEXPLAINED
 
 
 def test_values_are_given_by_children_with_ticks_when_there_are_any() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from barstream.codecs.topics.rules import RulesRow
-from barstream.explain.facts import Neighbours, RejectedTick, Rules, Scheduled, Stand
+from barstream.explain.facts import Neighbours, RejectionFact, RuleFacts, Scheduled, Stand
 from barstream.explain.verdict import explain
 from barstream.log.rules import Regime, Regimes
 from barstream.market.schedule import ScheduleIndex
@@ -48,7 +48,7 @@ def test_a_bar_its_ticks_do_not_give_is_said_to_disagree() -> None:
 def test_ticks_at_or_after_the_close_offset_and_rejected_ones_are_not_in_the_bar() -> None:
     late = tick(9, AT + 30 * SECOND_US, 99.0)
     refused = tick(3, AT + 30 * SECOND_US, 98.0)
-    rejected = tuple(RejectedTick(one, "late", "", 0) for one in (refused, late))
+    rejected = tuple(RejectionFact(one, "late", "", 0) for one in (refused, late))
     found = explain(
         facts(AT, finals=(version(BAR),), ticks=(*TICKS, refused, late), rejected=rejected)
     )
@@ -97,7 +97,7 @@ def test_what_the_log_does_not_show_is_unproven() -> None:
 
 
 def test_the_oldest_version_says_what_closed_it_and_a_revision_alone_only_what_revised_it() -> None:
-    revise = Rules(5 * SECOND_US, late_policy="revise")
+    revise = RuleFacts(5 * SECOND_US, late_policy="revise")
     late = tick(8, AT + 1, 9.0)
     revised = replace(BAR, high=9.0, tick_count=4, revision=1, close_offset=9)
     closing = tick(3, minute(2) + 5 * SECOND_US)
@@ -120,7 +120,7 @@ def test_the_oldest_version_says_what_closed_it_and_a_revision_alone_only_what_r
 def test_a_bar_that_a_late_tick_made() -> None:
     late = tick(8, AT + 1, 9.0)
     one = bar(AT, 9, 9.0, first_offset=8, last_offset=8)
-    revise = Rules(5 * SECOND_US, late_policy="revise")
+    revise = RuleFacts(5 * SECOND_US, late_policy="revise")
     known = facts(AT, finals=(version(one),), ticks=(late,), rules=revise, before_close=late)
     found = explain(known)
     assert found.closing is not None
@@ -144,7 +144,7 @@ def test_a_bar_that_a_late_tick_made() -> None:
 def test_a_minute_filled_after_a_bar_that_a_late_tick_made() -> None:
     late = tick(8, AT + 1, 9.0)
     flat = bar(minute(2), 9, 9.0, synthetic=True, tick_count=0, first_offset=None, last_offset=None)
-    revise = Rules(5 * SECOND_US, late_policy="revise")
+    revise = RuleFacts(5 * SECOND_US, late_policy="revise")
     known = facts(minute(2), finals=(version(flat),), rules=revise, before_close=late)
     closing = explain(known).closing
     assert closing is not None
@@ -172,7 +172,7 @@ def test_a_bar_keeps_what_it_was_judged_by_when_the_schedule_changes() -> None:
 def test_a_tick_that_was_late_and_was_taken_in_by_a_switch_over_is_one_of_the_bar() -> None:
     # a replay with a longer grace: the close moved from 4 to 9, and the tick at 5 is in time
     late = tick(5, AT + 1, 9.0)
-    rejected = (RejectedTick(late, "late", "", 0),)
+    rejected = (RejectionFact(late, "late", "", 0),)
     revised = replace(BAR, high=9.0, tick_count=4, revision=1, close_offset=9, last_offset=5)
     both = facts(
         AT, finals=(version(BAR), version(revised, 1)), ticks=(*TICKS, late), rejected=rejected

@@ -17,9 +17,15 @@ from hypothesis import strategies as st
 from barstream.codecs.ticks.decoder import TickDecoder
 from barstream.config import TickSettings
 from barstream.feeds.column_encoder import PackagedTicks, tick_encoder
-from barstream.feeds.encoder import FLOATS, FeedFields, NumberField, TickColumns, TickEncodingError
+from barstream.feeds.encoder import (
+    FLOATS,
+    ColumnEncoding,
+    FeedFields,
+    NumberField,
+    TickEncodingError,
+)
 
-TICKS = TickColumns(
+TICKS = ColumnEncoding(
     names=(("SIM", "A"), ("SIM", "B")),
     series=np.array([0, 1, 0]),
     time_us=np.array([1_704_207_845_123_456, 1_704_207_846_000_000, 1_704_207_847_250_000]),
@@ -31,7 +37,7 @@ TICKS = TickColumns(
 NO_STAMPS = np.full(3, -1, np.int64)
 
 
-def there_and_back(settings: TickSettings, ticks: TickColumns = TICKS) -> Any:
+def there_and_back(settings: TickSettings, ticks: ColumnEncoding = TICKS) -> Any:
     values = asyncio.run(tick_encoder(settings, "ticks")).encode(ticks)
     found = TickDecoder(settings).decode(values, NO_STAMPS)
     assert not found.rejected
@@ -132,8 +138,8 @@ def test_an_encoder_says_what_its_fields_hold(tmp_path: Path) -> None:
     assert asyncio.run(tick_encoder(TickSettings(), "ticks")).fields == FLOATS
 
 
-def one_tick(price: float, size: float) -> TickColumns:
-    return TickColumns(
+def one_tick(price: float, size: float) -> ColumnEncoding:
+    return ColumnEncoding(
         (("SIM", "A"),), np.array([0]), np.array([0]), np.array([price]), None, None,
         np.array([size]),
     )  # fmt: skip

@@ -18,7 +18,7 @@ from barstream.errors import StateUnusable, TailLost
 from barstream.kafka.writer import _check_grown
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.metrics import Metrics
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.intake import Intake
 from barstream.runtime.restored_state import check_written
@@ -45,8 +45,8 @@ def columns(of: RecordChunk) -> TickColumns:
     return TickColumns(np.zeros(len(of), np.int32), [("B", "X")], times, ones, ones, None, [])
 
 
-def engine() -> PartitionEngine:
-    return PartitionEngine(0, Rules(), MarketScheduleProvider.always_open(), lambda _b, _s: None)
+def engine() -> PartitionMachine:
+    return PartitionMachine(0, Rules(), MarketScheduleProvider.always_open(), lambda _b, _s: None)
 
 
 def test_the_batch_of_the_last_offset_applied_is_known_also_in_the_middle_of_a_chunk() -> None:

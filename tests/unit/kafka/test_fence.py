@@ -26,7 +26,7 @@ class Steps:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, workers: bool = False) -> None:
         self.done: list[str] = []
         self._workers = workers
-        monkeypatch.setattr(fence, "PartitionProducer", self.producer)
+        monkeypatch.setattr(fence, "PartitionWriter", self.producer)
         monkeypatch.setattr(fence, "require_no_workers", self.no_workers)
         monkeypatch.setattr(fence, "decided", self.decided)
 

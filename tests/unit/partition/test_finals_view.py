@@ -13,7 +13,7 @@ from barstream.market.schedule import AlwaysOpenIndex
 from barstream.metrics import Metrics
 from barstream.model.bar import Bar
 from barstream.model.period import DAY, MINUTE, Period
-from barstream.partition.finals_view import FinalsBook
+from barstream.partition.finals_view import FinalsView
 from barstream.rules.rollup_fold import fold
 from barstream.rules.series import PartitionState, Rules
 from barstream.runtime.flush import bar_rows
@@ -26,9 +26,9 @@ FIVE = Period.minutes(5)
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> FinalsBook:
+def book(tmp_path: Path) -> FinalsView:
     periods = (MINUTE, FIVE, DAY)
-    return FinalsBook(
+    return FinalsView(
         {period: FinalsPartition(Store(tmp_path / str(period)), 0) for period in periods}
     )
 
@@ -41,14 +41,14 @@ def bar(minute: int, price: float = 1.0, symbol: str = "X", revision: int = 0) -
     )  # fmt: skip
 
 
-def commit(book: FinalsBook, period: Period, bars: Sequence[Bar]) -> None:
+def commit(book: FinalsView, period: Period, bars: Sequence[Bar]) -> None:
     store = cast("FinalsPartition", book.stores[period])
     rows = [(row.key, row.value) for row in bar_rows(bars)]
     store.write([(key, value) for key, value in rows if key is not None], (store.offset() or 0) + 1)
     book.committed(period, bars)
 
 
-def test_a_final_is_read_before_and_after_it_is_committed(book: FinalsBook) -> None:
+def test_a_final_is_read_before_and_after_it_is_committed(book: FinalsView) -> None:
     # what closes later in the same flush rests on it
     bars = [bar(minute) for minute in range(40)]
     for one in bars:
@@ -66,14 +66,14 @@ def test_a_final_is_read_before_and_after_it_is_committed(book: FinalsBook) -> N
     assert book.before(MINUTE, "B", "X", 0) is None
 
 
-def test_series_do_not_run_into_each_other(book: FinalsBook) -> None:
+def test_series_do_not_run_into_each_other(book: FinalsView) -> None:
     # a name that begins like another must not be read with it
     commit(book, MINUTE, [bar(1, symbol="X"), bar(1, symbol="X2")])
     assert [b.symbol for b in book.between(MINUTE, "B", "X", 0, 9 * M)] == ["X"]
     assert book.before(MINUTE, "B", "X2", M) is None
 
 
-def test_a_revision_that_came_during_the_commit_stays(book: FinalsBook) -> None:
+def test_a_revision_that_came_during_the_commit_stays(book: FinalsView) -> None:
     # the flush under way has the version before it
     first, second = bar(1), bar(1, 2.0, revision=1)
     book.put(MINUTE, first)
@@ -83,7 +83,7 @@ def test_a_revision_that_came_during_the_commit_stays(book: FinalsBook) -> None:
     assert book.between(MINUTE, "B", "X", 0, 9 * M) == [second]
 
 
-def test_many_rows_read_in_columns_are_those_read_one_by_one(book: FinalsBook) -> None:
+def test_many_rows_read_in_columns_are_those_read_one_by_one(book: FinalsView) -> None:
     # whatever has no ticks, or an exact volume, comes back as it was
     bars = [
         replace(bar(m), volume_units=3 if m % 3 == 0 else None, synthetic=m % 2 == 0,
@@ -96,7 +96,7 @@ def test_many_rows_read_in_columns_are_those_read_one_by_one(book: FinalsBook) -
     assert [b for _, b in rows] == bars[:-21:-1]
 
 
-def audited(book: FinalsBook) -> tuple[RollUpAudit, Metrics]:
+def audited(book: FinalsView) -> tuple[RollUpAudit, Metrics]:
     state = PartitionState(Rules())
     state.use_schedule(AlwaysOpenIndex())
     state.add("B", "X")
@@ -111,7 +111,7 @@ def failures(metrics: Metrics, timeframe: str) -> float | None:
 
 
 @pytest.mark.parametrize("period", [FIVE, DAY])
-def test_a_parent_that_is_not_its_children_is_counted(book: FinalsBook, period: Period) -> None:
+def test_a_parent_that_is_not_its_children_is_counted(book: FinalsView, period: Period) -> None:
     # a damaged row on disk must not go unnoticed
     children = [bar(minute, 1.0 + minute) for minute in range(5)]
     parent = fold(children, 0)
@@ -125,7 +125,7 @@ def test_a_parent_that_is_not_its_children_is_counted(book: FinalsBook, period: 
     assert metrics.registry.get_sample_value("barstream_invariant_checks_total") == 2
 
 
-def test_children_that_came_after_their_parent_raise_its_revision(book: FinalsBook) -> None:
+def test_children_that_came_after_their_parent_raise_its_revision(book: FinalsView) -> None:
     # that is no difference; a parent that missed the revision of a child is one
     children = [bar(minute) for minute in range(5)]
     commit(book, MINUTE, children)

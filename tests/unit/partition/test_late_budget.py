@@ -11,20 +11,22 @@ from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickColumns
 from barstream.model.bar import Bar
 from barstream.partition import late_budget, machine
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from tests.unit.partition.test_machine import DAY, GRACE, MINUTE, SECOND, provider
 
 QUIET = 5 * 1440
 
 
-def revising(symbols: Sequence[str] = ("X",)) -> PartitionEngine:
+def revising(symbols: Sequence[str] = ("X",)) -> PartitionMachine:
     rules = Rules(GRACE, 5, {}, "revise")
     schedule = provider(symbols=symbols, hours=24)
-    return PartitionEngine(0, rules, schedule, lambda _broker, _symbol: None)  # type: ignore[arg-type]
+    return PartitionMachine(0, rules, schedule, lambda _broker, _symbol: None)  # type: ignore[arg-type]
 
 
-def apply(target: PartitionEngine, ticks: Sequence[tuple[str, int]]) -> tuple[list[Bar], list[int]]:
+def apply(
+    target: PartitionMachine, ticks: Sequence[tuple[str, int]]
+) -> tuple[list[Bar], list[int]]:
     """Apply one chunk to its end; the bars written, and how many after each call."""
     names = sorted({symbol for symbol, _ in ticks})
     begin, count = target.position or 0, len(ticks)

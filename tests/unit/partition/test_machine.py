@@ -12,9 +12,9 @@ from barstream.codecs.ticks.decoder import TickColumns
 from barstream.codecs.topics.series_seen import decode as decode_seen
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.model.rejection import Reason
-from barstream.partition.emitted import FULL_BACKLOG
-from barstream.partition.heartbeat_queue import Waiting
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.heartbeat_queue import QueuedHeartbeat
+from barstream.partition.machine import PartitionMachine
+from barstream.partition.outbox import FULL_BACKLOG
 from barstream.rules.series import LIVENESS_TICKS, Rules
 from tests.property.engine_cases import Store
 
@@ -44,8 +44,8 @@ def engine(
     home: Callable[[str, str], int | None] = lambda _broker, _symbol: None,
     symbols: Sequence[str] = ("X",),
     publish_off_session: bool = False,
-) -> PartitionEngine:
-    return PartitionEngine(
+) -> PartitionMachine:
+    return PartitionMachine(
         0,
         Rules(GRACE, inactive_after, delays or {}),
         provider(symbols=symbols),  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def engine(
 
 
 def feed(
-    target: PartitionEngine,
+    target: PartitionMachine,
     times_us: Sequence[int],
     *,
     symbol: str = "X",
@@ -84,13 +84,13 @@ def feed(
     )  # fmt: skip
 
 
-def beat(target: PartitionEngine, minute_us: int, *, barrier: int = 0, symbol: str = "X") -> None:
+def beat(target: PartitionMachine, minute_us: int, *, barrier: int = 0, symbol: str = "X") -> None:
     at = target.waiting.next_offset
-    target.add_heartbeat(Waiting(at, "B", symbol, minute_us, barrier, 1 << 59))
+    target.add_heartbeat(QueuedHeartbeat(at, "B", symbol, minute_us, barrier, 1 << 59))
     target.heartbeats_read(at + 1)
 
 
-def starts(target: PartitionEngine) -> list[int]:
+def starts(target: PartitionMachine) -> list[int]:
     """Minutes of the finals waiting to be written, in minutes since day 0."""
     return [bar.bucket_start_us // MINUTE for bar in target.take().finals]
 
@@ -128,7 +128,7 @@ def test_what_a_gap_is_filled_with_is_written_in_pieces() -> None:
     """
     names = [f"S{number}" for number in range(60)]
     days = 4 * 1440
-    made = PartitionEngine(
+    made = PartitionMachine(
         0, Rules(GRACE), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
     )
     for name in names:
@@ -213,7 +213,7 @@ def test_a_series_whose_rows_are_withdrawn_is_unscheduled_and_closes_what_it_has
 # --- liveness ------------------------------------------------------------------------------------
 
 
-def live(target: PartitionEngine) -> bool:
+def live(target: PartitionMachine) -> bool:
     return target.state.is_live(target.state.series[0])
 
 
@@ -350,7 +350,7 @@ def test_a_series_falls_asleep_by_watermark_alike() -> None:
 
 def test_a_tick_before_the_waking_one_moves_the_start_of_filling_back() -> None:
     # woken by 00:10, then 00:08 arrives within the grace: 00:09 is filled
-    made = PartitionEngine(
+    made = PartitionMachine(
         0, Rules(5 * MINUTE, 2), provider(), lambda _broker, _symbol: None  # type: ignore[arg-type]
     )  # fmt: skip
     feed(made, [58 * MINUTE, 4 * DAY + 10 * MINUTE, 4 * DAY + 8 * MINUTE])
@@ -362,7 +362,7 @@ def test_a_tick_before_the_waking_one_moves_the_start_of_filling_back() -> None:
 def test_what_was_open_yet_when_a_series_woke_is_filled_all_the_same() -> None:
     # day  0      1        2                    3
     #      tick   filled   |== 00:40 .. not due ==|   tick at 00:10
-    made = PartitionEngine(
+    made = PartitionMachine(
         0, Rules(DAY - 30 * MINUTE, 2), provider(), lambda _broker, _symbol: None  # type: ignore[arg-type]
     )  # fmt: skip
     feed(made, [58 * MINUTE, 3 * DAY + 10 * MINUTE])

@@ -10,7 +10,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from barstream.kafka.flush import Row
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.model.rejection import Reason
-from barstream.partition.emitted import Outbox, Pending, RejectedTick
+from barstream.partition.outbox import Outbox, Pending, RejectedTick
 from barstream.rules.series import PartitionState, Rules
 from barstream.runtime.flush import build_flush
 

@@ -9,9 +9,9 @@ import pytest
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
-from barstream.partition.finals_view import FinalsBook
-from barstream.partition.heartbeat_queue import Waiting
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.finals_view import FinalsView
+from barstream.partition.heartbeat_queue import QueuedHeartbeat
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.rollup import RollUps
 from barstream.rules.rollup_fold import fold
 from barstream.rules.series import PartitionState, Rules
@@ -31,7 +31,7 @@ class Market:
 
     def __init__(self, *periods: str, inactive_after: int = 5) -> None:
         self.provider = MarketScheduleProvider()
-        self.engine = PartitionEngine(
+        self.engine = PartitionMachine(
             0, Rules(0, inactive_after), self.provider, lambda _b, _s: None,
             periods=[Period.parse(text) for text in periods],
         )  # fmt: skip
@@ -56,7 +56,9 @@ class Market:
 
     def beat(self, minute_us: int, appended_us: int = NEVER_LATE) -> None:
         at = self.engine.waiting.next_offset
-        self.engine.add_heartbeat(Waiting(at, "B", "X", minute_us, self.offset, appended_us))
+        self.engine.add_heartbeat(
+            QueuedHeartbeat(at, "B", "X", minute_us, self.offset, appended_us)
+        )
         self.engine.heartbeats_read(at + 1)
 
     def new(self) -> list[tuple[str, int, int]]:
@@ -265,4 +267,4 @@ def test_weeks_without_days_are_refused() -> None:
     # they are made of them
     state = PartitionState(Rules())
     with pytest.raises(ValueError, match="must contain 1d"):
-        RollUps(state, [Period.weeks()], FinalsBook({}))
+        RollUps(state, [Period.weeks()], FinalsView({}))

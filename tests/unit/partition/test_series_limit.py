@@ -8,7 +8,7 @@ from barstream.kafka.offsets import Extent
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.key import series_key
 from barstream.model.rejection import Reason
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.restored_state import restore_engine
 from barstream.store.rocksdb import LocalPartition
@@ -19,10 +19,10 @@ RULES = Rules(0)
 SECOND = 1_000_000
 
 
-def started(store: Store, limit: int) -> PartitionEngine:
+def started(store: Store, limit: int) -> PartitionMachine:
     """A worker that takes the partition over; its market never closes."""
     provider = MarketScheduleProvider.always_open()
-    engine = PartitionEngine(
+    engine = PartitionMachine(
         0, RULES, provider, lambda _broker, _symbol: None,
         judged_by=rules_row(RULES), max_series=limit,
     )  # fmt: skip
@@ -39,7 +39,7 @@ def ticks(symbols: str, start: int = 0) -> list[Tick]:
     return [Tick(at, name, at * SECOND, 1.0) for at, name in enumerate(symbols, start)]
 
 
-def give(engine: PartitionEngine, symbols: str, start: int = 0) -> None:
+def give(engine: PartitionMachine, symbols: str, start: int = 0) -> None:
     feed(engine, ticks(symbols, start), start, start + len(symbols))
 
 

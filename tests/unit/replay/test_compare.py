@@ -10,7 +10,7 @@ import pytest
 from barstream.cli.replay_lines import lines_of
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
-from barstream.replay.compare import Difference, Tally, compare
+from barstream.replay.compare import BarDifference, ComparisonCounts, compare
 from barstream.replay.request import BadSuffix, checked_suffix
 from barstream.replay.scope import Derived, Scope, SeriesScope
 from barstream.rules.series import FOREVER_US, NEVER_US
@@ -33,8 +33,8 @@ def values(*bars: Bar) -> dict[bytes, bytes]:
 
 def compared(
     published: list[Bar], replayed: list[Bar], where: Scope | None = None, period: Period = MINUTE
-) -> tuple[list[Difference], dict[str, int]]:
-    tally = Tally()
+) -> tuple[list[BarDifference], dict[str, int]]:
+    tally = ComparisonCounts()
     found = list(compare(period, where or scope(), values(*published), values(*replayed), tally))
     return found, {name: count for name, count in asdict(tally).items() if count}
 
@@ -93,7 +93,7 @@ def test_a_bar_on_one_side_alone() -> None:
 
 
 def test_what_is_published_and_is_no_bar_stands_for_none() -> None:
-    tally = Tally()
+    tally = ComparisonCounts()
     good = values(at(0))
     garbage = dict.fromkeys(good, b"\xff") | {b"no key of ours": b"\xff"}
     found = list(compare(MINUTE, scope(), garbage, good, tally))

@@ -9,7 +9,7 @@ from barstream.market.schedule import AlwaysOpenIndex
 from barstream.model.bar import Bar
 from barstream.model.key import bar_key
 from barstream.model.period import DAY, MINUTE, Period
-from barstream.replay.compare import Difference
+from barstream.replay.compare import BarDifference
 from barstream.replay.corrections import Mend, Mending
 from barstream.replay.finals_after_cutover import Merged
 from barstream.rules.rollup_fold import fold
@@ -39,15 +39,15 @@ def upper(number: int, children: list[Bar]) -> Bar:
     return fold(children, START_US + number * MINUTE_US)
 
 
-def difference(old: Bar | None, new: Bar | None, period: Period = MINUTE) -> Difference:
+def difference(old: Bar | None, new: Bar | None, period: Period = MINUTE) -> BarDifference:
     bar = old or new
     assert bar is not None
-    return Difference(period, 0, bar_key(*NAME, bar.bucket_start_us), old, new)
+    return BarDifference(period, 0, bar_key(*NAME, bar.bucket_start_us), old, new)
 
 
 def mend(
     published: dict[Period, list[Bar]],
-    differences: list[Difference],
+    differences: list[BarDifference],
     closed: int = 10_000,
     cut_us: int | None = None,
     unseen: range = range(0),

@@ -18,7 +18,7 @@ from barstream.kafka.topics import TopicNames
 from barstream.log.series import PartitionRows
 from barstream.market.schedule import AlwaysOpenIndex
 from barstream.replay import cutover
-from barstream.replay.cutover import Plan, Switched, switch
+from barstream.replay.cutover import CutoverPlan, Switched, switch
 from barstream.replay.diff import Compare
 from barstream.replay.errors import SwitchRefused
 from barstream.replay.scope import Derived, Scope, SeriesScope
@@ -44,9 +44,9 @@ class Steps:
         self.done.append("decided")
         self.awaited.update(places)
 
-    async def plan(self, _job: Any, _index: Any) -> Plan:
+    async def plan(self, _job: Any, _index: Any) -> CutoverPlan:
         self.done.append("compared")
-        return Plan(Switched(3, 1, 0, 0, 0), Flush({FINALS: [Row(b"k", b"v")]}))
+        return CutoverPlan(Switched(3, 1, 0, 0, 0), Flush({FINALS: [Row(b"k", b"v")]}))
 
 
 class Client:
@@ -87,7 +87,7 @@ def test_a_replay_from_before_a_series_was_dropped_is_refused() -> None:
 
 def switched(monkeypatch: pytest.MonkeyPatch, steps: Steps) -> None:
     """Switch partition 3 over."""
-    monkeypatch.setattr(fence, "PartitionProducer", steps.producer)
+    monkeypatch.setattr(fence, "PartitionWriter", steps.producer)
     monkeypatch.setattr(fence, "require_no_workers", steps.no_workers)
     monkeypatch.setattr(fence, "decided", steps.decided)
     monkeypatch.setattr(cutover, "plan_of", steps.plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from barstream.log.series import SeriesRow
-from barstream.replay.start_points import Start, starts_of
+from barstream.replay.start_points import StartPoint, starts_of
 from barstream.rules.series import NEVER_US
 
 MINUTE = 60_000_000
@@ -31,7 +31,7 @@ def minutes(*rows: tuple[int, int, int, int]) -> pl.DataFrame:
 
 def start(
     frame: pl.DataFrame, from_us: int | None = None, begin: int = 0, first_us: int | None = 3
-) -> Start | None:
+) -> StartPoint | None:
     row = SeriesRow("B", "X", None, None, None, first_us, None, 0, ())
     return starts_of(frame, frame, {NAME: row}, from_us, begin).get(NAME)
 
@@ -39,7 +39,7 @@ def start(
 def test_it_takes_over_from_the_final_before_it() -> None:
     frame = minutes((0, 2, 0, 5), (1, 1, 5, 9), (2, 0, 0, 9), (3, 1, 9, 12))
     # the date of the last tick decides when it falls asleep, the last final the price
-    assert start(frame, 3 * MINUTE) == Start(3 * MINUTE, False, 2.0, 101, MINUTE + 7, 3)
+    assert start(frame, 3 * MINUTE) == StartPoint(3 * MINUTE, False, 2.0, 101, MINUTE + 7, 3)
 
 
 def test_a_time_inside_a_minute_means_the_next_one() -> None:
@@ -69,7 +69,7 @@ def test_from_an_offset_on_it_starts_after_the_last_minute_closed_before() -> No
 
 def test_a_series_that_begins_inside_starts_with_its_first_tick() -> None:
     found = start(minutes((5, 1, 0, 5)), 3 * MINUTE, first_us=5 * MINUTE)
-    assert found == Start(3 * MINUTE)
+    assert found == StartPoint(3 * MINUTE)
     assert not found.is_known
     assert found.first_tick_us == NEVER_US
 

@@ -9,7 +9,7 @@ import pytest
 from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex, SessionRow
 from barstream.market.universe import SeriesSeen
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US, us_from_iso
-from barstream.rules.heartbeat_plan import HeartbeatRules, Plan, plan, recovery_windows
+from barstream.rules.heartbeat_plan import HeartbeatPlan, HeartbeatRules, plan, recovery_windows
 
 GRACE_US = 5 * SECOND_US
 RULES = HeartbeatRules(grace_us=GRACE_US, inactive_after=5)
@@ -35,7 +35,7 @@ def sessions(*spans: tuple[int, int, int], symbol: str = "EURUSD") -> ScheduleIn
     return ScheduleIndex.build(rows)
 
 
-def minutes(result: Plan) -> list[tuple[str, int]]:
+def minutes(result: HeartbeatPlan) -> list[tuple[str, int]]:
     return [(seen.symbol, minute_us) for seen, minute_us in result]
 
 

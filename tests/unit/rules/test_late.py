@@ -18,7 +18,7 @@ from barstream.model.period import MINUTE, Period
 from barstream.model.rejection import Reason
 from barstream.model.tick import Ticks
 from barstream.model.time import DAY_US, MINUTE_US
-from barstream.partition.finals_view import FinalsBook
+from barstream.partition.finals_view import FinalsView
 from barstream.rules.close import close_series
 from barstream.rules.late import Revised, revise
 from barstream.rules.series import FOREVER_US, PartitionState, Rules
@@ -42,7 +42,7 @@ def hours(days: Iterable[int] = range(20), number: int = 0, date: int = DATE) ->
     )
 
 
-class Book(FinalsBook):
+class Book(FinalsView):
     """Finals in memory, of which the oldest may be deleted."""
 
     def __init__(self) -> None:

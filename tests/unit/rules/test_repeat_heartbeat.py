@@ -10,7 +10,7 @@ from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex, SessionRow
 from barstream.market.universe import SeriesSeen
 from barstream.model.period import Period
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US, us_from_iso
-from barstream.rules.heartbeat_plan import HeartbeatRules, Plan, plan
+from barstream.rules.heartbeat_plan import HeartbeatPlan, HeartbeatRules, plan
 
 GRACE_US = 5 * SECOND_US
 RULES = HeartbeatRules(grace_us=GRACE_US, inactive_after=5)
@@ -49,12 +49,12 @@ def planned(
     heard_us: int | None = None,
     rules: HeartbeatRules = RULES,
     **changes: Any,
-) -> Plan:
+) -> HeartbeatPlan:
     heard = {} if heard_us is None else {NAME: heard_us}
     return plan(now_us, [row(**changes)], schedule, {NAME: mark_us}, rules, periods, heard)
 
 
-def repeats(result: Plan) -> list[tuple[int, int]]:
+def repeats(result: HeartbeatPlan) -> list[tuple[int, int]]:
     return [(each.minute_us, each.end_us) for each in result.repeats]
 
 

@@ -12,9 +12,9 @@ from barstream.errors import StateUnusable
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
-from barstream.partition.finals_view import FinalsBook
-from barstream.partition.heartbeat_queue import Waiting
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.finals_view import FinalsView
+from barstream.partition.heartbeat_queue import QueuedHeartbeat
+from barstream.partition.machine import PartitionMachine
 from barstream.partition.missing_rollups import missing
 from barstream.rules.series import Rules
 from barstream.runtime.flush import bar_rows
@@ -58,17 +58,17 @@ class Disk:
             period: FinalsPartition(Store(path / str(at)), 0)
             for at, period in enumerate([MINUTE, *PERIODS])
         }
-        self.book = FinalsBook(self.stores)
+        self.book = FinalsView(self.stores)
 
-    def engine(self, periods: Iterable[Period]) -> PartitionEngine:
-        engine = PartitionEngine(
+    def engine(self, periods: Iterable[Period]) -> PartitionMachine:
+        engine = PartitionMachine(
             0, Rules(), provider(), lambda _b, _s: None, book=self.book, periods=list(periods)
         )
         engine.position = 0
         engine.schedule_changed()
         return engine
 
-    def commit(self, engine: PartitionEngine) -> None:
+    def commit(self, engine: PartitionMachine) -> None:
         taken = engine.take()
         self.write(MINUTE, taken.finals)
         for period, bar in taken.rollups:
@@ -82,7 +82,7 @@ class Disk:
             store.write([(key, value) for key, value in rows if key is not None], end)
         self.book.committed(period, bars)
 
-    def run(self, periods: Iterable[Period], until: int) -> PartitionEngine:
+    def run(self, periods: Iterable[Period], until: int) -> PartitionMachine:
         engine = self.engine(periods)
         records = ticks()[:until]
         for start in range(0, len(records), 500):
@@ -97,8 +97,8 @@ class Disk:
 
 
 def added(
-    disk: Disk, engine: PartitionEngine, periods: Iterable[Period], known: Sequence[str] = ()
-) -> PartitionEngine:
+    disk: Disk, engine: PartitionMachine, periods: Iterable[Period], known: Sequence[str] = ()
+) -> PartitionMachine:
     """The partition as it comes back with other periods, what is missing made."""
     again = disk.engine(periods)
     series = again.state.add("B", "X")
@@ -138,7 +138,7 @@ def test_bars_made_of_added_days_hold_all_of_them(tmp_path: Path, until: int) ->
         assert close_us is not None
         assert close_us >= closed_us
         # to the end of the day, and no further: the day is complete and not left behind
-        engine.add_heartbeat(Waiting(0, "B", "X", close_us - M, 0))
+        engine.add_heartbeat(QueuedHeartbeat(0, "B", "X", close_us - M, 0))
         engine.heartbeats_read(1)
         disk.commit(engine)
     added(later, engine, PERIODS)

@@ -16,8 +16,8 @@ from barstream.codecs.topics.heartbeat import HeartbeatRecord, encode
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.metrics import Metrics
 from barstream.model.key import FOLDED
-from barstream.partition.heartbeat_queue import Waiting
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.heartbeat_queue import QueuedHeartbeat
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.intake import Intake
 from barstream.runtime.spellings import Spellings
@@ -30,7 +30,7 @@ SPELLINGS = Spellings(FOLDED, ScheduleIndex, Metrics())
 class Held:
     """A partition held, as far as heartbeats go."""
 
-    engine: PartitionEngine
+    engine: PartitionMachine
     partition: int = 0
     acked: int = 0
 
@@ -78,7 +78,7 @@ def test_a_series_whose_ticks_come_in_a_second_partition_is_named_once(
     def home(_broker: str, symbol: str) -> int | None:
         return 3 if symbol.startswith("STRAY") else None
 
-    engine = PartitionEngine(0, Rules(), MarketScheduleProvider.always_open(), home)
+    engine = PartitionMachine(0, Rules(), MarketScheduleProvider.always_open(), home)
     intake = Intake(cast("Any", None), cast("Any", None), Consumer(), Metrics(), SPELLINGS)
     for start, symbol in enumerate(["HOME", "STRAY", "STRAY", "STRAY2"]):
         at = np.array([start], np.int64)
@@ -99,7 +99,7 @@ def test_reading_stops_when_too_many_wait_and_goes_on_from_the_first_not_kept(
     monkeypatch.setattr("barstream.partition.heartbeat_queue.FULL", 10)
 
     async def run() -> None:
-        engine = PartitionEngine(
+        engine = PartitionMachine(
             0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
         )
         engine.position = 0
@@ -126,7 +126,7 @@ def test_reading_stops_when_too_many_wait_and_goes_on_from_the_first_not_kept(
 
 def test_heartbeats_fetched_before_a_seek_are_read_again_behind_it() -> None:
     """They would be taken for a gap, which ends the worker."""
-    engine = PartitionEngine(
+    engine = PartitionMachine(
         0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
     )
     engine.position = 0
@@ -155,7 +155,7 @@ def test_heartbeats_that_cannot_be_read_on_end_the_worker_that_still_holds_them(
     monkeypatch.setattr("barstream.partition.heartbeat_queue.FULL", 10)
 
     async def run() -> list[str]:
-        engine = PartitionEngine(
+        engine = PartitionMachine(
             0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
         )
         engine.position = 0
@@ -188,7 +188,7 @@ def test_heartbeats_that_need_not_wait_never_stop_the_reading(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("barstream.partition.heartbeat_queue.FULL", 10)
-    engine = PartitionEngine(
+    engine = PartitionMachine(
         0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
     )
     engine.position = 1000
@@ -233,7 +233,7 @@ def test_a_delay_is_shown_of_brokers_with_series_and_not_of_every_name_there_is(
     row = SessionRow("GOOD", "X", 0, 0, 0, 10 * MINUTE)
     provider = MarketScheduleProvider()
     provider.swap(ScheduleIndex.build([row]))
-    engine = PartitionEngine(0, Rules(), provider, lambda _broker, _symbol: None)
+    engine = PartitionMachine(0, Rules(), provider, lambda _broker, _symbol: None)
     held = Applying(engine)
     partitions = SimpleNamespace(owner=lambda _event: held)
     metrics = Metrics()
@@ -250,7 +250,7 @@ def test_a_delay_is_shown_of_brokers_with_series_and_not_of_every_name_there_is(
 
 def test_ticks_fetched_before_a_seek_are_read_again_behind_it() -> None:
     """They would be taken for a gap, which ends the worker."""
-    engine = PartitionEngine(
+    engine = PartitionMachine(
         0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
     )
     engine.position = 1
@@ -277,6 +277,6 @@ def test_ticks_fetched_before_a_seek_are_read_again_behind_it() -> None:
 def test_heartbeats_that_wait_share_the_names_of_their_series() -> None:
     # a hundred thousand may wait in each partition
     beats = [HeartbeatRecord("B", "a long name", at * MINUTE, 10, MINUTE, "t") for at in (1, 2)]
-    one, other = (Waiting.decode(0, beat.key, encode(beat)) for beat in beats)
+    one, other = (QueuedHeartbeat.decode(0, beat.key, encode(beat)) for beat in beats)
     assert one.symbol is other.symbol
     assert one.broker is other.broker

@@ -9,9 +9,9 @@ import pytest
 from aiokafka.errors import ProducerFenced
 
 from barstream.kafka.topics.outputs import OutputTopics
-from barstream.kafka.writer import PartitionProducer
+from barstream.kafka.writer import PartitionWriter
 from barstream.metrics import Metrics
-from barstream.runtime.partition_task import OwnedPartition
+from barstream.runtime.partition_task import PartitionTask
 from barstream.runtime.tally import Tally
 from tests.unit.partition.test_machine import MINUTE, engine, feed
 
@@ -27,11 +27,11 @@ def test_bars_of_a_flush_that_was_refused_are_not_kept_to_be_read() -> None:
     made = engine()
     feed(made, [0, 10 * MINUTE])
     topics = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
-    producer = cast("PartitionProducer", FencedProducer())
-    owned = OwnedPartition(made, producer, {}, topics, Tally(Metrics()), live_interval_s=0.0)
-    fenced: list[OwnedPartition] = []
+    producer = cast("PartitionWriter", FencedProducer())
+    owned = PartitionTask(made, producer, {}, topics, Tally(Metrics()), live_interval_s=0.0)
+    fenced: list[PartitionTask] = []
 
-    async def on_fenced(which: OwnedPartition) -> None:
+    async def on_fenced(which: PartitionTask) -> None:
         fenced.append(which)
 
     owned.wake()
@@ -54,10 +54,10 @@ def test_it_is_given_up_also_when_there_was_something_to_write_just_before(turns
     made = engine()
     feed(made, [0, 1])
     topics = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
-    producer = cast("PartitionProducer", WillingProducer())
-    owned = OwnedPartition(made, producer, {}, topics, Tally(Metrics()), live_interval_s=60.0)
+    producer = cast("PartitionWriter", WillingProducer())
+    owned = PartitionTask(made, producer, {}, topics, Tally(Metrics()), live_interval_s=60.0)
 
-    async def on_fenced(_which: OwnedPartition) -> None:
+    async def on_fenced(_which: PartitionTask) -> None:
         raise AssertionError("nobody else is there")
 
     async def go() -> None:
@@ -82,8 +82,8 @@ def test_a_partition_at_rest_writes_its_position_again() -> None:
     made = engine()
     feed(made, [0, 1])
     topics = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
-    producer = cast("PartitionProducer", WillingProducer())
-    owned = OwnedPartition(made, producer, {}, topics, Tally(Metrics()), live_interval_s=0.0)
+    producer = cast("PartitionWriter", WillingProducer())
+    owned = PartitionTask(made, producer, {}, topics, Tally(Metrics()), live_interval_s=0.0)
 
     async def moved_after(rest_s: float) -> bool:
         await owned.flush()

@@ -17,7 +17,7 @@ from barstream.codecs.topics.state import (
 from barstream.errors import ReadingStalled, StateUnusable
 from barstream.kafka.offsets import Extent
 from barstream.market.schedule import MarketScheduleProvider
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import PartitionState, Rules
 from barstream.runtime.restore import check_not_skipped
 from barstream.runtime.restored_state import restore_engine
@@ -60,7 +60,7 @@ def test_series_without_the_position_of_their_partition_are_refused() -> None:
 def restored(rows: dict[bytes, bytes]) -> int:
     """Where ticks are read on."""
     provider = MarketScheduleProvider.always_open()
-    engine = PartitionEngine(0, Rules(), provider, lambda _broker, _symbol: None)
+    engine = PartitionMachine(0, Rules(), provider, lambda _broker, _symbol: None)
     engine.state.use_schedule(provider.index)
     table = cast("LocalPartition", rows)  # what is asked of it, a dict has
     return restore_engine(engine, table, "ticks", None, Extent(0, 100), Extent(0, 100)).ticks

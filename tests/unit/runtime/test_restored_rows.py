@@ -13,8 +13,8 @@ from barstream.codecs.topics.state import POSITION_KEY
 from barstream.errors import StateUnusable
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.period import MINUTE
-from barstream.partition.finals_view import FinalsBook
-from barstream.partition.machine import PartitionEngine
+from barstream.partition.finals_view import FinalsView
+from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import LIVENESS_TICKS, Rules
 from barstream.store.finals import FinalsPartition
 from tests.property.engine_cases import Store, Tick, feed
@@ -25,8 +25,8 @@ KEY = b"B\0X"
 Change = Callable[[dict[str, Any]], object]
 
 
-def started() -> PartitionEngine:
-    return PartitionEngine(
+def started() -> PartitionMachine:
+    return PartitionMachine(
         0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None
     )
 
@@ -38,7 +38,7 @@ def written() -> Store:
     return store
 
 
-def restore(store: Store) -> PartitionEngine:
+def restore(store: Store) -> PartitionMachine:
     always_open = MarketScheduleProvider.always_open()
     return store.restored(Rules(), always_open, lambda _broker, _symbol: None)[0]
 
@@ -157,11 +157,11 @@ class Kept(FinalsPartition):
 def test_a_final_that_is_not_the_bar_of_its_key_is_not_folded() -> None:
     finals = cast("list[tuple[bytes, bytes]]", written().finals)
     (first, value), (_, other) = finals[:2]
-    read = FinalsBook({MINUTE: Kept({first: value})}).between(MINUTE, "B", "X", 0, 1 << 60)
+    read = FinalsView({MINUTE: Kept({first: value})}).between(MINUTE, "B", "X", 0, 1 << 60)
     assert len(read) == 1
-    broken = FinalsBook({MINUTE: Kept({first: value[:-2]})})
+    broken = FinalsView({MINUTE: Kept({first: value[:-2]})})
     with pytest.raises(StateUnusable, match="must be a bar"):
         broken.between(MINUTE, "B", "X", 0, 1 << 60)
-    swapped = FinalsBook({MINUTE: Kept({first: other})})
+    swapped = FinalsView({MINUTE: Kept({first: other})})
     with pytest.raises(StateUnusable, match="its key says"):
         swapped.get(MINUTE, "B", "X", read[0].bucket_start_us)

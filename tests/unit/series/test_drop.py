@@ -29,7 +29,7 @@ from barstream.market.universe import SeriesSeen
 from barstream.model.key import bar_key
 from barstream.model.time import MINUTE_US, SECOND_US
 from barstream.rules.heartbeat_plan import HeartbeatRules
-from barstream.series.contents import Bars, Holding, HoldingReader, Total
+from barstream.series.contents import Holding, HoldingReader, StoredBars, Total
 from barstream.series.drop import Drop, DropRefused, refuse_loading
 
 Rows = Mapping[tuple[str, int], Sequence[Row]]
@@ -147,14 +147,14 @@ def test_a_load_is_undone_for_series_that_were_dropped_after_its_last_tick(
 
 
 def test_partitions_add_up_and_those_with_nothing_are_left_out() -> None:
-    some = {"1m": Bars(3, 60, 180)}, {"1m": Bars(1, 0, 0), "5m": Bars(1, 0, 0)}
+    some = {"1m": StoredBars(3, 60, 180)}, {"1m": StoredBars(1, 0, 0), "5m": StoredBars(1, 0, 0)}
     parts = [
         holding(0, bars=some[0], heartbeats=2),
         holding(1, bars=some[1], heartbeats=1),
         holding(2, ticks=0),
     ]
     total = Total.of(parts)
-    assert total.bars == {"1m": Bars(4, 0, 180), "5m": Bars(1, 0, 0)}
+    assert total.bars == {"1m": StoredBars(4, 0, 180), "5m": StoredBars(1, 0, 0)}
     assert (total.ticks, total.heartbeats, total.ends) == (10, 3, {0: 10, 1: 10})
 
 
@@ -194,7 +194,7 @@ def run(
     async def as_it_was(_: HoldingReader, part: Holding, _home: int | None) -> Holding:
         return part
 
-    monkeypatch.setattr(fence, "PartitionProducer", producers)
+    monkeypatch.setattr(fence, "PartitionWriter", producers)
     monkeypatch.setattr(fence, "decided", nothing)
     monkeypatch.setattr(fence, "require_no_workers", nothing)
     monkeypatch.setattr(HoldingReader, "read_again", as_it_was)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from barstream.codecs.topics.withdrawal import NO_TICKS
-from barstream.log import rejected as rejected_history
+from barstream.log import rejections as rejected_history
 from barstream.log.rules import Regime, Regimes
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Span
@@ -18,7 +18,7 @@ from barstream.model.rejection import Reason
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.rules.series import Rules
 from barstream.verify.findings import Findings
-from barstream.verify.published import Reading
+from barstream.verify.published_bars import PublishedReading
 from barstream.verify.reach import Reach
 from barstream.verify.rejection_comparison import Refusals
 from barstream.verify.rejections import Rejections
@@ -58,7 +58,7 @@ def accused(
     """Rules of what is found of a tick whose row says ``said``; the row that must be, if any."""
     series, findings = SeriesNumbers(), Findings()
     series.number(("X", "A"))
-    published = Reading(Selection()).published(Span(0, 0), 0, series, findings, "1m")
+    published = PublishedReading(Selection()).published(Span(0, 0), 0, series, findings, "1m")
     rejections = Rejections(
         0, series, published, refusals(said), Reach(0, 9, np.zeros(1, np.int64)), Selection(),
         ScheduleChanges([], 0, told()), findings, told(),
@@ -94,7 +94,7 @@ def in_bars(time_us: int, rows: Refusals) -> tuple[int, int]:
     """How many of one tick would be open, and how many are unproven; closed until minute 2."""
     series, findings = SeriesNumbers(), Findings()
     series.number(("X", "A"))
-    published = Reading(Selection()).published(Span(0, 0), 0, series, findings, "1m")
+    published = PublishedReading(Selection()).published(Span(0, 0), 0, series, findings, "1m")
     scan = Scan(
         0, series, published, rows, Reach(0, 9, np.array([2 * MINUTE_US])), Selection(),
         ScheduleChanges([], 0, untold()), findings, Judge(0, series, Selection(), untold(), {}),

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from barstream.codecs.record_chunk import RecordChunk
-from barstream.log import rejected as rejected_history
+from barstream.log import rejections as rejected_history
 from barstream.log.finals import frame_of
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Span
@@ -17,7 +17,7 @@ from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US
 from barstream.runtime.flush import bar_rows
 from barstream.verify.findings import Findings, ShownTick
-from barstream.verify.published import Reading
+from barstream.verify.published_bars import PublishedReading
 from barstream.verify.reach import Reach
 from barstream.verify.rejection_comparison import Refusals
 from barstream.verify.rejections import Rejections
@@ -42,7 +42,7 @@ def kinds(*written: tuple[Bar, int]) -> list[tuple[str, str]]:
         "finals", 0, 0, len(rows), [row.key for row in rows], [row.value for row in rows],
         np.arange(len(rows)), stamps, True,
     )  # fmt: skip
-    series, findings, reading = SeriesNumbers(), Findings(), Reading(Selection())
+    series, findings, reading = SeriesNumbers(), Findings(), PublishedReading(Selection())
     reading.add(frame_of(chunk, list(range(len(rows)))))
     published = reading.published(Span(0, len(rows)), 0, series, findings, "1m")
     said = pl.DataFrame(

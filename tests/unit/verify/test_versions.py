@@ -15,7 +15,7 @@ from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US
 from barstream.runtime.flush import bar_rows
 from barstream.verify.findings import Findings
-from barstream.verify.published import Reading
+from barstream.verify.published_bars import PublishedReading
 from barstream.verify.series_number import SeriesNumbers
 
 BAR = Bar(
@@ -33,7 +33,7 @@ def counted(*versions: Bar) -> dict[tuple[str, str], int]:
         "finals", 0, 0, len(rows), [row.key for row in rows], [row.value for row in rows],
         np.arange(len(rows)), np.zeros(len(rows), np.int64), True,
     )  # fmt: skip
-    reading, findings = Reading(Selection()), Findings()
+    reading, findings = PublishedReading(Selection()), Findings()
     reading.add(frame_of(written, list(range(len(rows)))))
     reading.published(Span(0, len(rows)), 0, SeriesNumbers(), findings, "1m")
     return dict(findings.counts)

@@ -22,7 +22,7 @@ from barstream.runtime.flush import bar_rows
 from barstream.verify.findings import Findings
 from barstream.verify.graces import Graces
 from barstream.verify.proof import Heartbeats
-from barstream.verify.published import Published, Reading
+from barstream.verify.published_bars import Published, PublishedReading
 from barstream.verify.series_number import SeriesNumbers
 from barstream.verify.tick_class import Judge
 from tests.property.verify_cases import untold
@@ -78,7 +78,7 @@ def published(rows: list[Row], from_us: int | None = None) -> tuple[Published, F
         "finals", 0, 0, len(rows), [row.key for row in rows], [row.value for row in rows],
         np.arange(len(rows)), np.zeros(len(rows), np.int64), True,
     )  # fmt: skip
-    reading, findings = Reading(Selection(None, None, from_us)), Findings()
+    reading, findings = PublishedReading(Selection(None, None, from_us)), Findings()
     for at in range(len(rows)):  # as chunks bring them
         reading.add(frame_of(written, [at]))
     return reading.published(Span(0, len(rows)), 0, SeriesNumbers(), findings, "1m"), findings

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from barstream.codecs.topics import heartbeat, series_seen
 from barstream.market.universe import SeriesSeen, Universe
 from barstream.model.key import bar_key, series_key
-from barstream.partition.heartbeat_queue import Waiting
+from barstream.partition.heartbeat_queue import QueuedHeartbeat
 
 LONGS = st.integers(-(2**63), 2**63 - 1)
 BEAT = heartbeat.HeartbeatRecord("DEMO", "EURUSD", 1_357_077_600_000_000, 17, 5, "planner")
@@ -79,8 +79,8 @@ def test_a_row_that_is_garbage_is_counted_and_ends_nothing() -> None:
     assert (reading.refused, reading.universe.rows()) == (2, (SEEN,))
 
 
-def waiting(record: heartbeat.HeartbeatRecord, key: bytes | None) -> Waiting:
-    return Waiting.decode(0, key, heartbeat.encode(record))
+def waiting(record: heartbeat.HeartbeatRecord, key: bytes | None) -> QueuedHeartbeat:
+    return QueuedHeartbeat.decode(0, key, heartbeat.encode(record))
 
 
 @pytest.mark.parametrize("barrier", [-1, 1 << 48, 2**63 - 1])

@@ -8,8 +8,8 @@ import pytest
 
 from barstream.config import Settings
 from barstream.kafka.topics import (
-    Finding,
     Level,
+    TopicFinding,
     TopicPlan,
     TopicsError,
     TopicShape,
@@ -25,7 +25,7 @@ def looked_at(
     shape: TopicShape | None = None,
     plan: TopicPlan | None = None,
     **changed: str,
-) -> list[Finding]:
+) -> list[TopicFinding]:
     """Findings about a topic that is as planned but for its shape and the changed settings."""
     wanted = plan or PLANS[logical]
     settings = {key.replace("_", "."): value for key, value in changed.items()}
@@ -34,7 +34,7 @@ def looked_at(
     return judge(wanted, Observed("kafka:9092", shapes, {wanted.name: config}))
 
 
-def worst(findings: list[Finding]) -> Level:
+def worst(findings: list[TopicFinding]) -> Level:
     return max((finding.level for finding in findings), key=list(Level).index)
 
 
@@ -167,8 +167,8 @@ def test_settings_that_cannot_be_read_are_a_note_and_the_shape_is_still_judged()
 
 def test_the_error_shows_refusals_and_keeps_everything() -> None:
     findings = [
-        Finding("a", Level.WARNING, "odd"),
-        Finding("b", Level.REFUSAL, "wrong", "mend it"),
+        TopicFinding("a", Level.WARNING, "odd"),
+        TopicFinding("b", Level.REFUSAL, "wrong", "mend it"),
     ]
     error = TopicsError(findings)
     assert str(error) == "topic b: wrong; mend it with `mend it`"

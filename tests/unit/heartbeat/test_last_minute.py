@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from barstream.heartbeat.last_emitted import Emitted
+from barstream.heartbeat.last_minute import Emitted
 from barstream.heartbeat.producer import Appended
 from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex, SessionRow
 from barstream.market.universe import SeriesSeen
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
-from barstream.rules.heartbeat_plan import HeartbeatRules, Plan
+from barstream.rules.heartbeat_plan import HeartbeatPlan, HeartbeatRules
 from barstream.rules.repeat_heartbeat import Repeat
 
 RULES = HeartbeatRules(grace_us=5 * SECOND_US, inactive_after=5)
@@ -23,11 +23,11 @@ def seen(symbol: str = "A", partition: int = 0) -> SeriesSeen:
     return SeriesSeen("DEMO", symbol, partition, 0, 0, live=True, closed_until_us=-1)
 
 
-def planned(*rows: SeriesSeen, repeats: tuple[Repeat, ...] = ()) -> Plan:
+def planned(*rows: SeriesSeen, repeats: tuple[Repeat, ...] = ()) -> HeartbeatPlan:
     """Minute `K_US` of each row, and repeats."""
     index = np.arange(len(rows))
     minute = np.full(len(rows), K_US)
-    return Plan(END_US + DAY_US, rows, index, minute, 0, {}, 0, 0, 0, repeats)
+    return HeartbeatPlan(END_US + DAY_US, rows, index, minute, 0, {}, 0, 0, 0, repeats)
 
 
 def answer(at_us: int | None) -> Appended:

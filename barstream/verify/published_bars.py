@@ -69,7 +69,7 @@ async def read_published(
         findings: takes what is wrong with keys and versions.
         timeframe: of the bars.
     """
-    reading = Reading(wanted)
+    reading = PublishedReading(wanted)
     upto = Selection(wanted.broker, wanted.symbol, None, wanted.to_us)
     async for chunk in chunks(options, topic, {partition: span}):
         if at := upto.positions(chunk.keys):
@@ -77,7 +77,7 @@ async def read_published(
     return reading.published(span, partition, series, findings, timeframe)
 
 
-class Reading:
+class PublishedReading:
     """Records of a topic of finals, gathered.
 
     Args:

@@ -14,7 +14,7 @@ from barstream.kafka.offsets import START_OVER, check_identity
 from barstream.kafka.topics import TopicNames
 from barstream.log import finals
 from barstream.log.heartbeats import heartbeats, without_withdrawn
-from barstream.log.rejected import rejected
+from barstream.log.rejections import rejected
 from barstream.log.rules import Regime, Regimes
 from barstream.log.schedule import ScheduleRecord, schedule_records
 from barstream.log.selection import Selection
@@ -28,7 +28,7 @@ from barstream.model.time import DAY_US, SECOND_US
 from barstream.replay.close_record import recorded_closes
 from barstream.replay.heartbeats import from_finals, from_log
 from barstream.replay.request import Job, Request
-from barstream.replay.start_points import Start, starts_of
+from barstream.replay.start_points import StartPoint, starts_of
 
 #: So long before the first minute lie the children of every bar that is made of minutes.
 _LOOK_BACK_US: Final = 5 * DAY_US
@@ -60,7 +60,7 @@ class Known:
     """
 
     ticks: Span
-    starts: dict[Series, Start]
+    starts: dict[Series, StartPoint]
     beats: pl.DataFrame
     cut_us: dict[Series, int]
     topic_id: str | None
@@ -222,7 +222,7 @@ def _cut(newest: pl.DataFrame, told: PartitionRows) -> dict[Series, int]:
 
 
 async def published_before(
-    job: Job, options: Options, names: TopicNames, starts: dict[Series, Start]
+    job: Job, options: Options, names: TopicNames, starts: dict[Series, StartPoint]
 ) -> dict[Period, dict[Series, list[Bar]]]:
     """The published finals before each start that what comes after it is folded with."""
     known = [start.start_us for start in starts.values() if start.is_known]

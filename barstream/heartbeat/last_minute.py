@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from barstream.heartbeat.producer import Appended
 from barstream.market.universe import SeriesName
-from barstream.rules.heartbeat_plan import HeartbeatRules, Index, Plan
+from barstream.rules.heartbeat_plan import HeartbeatPlan, HeartbeatRules, Index
 
 
 class Counted(NamedTuple):
@@ -38,14 +38,14 @@ class Emitted:
         for name in series:
             self.heard.pop(name, None)
 
-    def by_another(self, due: Plan) -> None:
+    def by_another(self, due: HeartbeatPlan) -> None:
         """This worker follows: the leader sends what is planned, its log is the truth."""
         self.marks.update(due.marks())
         self.heard.update((repeat.series.name, due.now_us) for repeat in due.repeats)
 
     def acknowledged(
         self,
-        due: Plan,
+        due: HeartbeatPlan,
         appended: Mapping[int, Appended],
         now_us: int,
         rules: HeartbeatRules,

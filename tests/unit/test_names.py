@@ -1,0 +1,56 @@
+"""Names: a module is a noun, a class name means one thing, a module one that its room completes."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+PRODUCT: Final = ("barstream", "agents", "tables")
+#: Nouns that end like a gerund or a participle: a mapping of fields, a feed, a seed.
+NOUNS: Final = {"mapping", "feed", "seed"}
+#: What several rooms have, each its own: ``verify/rejections.py`` are not those of ``explain``.
+SHARED: Final = {
+    "bar", "bars", "encoder", "errors", "finals", "findings", "flush", "heartbeats", "load", "names",
+    "plan", "progress", "published_bars", "read_progress", "rejections", "report", "rollup_fold",
+    "rollups", "rules", "run", "scan", "schedule", "series", "session", "tick_block",
+    "tick_decoder", "topics", "trial", "worker",
+}  # fmt: skip
+
+
+def modules(*folders: str) -> list[Path]:
+    return [
+        path.relative_to(ROOT)
+        for folder in folders
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if not path.stem.startswith("__")
+    ]
+
+
+def is_verb(stem: str) -> bool:
+    last = stem.rpartition("_")[2]
+    return last.endswith(("ing", "ed")) and last not in NOUNS
+
+
+def test_a_module_is_named_by_a_noun() -> None:
+    files = [path for path in modules(*PRODUCT, "tests", "bench") if "test_" not in path.name]
+    assert [str(path) for path in files if is_verb(path.stem)] == []
+
+
+def test_a_stem_stands_in_several_rooms_only_where_the_room_completes_it() -> None:
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in modules(*PRODUCT):
+        found[path.stem].append(str(path.parent))
+    twice = {stem for stem, rooms in found.items() if len(rooms) > 1}
+    assert twice == SHARED
+
+
+def test_a_class_name_means_one_thing() -> None:
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in modules(*PRODUCT):
+        for node in ast.parse((ROOT / path).read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name].append(str(path))
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
