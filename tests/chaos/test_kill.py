@@ -16,6 +16,7 @@ from tests.pipeline import pipeline
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
+@pytest.mark.law("L15")
 @pytest.mark.parametrize(
     ("kills", "longest_s"),
     [(10, 7.0), pytest.param(40, 15.0, marks=[pytest.mark.chaos, long_drill])],

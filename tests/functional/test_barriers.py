@@ -54,6 +54,7 @@ def test_a_quiet_partition_closes_when_its_last_records_are_markers_or_aborted_t
         assert not made.rejected()
 
 
+@pytest.mark.law("L6")
 def test_a_barrier_is_met_by_what_was_applied_and_not_by_what_was_fetched(
     kafka: Any, unique: str, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def _waits(worker: Any) -> None:
     until(lambda: 'barstream_heartbeats_waiting{partition="0"} 1.0' in scrape(worker), 15, "wait")
 
 
+@pytest.mark.law("L7")
 def test_a_heartbeat_from_before_the_end_of_its_minute_closes_nothing_and_is_counted(
     kafka: Any, unique: str, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ TICKS = (
 )  # fmt: skip
 
 
+@pytest.mark.law("L3")
 def test_prints_after_the_close_are_in_the_last_minute_wherever_one_asks(
     kafka: Any, unique: str, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def garbage(chance: random.Random, number: int) -> tuple[bytes | None, str]:
     return kinds[number % len(kinds)]
 
 
+@pytest.mark.law("L16")
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
 def test_garbage_at_any_share_is_set_aside_with_its_bytes_and_disturbs_no_tick(
     kafka: Any, unique: str, tmp_path: Path, share: float
@@ -121,6 +122,7 @@ def test_a_tick_as_large_as_a_broker_takes_does_not_stop_the_worker(
         assert worker.stop() == 0
 
 
+@pytest.mark.law("L17")
 def test_ticks_of_a_series_in_a_second_partition_are_rejected_also_after_a_restart(
     kafka: Any, unique: str, tmp_path: Path
 ) -> None:

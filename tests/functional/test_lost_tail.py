@@ -99,6 +99,7 @@ def ends(worker: WorkerProcess, *words: str) -> None:
         assert word in said, said
 
 
+@pytest.mark.law("L20")
 def test_other_ticks_where_some_were_applied_stop_the_worker(harmed: Harmed) -> None:
     made = harmed["ticks-lost"]
     ends(

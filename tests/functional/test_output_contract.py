@@ -44,6 +44,7 @@ def assert_last_live_equals_final(finals: list[Record], live: list[Record]) -> N
         assert [r.value for r in shown[key]].count(records[0].value) == 1
 
 
+@pytest.mark.law("L19")
 def test_after_final_the_live_record_is_the_final_one(minutes: Minutes) -> None:
     assert_last_live_equals_final(minutes.finals, minutes.live)
     (steady,) = [
@@ -181,6 +182,7 @@ def test_the_newest_values_of_an_open_bar_get_published(contract: Contract) -> N
     until(newest, 5, "the last tick is in the live topic")
 
 
+@pytest.mark.law("L16")
 @pytest.mark.parametrize(
     "reason",
     ["undecodable", "invalid", "future", "unscheduled", "off_session", "late", "partition"],

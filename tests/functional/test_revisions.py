@@ -76,6 +76,7 @@ def straight(ticks: list[Tick], offsets: list[int], size_us: int) -> dict[int, d
     return found
 
 
+@pytest.mark.law("L10")
 @pytest.mark.timeout(300)
 def test_late_ticks_reach_every_bar_they_belong_to_also_over_a_kill(
     kafka: Any, unique: str, tmp_path: Path

@@ -95,6 +95,7 @@ def refused_row_is_told(made: Pipeline, worker: WorkerProcess) -> None:
     assert sessions_on(worker, "2024-01-12") == 1
 
 
+@pytest.mark.law("L18")
 def test_a_running_worker_follows_the_schedule_and_keeps_its_finals(
     kafka: Any, unique: str, tmp_path: Path
 ) -> None:

@@ -119,6 +119,7 @@ def test_a_topic_made_again_while_no_worker_ran_stops_the_next_one(
         assert told(verified(made.settings)) == []
 
 
+@pytest.mark.law("L20")
 @pytest.mark.parametrize("again", [True, False])
 def test_a_topic_deleted_under_a_running_worker_stops_it(
     kafka: Any, unique: str, tmp_path: Path, again: bool
@@ -136,6 +137,7 @@ def test_a_topic_deleted_under_a_running_worker_stops_it(
         assert not made.finals(), "ticks of the new topic closed a bar of the old"
 
 
+@pytest.mark.law("L20")
 def test_a_topic_made_again_while_its_worker_was_frozen_stops_it(
     kafka: Any, unique: str, tmp_path: Path
 ) -> None:

@@ -152,6 +152,7 @@ def test_a_close_below_what_allows_it_is_illegal(copies: Copies) -> None:
     assert ("difference", "close") in rules
 
 
+@pytest.mark.law("L5")
 def test_a_close_after_the_tick_that_closed_it_is_too_late(copies: Copies) -> None:
     def tamper(records: list[Record]) -> list[Record]:
         at = next(

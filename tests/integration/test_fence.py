@@ -16,6 +16,7 @@ from tests.pipeline import read_topic
 pytestmark = pytest.mark.kafka
 
 
+@pytest.mark.law("L15")
 @pytest.mark.parametrize("taken_over", ["before", "between"])
 def test_whoever_comes_later_fences_and_nothing_of_the_earlier_is_seen(
     kafka: Any, unique: str, taken_over: str

@@ -32,6 +32,7 @@ def add_minutes(sender: HeartbeatSender, row: SeriesSeen) -> None:
     sender.wake()
 
 
+@pytest.mark.law("L14")
 def test_a_deposed_leader_is_fenced_and_goes_on_as_follower(kafka: Any) -> None:
     # Two workers both believe that they lead, as after a freeze.
     async def scene() -> None:
@@ -88,6 +89,7 @@ def test_a_rightful_leader_fenced_by_a_frozen_one_comes_back(kafka: Any) -> None
     asyncio.run(scene())
 
 
+@pytest.mark.law("L13")
 def test_a_new_leader_goes_on_where_the_last_one_stopped(kafka: Any) -> None:
     async def scene() -> None:
         town = Town(kafka.bootstrap)
@@ -129,6 +131,7 @@ def test_a_flag_that_went_off_and_on_between_two_rounds_takes_over_anew(kafka: A
     asyncio.run(scene())
 
 
+@pytest.mark.law("L13")
 def test_after_an_outage_the_sender_holds_back_then_catches_up_without_a_hole(
     new_kafka: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -172,6 +172,7 @@ def run_plain(case: dict[str, Any], **policy: Any) -> dict[str, PlainSeries]:
     return series
 
 
+@pytest.mark.law("L1", "L5", "L8")
 @pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(cases())
@@ -191,6 +192,7 @@ def test_any_batching_gives_the_bars_of_one_tick_at_a_time(case: dict[str, Any])
             assert kept.last_trading_date == series.last_date
 
 
+@pytest.mark.law("L4")
 @settings(max_examples=100, deadline=None)
 @given(cases())
 def test_finals_ascend_without_a_hole_or_a_repeat(case: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ def closing_offsets(case: Case) -> list[int]:
     return found
 
 
+@pytest.mark.law("L6")
 @settings(max_examples=200, deadline=None)
 @given(st.data(), cases())
 def test_any_cut_and_any_delivery_before_the_barrier_gives_the_bars_closed_at_the_barrier(
@@ -88,6 +89,7 @@ def test_a_heartbeat_later_than_its_barrier_closes_at_the_position_reached(
         assert [as_plain(bar) for bar in found.get(name, [])] == series.finals
 
 
+@pytest.mark.law("L7")
 @settings(max_examples=200, deadline=None)
 @given(cases())
 def test_an_early_heartbeat_closes_nothing_and_is_counted(case: Case) -> None:
@@ -115,6 +117,7 @@ def run(case: Case, parts: list[tuple[int, int]]) -> Store:
     return store
 
 
+@pytest.mark.law("L15")
 @settings(max_examples=200, deadline=None)
 @given(st.data(), cases())
 def test_after_a_crash_at_any_point_the_finals_are_the_same_bytes(
@@ -201,6 +204,7 @@ def test_what_is_applied_in_pieces_for_want_of_room_gives_the_same_bars(
     assert store.series == expected.series
 
 
+@pytest.mark.law("L20")
 @settings(max_examples=100, deadline=None)
 @given(st.data(), cases())
 def test_a_chunk_below_the_position_changes_nothing_and_one_above_is_a_lost_chunk(
@@ -220,6 +224,7 @@ def test_a_chunk_below_the_position_changes_nothing_and_one_above_is_a_lost_chun
     assert engine.position == middle
 
 
+@pytest.mark.law("L19")
 @settings(max_examples=150, deadline=None)
 @given(st.data(), cases())
 def test_no_live_row_of_a_closed_bucket_and_none_twice_with_the_same_ticks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,7 @@ def due_one_by_one(
     return found
 
 
+@pytest.mark.law("L13")
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_any_sequence_of_wake_ups_covers_every_due_minute_exactly_once(data: st.DataObject) -> None:

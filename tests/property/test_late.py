@@ -99,6 +99,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@pytest.mark.law("L10")
 @pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(cases())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,7 @@ def minutes_awake(rows: list[SessionRow], seen: SeriesSeen, after: int) -> dict[
     }  # fmt: skip
 
 
+@pytest.mark.law("L13")
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_every_bucket_the_schedule_ends_in_is_proved_over_exactly_once(

@@ -104,6 +104,7 @@ def test_a_day_that_a_late_tick_began_while_asleep_does_not_wait_for_the_one_tha
     assert batched == one_by_one
 
 
+@pytest.mark.law("L11")
 @pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.data(), late_cases())

@@ -79,6 +79,7 @@ def slow_cases(draw: st.DrawFn) -> Case:
     return replace(case, rules=rules, beats=beats)
 
 
+@pytest.mark.law("L11")
 @pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), slow_cases())
@@ -140,6 +141,7 @@ def test_in_real_trading_hours_every_upper_final_is_the_bar_polars_builds_from_t
             assert not any(bar.revision for bar in written)
 
 
+@pytest.mark.law("L2")
 @pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), markets(exact=False))
@@ -157,6 +159,7 @@ def test_volume_is_the_exactly_rounded_sum_of_the_children_and_live_bars_show_wh
             assert not any(bar.final or bar.close_offset is not None for bar in live)
 
 
+@pytest.mark.law("L12")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), schedules(), st.sampled_from(TIMEFRAMES))
 def test_an_upper_bar_is_final_with_its_last_in_session_minute_and_not_at_its_nominal_end(

@@ -9,6 +9,7 @@ from math import inf, nextafter
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -118,6 +119,7 @@ def _sessions(regime: Regime, name: tuple[str, str]) -> list[Session]:
     return [] if schedule is None else list(schedule.sessions_between(0, FOREVER_US))
 
 
+@pytest.mark.law("L18")
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), lives(("reject",)))
 def test_where_rules_change_nothing_right_is_accused(data: st.DataObject, life: Life) -> None:
@@ -297,6 +299,7 @@ LIES: dict[str, Plant] = {
 }  # fmt: skip
 
 
+@pytest.mark.law("L18")
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), lives(periods=PERIODS[:1]))
 def test_where_rules_change_every_lie_is_named(data: st.DataObject, life: Life) -> None:
@@ -320,6 +323,7 @@ def test_a_replay_takes_the_log_s_word_for_what_a_clock_refused(life: Life) -> N
     assert replayed(life) == published
 
 
+@pytest.mark.law("L23")
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lives(("reject",)))
 def test_a_replay_by_the_rules_of_the_log_gives_the_published_bytes(life: Life) -> None:

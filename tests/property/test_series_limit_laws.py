@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,7 @@ def first_come(case: Case, limit: int) -> set[str]:
     return taken
 
 
+@pytest.mark.law("L22")
 @settings(max_examples=50, deadline=None)
 @given(st.data(), cases(), st.integers(1, 3))
 def test_those_that_came_first_are_taken_however_the_log_is_cut(

@@ -68,6 +68,7 @@ def has_minute(row: SessionRow | Session, minute_us: int) -> bool:
     return any(covers(row, t) for t in range(minute_us, minute_us + MINUTE_US, UNIT_US))
 
 
+@pytest.mark.law("L3")
 @given(rows=valid_rows())
 def test_a_time_is_in_the_one_session_that_takes_it_and_placed_before_its_close(
     rows: list[SessionRow],
@@ -140,6 +141,7 @@ def test_session_minutes_are_the_minutes_with_an_instant_in_session(rows: list[S
         assert list(session_minutes(session)) == [m for m in horizon if has_minute(session, m)]
 
 
+@pytest.mark.law("L9")
 @given(rows=valid_rows(), last=st.integers(19_998, 20_025), inactive_after=st.integers(0, 6))
 def test_a_series_sleeps_from_the_first_open_after_the_dates_without_a_tick(
     rows: list[SessionRow], last: int, inactive_after: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -98,6 +99,7 @@ def test_each_field_of_each_bar_is_held_to_the_ticks(data: st.DataObject, case: 
     assert [(each.kind, each.field) for each in outcome.findings.kept] == [("difference", name)]
 
 
+@pytest.mark.law("L4")
 @settings(max_examples=100, deadline=None)
 @given(st.data(), cases())
 def test_a_bar_left_out_is_missing(data: st.DataObject, case: Case) -> None:

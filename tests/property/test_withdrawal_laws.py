@@ -14,6 +14,7 @@ from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -134,6 +135,7 @@ def is_of(key: bytes, symbol: str) -> bool:
     return split_bar_key(key)[1] == symbol
 
 
+@pytest.mark.law("L21")
 @settings(max_examples=60, deadline=None)
 @given(st.data(), dropped_cases())
 def test_what_stands_is_as_if_they_had_never_been_there(
@@ -164,6 +166,7 @@ def test_series_that_share_the_partition_are_not_touched(
     assert others[0] == others[1]
 
 
+@pytest.mark.law("L21")
 @settings(max_examples=60, deadline=None)
 @given(st.data(), dropped_cases())
 def test_it_verifies_before_and_after_it_is_loaded_again(

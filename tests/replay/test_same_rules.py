@@ -17,6 +17,7 @@ from tests.replay.replays import content, finals, newest, rejections, replay, sh
 pytestmark = pytest.mark.kafka
 
 
+@pytest.mark.law("L23")
 def test_a_replay_gives_the_published_bytes(lived: Pipeline) -> None:
     # whatever the worker lagged by when it took a heartbeat: its bars say where they were closed
     said = replay(lived, "--suffix", "same")

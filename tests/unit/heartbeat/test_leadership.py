@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from barstream.heartbeat.leadership import LeadershipFlag
 
 
@@ -31,6 +33,7 @@ def test_a_fenced_leader_comes_back_only_while_its_assignment_stands() -> None:
     assert not flag.on
 
 
+@pytest.mark.law("L14")
 def test_a_new_assignment_makes_a_fenced_leader_lead_again() -> None:
     flag = LeadershipFlag()
     flag.set()

@@ -40,6 +40,7 @@ def provider_of(*rows: SessionRow) -> MarketScheduleProvider:
     return provider
 
 
+@pytest.mark.law("L3")
 def test_open_is_in_session_and_close_is_not() -> None:
     provider = provider_of(row("2024-01-02T09:00:00", "2024-01-02T17:00:00"))
     open_us, close_us = us_from_iso("2024-01-02T09:00"), us_from_iso("2024-01-02T17:00")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from barstream.market.universe import SeriesSeen, Universe
 
 
@@ -9,6 +11,7 @@ def row(partition: int, *, closed_until_us: int = -1) -> SeriesSeen:
     return SeriesSeen("B", "X", partition, 0, 0, True, closed_until_us)
 
 
+@pytest.mark.law("L17")
 def test_a_second_partition_does_not_take_a_series_from_its_home() -> None:
     universe = Universe()
     conflicts: list[SeriesSeen] = []

@@ -62,6 +62,7 @@ def same(left: PartialBar, right: PartialBar) -> bool:
     )
 
 
+@pytest.mark.law("L1")
 @given(some_ticks(), st.randoms(use_true_random=False))
 def test_the_order_of_merging_does_not_matter(ticks: list[Tick], random: object) -> None:
     expected = reduce(merged, (one(*tick) for tick in ticks))
@@ -80,6 +81,7 @@ def test_the_grouping_of_merging_does_not_matter(ticks: list[Tick], data: st.Dat
     assert same(parts[0], expected)
 
 
+@pytest.mark.law("L1")
 @given(some_ticks())
 def test_a_merged_bar_is_that_of_its_ticks_sorted_by_time_and_offset(ticks: list[Tick]) -> None:
     bar = reduce(merged, (one(*tick) for tick in ticks)).to_bar("B", "S", 99)
@@ -109,6 +111,7 @@ def test_group_sums_are_exact_whatever_the_sizes(groups: list[list[float]]) -> N
         assert units == sum(units_of(size) for size in group)
 
 
+@pytest.mark.law("L2")
 @given(st.lists(sizes, min_size=1, max_size=20))
 def test_a_sum_of_units_rounds_once_to_the_nearest_float(some: list[float]) -> None:
     assert float_of(sum(units_of(size) for size in some)) == math.fsum(some)
@@ -117,6 +120,7 @@ def test_a_sum_of_units_rounds_once_to_the_nearest_float(some: list[float]) -> N
 HUGE = sys.float_info.max
 
 
+@pytest.mark.law("L2")
 def test_a_sum_beyond_floats_is_the_largest_of_them() -> None:
     # one producer that writes 1e308 twice must neither stop a worker nor write an infinity
     assert float_of(units_of(1e308) * 2) == HUGE

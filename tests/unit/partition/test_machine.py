@@ -326,6 +326,7 @@ def test_a_restored_series_is_not_written_to_series_seen_again() -> None:
 # --- sleeping ------------------------------------------------------------------------------------
 
 
+@pytest.mark.law("L9")
 def test_a_series_falls_asleep_by_heartbeat_and_wakes_filling_nothing_before_its_tick() -> None:
     # day  0      1          2          3         4
     #      tick   filled     filled     asleep    tick at 00:10
@@ -340,6 +341,7 @@ def test_a_series_falls_asleep_by_heartbeat_and_wakes_filling_nothing_before_its
     assert starts(made) == [4 * 1440 + minute for minute in (10, 11, 12, 13)]
 
 
+@pytest.mark.law("L9")
 def test_a_series_falls_asleep_by_watermark_alike() -> None:
     made = engine(inactive_after=2)
     feed(made, [58 * MINUTE, 4 * DAY + 10 * MINUTE, 4 * DAY + 12 * MINUTE])
@@ -386,6 +388,7 @@ def test_how_far_a_quiet_series_is_filled_follows_a_schedule_that_changes() -> N
     assert starts(made) == [day * 1440 + minute for day in (1, 3) for minute in range(60)]
 
 
+@pytest.mark.law("L8")
 def test_a_heartbeat_of_a_series_without_a_price_makes_no_bar_and_is_counted() -> None:
     made = engine()
     feed(made, [])

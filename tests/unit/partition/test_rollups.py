@@ -70,6 +70,7 @@ class Market:
         return self.engine.book.between(Period.parse(period), "B", "X", 0, 1 << 60)
 
 
+@pytest.mark.law("L12")
 def test_a_bar_is_final_with_the_last_in_session_minute_and_not_at_its_nominal_end() -> None:
     # 1h   |10:00 ------ session ends 10:20 |            11:00|
     #                                       ^ final here
