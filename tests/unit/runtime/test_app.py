@@ -79,6 +79,29 @@ def test_a_worker_that_gives_its_partitions_up_goes_on(app: App) -> None:
     asyncio.run(go())
 
 
+@pytest.mark.law("L14")
+def test_what_is_taken_away_is_let_go_before_anything_else_happens(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    async def of_faust(*_: Any) -> None:
+        order.append("faust")
+
+    class Given(Stuck):
+        async def revoke(self) -> None:
+            order.append("partitions")
+
+    async def go() -> None:
+        app.assignments = Given()
+        app.before_revoke = lambda: order.append("leadership")
+        monkeypatch.setattr(faust.App, "_on_partitions_revoked", of_faust)
+        await app._on_partitions_revoked(TICKS)
+
+    asyncio.run(go())
+    assert order == ["leadership", "faust", "partitions"]
+
+
 class Awaited(Stuck):
     """Partitions that cannot be taken over: a coordinator they wait for does not answer."""
 

@@ -1,0 +1,40 @@
+"""Which assignment makes a worker the leader of the heartbeats, and what takes that away first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from faust.types import TP
+
+from barstream.config import load_settings
+from barstream.worker import Worker
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    env = {"BARSTREAM_DATA_DIR": str(tmp_path), "BARSTREAM_APP_ID": "leader"}
+    return Worker(load_settings(env=env))
+
+
+@pytest.mark.law("L14")
+def test_partition_0_of_no_other_topic_makes_a_leader(worker: Worker) -> None:
+    names = worker.names
+    others = {names.ticks, names.final_1m, names.series, f"{names.heartbeats}-x"}
+    worker.app.after_assign({TP(topic, 0) for topic in others} | {TP(names.heartbeats, 1)})
+    assert not worker.flag.on
+    worker.app.after_assign({TP(names.heartbeats, 0)})
+    assert worker.flag.on
+
+
+@pytest.mark.law("L14")
+def test_another_assignment_leaves_the_flag_where_a_revoke_has_put_it(worker: Worker) -> None:
+    worker.app.after_assign({TP(worker.names.heartbeats, 0)})
+    worker.app.before_revoke()
+    worker.app.after_assign({TP(worker.names.ticks, 0)})
+    assert not worker.flag.on
+
+
+def test_faust_is_not_asked_for_a_leader_of_its_own(worker: Worker) -> None:
+    assert worker.app.conf.topic_disable_leader
+    assert not worker.app._leader_assignor.is_leader()
