@@ -36,7 +36,8 @@ from barstream.kafka.topics import (
     make_plan,
     require,
 )
-from tests.pipeline import free_port
+from tests.functional.records import admin
+from tests.pipeline import Pipeline, free_port, pipeline, until
 
 
 @pytest.fixture(scope="module")
@@ -314,3 +315,22 @@ def test_questions_go_to_a_broker_that_is_there(kafka: Any) -> None:
             await admin.close()
 
     asyncio.run(ask())
+
+
+@pytest.mark.kafka
+@pytest.mark.law("L14")
+def test_a_worker_makes_no_topic_but_those_that_are_planned(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    """Faust would make one for a leader of its own, and one for each table."""
+
+    async def topics(made: Pipeline) -> set[str]:
+        async with admin(made) as client:
+            return {topic for topic in await client.list_topics() if unique in topic}
+
+    with pipeline(kafka.bootstrap, unique, tmp_path, BARS__SCHEDULE="false") as made:
+        planned = asyncio.run(topics(made))
+        worker = made.worker()
+        until(lambda: worker.get("/status")["leader"], 20, "it leads the heartbeats")
+        assert worker.stop() == 0
+        assert asyncio.run(topics(made)) == planned

@@ -33,8 +33,3 @@ def test_another_assignment_leaves_the_flag_where_a_revoke_has_put_it(worker: Wo
     worker.app.before_revoke()
     worker.app.after_assign({TP(worker.names.ticks, 0)})
     assert not worker.flag.on
-
-
-def test_faust_is_not_asked_for_a_leader_of_its_own(worker: Worker) -> None:
-    assert worker.app.conf.topic_disable_leader
-    assert not worker.app._leader_assignor.is_leader()
