@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from aiokafka.errors import KafkaError, ProducerFenced
 from mode import Service
 
 from barstream.clock import system_clock_us
@@ -33,6 +32,7 @@ from barstream.heartbeat.quiet_period import SETTLE_S, Settling
 from barstream.heartbeat.recovery import recover
 from barstream.heartbeat.report import HeartbeatReport
 from barstream.heartbeat.timer import Waker
+from barstream.kafka.clients import KafkaError, ProducerFenced
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.market.universe import SeriesName, Universe
 from barstream.model.period import Period

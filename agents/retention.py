@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from aiokafka.errors import KafkaError
 from mode import Service
 
 from agents.schedule import next_reload_us
 from barstream.clock import system_clock_us
+from barstream.kafka.clients import KafkaError
 from barstream.kafka.offsets import extents
 from barstream.model.time import MINUTE_US, SECOND_US
 from barstream.runtime.assignment import Assignment

@@ -1,7 +1,7 @@
 """Topics in memory, read by a consumer that does what ours ask of aiokafka's.
 
 For tests that want the readers of the log as they are, thousands of times and without a broker:
-`reading_from` puts it in the place of the consumer of `barstream.log.snapshot`.
+`reading_from` puts it in the place of the consumers of `barstream.kafka.clients`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord, OffsetAndTimestamp
 
 from barstream.codecs.record_chunk import RecordChunk
+from barstream.kafka import clients
 from barstream.kafka.fetch_columns import ColumnarTopics
-from barstream.log import snapshot
 
 Headers = Sequence[tuple[str, bytes]]
 _APPEND_TIME = 1
@@ -171,6 +171,6 @@ def _chunk(tp: TopicPartition, start: int, end: int, entries: Sequence[Entry]) -
 
 @contextmanager
 def reading_from(kafka: MemoryKafka) -> Iterator[None]:
-    """Whatever reads the log through `barstream.log.snapshot` reads ``kafka``."""
-    with mock.patch.object(snapshot, "AIOKafkaConsumer", kafka.consumer):
+    """Whatever makes a consumer reads ``kafka``."""
+    with mock.patch.object(clients, "KafkaConsumer", kafka.consumer):
         yield

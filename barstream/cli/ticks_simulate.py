@@ -131,13 +131,12 @@ async def _simulate(
     *,
     fast: bool,
 ) -> dict[Kind, int]:
-    from aiokafka.errors import KafkaError
-
     from barstream.cli.progress import TickProgress
     from barstream.errors import BarstreamError
     from barstream.feeds.column_encoder import tick_encoder
     from barstream.feeds.load_plan import partitions_of
     from barstream.feeds.simulation import SimulatedFeed
+    from barstream.kafka.clients import KafkaError
     from barstream.kafka.cluster import client_options
     from barstream.kafka.topics import TopicNames
     from barstream.model.time import MINUTE_US, SECOND_US

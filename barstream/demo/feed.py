@@ -6,8 +6,6 @@ import asyncio
 from contextlib import suppress
 from typing import Final, Self
 
-from aiokafka.errors import KafkaError
-
 from barstream.clock import system_clock_us
 from barstream.demo.sandbox import Sandbox
 from barstream.demo.tape import Tape
@@ -17,6 +15,7 @@ from barstream.feeds.column_encoder import tick_encoder
 from barstream.feeds.progress import Silent
 from barstream.feeds.simulated_ticks import Simulation, SimulationRules
 from barstream.feeds.simulation import SimulatedFeed
+from barstream.kafka.clients import KafkaError
 from barstream.kafka.cluster import client_options
 from barstream.kafka.topics import TopicNames
 

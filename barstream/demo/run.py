@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
-
 from barstream.clock import system_clock_us
 from barstream.codecs.topics.bar import decode_bar
 from barstream.config.periods import periods_in_force
@@ -23,6 +20,7 @@ from barstream.demo.sandbox import POLL_S, Sandbox, program_name
 from barstream.demo.tape import record
 from barstream.demo.venue import BROKER, LISTINGS, PAST_DATES, Listing, sessions
 from barstream.feeds.schedule_load import load_schedule
+from barstream.kafka.clients import TopicPartition, make_consumer
 from barstream.kafka.cluster import client_options
 from barstream.kafka.topics import TopicNames
 from barstream.market.session import SessionRow
@@ -164,12 +162,7 @@ class Demo:
             self._screen, periods, {listing.symbol: listing.decimals for listing in self._listings}
         )
         table.begin(await self._rejected())
-        consumer = AIOKafkaConsumer(
-            **client_options(settings),
-            group_id=None,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-        )
+        consumer = make_consumer(client_options(settings))
         async with consumer:
             # what late ticks of the history change is no news
             since_us = floor_minute(system_clock_us())

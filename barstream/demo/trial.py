@@ -11,8 +11,6 @@ from typing import Final
 from urllib.parse import quote
 
 import numpy as np
-from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
 
 from barstream.clock import system_clock_us
 from barstream.codecs.topics.bar import decode_bar
@@ -27,6 +25,7 @@ from barstream.feeds.load_plan import Batch, prepare
 from barstream.feeds.progress import Watcher
 from barstream.feeds.refusals import AlreadyLoadedError, NoSessionError
 from barstream.feeds.schedule_load import load_schedule
+from barstream.kafka.clients import TopicPartition, make_consumer
 from barstream.kafka.cluster import client_options
 from barstream.kafka.topics import TopicNames
 from barstream.market.calendar import calendar_rows, reach_of, warning_of
@@ -225,12 +224,7 @@ class _Finals:
 
     def __init__(self, settings: Settings) -> None:
         names = TopicNames.of(settings)
-        self.consumer = AIOKafkaConsumer(
-            **client_options(settings),
-            group_id=None,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-        )
+        self.consumer = make_consumer(client_options(settings))
         self._timeframe = {names.final_1m: "1m"}
         self._timeframe |= {topic: str(period) for period, topic in names.rollups.items()}
         self._partitions = range(settings.topics.partitions)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
-from aiokafka.partitioner import murmur2
 from numpy.typing import NDArray
 
 from barstream.errors import BarstreamError
+from barstream.kafka.clients import KafkaProducer
+from barstream.kafka.partitioner import default_partition
 from barstream.model.key import series_key
 
 Int64s = NDArray[np.int64]
@@ -38,11 +38,6 @@ def bulk_options(options: Mapping[str, Any]) -> dict[str, Any]:
         "max_batch_size": MAX_BATCH_BYTES,
         "max_request_size": 4 * MAX_BATCH_BYTES,
     }
-
-
-def default_partition(key: bytes, partitions: int) -> int:
-    """Where Kafka's default partitioner puts ``key``: a series lives in one partition."""
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +79,7 @@ class BulkSender:
     the sender and memory stays bounded.
     """
 
-    def __init__(self, producer: AIOKafkaProducer, topic: str, routes: Routes) -> None:
+    def __init__(self, producer: KafkaProducer, topic: str, routes: Routes) -> None:
         self._producer = producer
         self._topic = topic
         self._routes = routes

@@ -10,11 +10,9 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
-
 from barstream.codecs.topics.series_seen import apply_row
 from barstream.errors import BarstreamError
+from barstream.kafka.clients import KafkaConsumer, TopicPartition, make_consumer
 from barstream.kafka.offsets import extents_of
 from barstream.kafka.topic_follower import TopicFollower
 from barstream.market.universe import SeriesName, Universe
@@ -64,9 +62,7 @@ async def newest_minutes(
     numbers, topics = sorted(set(partitions)), list(topics)
     assigned = [TopicPartition(topic, number) for topic in topics for number in numbers]
     standing: dict[str, set[bytes]] = {topic: set() for topic in topics}
-    consumer = AIOKafkaConsumer(
-        **options, group_id=None, enable_auto_commit=False, isolation_level="read_committed"
-    )
+    consumer = make_consumer(options)
     async with consumer:
         consumer.assign(assigned)
         held = await extents_of(consumer, assigned)
@@ -88,7 +84,7 @@ async def newest_minutes(
     return _newest(key for keys in standing.values() for key in keys)
 
 
-async def _arrived(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
+async def _arrived(consumer: KafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
     for partition, end in ends.items():
         if await consumer.position(partition) < end:
             return False

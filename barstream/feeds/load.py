@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from aiokafka.errors import KafkaError, ProducerFenced
 from numpy.typing import NDArray
 
 from barstream.codecs.topics.load_position import LoadPosition
@@ -31,6 +30,7 @@ from barstream.feeds.refusals import (
     AlreadyLoadedError,
     LoadInterruptedError,
 )
+from barstream.kafka.clients import KafkaError, ProducerFenced
 from barstream.model.time import MINUTE_US, SECOND_US, iso_from_us
 
 CHUNK_ROWS: Final = 50_000

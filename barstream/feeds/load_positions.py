@@ -16,10 +16,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import NewTopic
-from aiokafka.structs import TopicPartition
-
 from barstream.codecs.topics.load_position import LastTick, LoadPosition, decode
 from barstream.codecs.topics.withdrawal import (
     WithdrawalRow,
@@ -28,15 +24,15 @@ from barstream.codecs.topics.withdrawal import (
 )
 from barstream.config import Settings
 from barstream.errors import BarstreamError
-from barstream.kafka.admin import AdminClient
+from barstream.kafka.clients import KafkaConsumer, TopicPartition, make_consumer
 from barstream.kafka.cluster import admin_client, client_options
 from barstream.kafka.offsets import extents_of, offsets_required
+from barstream.kafka.topics.metadata import ensure_compacted
 from barstream.market.schedule import Series
 from barstream.model.topic_name import shorten
 
 READ_WITHIN_S: Final = 120.0
 """Longer than a transaction of another load, left open by a kill, lives."""
-_TOPIC_EXISTS: Final = 36
 
 
 class PositionUnknownError(BarstreamError):
@@ -53,32 +49,11 @@ async def ensure_topic(options: Mapping[str, Any], topic: str, replication: int)
     Raises:
         PositionUnknownError: the broker refused.
     """
-    admin = AdminClient(**options)
-    await admin.start()
-    try:
-        if topic in await admin.list_topics():
-            return
-        answer = await admin.create_topics(
-            [
-                NewTopic(
-                    topic,
-                    1,
-                    replication,
-                    topic_configs={
-                        "cleanup.policy": "compact",
-                        "message.timestamp.type": "LogAppendTime",
-                    },
-                )
-            ]
+    if refused := await ensure_compacted(options, topic, replication):
+        raise PositionUnknownError(
+            f"topic {topic!r} is required to remember how far files are loaded; the broker "
+            f"refused to create it: {refused}"
         )
-    finally:
-        await admin.close()
-    for name, code, *message in answer.topic_errors:
-        if code not in (0, _TOPIC_EXISTS):
-            raise PositionUnknownError(
-                f"topic {name!r} is required to remember how far files are loaded; the broker "
-                f"refused to create it: error {code} {message[0] if message else ''}"
-            )
 
 
 def positions_topic(settings: Settings) -> str:
@@ -159,11 +134,11 @@ async def read_records(options: Mapping[str, Any], topic: str) -> LoadRecords:
         PositionUnknownError: an open transaction of another client did not end in time.
     """
     partition = TopicPartition(topic, 0)
-    async with _consumer(options, "read_uncommitted") as consumer:
+    async with make_consumer(options, committed=False) as consumer:
         with offsets_required(consumer, [partition]):
             end = (await consumer.end_offsets([partition]))[partition]
     found: dict[bytes, bytes] = {}
-    async with _consumer(options, "read_committed") as consumer:
+    async with make_consumer(options) as consumer:
         consumer.assign([partition])
         await consumer.seek_to_beginning(partition)
         try:
@@ -195,7 +170,7 @@ async def check_same_ticks(options: Mapping[str, Any], position: LoadPosition) -
     }
     if not wanted:
         return
-    async with _consumer(options, "read_committed") as consumer:
+    async with make_consumer(options) as consumer:
         consumer.assign(list(wanted))
         held = await extents_of(consumer, wanted)
         for partition, last in wanted.items():
@@ -210,7 +185,7 @@ async def check_same_ticks(options: Mapping[str, Any], position: LoadPosition) -
                 )
 
 
-async def _holds(consumer: AIOKafkaConsumer, partition: TopicPartition, last: LastTick) -> bool:
+async def _holds(consumer: KafkaConsumer, partition: TopicPartition, last: LastTick) -> bool:
     consumer.seek(partition, last.offset)
     try:
         async with asyncio.timeout(READ_WITHIN_S):
@@ -223,9 +198,3 @@ async def _holds(consumer: AIOKafkaConsumer, partition: TopicPartition, last: La
     except TimeoutError:
         return False
     return False
-
-
-def _consumer(options: Mapping[str, Any], isolation: str) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
-        **options, group_id=None, enable_auto_commit=False, isolation_level=isolation
-    )

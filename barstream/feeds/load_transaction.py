@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
 from numpy.typing import NDArray
 
 from barstream.codecs.topics.load_position import LastTick, LoadPosition, encode
@@ -17,6 +16,7 @@ from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
 from barstream.feeds.encoder import ColumnEncoding, TickEncoder
 from barstream.feeds.files import FileTicks
 from barstream.heartbeat.producer import Barriers, Due, encode_rows, send_rows
+from barstream.kafka.clients import make_producer
 from barstream.kafka.producer_failure import cause_told
 from barstream.kafka.topics.batch_size import largest_batches
 
@@ -69,8 +69,8 @@ class LoadWriter:
         self._clock_us = clock_us
         self._options = options
         self._barriers = Barriers(options, topics.ticks)
-        self._producer = AIOKafkaProducer(
-            **bulk_options(options),
+        self._producer = make_producer(
+            bulk_options(options),
             transactional_id=transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         )

@@ -12,10 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
-from aiokafka.partitioner import DefaultPartitioner
-
 from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session import (
     encode_session,
@@ -26,7 +22,9 @@ from barstream.codecs.topics.session import (
 from barstream.codecs.topics.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.errors import BarstreamError
+from barstream.kafka.clients import KafkaError, make_producer
 from barstream.kafka.cluster import client_options, reaching
+from barstream.kafka.partitioner import default_partition
 from barstream.kafka.topic_follower import TopicFollower
 from barstream.kafka.topics.batch_size import SMALL_BATCH_BYTES
 from barstream.market.schedule import Series, SessionRow, find_conflicts
@@ -175,8 +173,8 @@ async def publish(
     total = sum(len(records) for records in by_partition.values())
     if not total:
         return
-    producer = AIOKafkaProducer(
-        **client_options(settings),
+    producer = make_producer(
+        client_options(settings),
         transactional_id=f"{settings.app_id}-schedule-load",
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         acks="all",
@@ -238,15 +236,13 @@ def records_of_changes(
 ) -> dict[int, list[tuple[bytes, bytes | None]]]:
     """Keys and values to write, by partition; a withdrawn session's value is None."""
     records: dict[int, list[tuple[bytes, bytes | None]]] = {}
-    partitions = list(range(current.partitions))
-    choose = DefaultPartitioner()
     name_rule = current.rows.name_rule
 
     def write(row: SessionRow) -> None:
         key = session_key(row)
         partition = current.rows.partition_of(key, current.partitions)
         if partition is None:
-            partition = choose(key, partitions, partitions)
+            partition = default_partition(key, current.partitions)
         records.setdefault(partition, []).append((key, encode_session(row)))
 
     for row in changes.added:

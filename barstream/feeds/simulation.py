@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
 from numpy.typing import NDArray
 
 from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
@@ -16,6 +15,7 @@ from barstream.feeds.encoder import ColumnEncoding, NumberField, TickEncoder
 from barstream.feeds.progress import Watcher
 from barstream.feeds.simulated_series import Kind
 from barstream.feeds.simulated_ticks import MAX_STEP_TICKS, SimulatedTicks, Simulation
+from barstream.kafka.clients import make_producer
 from barstream.model.time import SECOND_US
 
 STEP_S: Final = 0.1
@@ -59,7 +59,7 @@ class SimulatedFeed:
         self._clock_us = clock_us
         self._watcher = watcher
         self._garbage = np.random.default_rng(simulation.rules.seed)
-        self._producer = AIOKafkaProducer(**bulk_options(options))
+        self._producer = make_producer(bulk_options(options))
         self._sender = BulkSender(self._producer, topic, Routes.of(self._names, partitions))
         self._stop = asyncio.Event()
         self._counts: Counter[Kind] = Counter()

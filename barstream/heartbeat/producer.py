@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.structs import TopicPartition
-
 from barstream.codecs.topics.heartbeat import HeartbeatRecord, Source, encode
+from barstream.kafka.clients import KafkaProducer, TopicPartition, make_consumer, make_producer
 from barstream.kafka.producer_failure import cause_told
 from barstream.kafka.topics.batch_size import SMALL_BATCH_BYTES
 
@@ -53,9 +51,7 @@ class Barriers:
 
     def __init__(self, options: Mapping[str, Any], ticks_topic: str) -> None:
         self._topic = ticks_topic
-        self._consumer = AIOKafkaConsumer(
-            **options, group_id=None, isolation_level="read_uncommitted", enable_auto_commit=False
-        )
+        self._consumer = make_consumer(options, committed=False)
 
     async def start(self) -> None:
         """Connect; the tick topic must exist.
@@ -101,7 +97,7 @@ def encode_rows(
 
 
 async def _sent(
-    producer: AIOKafkaProducer, batch: Any, topic: str, partition: int
+    producer: KafkaProducer, batch: Any, topic: str, partition: int
 ) -> asyncio.Future[Any]:
     with cause_told(producer):
         answer: asyncio.Future[Any] = await producer.send_batch(batch, topic, partition=partition)
@@ -109,7 +105,7 @@ async def _sent(
 
 
 async def send_rows(
-    producer: AIOKafkaProducer, topic: str, rows_by_partition: Mapping[int, Sequence[Row]]
+    producer: KafkaProducer, topic: str, rows_by_partition: Mapping[int, Sequence[Row]]
 ) -> dict[int, Appended]:
     """Send in bulk, each row to its partition, and wait until all are acknowledged.
 
@@ -149,13 +145,12 @@ class LeaderProducer:
     def __init__(self, options: Mapping[str, Any], topic: str, transactional_id: str) -> None:
         self._topic = topic
         self._in_transaction = False
-        self._producer = AIOKafkaProducer(
-            **options,
+        self._producer = make_producer(
+            options,
             transactional_id=transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             max_batch_size=SMALL_BATCH_BYTES,
             max_request_size=1 << 20,
-            acks="all",
         )
 
     async def start(self) -> None:
@@ -229,8 +224,8 @@ class LoaderHeartbeats:
         self._clock_us = clock_us
         self._source: Source = source
         self._barriers = Barriers(options, ticks_topic)
-        self._producer = AIOKafkaProducer(
-            **options, enable_idempotence=True, max_batch_size=SMALL_BATCH_BYTES, acks="all"
+        self._producer = make_producer(
+            options, enable_idempotence=True, max_batch_size=SMALL_BATCH_BYTES, acks="all"
         )
 
     async def __aenter__(self) -> Self:
@@ -259,7 +254,7 @@ class LoaderHeartbeats:
         return sum(part.count for part in appended.values())
 
 
-def _hear_out(producer: AIOKafkaProducer) -> None:
+def _hear_out(producer: KafkaProducer) -> None:
     """Take the exceptions that aiokafka leaves in futures of its own.
 
     A fenced producer puts its error, which we have seen, into futures nobody can await; each

@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
-
+from barstream.kafka.clients import KafkaConsumer, TopicPartition, make_consumer
 from barstream.market.universe import SeriesName
 from barstream.model.key import split_bar_key
 from barstream.model.time import MINUTE_US
@@ -68,14 +66,7 @@ async def recover(
     Raises:
         KafkaError: a broker did not answer.
     """
-    consumer = AIOKafkaConsumer(
-        **options,
-        group_id=None,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=100,
-    )
+    consumer = make_consumer(options, auto_offset_reset="earliest", fetch_max_wait_ms=100)
     recovered = Recovered()
     try:
         await consumer.start()
@@ -107,7 +98,7 @@ async def recover(
 
 
 async def _spans(
-    consumer: AIOKafkaConsumer,
+    consumer: KafkaConsumer,
     partitions: Sequence[TopicPartition],
     windows: Sequence[tuple[int, int]],
     ends: Mapping[TopicPartition, int],
@@ -124,7 +115,7 @@ async def _spans(
 
 
 async def _newest_times(
-    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition], now_us: int
+    consumer: KafkaConsumer, partitions: Iterable[TopicPartition], now_us: int
 ) -> dict[TopicPartition, int]:
     """About when (to a minute) the newest record of each partition was appended.
 
@@ -154,7 +145,7 @@ async def _newest_times(
 
 
 async def _offsets_at(
-    consumer: AIOKafkaConsumer,
+    consumer: KafkaConsumer,
     times_us: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
 ) -> dict[TopicPartition, int]:
@@ -168,7 +159,7 @@ async def _offsets_at(
 
 
 async def _read(
-    consumer: AIOKafkaConsumer,
+    consumer: KafkaConsumer,
     tp: TopicPartition,
     start: int,
     end: int,

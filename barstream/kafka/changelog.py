@@ -10,6 +10,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.errors import ReadingStalled
+from barstream.kafka.clients import make_consumer
 from barstream.kafka.fetch_columns import ColumnarTopics, install
 
 _FETCH_BYTES: Final = 4 << 20
@@ -22,11 +23,9 @@ def changelog_consumer(
 ) -> AIOKafkaConsumer:
     """A consumer of committed changelog rows in columns, of no group."""
     install()
-    return AIOKafkaConsumer(
-        **options,
-        enable_auto_commit=False,
+    return make_consumer(
+        options,
         auto_offset_reset="earliest",
-        isolation_level="read_committed",
         max_partition_fetch_bytes=fetch_bytes,
         fetch_max_wait_ms=100,
         value_deserializer=ColumnarTopics({tp.topic for tp in places}),
@@ -49,7 +48,7 @@ async def settled_ends(
     Raises:
         ReadingStalled: they do not.
     """
-    raw = AIOKafkaConsumer(**options, enable_auto_commit=False)
+    raw = make_consumer(options, committed=False)
     await raw.start()
     try:
         deadline = time.monotonic() + _DECIDED_WITHIN_S

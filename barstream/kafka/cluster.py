@@ -7,9 +7,9 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import create_conn
@@ -23,10 +23,9 @@ from barstream.kafka.admin import AdminClient
 from barstream.kafka.topic_follower import BrokerUnreachableError
 from barstream.kafka.troubles import brief
 
-if TYPE_CHECKING:
-    from faust.types.auth import CredentialsT
-
 _CAUSE_WITHIN_S: Final = 5.0
+#: A broker that answers at all, and lets us in, does so within this.
+_LET_IN_WITHIN_S: Final = 2.0
 #: A connection that was lost on the way is asked for again after a second.
 _CONNECTED_WITHIN_S: Final = 1.3
 #: A broker answers within milliseconds; one that collects garbage or starts, within seconds.
@@ -63,7 +62,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
     if kafka.security_protocol.startswith("SASL_"):
         options["sasl_mechanism"] = kafka.sasl_mechanism
         options["sasl_plain_username"] = kafka.sasl_username
-        options["sasl_plain_password"] = _password(kafka)
+        options["sasl_plain_password"] = password(kafka)
     return options
 
 
@@ -88,22 +87,6 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
         ) from error
     context.check_hostname = kafka.ssl_check_hostname
     return context
-
-
-def faust_credentials(settings: Settings) -> CredentialsT | None:
-    """The same security for Faust's own clients; None: plain text."""
-    from faust.auth import SASLCredentials, SSLCredentials
-
-    kafka = settings.kafka
-    context = ssl_context(kafka)
-    if kafka.security_protocol.startswith("SASL_"):
-        return SASLCredentials(
-            username=kafka.sasl_username,
-            password=_password(kafka),
-            mechanism=kafka.sasl_mechanism,
-            ssl_context=context,
-        )
-    return None if context is None else SSLCredentials(context)
 
 
 @asynccontextmanager
@@ -315,5 +298,19 @@ async def _cause(settings: Settings) -> Exception | None:
     return None
 
 
-def _password(kafka: KafkaSettings) -> str | None:
+async def answers(address: str, options: Mapping[str, Any]) -> bool:
+    """Whether the broker at ``host:port`` answers a request, and lets us in."""
+    host, _, port = address.rpartition(":")
+    rest = {name: value for name, value in options.items() if name != "bootstrap_servers"}
+    try:
+        async with asyncio.timeout(_LET_IN_WITHIN_S):
+            connection = await create_conn(host.strip("[]"), int(port), **rest)
+    except (KafkaError, OSError):
+        return False
+    connection.close()
+    return True
+
+
+def password(kafka: KafkaSettings) -> str | None:
+    """The one of the settings; None: there is none."""
     return None if kafka.sasl_password is None else kafka.sasl_password.get_secret_value()

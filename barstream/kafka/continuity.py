@@ -25,6 +25,7 @@ from barstream.codecs.topics.batch_mark import (
     is_another,
 )
 from barstream.errors import ReadingStalled, TailLost
+from barstream.kafka.clients import make_consumer
 from barstream.kafka.fetch_columns import ColumnarTopics, install
 from barstream.kafka.offsets import ANEW, extents_of
 
@@ -82,12 +83,12 @@ class _Lookup:
 async def _lookup(options: Mapping[str, Any], topics: Collection[str]) -> AsyncIterator[_Lookup]:
     install()
     wanted = ColumnarTopics(topics, passes_too_large=True)
-    consumer = AIOKafkaConsumer(
-        **options,
-        enable_auto_commit=False,
+    consumer = make_consumer(
+        options,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=100,
         value_deserializer=wanted,
+        committed=False,
     )
     try:
         await consumer.start()

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from barstream.errors import ReadingStalled, TicksGone
+from barstream.kafka.clients import make_consumer
 
 _ANSWER_WITHIN_S: Final = 10.0
 #: How aiokafka says that a partition is not known, or has no leader.
@@ -83,7 +84,7 @@ async def extents(
     """
     if not partitions:
         return {}
-    consumer = AIOKafkaConsumer(**options, enable_auto_commit=False)
+    consumer = make_consumer(options, committed=False)
     await consumer.start()
     try:
         found = await extents_of(consumer, [TopicPartition(topic, each) for each in partitions])
@@ -101,8 +102,7 @@ async def ends_of(
         ReadingStalled: no answer in time: a client that was cut off may ask the old connection
             for very long.
     """
-    isolation = "read_committed" if committed else "read_uncommitted"
-    consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, isolation_level=isolation)
+    consumer = make_consumer(options, committed=committed)
     try:
         with offsets_required(consumer, places):
             async with asyncio.timeout(_ANSWER_WITHIN_S):

@@ -15,6 +15,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from barstream.kafka.clients import make_consumer
+
 log = logging.getLogger(__name__)
 
 _ANSWER_WITHIN_S: Final = 10.0
@@ -50,7 +52,7 @@ class PartitionEnds:
 
     async def run(self, held: Held) -> None:
         """Ask until cancelled; while no broker answers the ends stay as they were."""
-        consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False)
+        consumer = make_consumer(self._options, committed=False)
         started = False
         self._ends = {}
         try:

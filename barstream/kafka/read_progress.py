@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from barstream.errors import ReadingStalled
+from barstream.kafka.clients import make_consumer
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +82,7 @@ class ReadProgressMonitor:
             ReadingStalled: a partition stands still before its end.
         """
         # committed: what an open transaction holds back is not there to be read
-        consumer = AIOKafkaConsumer(
-            **self._options, enable_auto_commit=False, isolation_level="read_committed"
-        )
+        consumer = make_consumer(self._options)
         progress = Progress(self._allowed)
         started = False
         try:

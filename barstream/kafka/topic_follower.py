@@ -19,6 +19,7 @@ from aiokafka.structs import TopicPartition
 
 from barstream.cancellation import cancel
 from barstream.errors import BarstreamError
+from barstream.kafka.clients import make_consumer
 
 log = logging.getLogger(__name__)
 
@@ -188,13 +189,8 @@ class TopicFollower:
         loop = asyncio.get_running_loop()
         began, warned = loop.time(), False
         while True:
-            consumer = AIOKafkaConsumer(
-                **self._options,
-                group_id=None,
-                enable_auto_commit=False,
-                isolation_level="read_committed",
-                auto_offset_reset="earliest",
-                fetch_max_wait_ms=100,
+            consumer = make_consumer(
+                self._options, auto_offset_reset="earliest", fetch_max_wait_ms=100
             )
             try:
                 await consumer.start()

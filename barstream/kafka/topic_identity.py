@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import IncompatibleBrokerVersion, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
@@ -24,6 +23,8 @@ from aiokafka.protocol.types import (
     Schema,
     TaggedFields,
 )
+
+from barstream.kafka.clients import make_consumer
 
 _UNKNOWN_TOPIC: Final = 3
 
@@ -155,7 +156,7 @@ async def topic_ids(options: Mapping[str, Any], topics: Iterable[str]) -> TopicI
     Raises:
         KafkaError: no broker answered.
     """
-    consumer = AIOKafkaConsumer(**options, enable_auto_commit=False)
+    consumer = make_consumer(options, committed=False)
     await consumer.start()
     try:
         client = consumer._client

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from barstream.errors import TicksGone
+from barstream.kafka.clients import make_consumer
 from barstream.kafka.offsets import (
     START_OVER,
     Extent,
@@ -60,7 +61,7 @@ class TopicMonitor:
             TicksGone: there is none of that name, or another one than before.
             KafkaError: no broker answered.
         """
-        consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False)
+        consumer = make_consumer(self._options, committed=False)
         await consumer.start()
         try:
             found = await topic_id(consumer._client, self._topic)
@@ -87,7 +88,7 @@ class TopicMonitor:
         Raises:
             TicksGone: the topic is gone, another one, or shorter than what was applied.
         """
-        consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False)
+        consumer = make_consumer(self._options, committed=False)
         strikes: Counter[int] = Counter()
         try:
             await self._started(consumer)

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     InvalidProducerIdMapping,
     KafkaError,
@@ -17,6 +16,7 @@ from aiokafka.errors import (
 
 from barstream.codecs.topics.batch_mark import HEADER, BatchMark, written_mark
 from barstream.errors import BarstreamError, BatchRefused, FlushStalled, StateUnusable, TicksGone
+from barstream.kafka.clients import make_producer
 from barstream.kafka.flush import Row
 from barstream.kafka.offsets import check_identity
 from barstream.kafka.producer_failure import fatal_error
@@ -76,10 +76,9 @@ class PartitionWriter:
         self._deadline_s = deadline_s
         self.transactional_id = transactional_id
         self._sent: list[asyncio.Future[Any]] = []
-        self._producer = AIOKafkaProducer(
-            **options,
+        self._producer = make_producer(
+            options,
             transactional_id=transactional_id,
-            acks="all",
             max_batch_size=_BATCH_BYTES,
             linger_ms=0,
             transaction_timeout_ms=int(deadline_s * 1000),

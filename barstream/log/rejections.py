@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import polars as pl
-from aiokafka.structs import ConsumerRecord
 
+from barstream.kafka.clients import ConsumerRecord
 from barstream.log.snapshot import Options, Spans, records
 
 #: ``tick_offset`` is the offset in the tick topic; ``offset`` that of the record that says so.

@@ -11,13 +11,16 @@ from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.cluster import ClusterMetadata
-from aiokafka.errors import OffsetOutOfRangeError
-from aiokafka.structs import ConsumerRecord
-
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.errors import ReadingStalled
+from barstream.kafka.clients import (
+    ClusterMetadata,
+    ConsumerRecord,
+    KafkaConsumer,
+    OffsetOutOfRangeError,
+    TopicPartition,
+    make_consumer,
+)
 from barstream.kafka.fetch_columns import ColumnarTopics, JudgedBatches, install
 from barstream.kafka.offsets import extents_of, offsets_required
 from barstream.kafka.topic_follower import TopicMissingError
@@ -43,11 +46,9 @@ class _Client:
     def __init__(self, options: Options, fetch_bytes: int) -> None:
         self.columns = ColumnarTopics((), passes_too_large=True)
         self.fetch_bytes = fetch_bytes
-        self.consumer = AIOKafkaConsumer(
-            **options,
-            enable_auto_commit=False,
+        self.consumer = make_consumer(
+            options,
             auto_offset_reset="none",
-            isolation_level="read_committed",
             max_partition_fetch_bytes=fetch_bytes,
             fetch_max_wait_ms=100,
             value_deserializer=self.columns,
@@ -92,7 +93,7 @@ class Clients(dict[str, Any]):
         self._idle.append(client)
         return True
 
-    async def cluster(self, consumer: AIOKafkaConsumer) -> ClusterMetadata:
+    async def cluster(self, consumer: KafkaConsumer) -> ClusterMetadata:
         """The topics and partitions there are, asked for once."""
         if self._idle is None or self._cluster is None:
             self._cluster = await consumer._client.fetch_all_metadata()

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from aiokafka import TopicPartition
-
 from barstream.codecs.avro.body import encode
 from barstream.codecs.topics.rules import encode_rules
 from barstream.codecs.topics.series_seen import encode as encode_seen
 from barstream.codecs.topics.state import POSITION_KEY, encode_position
 from barstream.config import Settings
+from barstream.kafka.clients import TopicPartition
 from barstream.kafka.cluster import client_options
 from barstream.kafka.fence import fenced_partitions
 from barstream.kafka.flush import Flush, Row

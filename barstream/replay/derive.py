@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import polars as pl
-from aiokafka import AIOKafkaConsumer
 
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickColumns
+from barstream.kafka.clients import make_consumer
 from barstream.kafka.cluster import client_options
 from barstream.kafka.flush import Flush, Row
 from barstream.kafka.topic_identity import topic_id
@@ -58,7 +58,7 @@ async def derive(job: Job, report: Report) -> Derived:
     """
     settings = job.request.settings
     options, names = client_options(settings), TopicNames.of(settings)
-    consumer = AIOKafkaConsumer(**options, enable_auto_commit=False)
+    consumer = make_consumer(options, committed=False)
     await consumer.start()
     try:
         identity = await topic_id(consumer._client, names.ticks)

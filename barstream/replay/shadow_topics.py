@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from aiokafka.errors import KafkaError
-
 from barstream.config import Settings
+from barstream.kafka.clients import KafkaError
 from barstream.kafka.cluster import admin_client, client_options, explained
 from barstream.kafka.topics import TopicNames, make_plan, metadata
 from barstream.kafka.topics.outputs import OutputTopics

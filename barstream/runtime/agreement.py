@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from aiokafka.errors import KafkaError
 from mode import Service
 
 from barstream.kafka.admin import AdminClient
+from barstream.kafka.clients import KafkaError
 from barstream.kafka.consumer_group import Declaration, Member, members_of
 from barstream.plurals import counted
 

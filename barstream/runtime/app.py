@@ -8,13 +8,15 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol, cast
 
 import faust
+from faust.auth import SASLCredentials, SSLCredentials
 from faust.types import TP
+from faust.types.auth import CredentialsT
 from mode import Service
 from yarl import URL
 
 from barstream.config import Settings
 from barstream.kafka.client_id import client_id
-from barstream.kafka.cluster import faust_credentials
+from barstream.kafka.cluster import password, ssl_context
 from barstream.kafka.consumer_group import Declaration
 from barstream.runtime.assignor import PartitionAssignor
 from barstream.runtime.driver import GroupFailed, Transport
@@ -216,6 +218,20 @@ class BarstreamApp(faust.App):
 async def _maybe(result: Awaitable[None] | None) -> None:
     if result is not None:
         await result
+
+
+def faust_credentials(settings: Settings) -> CredentialsT | None:
+    """The same security for Faust's own clients; None: plain text."""
+    kafka = settings.kafka
+    context = ssl_context(kafka)
+    if kafka.security_protocol.startswith("SASL_"):
+        return SASLCredentials(
+            username=kafka.sasl_username,
+            password=password(kafka),
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=context,
+        )
+    return None if context is None else SSLCredentials(context)
 
 
 def make_app(settings: Settings, web_options: Mapping[str, Any]) -> BarstreamApp:

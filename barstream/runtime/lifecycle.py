@@ -5,7 +5,6 @@ At most ten lines until it is ready; after that one line for each change, and no
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import time
@@ -15,10 +14,9 @@ from itertools import pairwise
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
-from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaError
 from mode import Service
 
+from barstream.kafka.cluster import answers
 from barstream.kafka.troubles import Troubles, span
 from barstream.metrics import running_version
 from barstream.plurals import counted
@@ -30,7 +28,6 @@ log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 0.25
 _ASK_S: Final = 1.0
-_ANSWER_WITHIN_S: Final = 2.0
 #: Rows of a schedule that is being loaded keep coming; it is told when none came for so long.
 _SCHEDULE_QUIET_S: Final = 2.0
 #: Series of which nobody has loaded a schedule are told together, and not more often.
@@ -296,19 +293,6 @@ class LifecycleService(Service):
                     self._troubles.answers(node)
             self._troubles.look()
             await self.sleep(_ASK_S)
-
-
-async def answers(address: str, options: Mapping[str, Any]) -> bool:
-    """Whether the broker at ``host:port`` answers a request, and lets us in."""
-    host, _, port = address.rpartition(":")
-    rest = {name: value for name, value in options.items() if name != "bootstrap_servers"}
-    try:
-        async with asyncio.timeout(_ANSWER_WITHIN_S):
-            connection = await create_conn(host.strip("[]"), int(port), **rest)
-    except (KafkaError, OSError):
-        return False
-    connection.close()
-    return True
 
 
 def ranges(numbers: Collection[int]) -> str:

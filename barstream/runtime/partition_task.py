@@ -8,9 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, cast
 
-from aiokafka.errors import ProducerFenced
-
 from barstream.codecs.topics.state import WrittenUpTo
+from barstream.kafka.clients import ProducerFenced
 from barstream.kafka.flush import Flush
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.kafka.writer import PartitionWriter, TopicOfId, Written

@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
-
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.errors import ReadingStalled, StateUnusable
 from barstream.kafka.changelog import changelog_consumer, settled_ends
+from barstream.kafka.clients import KafkaConsumer, KafkaError, TopicPartition
 from barstream.kafka.offsets import leaderless
 from barstream.runtime.restore_progress import RestoreProgress, TableProgress
 from barstream.store.rocksdb import LocalPartition
@@ -85,7 +83,7 @@ def _expected(
 
 
 def _begin(
-    consumer: AIOKafkaConsumer,
+    consumer: KafkaConsumer,
     places: Mapping[TopicPartition, LocalPartition],
     begins: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
@@ -125,7 +123,7 @@ def check_not_ahead(tp: TopicPartition, offset: int | None, end: int) -> None:
 
 
 async def _read(
-    consumer: AIOKafkaConsumer,
+    consumer: KafkaConsumer,
     places: Mapping[TopicPartition, LocalPartition],
     behind: set[TopicPartition],
     progress: RestoreProgress,
@@ -159,7 +157,7 @@ async def _read(
 
 
 async def check_not_skipped(
-    consumer: AIOKafkaConsumer, tp: TopicPartition, position: int, start: int
+    consumer: KafkaConsumer, tp: TopicPartition, position: int, start: int
 ) -> None:
     """What lies between two fetches must have been deleted, or rows were skipped.
 
@@ -199,7 +197,7 @@ def rows_of(chunk: RecordChunk, end: int | None = None) -> list[tuple[bytes, byt
 
 
 def _unanswered(
-    consumer: AIOKafkaConsumer, places: Iterable[TopicPartition], error: BaseException
+    consumer: KafkaConsumer, places: Iterable[TopicPartition], error: BaseException
 ) -> ReadingStalled:
     found = leaderless(consumer, places)
     which = f"; without a leader: {', '.join(found)}" if found else ""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiokafka import TopicPartition
+from barstream.kafka.clients import TopicPartition
 
 #: A rate over less than this is no rate.
 _RATE_AFTER_S: Final = 1.0

@@ -16,13 +16,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
-
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.topics.batch_mark import BatchMark
 from barstream.errors import ReadingStalled
 from barstream.kafka.changelog import changelog_consumer
+from barstream.kafka.clients import KafkaConsumer, KafkaError, TopicPartition
 from barstream.kafka.continuity import replaced
 from barstream.kafka.offsets import ends_of
 from barstream.runtime.restore import check_not_ahead, rows_of
@@ -185,7 +183,7 @@ class Standbys:
                     await consumer.stop()
 
     async def _begin(
-        self, consumer: AIOKafkaConsumer, places: Mapping[TopicPartition, LocalPartition]
+        self, consumer: KafkaConsumer, places: Mapping[TopicPartition, LocalPartition]
     ) -> None:
         # Those of uncommitted readers: a worker that held the partition has rows of a commit
         # whose marker a reader of committed records is not shown yet.
@@ -202,7 +200,7 @@ class Standbys:
 
     async def _copy(
         self,
-        consumer: AIOKafkaConsumer,
+        consumer: KafkaConsumer,
         places: Mapping[TopicPartition, LocalPartition],
         held: Mapping[int, StandbyPartition],
     ) -> None:

@@ -7,8 +7,7 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from aiokafka import TopicPartition
-
+from barstream.kafka.clients import TopicPartition
 from barstream.kafka.continuity import replaced
 from barstream.metrics import Metrics
 from barstream.runtime.restore import restore

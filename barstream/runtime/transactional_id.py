@@ -12,11 +12,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from aiokafka.admin.config_resource import ConfigResourceType
-from aiokafka.errors import KafkaError
-
-from barstream.kafka.admin import AdminClient
-from barstream.kafka.topics.broker_settings import shown_settings
+from barstream.kafka.clients import KafkaError
+from barstream.kafka.topics.broker_settings import broker_setting
 from barstream.runtime.partition_task import PartitionTask
 
 log = logging.getLogger(__name__)
@@ -49,14 +46,7 @@ async def longest_rest_s(options: Mapping[str, Any]) -> float:
 
 async def _expiration_s(options: Mapping[str, Any]) -> float | None:
     """Of the broker that forgets first; None where none says, as where an ACL forbids it."""
-    admin = AdminClient(**options)
-    await admin.start()
-    try:
-        nodes = [str(broker["node_id"]) for broker in (await admin.describe_cluster())["brokers"]]
-        shown, _ = await shown_settings(admin, nodes, ConfigResourceType.BROKER)
-    finally:
-        await admin.close()
-    told = [settings[_EXPIRATION] for settings in shown.values() if settings.get(_EXPIRATION)]
+    told = await broker_setting(options, _EXPIRATION)
     return min((float(each) / 1000 for each in told), default=None)
 
 

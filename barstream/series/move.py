@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from numpy.typing import NDArray
 
 from barstream.codecs.avro.body import decode
@@ -32,6 +31,7 @@ from barstream.codecs.topics.withdrawal import WithdrawalRow
 from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.feeds.load_positions import load_records
+from barstream.kafka.clients import TopicPartition, make_consumer
 from barstream.kafka.cluster import client_options
 from barstream.kafka.consumer_group import require_no_workers
 from barstream.kafka.fence import fenced_partitions
@@ -347,9 +347,7 @@ class Move:
 
     async def _refuse_others(self, begin: int, last: int, copies: int) -> None:
         """Refuse when ticks of the series came between those of the transaction, or before."""
-        consumer = AIOKafkaConsumer(
-            **self._options, enable_auto_commit=False, isolation_level="read_uncommitted"
-        )
+        consumer = make_consumer(self._options, committed=False)
         place = TopicPartition(self._names.ticks, self.to)
         count = 0
         await consumer.start()

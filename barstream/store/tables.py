@@ -11,9 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from aiokafka import TopicPartition
-
 from barstream.errors import DescriptorsShort, StateUnusable
+from barstream.kafka.clients import TopicPartition
 from barstream.kafka.topic_identity import topic_ids
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.store.directory import StateIdentity, admit

@@ -18,12 +18,12 @@ import pytest
 
 from barstream.clock import system_clock_us
 from barstream.codecs.ticks.decoder import TickDecoder
-from barstream.feeds.bulk_producer import default_partition
 from barstream.feeds.column_encoder import tick_encoder
 from barstream.feeds.progress import Silent
 from barstream.feeds.simulated_ticks import Simulation, SimulationRules
 from barstream.feeds.simulation import SimulatedFeed
 from barstream.kafka.cluster import client_options
+from barstream.kafka.partitioner import default_partition
 from barstream.kafka.topics.names import TopicNames
 from barstream.model.key import series_key
 from barstream.model.time import SECOND_US

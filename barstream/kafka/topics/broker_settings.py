@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
+
+from barstream.kafka.admin import AdminClient
 
 
 async def shown_settings(
@@ -39,3 +42,23 @@ async def shown_settings(
             else:
                 found[name] = {entry[0]: entry[1] for entry in entries}
     return found, reason
+
+
+async def broker_setting(options: Mapping[str, Any], name: str) -> list[str]:
+    """What each broker has for ``name``, of those that say.
+
+    Args:
+        options: connection options, see `barstream.kafka.cluster.client_options`.
+        name: of the setting.
+
+    Raises:
+        KafkaError: no broker answered.
+    """
+    admin = AdminClient(**options)
+    await admin.start()
+    try:
+        nodes = [str(broker["node_id"]) for broker in (await admin.describe_cluster())["brokers"]]
+        shown, _ = await shown_settings(admin, nodes, ConfigResourceType.BROKER)
+    finally:
+        await admin.close()
+    return [settings[name] for settings in shown.values() if settings.get(name)]

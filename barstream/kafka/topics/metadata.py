@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.metadata import MetadataRequest
 
+from barstream.kafka.admin import AdminClient
 from barstream.kafka.topics.broker_settings import shown_settings
 from barstream.kafka.topics.check import Observed
 from barstream.kafka.topics.findings import TopicCreationError
@@ -100,6 +101,33 @@ async def create(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> list
             await asyncio.sleep(0.2)
     await _visible([plan.name for plan in plans], admin)
     return created
+
+
+async def ensure_compacted(options: Mapping[str, Any], topic: str, replication: int) -> str | None:
+    """Create a compacted topic of one partition if there is none; why it was refused, or None.
+
+    Args:
+        options: connection options, see `barstream.kafka.cluster.client_options`.
+        topic: its name.
+        replication: how many copies.
+
+    Raises:
+        KafkaError: no broker answered.
+    """
+    config = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
+    admin = AdminClient(**options)
+    await admin.start()
+    try:
+        if topic in await admin.list_topics():
+            return None
+        wanted = NewTopic(topic, 1, replication, topic_configs=config)
+        answer = await admin.create_topics([wanted])
+    finally:
+        await admin.close()
+    _, code, *message = answer.topic_errors[0]
+    if code in (_NO_ERROR, _EXISTS):
+        return None
+    return f"error {code} {message[0] if message else ''}"
 
 
 async def _visible(names: Sequence[str], admin: AIOKafkaAdminClient) -> None:

@@ -9,8 +9,8 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.codecs.avro.body import encode
-from barstream.feeds.bulk_producer import default_partition
 from barstream.kafka.cluster import client_options
+from barstream.kafka.partitioner import default_partition
 from barstream.model.key import series_key
 from barstream.model.time import MINUTE_US, SECOND_US
 from tests.chaos.faults.base import Fault, Scene
@@ -205,6 +205,9 @@ class TicksExpired(ForeignFault):
         starts = asyncio.run(_ends(made))
         self._send(scene)  # what is being written to is not deleted
         until(lambda: asyncio.run(_begins(made, starts)), 60, "the ticks are gone")
+        # what was sent to make them go is not to go unread
+        scene.configure({"ticks"}, {"retention.ms": "-1"})
+        scene.crew.settle(_SETTLE_S)
         for slot in scene.crew.slots:
             slot.end()
         scene.crew.settle(_SETTLE_S)

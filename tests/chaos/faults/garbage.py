@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from barstream.codecs.avro.body import encode
 from barstream.codecs.topics.heartbeat import HeartbeatRecord
 from barstream.codecs.topics.heartbeat import encode as encode_heartbeat
-from barstream.feeds.bulk_producer import default_partition
+from barstream.kafka.partitioner import default_partition
 from barstream.model.key import series_key
 from barstream.model.time import MINUTE_US, SECOND_US
 from tests.chaos.faults.base import Fault, Scene

@@ -17,7 +17,7 @@ from typing import Final
 import aiohttp
 
 from barstream.codecs.avro.body import encode
-from barstream.feeds.bulk_producer import default_partition
+from barstream.kafka.partitioner import default_partition
 from barstream.model.key import series_key
 from barstream.model.time import DAY_US
 from tests.bombs import bomb

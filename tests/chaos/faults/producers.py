@@ -9,8 +9,8 @@ import time
 from aiokafka import AIOKafkaProducer
 
 from barstream.codecs.avro.body import encode
-from barstream.feeds.bulk_producer import default_partition
 from barstream.kafka.cluster import client_options
+from barstream.kafka.partitioner import default_partition
 from barstream.model.key import series_key
 from barstream.model.time import SECOND_US
 from tests.chaos.faults.base import Fault, Scene

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from barstream.codecs.avro.body import decode
-from barstream.feeds.bulk_producer import default_partition
+from barstream.kafka.partitioner import default_partition
 from barstream.market.session import SessionRow
 from barstream.model.key import series_key
 from tests.chaos.truth import problems_of, truth_of

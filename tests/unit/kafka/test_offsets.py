@@ -12,9 +12,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from barstream.errors import ReadingStalled
-from barstream.kafka import offsets
+from barstream.kafka import clients, offsets
 from barstream.kafka.offsets import ends_of, extents
-from barstream.log import snapshot
 from barstream.log.snapshot import Span, held, offsets_at
 
 PLACES = [TopicPartition("ticks", partition) for partition in (0, 1)]
@@ -64,8 +63,7 @@ class Consumer:
 def test_which_partition_has_no_leader_is_said(
     monkeypatch: pytest.MonkeyPatch, ask: Callable[[], Awaitable[Any]]
 ) -> None:
-    monkeypatch.setattr(offsets, "AIOKafkaConsumer", Consumer)
-    monkeypatch.setattr(snapshot, "AIOKafkaConsumer", Consumer)
+    monkeypatch.setattr(clients, "KafkaConsumer", Consumer)
 
     async def run() -> None:
         with pytest.raises(ReadingStalled) as refused:
@@ -82,7 +80,7 @@ def test_an_old_connection_that_says_nothing_is_not_waited_for_without_end(
         await asyncio.sleep(60)
 
     monkeypatch.setattr(Consumer, "end_offsets", silent)
-    monkeypatch.setattr(offsets, "AIOKafkaConsumer", Consumer)
+    monkeypatch.setattr(clients, "KafkaConsumer", Consumer)
     monkeypatch.setattr(offsets, "_ANSWER_WITHIN_S", 0.01)
     with pytest.raises(ReadingStalled, match="did not tell them in time"):
         asyncio.run(ends_of({}, PLACES))

@@ -1,0 +1,58 @@
+"""Clients of Kafka: every one is made here, and other rooms have their words of Kafka from here.
+
+Whoever is given a client starts and stops it; a consumer is of no group and seeks for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer as KafkaConsumer
+from aiokafka import AIOKafkaProducer as KafkaProducer
+from aiokafka import TopicPartition
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, ProducerFenced
+from aiokafka.structs import ConsumerRecord
+
+__all__ = [
+    "ClusterMetadata",
+    "ConsumerRecord",
+    "KafkaConsumer",
+    "KafkaError",
+    "KafkaProducer",
+    "OffsetOutOfRangeError",
+    "ProducerFenced",
+    "TopicPartition",
+    "make_consumer",
+    "make_producer",
+]
+
+
+def make_consumer(
+    options: Mapping[str, Any], *, committed: bool = True, **more: Any
+) -> KafkaConsumer:
+    """A consumer that commits nothing, not started.
+
+    Args:
+        options: connection options, see `barstream.kafka.cluster.client_options`.
+        committed: whether records of aborted and open transactions are left out; of ends too.
+        more: other options of aiokafka.
+    """
+    return KafkaConsumer(
+        **options,
+        group_id=None,
+        enable_auto_commit=False,
+        isolation_level="read_committed" if committed else "read_uncommitted",
+        **more,
+    )
+
+
+def make_producer(options: Mapping[str, Any], **more: Any) -> KafkaProducer:
+    """A producer whose records every replica in sync has before they count, not started.
+
+    Args:
+        options: connection options, see `barstream.kafka.cluster.client_options`.
+        more: other options of aiokafka.
+    """
+    return KafkaProducer(**{**options, "acks": "all", **more})
