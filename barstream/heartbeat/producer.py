@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from barstream.codecs.topics.heartbeat import HeartbeatRecord, Source, encode
 from barstream.kafka.clients import KafkaProducer, TopicPartition, make_consumer, make_producer
-from barstream.kafka.producer_failure import cause_told
+from barstream.kafka.producer_failure import cause_told, hear_out
 from barstream.kafka.topics.batch_size import SMALL_BATCH_BYTES
 
 CLOSE_WITHIN_S: Final = 5.0
@@ -196,7 +196,7 @@ class LeaderProducer:
             # An open transaction would hold up the readers of hb_1m until it times out.
             await _within(CLOSE_WITHIN_S, self._producer.abort_transaction())
         await _within(CLOSE_WITHIN_S, self._producer.stop())
-        _hear_out(self._producer)
+        hear_out(self._producer)
 
 
 class LoaderHeartbeats:
@@ -252,20 +252,6 @@ class LoaderHeartbeats:
         rows = encode_rows(due, barriers, self._clock_us(), self._source)
         appended = await send_rows(self._producer, self._topic, rows)
         return sum(part.count for part in appended.values())
-
-
-def _hear_out(producer: KafkaProducer) -> None:
-    """Take the exceptions that aiokafka leaves in futures of its own.
-
-    A fenced producer puts its error, which we have seen, into futures nobody can await; each
-    would be logged with a traceback when it is collected.
-    """
-    waiting = [producer._txn_manager._transaction_waiter]
-    for batches in producer._message_accumulator._batches.values():
-        waiting.extend(batch._drain_waiter for batch in batches)
-    for future in waiting:
-        if future is not None and future.done() and not future.cancelled():
-            future.exception()
 
 
 async def _within(seconds: float, closing: Awaitable[None]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation, KafkaError
@@ -35,3 +37,18 @@ def cause_told(producer: AIOKafkaProducer) -> Iterator[None]:
         if isinstance(told, KafkaError):
             raise told from told.__cause__  # what the broker said
         raise KafkaError("the producer failed between two calls") from error
+
+
+def hear_out(producer: AIOKafkaProducer, sent: Iterable[asyncio.Future[Any]] = ()) -> None:
+    """Take the errors left in futures that nobody awaits, which would be logged one by one.
+
+    Args:
+        producer: stopped.
+        sent: of its sends.
+    """
+    waiting = [*sent, producer._txn_manager._transaction_waiter]
+    for batches in producer._message_accumulator._batches.values():
+        waiting.extend(batch._drain_waiter for batch in batches)
+    for future in waiting:
+        if future is not None and future.done() and not future.cancelled():
+            future.exception()

@@ -19,7 +19,7 @@ from barstream.errors import BarstreamError, BatchRefused, FlushStalled, StateUn
 from barstream.kafka.clients import make_producer
 from barstream.kafka.flush import Row
 from barstream.kafka.offsets import check_identity
-from barstream.kafka.producer_failure import fatal_error
+from barstream.kafka.producer_failure import fatal_error, hear_out
 from barstream.kafka.topic_identity import TopicMissing, topic_id
 from barstream.kafka.topics.batch_size import PLANNED_BYTES, largest_batches
 
@@ -95,16 +95,7 @@ class PartitionWriter:
                 await self._producer.stop()
         except Exception as error:  # noqa: BLE001  nothing more is wanted of it
             log.debug("producer not closed: %s %r", self.transactional_id, error)
-        self._hear_out()
-
-    def _hear_out(self) -> None:
-        """Take the errors left in futures nobody awaits, which would be logged one by one."""
-        waiting = [*self._sent, self._producer._txn_manager._transaction_waiter]
-        for batches in self._producer._message_accumulator._batches.values():
-            waiting.extend(batch._drain_waiter for batch in batches)
-        for future in waiting:
-            if future is not None and future.done() and not future.cancelled():
-                future.exception()
+        hear_out(self._producer, self._sent)
 
     async def write(
         self,
