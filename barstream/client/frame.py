@@ -10,38 +10,26 @@ import pyarrow as pa
 
 from barstream.errors import MissingPieceError
 from barstream.model.bar import Bar
+from barstream.model.bar_fields import BAR_FIELDS, BarField, Kind
 
 Into = Literal["arrow", "polars", "pandas"]
 
 _TIME: Final = pa.timestamp("us", tz="UTC")
-#: Name, type, and the attribute of a bar: the columns of ``Rate`` and whether it is final.
-_COLUMNS: Final = (
-    ("broker", pa.string(), "broker"),
-    ("symbol", pa.string(), "symbol"),
-    ("bucket_start", _TIME, "bucket_start_us"),
-    ("trading_date", pa.date32(), "trading_date"),
-    ("session", pa.int64(), "session"),
-    ("open", pa.float64(), "open"),
-    ("high", pa.float64(), "high"),
-    ("low", pa.float64(), "low"),
-    ("close", pa.float64(), "close"),
-    ("volume", pa.float64(), "volume"),
-    ("tick_count", pa.int64(), "tick_count"),
-    ("open_time", _TIME, "open_time_us"),
-    ("close_time", _TIME, "close_time_us"),
-    ("synthetic", pa.bool_(), "synthetic"),
-    ("revision", pa.int64(), "revision"),
-    ("first_offset", pa.int64(), "first_offset"),
-    ("last_offset", pa.int64(), "last_offset"),
-    ("close_offset", pa.int64(), "close_offset"),
-    ("final", pa.bool_(), "final"),
-)
-_NULLABLE: Final = frozenset(
-    {"open_time", "close_time", "first_offset", "last_offset", "close_offset"}
-)
+_TYPES: Final = {
+    Kind.TEXT: pa.string(),
+    Kind.BUCKET: _TIME,
+    Kind.TIME: _TIME,
+    Kind.DATE: pa.date32(),
+    Kind.INT: pa.int64(),
+    Kind.LONG: pa.int64(),
+    Kind.FLOAT: pa.float64(),
+    Kind.FLAG: pa.bool_(),
+}
+#: The columns of ``Rate``, and whether a bar is final.
+_FIELDS: Final = (*BAR_FIELDS, BarField("final", "final", Kind.FLAG))
 
 SCHEMA: Final = pa.schema(
-    [pa.field(name, kind, nullable=name in _NULLABLE) for name, kind, _ in _COLUMNS]
+    [pa.field(field.name, _TYPES[field.kind], nullable=field.nullable) for field in _FIELDS]
 )
 
 
@@ -63,7 +51,10 @@ def require(into: str) -> None:
 
 def batch_of(bars: Sequence[Bar]) -> Any:
     """A ``pyarrow.RecordBatch`` of these bars."""
-    columns = [pa.array([getattr(bar, name) for bar in bars], kind) for _, kind, name in _COLUMNS]
+    columns = [
+        pa.array([getattr(bar, field.attribute) for bar in bars], _TYPES[field.kind])
+        for field in _FIELDS
+    ]
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 

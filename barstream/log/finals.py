@@ -14,28 +14,22 @@ from barstream.codecs.topics.bar import bar_columns, decode_bar
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Options, Spans, chunks
 from barstream.model.bar import Bar
+from barstream.model.bar_fields import BAR_FIELDS, Kind
 from barstream.model.exact_sum import from_decimal
 
+_TYPES: Final[Mapping[Kind, type[pl.DataType]]] = {
+    Kind.TEXT: pl.String,
+    Kind.BUCKET: pl.Int64,
+    Kind.TIME: pl.Int64,
+    Kind.DATE: pl.Int32,
+    Kind.INT: pl.Int32,
+    Kind.LONG: pl.Int64,
+    Kind.FLOAT: pl.Float64,
+    Kind.FLAG: pl.Boolean,
+}
 #: Fields of ``bar.avsc`` and the types of their columns; times in microseconds, dates in days.
 FIELDS: Final[Mapping[str, type[pl.DataType]]] = {
-    "broker": pl.String,
-    "symbol": pl.String,
-    "bucket_start": pl.Int64,
-    "trading_date": pl.Int32,
-    "session": pl.Int32,
-    "open": pl.Float64,
-    "high": pl.Float64,
-    "low": pl.Float64,
-    "close": pl.Float64,
-    "volume": pl.Float64,
-    "tick_count": pl.Int64,
-    "open_time": pl.Int64,
-    "close_time": pl.Int64,
-    "synthetic": pl.Boolean,
-    "revision": pl.Int32,
-    "first_offset": pl.Int64,
-    "last_offset": pl.Int64,
-    "close_offset": pl.Int64,
+    **{field.name: _TYPES[field.kind] for field in BAR_FIELDS},
     "volume_exact": pl.String,
 }
 #: Where and when a version was written, and what it is: ``kind`` is ``bar``, ``tombstone`` or

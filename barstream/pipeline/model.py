@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY
+from barstream.model.bar_fields import Kind as FieldKind
 from barstream.model.key import KeyPart
 
 Kind = Literal["text", "time", "date", "number", "flag"]
@@ -117,28 +119,16 @@ MarketSchedule: Final = Model(
     key=("broker", "symbol", "trading_date", "session"),
 )
 
+_KINDS: Final[dict[FieldKind, Kind]] = {
+    FieldKind.TEXT: "text",
+    FieldKind.BUCKET: "time",
+    FieldKind.TIME: "time",
+    FieldKind.DATE: "date",
+    FieldKind.FLAG: "flag",
+}
 #: One bar of one series, of any period.
 Rate: Final = Model(
     "Rate",
-    (
-        Column("broker", "text"),
-        Column("symbol", "text"),
-        Column("bucket_start", "time"),
-        Column("trading_date", "date"),
-        Column("session", "number"),
-        Column("open", "number"),
-        Column("high", "number"),
-        Column("low", "number"),
-        Column("close", "number"),
-        Column("volume", "number"),
-        Column("tick_count", "number"),
-        Column("open_time", "time"),
-        Column("close_time", "time"),
-        Column("synthetic", "flag"),
-        Column("revision", "number"),
-        Column("first_offset", "number"),
-        Column("last_offset", "number"),
-        Column("close_offset", "number"),
-    ),
-    key=("broker", "symbol", "bucket_start"),
+    tuple(Column(field.name, _KINDS.get(field.kind, "number")) for field in BAR_FIELDS),
+    key=BAR_KEY,
 )

@@ -44,6 +44,7 @@ from barstream.log.snapshot import Span, chunks, held, newest_values
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, Series
 from barstream.market.universe import SeriesSeen, did_you_mean, nearest_series
 from barstream.model.bar import Bar
+from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY
 from barstream.model.key import series_key
 from barstream.model.period import MINUTE, Period
 from barstream.model.rejection import Reason
@@ -56,11 +57,12 @@ from barstream.series.contents import Holding, HoldingReader, tombstones
 from barstream.series.drop import refuse_loading
 
 _PIECE: Final = 1 << 16
-#: Of a bar, what does not say at which offsets its ticks are.
-_CONTENT: Final = (
-    "trading_date", "session", "open", "high", "low", "close", "volume", "tick_count",
-    "open_time", "close_time", "synthetic",
-)  # fmt: skip
+#: Of a bar, what does not say at which offsets its ticks are, nor how often it was revised.
+_CONTENT: Final = tuple(
+    field.name
+    for field in BAR_FIELDS
+    if field.name not in (*BAR_KEY, "revision") and not field.is_lineage
+)
 
 
 class MoveRefused(BarstreamError):

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from barstream.codecs.avro.body import decode, decode_batch
 from barstream.model.bar import Bar
+from barstream.model.bar_fields import BAR_FIELDS, NAMES, Kind, values_of
 from barstream.model.exact_sum import from_decimal, to_decimal
 from barstream.model.time import iso_date_from_days, iso_from_us, iso_micros_from_us
 
 _NULL: Final = b"\0"
+#: What JSON has as text, and how.
+_TEXTS: Final[Mapping[Kind, Callable[[int], str]]] = {
+    Kind.BUCKET: iso_from_us,
+    Kind.TIME: iso_micros_from_us,
+    Kind.DATE: iso_date_from_days,
+}
+_AS_TEXT: Final = [(f.name, _TEXTS[f.kind]) for f in BAR_FIELDS if f.kind in _TEXTS]
 #: From so many on, columns are faster than one by one.
 _MANY: Final = 12
 
@@ -20,26 +28,12 @@ def bar_to_json(bar: Bar) -> dict[str, Any]:
 
     The exact volume is left out: ``volume`` is what it rounds to.
     """
-    return {
-        "broker": bar.broker,
-        "symbol": bar.symbol,
-        "bucket_start": iso_from_us(bar.bucket_start_us),
-        "trading_date": iso_date_from_days(bar.trading_date),
-        "session": bar.session,
-        "open": bar.open,
-        "high": bar.high,
-        "low": bar.low,
-        "close": bar.close,
-        "volume": bar.volume,
-        "tick_count": bar.tick_count,
-        "open_time": None if bar.open_time_us is None else iso_micros_from_us(bar.open_time_us),
-        "close_time": None if bar.close_time_us is None else iso_micros_from_us(bar.close_time_us),
-        "synthetic": bar.synthetic,
-        "revision": bar.revision,
-        "first_offset": bar.first_offset,
-        "last_offset": bar.last_offset,
-        "close_offset": bar.close_offset,
-    }
+    row = dict(zip(NAMES, values_of(bar), strict=True))
+    for name, text_of in _AS_TEXT:
+        value = row[name]
+        if value is not None:
+            row[name] = text_of(value)
+    return row
 
 
 def decode_bar(value: bytes) -> Bar:
@@ -53,28 +47,10 @@ def decode_bar(value: bytes) -> Bar:
     except ValueError:
         # written before there was `volume_exact`: its body ends where that begins
         row = decode("bar", value + _NULL)
-    volume = row["volume_exact"]
-    return Bar(
-        row["broker"],
-        row["symbol"],
-        row["bucket_start"],
-        row["trading_date"],
-        row["session"],
-        row["open"],
-        row["high"],
-        row["low"],
-        row["close"],
-        row["volume"],
-        row["tick_count"],
-        row["open_time"],
-        row["close_time"],
-        row["synthetic"],
-        row["revision"],
-        row["first_offset"],
-        row["last_offset"],
-        row["close_offset"],
-        volume_units=None if volume is None else from_decimal(volume),
-    )
+    bar = Bar(*(row[name] for name in NAMES))
+    if (exact := row["volume_exact"]) is not None:
+        bar.volume_units = from_decimal(exact)
+    return bar
 
 
 def decode_bars(values: Sequence[bytes]) -> list[Bar]:
@@ -99,26 +75,8 @@ def decode_bars(values: Sequence[bytes]) -> list[Bar]:
 
 def bar_columns(bars: Sequence[Bar]) -> dict[str, list[Any]]:
     """The fields of ``bar.avsc``, one list a field."""
-    return {
-        "broker": [bar.broker for bar in bars],
-        "symbol": [bar.symbol for bar in bars],
-        "bucket_start": [bar.bucket_start_us for bar in bars],
-        "trading_date": [bar.trading_date for bar in bars],
-        "session": [bar.session for bar in bars],
-        "open": [bar.open for bar in bars],
-        "high": [bar.high for bar in bars],
-        "low": [bar.low for bar in bars],
-        "close": [bar.close for bar in bars],
-        "volume": [bar.volume for bar in bars],
-        "tick_count": [bar.tick_count for bar in bars],
-        "open_time": [bar.open_time_us for bar in bars],
-        "close_time": [bar.close_time_us for bar in bars],
-        "synthetic": [bar.synthetic for bar in bars],
-        "revision": [bar.revision for bar in bars],
-        "first_offset": [bar.first_offset for bar in bars],
-        "last_offset": [bar.last_offset for bar in bars],
-        "close_offset": [bar.close_offset for bar in bars],
-        "volume_exact": [
-            None if bar.volume_units is None else to_decimal(bar.volume_units) for bar in bars
-        ],
-    }
+    values = zip(*map(values_of, bars), strict=True) if bars else ((),) * len(NAMES)
+    columns = {name: list(column) for name, column in zip(NAMES, values, strict=True)}
+    exact = [bar.volume_units for bar in bars]
+    columns["volume_exact"] = [None if units is None else to_decimal(units) for units in exact]
+    return columns

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from barstream.model.bar import Bar
+from barstream.model.bar_fields import BAR_FIELDS, Kind
 from barstream.model.time import days_from_iso_date, us_from_iso
+
+_FROM_TEXT: Final[Mapping[Kind, Callable[[str], int]]] = {
+    Kind.BUCKET: us_from_iso,
+    Kind.TIME: us_from_iso,
+    Kind.DATE: days_from_iso_date,
+}
 
 
 def bar_from_json(row: Mapping[str, Any]) -> Bar:
@@ -18,28 +25,11 @@ def bar_from_json(row: Mapping[str, Any]) -> Bar:
     """
     close_offset = row["close_offset"]
     status = row.get("status")
-    return Bar(
-        row["broker"],
-        row["symbol"],
-        us_from_iso(row["bucket_start"]),
-        days_from_iso_date(row["trading_date"]),
-        row["session"],
-        row["open"],
-        row["high"],
-        row["low"],
-        row["close"],
-        row["volume"],
-        row["tick_count"],
-        _time_us(row["open_time"]),
-        _time_us(row["close_time"]),
-        row["synthetic"],
-        row["revision"],
-        row["first_offset"],
-        row["last_offset"],
-        close_offset,
-        close_offset is not None if status is None else status == "final",
-    )
+    bar = Bar(*(_read(row[field.name], field.kind) for field in BAR_FIELDS))
+    bar.final = close_offset is not None if status is None else status == "final"
+    return bar
 
 
-def _time_us(text: str | None) -> int | None:
-    return None if text is None else us_from_iso(text)
+def _read(value: Any, kind: Kind) -> Any:
+    read = _FROM_TEXT.get(kind)
+    return value if read is None or value is None else read(value)

@@ -1,0 +1,75 @@
+"""The fields of a bar: the one list, from which columns, JSON, frames, models and schemas follow.
+
+A field that is added stands here, in `barstream.model.bar.Bar` at the same place, and in
+``bar.avsc`` with a default; a test holds the three to each other.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+
+class Kind(StrEnum):
+    """What the values of a field are."""
+
+    TEXT = "text"
+    #: Start of a bucket: microseconds, of a whole minute.
+    BUCKET = "bucket"
+    #: Microseconds.
+    TIME = "time"
+    #: Days since 1970-01-01.
+    DATE = "date"
+    #: In 32 bits, and in 64.
+    INT = "int"
+    LONG = "long"
+    FLOAT = "float"
+    FLAG = "flag"
+
+
+class BarField(NamedTuple):
+    """One field.
+
+    Attributes:
+        name: as in Avro, JSON and frames.
+        attribute: of `barstream.model.bar.Bar`, with the unit in its name.
+        nullable: whether there are bars without it.
+        is_lineage: whether it says where ticks stood in the log, and nothing of the market.
+    """
+
+    name: str
+    attribute: str
+    kind: Kind
+    nullable: bool = False
+    is_lineage: bool = False
+
+
+BAR_FIELDS: Final = (
+    BarField("broker", "broker", Kind.TEXT),
+    BarField("symbol", "symbol", Kind.TEXT),
+    BarField("bucket_start", "bucket_start_us", Kind.BUCKET),
+    BarField("trading_date", "trading_date", Kind.DATE),
+    BarField("session", "session", Kind.INT),
+    BarField("open", "open", Kind.FLOAT),
+    BarField("high", "high", Kind.FLOAT),
+    BarField("low", "low", Kind.FLOAT),
+    BarField("close", "close", Kind.FLOAT),
+    BarField("volume", "volume", Kind.FLOAT),
+    BarField("tick_count", "tick_count", Kind.LONG),
+    BarField("open_time", "open_time_us", Kind.TIME, nullable=True),
+    BarField("close_time", "close_time_us", Kind.TIME, nullable=True),
+    BarField("synthetic", "synthetic", Kind.FLAG),
+    BarField("revision", "revision", Kind.INT),
+    BarField("first_offset", "first_offset", Kind.LONG, nullable=True, is_lineage=True),
+    BarField("last_offset", "last_offset", Kind.LONG, nullable=True, is_lineage=True),
+    BarField("close_offset", "close_offset", Kind.LONG, nullable=True, is_lineage=True),
+)
+"""In the order of `barstream.model.bar.Bar`, which has ``final`` and the exact volume behind."""
+
+BAR_KEY: Final = ("broker", "symbol", "bucket_start")
+
+NAMES: Final = tuple(field.name for field in BAR_FIELDS)
+
+values_of: Final = attrgetter(*(field.attribute for field in BAR_FIELDS))
+"""The values of a bar, in the order of `BAR_FIELDS`."""

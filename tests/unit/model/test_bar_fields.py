@@ -1,0 +1,50 @@
+"""One list of the fields of a bar: the bar itself, its schema and its columns are held to it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Final
+
+from barstream.codecs.topics.bar import bar_columns, bar_to_json
+from barstream.codecs.topics.bar_json import bar_from_json
+from barstream.model.bar import Bar, synthetic_bar
+from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY, NAMES, Kind
+
+SCHEMA: Final = json.loads(
+    (Path(__file__).parents[3] / "barstream" / "schemas" / "bar.avsc").read_text()
+)
+AVRO: Final = {
+    Kind.TEXT: "string", Kind.BUCKET: "long", Kind.TIME: "long", Kind.DATE: "int",
+    Kind.INT: "int", Kind.LONG: "long", Kind.FLOAT: "double", Kind.FLAG: "boolean",
+}  # fmt: skip
+
+
+def test_the_bar_has_them_in_this_order() -> None:
+    assert [field.name for field in fields(Bar)] == [
+        *(field.attribute for field in BAR_FIELDS), "final", "volume_units",
+    ]  # fmt: skip
+
+
+def test_the_schema_has_them_in_this_order_with_their_types() -> None:
+    *named, exact = SCHEMA["fields"]
+    assert exact["name"] == "volume_exact"
+    assert [field["name"] for field in named] == list(NAMES)
+    for avro, field in zip(named, BAR_FIELDS, strict=True):
+        kind = avro["type"]
+        assert (isinstance(kind, list) and kind[0] == "null") == field.nullable
+        (kind,) = [each for each in (kind if isinstance(kind, list) else [kind]) if each != "null"]
+        assert (kind["type"] if isinstance(kind, dict) else kind) == AVRO[field.kind]
+
+
+def test_its_key_is_among_them() -> None:
+    assert [name for name in NAMES if name in BAR_KEY] == list(BAR_KEY)
+
+
+def test_what_is_written_as_json_or_in_columns_has_all_of_them() -> None:
+    bar = synthetic_bar("B", "X", 1_704_693_600_000_000, 19_730, 1, 1.5, 7)
+    assert list(bar_to_json(bar)) == list(NAMES)
+    assert list(bar_columns([bar])) == [*NAMES, "volume_exact"]
+    assert bar_columns([])["open"] == []
+    assert bar_from_json(bar_to_json(bar)) == bar
