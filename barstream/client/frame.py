@@ -10,23 +10,23 @@ import pyarrow as pa
 
 from barstream.errors import MissingPieceError
 from barstream.model.bar import Bar
-from barstream.model.bar_fields import BAR_FIELDS, BarField, Kind
+from barstream.model.bar_fields import BAR_FIELDS, BarField, FieldKind
 
 Into = Literal["arrow", "polars", "pandas"]
 
 _TIME: Final = pa.timestamp("us", tz="UTC")
 _TYPES: Final = {
-    Kind.TEXT: pa.string(),
-    Kind.BUCKET: _TIME,
-    Kind.TIME: _TIME,
-    Kind.DATE: pa.date32(),
-    Kind.INT: pa.int64(),
-    Kind.LONG: pa.int64(),
-    Kind.FLOAT: pa.float64(),
-    Kind.FLAG: pa.bool_(),
+    FieldKind.TEXT: pa.string(),
+    FieldKind.BUCKET: _TIME,
+    FieldKind.TIME: _TIME,
+    FieldKind.DATE: pa.date32(),
+    FieldKind.INT: pa.int64(),
+    FieldKind.LONG: pa.int64(),
+    FieldKind.FLOAT: pa.float64(),
+    FieldKind.FLAG: pa.bool_(),
 }
 #: The columns of ``Rate``, and whether a bar is final.
-_FIELDS: Final = (*BAR_FIELDS, BarField("final", "final", Kind.FLAG))
+_FIELDS: Final = (*BAR_FIELDS, BarField("final", "final", FieldKind.FLAG))
 
 SCHEMA: Final = pa.schema(
     [pa.field(field.name, _TYPES[field.kind], nullable=field.nullable) for field in _FIELDS]

@@ -14,18 +14,18 @@ from barstream.codecs.topics.bar import bar_columns, decode_bar
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Options, Spans, chunks
 from barstream.model.bar import Bar
-from barstream.model.bar_fields import BAR_FIELDS, Kind
+from barstream.model.bar_fields import BAR_FIELDS, FieldKind
 from barstream.model.exact_sum import from_decimal
 
-_TYPES: Final[Mapping[Kind, type[pl.DataType]]] = {
-    Kind.TEXT: pl.String,
-    Kind.BUCKET: pl.Int64,
-    Kind.TIME: pl.Int64,
-    Kind.DATE: pl.Int32,
-    Kind.INT: pl.Int32,
-    Kind.LONG: pl.Int64,
-    Kind.FLOAT: pl.Float64,
-    Kind.FLAG: pl.Boolean,
+_TYPES: Final[Mapping[FieldKind, type[pl.DataType]]] = {
+    FieldKind.TEXT: pl.String,
+    FieldKind.BUCKET: pl.Int64,
+    FieldKind.TIME: pl.Int64,
+    FieldKind.DATE: pl.Int32,
+    FieldKind.INT: pl.Int32,
+    FieldKind.LONG: pl.Int64,
+    FieldKind.FLOAT: pl.Float64,
+    FieldKind.FLAG: pl.Boolean,
 }
 #: Fields of ``bar.avsc`` and the types of their columns; times in microseconds, dates in days.
 FIELDS: Final[Mapping[str, type[pl.DataType]]] = {

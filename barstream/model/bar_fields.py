@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 
-class Kind(StrEnum):
+class FieldKind(StrEnum):
     """What the values of a field are."""
 
     TEXT = "text"
@@ -40,30 +40,30 @@ class BarField(NamedTuple):
 
     name: str
     attribute: str
-    kind: Kind
+    kind: FieldKind
     nullable: bool = False
     is_lineage: bool = False
 
 
 BAR_FIELDS: Final = (
-    BarField("broker", "broker", Kind.TEXT),
-    BarField("symbol", "symbol", Kind.TEXT),
-    BarField("bucket_start", "bucket_start_us", Kind.BUCKET),
-    BarField("trading_date", "trading_date", Kind.DATE),
-    BarField("session", "session", Kind.INT),
-    BarField("open", "open", Kind.FLOAT),
-    BarField("high", "high", Kind.FLOAT),
-    BarField("low", "low", Kind.FLOAT),
-    BarField("close", "close", Kind.FLOAT),
-    BarField("volume", "volume", Kind.FLOAT),
-    BarField("tick_count", "tick_count", Kind.LONG),
-    BarField("open_time", "open_time_us", Kind.TIME, nullable=True),
-    BarField("close_time", "close_time_us", Kind.TIME, nullable=True),
-    BarField("synthetic", "synthetic", Kind.FLAG),
-    BarField("revision", "revision", Kind.INT),
-    BarField("first_offset", "first_offset", Kind.LONG, nullable=True, is_lineage=True),
-    BarField("last_offset", "last_offset", Kind.LONG, nullable=True, is_lineage=True),
-    BarField("close_offset", "close_offset", Kind.LONG, nullable=True, is_lineage=True),
+    BarField("broker", "broker", FieldKind.TEXT),
+    BarField("symbol", "symbol", FieldKind.TEXT),
+    BarField("bucket_start", "bucket_start_us", FieldKind.BUCKET),
+    BarField("trading_date", "trading_date", FieldKind.DATE),
+    BarField("session", "session", FieldKind.INT),
+    BarField("open", "open", FieldKind.FLOAT),
+    BarField("high", "high", FieldKind.FLOAT),
+    BarField("low", "low", FieldKind.FLOAT),
+    BarField("close", "close", FieldKind.FLOAT),
+    BarField("volume", "volume", FieldKind.FLOAT),
+    BarField("tick_count", "tick_count", FieldKind.LONG),
+    BarField("open_time", "open_time_us", FieldKind.TIME, nullable=True),
+    BarField("close_time", "close_time_us", FieldKind.TIME, nullable=True),
+    BarField("synthetic", "synthetic", FieldKind.FLAG),
+    BarField("revision", "revision", FieldKind.INT),
+    BarField("first_offset", "first_offset", FieldKind.LONG, nullable=True, is_lineage=True),
+    BarField("last_offset", "last_offset", FieldKind.LONG, nullable=True, is_lineage=True),
+    BarField("close_offset", "close_offset", FieldKind.LONG, nullable=True, is_lineage=True),
 )
 """In the order of `barstream.model.bar.Bar`, which has ``final`` and the exact volume behind."""
 

@@ -10,8 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY
-from barstream.model.bar_fields import Kind as FieldKind
+from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY, FieldKind
 from barstream.model.key import KeyPart
 
 Kind = Literal["text", "time", "date", "number", "flag"]

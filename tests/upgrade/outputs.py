@@ -173,9 +173,9 @@ def found(made: Pipeline, topic: str) -> Found:
     for each in made.read(topic):
         value = each.value
         if each.key == POSITION_KEY:
-            # where batches and transactions ended is the machine's
+            # of this Kafka: which topic it is, and where batches and transactions ended
             position = decode_position(value or b"")
-            value = encode_position(replace(position, last_batch=None, written=None))
+            value = encode_position(replace(position, topic_id=None, last_batch=None, written=None))
         records.setdefault((each.partition, each.key), []).append((value, each.headers))
     if topic == made.names.ticks_rejected:
         return records

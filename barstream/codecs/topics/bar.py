@@ -7,16 +7,16 @@ from typing import Any, Final
 
 from barstream.codecs.avro.body import decode, decode_batch
 from barstream.model.bar import Bar
-from barstream.model.bar_fields import BAR_FIELDS, NAMES, Kind, values_of
+from barstream.model.bar_fields import BAR_FIELDS, NAMES, FieldKind, values_of
 from barstream.model.exact_sum import from_decimal, to_decimal
 from barstream.model.time import iso_date_from_days, iso_from_us, iso_micros_from_us
 
 _NULL: Final = b"\0"
 #: What JSON has as text, and how.
-_TEXTS: Final[Mapping[Kind, Callable[[int], str]]] = {
-    Kind.BUCKET: iso_from_us,
-    Kind.TIME: iso_micros_from_us,
-    Kind.DATE: iso_date_from_days,
+_TEXTS: Final[Mapping[FieldKind, Callable[[int], str]]] = {
+    FieldKind.BUCKET: iso_from_us,
+    FieldKind.TIME: iso_micros_from_us,
+    FieldKind.DATE: iso_date_from_days,
 }
 _AS_TEXT: Final = [(f.name, _TEXTS[f.kind]) for f in BAR_FIELDS if f.kind in _TEXTS]
 #: From so many on, columns are faster than one by one.

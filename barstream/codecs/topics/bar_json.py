@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from barstream.model.bar import Bar
-from barstream.model.bar_fields import BAR_FIELDS, Kind
+from barstream.model.bar_fields import BAR_FIELDS, FieldKind
 from barstream.model.time import days_from_iso_date, us_from_iso
 
-_FROM_TEXT: Final[Mapping[Kind, Callable[[str], int]]] = {
-    Kind.BUCKET: us_from_iso,
-    Kind.TIME: us_from_iso,
-    Kind.DATE: days_from_iso_date,
+_FROM_TEXT: Final[Mapping[FieldKind, Callable[[str], int]]] = {
+    FieldKind.BUCKET: us_from_iso,
+    FieldKind.TIME: us_from_iso,
+    FieldKind.DATE: days_from_iso_date,
 }
 
 
@@ -30,6 +30,6 @@ def bar_from_json(row: Mapping[str, Any]) -> Bar:
     return bar
 
 
-def _read(value: Any, kind: Kind) -> Any:
+def _read(value: Any, kind: FieldKind) -> Any:
     read = _FROM_TEXT.get(kind)
     return value if read is None or value is None else read(value)

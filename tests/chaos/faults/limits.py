@@ -212,8 +212,12 @@ class LongAnswers(LimitFault):
         return f"{_READERS} readers"
 
     def end(self, scene: Scene) -> None:
-        self._over.set()
-        self._reading.join(60)
+        try:
+            # whoever refused some may have been killed before anybody asked for its numbers
+            until(lambda: _refusing(scene), 60, "a worker has refused reads")
+        finally:
+            self._over.set()
+            self._reading.join(60)
         scene.notes.append(f"long answers: {self._outcomes}")
 
     async def _read(self, scene: Scene) -> None:
@@ -241,6 +245,11 @@ class LongAnswers(LimitFault):
             self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
             if outcome != "200":
                 await asyncio.sleep(0.3)
+
+
+def _refusing(scene: Scene) -> bool:
+    name = "barstream_http_reads_refused_total"
+    return any(slot.numbers().get(name) for slot in scene.crew.running)
 
 
 def _ready(scene: Scene) -> list[Slot]:

@@ -178,6 +178,7 @@ def test_no_calendar_is_left_out() -> None:
     assert set(COUNTS) == set(exchange_calendars.get_calendar_names(include_aliases=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUNTS)
 def test_three_years_of_every_calendar_are_those_that_are_known(name: str) -> None:
     rows = rows_of(name, date(2024, 1, 1), date(2026, 12, 31))

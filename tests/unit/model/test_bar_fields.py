@@ -10,15 +10,21 @@ from typing import Final
 from barstream.codecs.topics.bar import bar_columns, bar_to_json
 from barstream.codecs.topics.bar_json import bar_from_json
 from barstream.model.bar import Bar, synthetic_bar
-from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY, NAMES, Kind
+from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY, NAMES, FieldKind
 
 SCHEMA: Final = json.loads(
     (Path(__file__).parents[3] / "barstream" / "schemas" / "bar.avsc").read_text()
 )
 AVRO: Final = {
-    Kind.TEXT: "string", Kind.BUCKET: "long", Kind.TIME: "long", Kind.DATE: "int",
-    Kind.INT: "int", Kind.LONG: "long", Kind.FLOAT: "double", Kind.FLAG: "boolean",
-}  # fmt: skip
+    FieldKind.TEXT: "string",
+    FieldKind.BUCKET: "long",
+    FieldKind.TIME: "long",
+    FieldKind.DATE: "int",
+    FieldKind.INT: "int",
+    FieldKind.LONG: "long",
+    FieldKind.FLOAT: "double",
+    FieldKind.FLAG: "boolean",
+}
 
 
 def test_the_bar_has_them_in_this_order() -> None:

@@ -22,6 +22,8 @@ from barstream.store.finals import FinalsPartition
 from tests.property.engine_cases import Tick, chunk
 from tests.unit.store.test_finals import Store
 
+pytestmark = pytest.mark.slow
+
 M = 60_000_000
 D = 1440 * M
 PERIODS = [Period.parse(text) for text in ("5m", "1h", "4h@session", "1d", "1wk", "1mo")]
