@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 PYTHONS := python3.11 python3.12 python3.13 python3.14 python3
 IS_GOOD := import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11))
 
-.PHONY: help install demo unit test chaos families soak lint format check lock clean
+.PHONY: help install demo unit fast test chaos families soak lint format check lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,10 @@ demo: $(READY) ## Broker, topics, schedule, feed and worker in one go; Ctrl-C en
 unit: $(READY) ## The quick tests, which need neither a broker nor a browser
 	@$(BIN)/python -m pytest -q -n 2 -m "not kafka and not browser and not slow" \
 	  tests/unit tests/property $(ARGS)
+
+fast: $(READY) ## Lint, and the quick tests on few examples: a minute and a half
+	@$(MAKE) lint
+	@BARSTREAM_TEST_EXAMPLES=0.05 $(MAKE) unit
 
 test: $(READY) ## The whole suite; says what was skipped and why
 	@for tool in java mvn; do command -v $$tool >/dev/null || \

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.examples import examples
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_jars import ROOT, KafkaUnavailableError
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 # How long an example takes says something of what else the machine does, and nothing of the code.
 settings.register_profile(
-    "unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "unhurried",
+    settings.default,
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("unhurried")
 

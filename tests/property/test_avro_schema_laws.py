@@ -14,11 +14,12 @@ from barstream.codecs.avro.columns import ColumnReader
 from barstream.codecs.avro.reference import MalformedError, read_body, reader_of
 from barstream.codecs.avro.row_layout import flatten
 from barstream.codecs.avro.validation import scan
+from tests.examples import examples
 from tests.property.avro_cases import almost_records, records_of, schemas, tree, write
 
 relaxed = settings(
     deadline=None,
-    max_examples=150,
+    max_examples=examples(150),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

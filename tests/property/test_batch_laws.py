@@ -18,6 +18,7 @@ from barstream.model.tick import Ticks
 from barstream.rules.close import close_series
 from barstream.rules.series import FOREVER_US, PartitionState, Rules
 from barstream.rules.tick_batch import Applied, LateTicks, apply_ticks
+from tests.examples import examples
 from tests.reference.series import MINUTE, PlainSeries
 
 NAMES = ["ALPHA", "BETA", "GAMMA"]
@@ -174,7 +175,7 @@ def run_plain(case: dict[str, Any], **policy: Any) -> dict[str, PlainSeries]:
 
 @pytest.mark.law("L1", "L5", "L8")
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(cases())
 def test_any_batching_gives_the_bars_of_one_tick_at_a_time(case: dict[str, Any]) -> None:
     state, out = run_core(case)
@@ -193,7 +194,7 @@ def test_any_batching_gives_the_bars_of_one_tick_at_a_time(case: dict[str, Any])
 
 
 @pytest.mark.law("L4")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(cases())
 def test_finals_ascend_without_a_hole_or_a_repeat(case: dict[str, Any]) -> None:
     _, out = run_core(case)

@@ -17,12 +17,13 @@ from barstream.codecs.registry import RegisteredSchema
 from barstream.codecs.ticks.decoder import TickColumns, TickDecoder
 from barstream.codecs.ticks.registry_frame import frame
 from barstream.config.sections import TickSettings
+from tests.examples import examples
 from tests.property.avro_cases import almost_records, longs, records_of, write
 
 NOW_US = 1_700_000_000_000_000
 relaxed = settings(
     deadline=None,
-    max_examples=150,
+    max_examples=examples(150),
     suppress_health_check=[
         HealthCheck.too_slow,
         HealthCheck.data_too_large,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from barstream.errors import LostChunk
 from barstream.model.rejection import Reason
+from tests.examples import examples
 from tests.property.engine_cases import (
     Beat,
     Case,
@@ -33,7 +34,7 @@ def closing_offsets(case: Case) -> list[int]:
 
 
 @pytest.mark.law("L6")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data(), cases())
 def test_any_cut_and_any_delivery_before_the_barrier_gives_the_bars_closed_at_the_barrier(
     data: st.DataObject, case: Case
@@ -69,7 +70,7 @@ def test_any_cut_and_any_delivery_before_the_barrier_gives_the_bars_closed_at_th
         assert counts.rejected.get(reason, 0) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data(), cases())
 def test_a_heartbeat_later_than_its_barrier_closes_at_the_position_reached(
     data: st.DataObject, case: Case
@@ -90,7 +91,7 @@ def test_a_heartbeat_later_than_its_barrier_closes_at_the_position_reached(
 
 
 @pytest.mark.law("L7")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(cases())
 def test_an_early_heartbeat_closes_nothing_and_is_counted(case: Case) -> None:
     early = [
@@ -118,7 +119,7 @@ def run(case: Case, parts: list[tuple[int, int]]) -> Store:
 
 
 @pytest.mark.law("L15")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data(), cases())
 def test_after_a_crash_at_any_point_the_finals_are_the_same_bytes(
     data: st.DataObject, case: Case
@@ -154,7 +155,7 @@ def test_after_a_crash_at_any_point_the_finals_are_the_same_bytes(
     assert store.series == expected.series
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(cases())
 def test_a_series_comes_back_from_its_row_as_it_was(case: Case) -> None:
     engine, store = case.engine(), Store()
@@ -178,7 +179,7 @@ def test_a_series_comes_back_from_its_row_as_it_was(case: Case) -> None:
             assert column[after.slot] == old[before.slot], name
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data(), cases(), st.integers(1, 6))
 def test_what_is_applied_in_pieces_for_want_of_room_gives_the_same_bars(
     data: st.DataObject, case: Case, room: int
@@ -205,7 +206,7 @@ def test_what_is_applied_in_pieces_for_want_of_room_gives_the_same_bars(
 
 
 @pytest.mark.law("L20")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data(), cases())
 def test_a_chunk_below_the_position_changes_nothing_and_one_above_is_a_lost_chunk(
     data: st.DataObject, case: Case
@@ -225,7 +226,7 @@ def test_a_chunk_below_the_position_changes_nothing_and_one_above_is_a_lost_chun
 
 
 @pytest.mark.law("L19")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data(), cases())
 def test_no_live_row_of_a_closed_bucket_and_none_twice_with_the_same_ticks(
     data: st.DataObject, case: Case

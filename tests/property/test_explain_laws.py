@@ -25,6 +25,7 @@ from barstream.model.key import NameRule, bar_key
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import MINUTE_US
 from barstream.rules.series import Rules
+from tests.examples import examples
 from tests.memory_kafka import reading_from
 from tests.property.engine_cases import Beat, Case, Tick
 from tests.property.explain_cases import Minute, NarratedWorkers, Truth, Version, log_of
@@ -64,7 +65,7 @@ def _minutes(number: int) -> int:
     return number * MINUTE_US
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), lives(workers=NarratedWorkers, periods=PERIODS))
 def test_explain_says_of_a_minute_what_happened(data: st.DataObject, life: Life) -> None:
     truth = Truth.of(life)
@@ -74,7 +75,7 @@ def test_explain_says_of_a_minute_what_happened(data: st.DataObject, life: Life)
         _holds(truth, minute, facts, found)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), lives(("reject",), workers=NarratedWorkers, periods=PERIODS))
 def test_where_nothing_was_written_anew_explain_finds_its_place_without_reading_all(
     data: st.DataObject, life: Life
@@ -150,7 +151,7 @@ def _holds(truth: Truth, minute: Minute, facts: Facts, found: Explanation) -> No
         assert (None if woken is None else woken.offset) == min(after, default=None)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), lives(workers=NarratedWorkers, periods=PERIODS))
 def test_explain_says_of_an_upper_bar_what_it_is_made_of(data: st.DataObject, life: Life) -> None:
     truth, period = Truth.of(life), data.draw(st.sampled_from(PERIODS))

@@ -13,6 +13,7 @@ from barstream.market.schedule import ScheduleIndex, SessionRow
 from barstream.market.universe import SeriesSeen
 from barstream.model.time import MINUTE_US, SECOND_US
 from barstream.rules.heartbeat_plan import HeartbeatRules, plan
+from tests.examples import examples
 
 FIRST_US = 28_000_000 * MINUTE_US
 SPAN_MINUTES = 240
@@ -56,7 +57,7 @@ def due_one_by_one(
 
 
 @pytest.mark.law("L13")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
 def test_any_sequence_of_wake_ups_covers_every_due_minute_exactly_once(data: st.DataObject) -> None:
     symbols = ["A", "B", "C"][: data.draw(st.integers(1, 3))]

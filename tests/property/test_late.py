@@ -16,6 +16,7 @@ from barstream.partition.finals_view import FinalsView
 from barstream.rules.late import Revised, revise
 from barstream.rules.series import PartitionState
 from barstream.rules.tick_batch import Applied
+from tests.examples import examples
 from tests.property.test_batch_laws import (
     NAMES,
     as_plain,
@@ -101,7 +102,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
 
 @pytest.mark.law("L10")
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(cases())
 def test_any_batching_revises_as_one_tick_at_a_time(case: dict[str, Any]) -> None:
     kept_from = case["kept_from"]

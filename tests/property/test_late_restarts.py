@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barstream.model.period import MINUTE
+from tests.examples import examples
 from tests.property.engine_cases import Case, deliver, feed
 from tests.property.rollup_cases import PERIODS, Disk, Worker
 from tests.property.test_batch_laws import as_plain
@@ -28,7 +29,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
 
 @pytest.mark.law("L10")
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), late_cases())
 def test_late_ticks_after_a_crash_find_the_bars_that_were_flushed(
     disk: Disk, data: st.DataObject, case: Case
@@ -46,7 +47,7 @@ def test_late_ticks_after_a_crash_find_the_bars_that_were_flushed(
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), late_cases())
 def test_upper_bars_count_the_same_late_ticks_with_and_without_a_crash(
     disk: Disk, data: st.DataObject, case: Case

@@ -21,6 +21,7 @@ from barstream.model.key import split_bar_key
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import MINUTE_US
 from barstream.series.move import Copied, differences, made_of
+from tests.examples import examples
 from tests.property.engine_cases import Case, cases, cuts, deliver, feed
 from tests.property.rules_cases import TICKS, Topics, standing, value_of
 
@@ -71,7 +72,7 @@ def moved(
     return differences(finals, made)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.data(), cases(), st.sampled_from(["reject", "revise"]))
 def test_its_bars_come_out_as_they_were(
     data: st.DataObject, case: Case, policy: Literal["reject", "revise"]
@@ -82,7 +83,7 @@ def test_its_bars_come_out_as_they_were(
     assert moved(case, copies(case, store, symbol), finals, symbol) == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.data(), cases())
 def test_where_a_tick_is_gone_it_is_not_moved(data: st.DataObject, case: Case) -> None:
     store, symbol = lived(case, data), data.draw(st.sampled_from(sorted(case.rows)))

@@ -13,6 +13,7 @@ from barstream.market.universe import SeriesSeen
 from barstream.model.period import Period
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.rules.heartbeat_plan import HeartbeatRules, plan
+from tests.examples import examples
 
 EPOCH = date(1970, 1, 1)
 FIRST = (date(2024, 1, 22) - EPOCH).days
@@ -56,7 +57,7 @@ def minutes_awake(rows: list[SessionRow], seen: SeriesSeen, after: int) -> dict[
 
 
 @pytest.mark.law("L13")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(data=st.data())
 def test_every_bucket_the_schedule_ends_in_is_proved_over_exactly_once(
     data: st.DataObject,

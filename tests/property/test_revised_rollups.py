@@ -16,6 +16,7 @@ from barstream.model.time import DAY_US
 from barstream.partition.machine import PartitionMachine
 from barstream.rules.rollup_fold import fold
 from barstream.rules.series import Rules
+from tests.examples import examples
 from tests.property.engine_cases import Beat, Case, Tick, cuts, deliver, feed
 from tests.property.test_batch_laws import NAMES, close_edges, schedules
 from tests.property.test_engine import closing_offsets
@@ -79,7 +80,7 @@ def run(case: Case, parts: Iterable[tuple[int, int]]) -> tuple[PartitionMachine,
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data(), late_cases())
 def test_bars_and_upper_bars_do_not_depend_on_the_chunks_late_ticks_came_in(
     data: st.DataObject, case: Case
@@ -106,7 +107,7 @@ def test_a_day_that_a_late_tick_began_while_asleep_does_not_wait_for_the_one_tha
 
 @pytest.mark.law("L11")
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data(), late_cases())
 def test_every_parent_is_the_fold_of_its_revised_children(data: st.DataObject, case: Case) -> None:
     # what late ticks changed below must have arrived above

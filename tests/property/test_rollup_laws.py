@@ -14,6 +14,7 @@ from barstream.market.schedule import ScheduleIndex
 from barstream.model.period import Period
 from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
+from tests.examples import examples
 from tests.offline_rollups import Session, bucket_end, differences
 from tests.property.engine_cases import Beat, Case, Tick, cases, cuts, deliver, feed
 from tests.property.market_cases import DAY_US, NEVER_ASLEEP, Market, buckets_of, markets
@@ -81,7 +82,7 @@ def slow_cases(draw: st.DrawFn) -> Case:
 
 @pytest.mark.law("L11")
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), slow_cases())
 def test_upper_bars_are_those_of_one_tick_at_a_time_whatever_the_batches_and_crashes(
     disk: Disk, data: st.DataObject, case: Case
@@ -122,7 +123,7 @@ def lived(data: st.DataObject, market: Market, disk: Disk) -> Worker:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), markets())
 def test_in_real_trading_hours_every_upper_final_is_the_bar_polars_builds_from_the_ticks(
     disk: Disk, data: st.DataObject, market: Market
@@ -143,7 +144,7 @@ def test_in_real_trading_hours_every_upper_final_is_the_bar_polars_builds_from_t
 
 @pytest.mark.law("L2")
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), markets(exact=False))
 def test_volume_is_the_exactly_rounded_sum_of_the_children_and_live_bars_show_what_is_open(
     disk: Disk, data: st.DataObject, market: Market
@@ -160,7 +161,7 @@ def test_volume_is_the_exactly_rounded_sum_of_the_children_and_live_bars_show_wh
 
 
 @pytest.mark.law("L12")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), schedules(), st.sampled_from(TIMEFRAMES))
 def test_an_upper_bar_is_final_with_its_last_in_session_minute_and_not_at_its_nominal_end(
     data: st.DataObject, sessions: list[Session], text: str
@@ -190,7 +191,7 @@ def periods_for(text: str) -> list[Period]:
     return [*([Period.parse("1d")] if text.endswith(("wk", "mo")) else []), Period.parse(text)]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), schedules(), st.sampled_from(["1wk", "1mo"]))
 def test_a_week_where_the_schedule_ends_waits_for_a_later_row_or_for_its_end_to_have_passed(
     data: st.DataObject, sessions: list[Session], text: str

@@ -17,6 +17,7 @@ from barstream.model.period import MINUTE as MINUTES
 from barstream.model.period import Period
 from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
+from tests.examples import examples
 from tests.offline_rollups import FIELDS, Session, closed_buckets, minutes_of, with_buckets
 from tests.property.engine_cases import Beat, Tick, deliver, feed
 from tests.property.market_cases import DAY_US, NEVER_ASLEEP, Market
@@ -79,7 +80,7 @@ def changed(draw: st.DrawFn, sessions: list[Session], closed_us: int) -> list[Se
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), schedules(), st.integers(0, 3))
 def test_upper_bars_are_folds_of_their_minutes_and_complete_by_the_newest_schedule(
     data: st.DataObject, sessions: list[Session], changes: int

@@ -27,6 +27,7 @@ from barstream.replay.rules import RulesInTurn
 from barstream.replay.tick_block import without_rejected
 from barstream.rules.series import FOREVER_US
 from barstream.verify.findings import Finding
+from tests.examples import examples
 from tests.property.engine_cases import Store, cuts
 from tests.property.rules_cases import Life, WorkersByClock, differences, judged, lives
 from tests.property.verify_cases import Row, beats_of, series_rows, versions
@@ -88,7 +89,7 @@ def said_of(life: Life, reason: str) -> pl.DataFrame:
     return pl.DataFrame(rows, {"tick_offset": pl.Int64, "reason": pl.String}, orient="row")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), lives())
 def test_the_regimes_of_one_series_say_of_it_what_those_of_all_say(
     data: st.DataObject, life: Life
@@ -120,25 +121,25 @@ def _sessions(regime: Regime, name: tuple[str, str]) -> list[Session]:
 
 
 @pytest.mark.law("L18")
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), lives(("reject",)))
 def test_where_rules_change_nothing_right_is_accused(data: st.DataObject, life: Life) -> None:
     assert differences(judged(life, cuts(data.draw, 0, life.case.end))) == []
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lives())
 def test_where_the_policy_changes_too_nothing_right_is_accused(life: Life) -> None:
     assert differences(judged(life)) == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lives(periods=PERIODS))
 def test_where_rules_change_no_upper_bar_is_accused(life: Life) -> None:
     assert differences(judged(life)) == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), lives())
 def test_where_rules_change_no_range_of_time_is_accused(data: st.DataObject, life: Life) -> None:
     if not life.case.ticks:
@@ -155,7 +156,7 @@ def test_where_rules_change_no_range_of_time_is_accused(data: st.DataObject, lif
     assert differences(judged(life, [(first, life.case.end)], wanted)) == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lives(periods=PERIODS))
 def test_where_no_schedule_is_used_any_more_nothing_right_is_accused(life: Life) -> None:
     assert differences(judged(replace(life, rules=replace(life.rules, schedule=None)))) == []
@@ -300,7 +301,7 @@ LIES: dict[str, Plant] = {
 
 
 @pytest.mark.law("L18")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), lives(periods=PERIODS[:1]))
 def test_where_rules_change_every_lie_is_named(data: st.DataObject, life: Life) -> None:
     for name, plant in LIES.items():
@@ -310,13 +311,13 @@ def test_where_rules_change_every_lie_is_named(data: st.DataObject, life: Life) 
             assert any(map(lie.is_named, found)), (name, lie, found)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lives(workers=WorkersByClock))
 def test_where_a_clock_said_what_was_future_nothing_right_is_accused(life: Life) -> None:
     assert differences(judged(life)) == []
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lives(("reject",), workers=WorkersByClock))
 def test_a_replay_takes_the_log_s_word_for_what_a_clock_refused(life: Life) -> None:
     published = {key or b"": value or b"" for key, value in life.store.finals}
@@ -324,7 +325,7 @@ def test_a_replay_takes_the_log_s_word_for_what_a_clock_refused(life: Life) -> N
 
 
 @pytest.mark.law("L23")
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lives(("reject",)))
 def test_a_replay_by_the_rules_of_the_log_gives_the_published_bytes(life: Life) -> None:
     published = {key or b"": value or b"" for key, value in life.store.finals}

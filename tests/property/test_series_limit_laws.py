@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from barstream.model.rejection import Reason
 from barstream.partition.machine import PartitionMachine
+from tests.examples import examples
 from tests.property.engine_cases import Case, Store, cases, cuts, deliver, feed
 from tests.property.rules_cases import Life, Workers, differences, judged, lives, standing
 from tests.property.test_rules_laws import replayed
@@ -53,7 +54,7 @@ def first_come(case: Case, limit: int) -> set[str]:
 
 
 @pytest.mark.law("L22")
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.data(), cases(), st.integers(1, 3))
 def test_those_that_came_first_are_taken_however_the_log_is_cut(
     data: st.DataObject, case: Case, limit: int
@@ -83,20 +84,20 @@ class WorkersOfFewSeries(Workers):
         return super().started(starts_over=starts_over)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), lives(workers=WorkersOfFewSeries))
 def test_where_the_limit_changes_nothing_right_is_accused(data: st.DataObject, life: Life) -> None:
     assert differences(judged(life, cuts(data.draw, 0, life.case.end))) == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lives(("reject",), workers=WorkersOfFewSeries))
 def test_a_replay_gives_the_published_bytes_whatever_the_limit_was(life: Life) -> None:
     published = {key or b"": value or b"" for key, value in life.store.finals}
     assert replayed(life) == published
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(dropped_lives())
 def test_the_place_of_a_dropped_series_is_free_again(one: DroppedLife) -> None:
     meanwhile = one.turn, partial(withdraw, drop=one.drop)
@@ -104,7 +105,7 @@ def test_the_place_of_a_dropped_series_is_free_again(one: DroppedLife) -> None:
     assert differences(judged(life)) == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), lives(workers=WorkersOfFewSeries))
 def test_what_a_worker_was_to_reject_and_did_not_is_named(data: st.DataObject, life: Life) -> None:
     rows = [row for row in life.store.rejected if row[2]["reason"] == BEYOND]

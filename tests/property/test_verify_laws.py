@@ -17,6 +17,7 @@ from barstream.model.time import MINUTE_US
 from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.verify.rollups import in_order
+from tests.examples import examples
 from tests.property.engine_cases import Beat, Case, Store, Tick, cases, cuts, deliver, feed
 from tests.property.market_cases import Market, markets
 from tests.property.rollup_cases import PERIODS
@@ -37,7 +38,7 @@ def written(case: Case, parts: list[tuple[int, int]]) -> Store:
     return store
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data(), cases())
 def test_what_an_engine_wrote_is_right_in_whatever_blocks_it_is_verified(
     data: st.DataObject, case: Case
@@ -56,7 +57,7 @@ def test_what_an_engine_wrote_is_right_in_whatever_blocks_it_is_verified(
     assert sum(each.missing for each in outcome.sessions) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data(), cases())
 def test_counts_are_of_the_series_and_the_time_asked_for(data: st.DataObject, case: Case) -> None:
     store = written(case, [(0, case.end)])
@@ -84,7 +85,7 @@ def test_counts_are_of_the_series_and_the_time_asked_for(data: st.DataObject, ca
     assert counted.ticks == counted.in_bars + counted.open + counted.late + counted.off_session
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data(), cases())
 def test_each_field_of_each_bar_is_held_to_the_ticks(data: st.DataObject, case: Case) -> None:
     store = written(case, [(0, case.end)])
@@ -100,7 +101,7 @@ def test_each_field_of_each_bar_is_held_to_the_ticks(data: st.DataObject, case: 
 
 
 @pytest.mark.law("L4")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data(), cases())
 def test_a_bar_left_out_is_missing(data: st.DataObject, case: Case) -> None:
     store = written(case, [(0, case.end)])
@@ -111,7 +112,7 @@ def test_a_bar_left_out_is_missing(data: st.DataObject, case: Case) -> None:
     assert outcome.findings.number("difference"), gone
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data(), cases())
 def test_what_late_ticks_revised_is_right(data: st.DataObject, case: Case) -> None:
     case = replace(case, rules=Rules(case.rules.grace_us, case.rules.inactive_after, {}, "revise"))
@@ -120,7 +121,7 @@ def test_what_late_ticks_revised_is_right(data: st.DataObject, case: Case) -> No
     assert outcome.findings.kept == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data(), cases())
 def test_the_exact_volume_of_a_bar_that_may_be_revised_is_held_to_the_ticks(
     data: st.DataObject, case: Case
@@ -162,21 +163,21 @@ def lived(case: Logged, periods: Sequence[Period], parts: list[tuple[int, int]])
     return written
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), slow_cases())
 def test_upper_bars_an_engine_wrote_are_right(data: st.DataObject, case: Case) -> None:
     written = lived(case, PERIODS, cuts(data.draw, 0, case.end))
     assert written.verdict(case, [(0, case.end)]).findings.kept == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), markets(exact=False))
 def test_upper_bars_of_real_trading_hours_are_right(data: st.DataObject, market: Market) -> None:
     written = lived(market, PERIODS, cuts(data.draw, 0, market.end))
     assert written.verdict(market, [(0, market.end)]).findings.kept == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.data(), late_cases())
 def test_upper_bars_that_late_ticks_revised_are_right(data: st.DataObject, case: Case) -> None:
     case = replace(case, rules=replace(case.rules, late_policy="revise"))
@@ -219,7 +220,7 @@ def test_a_day_final_since_late_ticks_came_asleep_may_stand_while_the_waking_bar
     assert written.verdict(case, [(0, case.end)]).findings.kept == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.data(), slow_cases())
 def test_an_upper_bar_left_out_or_changed_is_found(data: st.DataObject, case: Case) -> None:
     written = lived(case, PERIODS, [(0, case.end)])

@@ -27,6 +27,7 @@ from barstream.codecs.topics.withdrawal import (
 from barstream.log.rules import Regimes
 from barstream.model.key import NameRule, series_key, split_bar_key
 from barstream.model.period import Period
+from tests.examples import examples
 from tests.property.engine_cases import Beat, Case, Store, cases, cuts, deliver, feed
 from tests.property.rules_cases import (
     Life,
@@ -136,7 +137,7 @@ def is_of(key: bytes, symbol: str) -> bool:
 
 
 @pytest.mark.law("L21")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data(), dropped_cases())
 def test_what_stands_is_as_if_they_had_never_been_there(
     data: st.DataObject, both: tuple[Case, Drop]
@@ -148,7 +149,7 @@ def test_what_stands_is_as_if_they_had_never_been_there(
     assert standing(store.finals) == standing(never.finals)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data(), dropped_cases())
 def test_series_that_share_the_partition_are_not_touched(
     data: st.DataObject, both: tuple[Case, Drop]
@@ -167,7 +168,7 @@ def test_series_that_share_the_partition_are_not_touched(
 
 
 @pytest.mark.law("L21")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data(), dropped_cases())
 def test_it_verifies_before_and_after_it_is_loaded_again(
     data: st.DataObject, both: tuple[Case, Drop]
@@ -183,7 +184,7 @@ def test_it_verifies_before_and_after_it_is_loaded_again(
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data(), dropped_cases())
 def test_a_bar_that_was_not_withdrawn_is_named(
     data: st.DataObject, both: tuple[Case, Drop]
@@ -265,7 +266,7 @@ def stands(life: Life) -> list[dict[bytes, bytes]]:
     return [standing(life.store.finals), *map(standing, life.store.uppers.values())]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(dropped_lives())
 def test_where_rules_change_what_stands_is_as_if_they_had_never_been_there(
     one: DroppedLife,
@@ -274,7 +275,7 @@ def test_where_rules_change_what_stands_is_as_if_they_had_never_been_there(
     assert stands(life) == stands(one.without(life).lived(is_dropped=False))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), dropped_lives())
 def test_where_rules_change_it_verifies_before_and_after(
     data: st.DataObject, one: DroppedLife

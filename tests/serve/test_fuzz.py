@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from barstream.model.bar_request import MAX_PAGE
+from tests.examples import examples
 
 from .web_worker import WebWorker
 
@@ -24,7 +25,7 @@ _LONGEST: Final = 8_000
 ALLOWED: Final = {200, 400, 404, 405, 421, 503}
 
 ROUGH: Final = settings(
-    max_examples=400,
+    max_examples=examples(400),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

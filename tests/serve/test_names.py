@@ -25,6 +25,7 @@ from barstream.model.key import FOLDED, MAX_NAME, NameRule
 from barstream.model.period import MINUTE
 from barstream.runtime.worker_log import LineFormatter
 from barstream.serve.routes import VIEWS
+from tests.examples import examples
 
 from .chromium import Browser
 from .conftest import TEN_US
@@ -84,7 +85,7 @@ def test_every_view_answers_for_every_name_from_every_worker(
                 assert named(body) == (broker, symbol)[: len(named(body))]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_what_a_tick_may_be_called_is_read_by_that_name(
     pair: tuple[WebWorker, WebWorker], broker: str, symbol: str

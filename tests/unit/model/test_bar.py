@@ -24,6 +24,7 @@ from barstream.model.exact_sum import (
     to_decimal,
     units_of,
 )
+from tests.examples import examples
 
 Tick = tuple[int, int, float, float]
 
@@ -100,7 +101,7 @@ def test_a_bar_without_close_offset_is_live() -> None:
     assert not one(0, 0, 1.0, 1.0).to_bar("B", "S", None).final
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.lists(sizes, min_size=1, max_size=9), min_size=1, max_size=5))
 def test_group_sums_are_exact_whatever_the_sizes(groups: list[list[float]]) -> None:
     flat = np.array([size for group in groups for size in group])

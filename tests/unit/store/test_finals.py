@@ -12,6 +12,7 @@ from rocksdict import Options, Rdict
 
 from barstream.model.key import bar_key
 from barstream.store.finals import FinalsPartition
+from tests.examples import examples
 
 MINUTE = 60_000_000
 DAY = 1440 * MINUTE
@@ -124,7 +125,7 @@ def test_rows_from_before_windows_were_kept_go_with_the_first_of_them(store: Sto
     assert minutes(finals) == [6]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(
         st.tuples(st.lists(st.integers(0, 60), min_size=1, max_size=8), st.booleans()),
