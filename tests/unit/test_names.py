@@ -55,3 +55,15 @@ def test_a_class_name_means_one_thing() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found[node.name].append(str(path))
     assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
+
+
+def test_no_private_name_is_imported_by_another_module() -> None:
+    crossed = [
+        f"{path}: {node.module}.{name.name}"
+        for path in modules(*PRODUCT)
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PRODUCT
+        for name in node.names
+        if name.name.startswith("_")
+    ]
+    assert crossed == []

@@ -248,8 +248,8 @@ class LongAnswers(LimitFault):
 
 
 def _refusing(scene: Scene) -> bool:
-    name = "barstream_http_reads_refused_total"
-    return any(slot.numbers().get(name) for slot in scene.crew.running)
+    refused = "barstream_http_reads_refused_total"
+    return any(slot.numbers().get(refused) for slot in scene.crew.running)
 
 
 def _ready(scene: Scene) -> list[Slot]:
