@@ -33,7 +33,6 @@ def bulk_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Producer options for bulk sending: nothing twice, nothing lost, large batches."""
     return {
         **options,
-        "acks": "all",
         "enable_idempotence": True,
         "max_batch_size": MAX_BATCH_BYTES,
         "max_request_size": 4 * MAX_BATCH_BYTES,

@@ -177,7 +177,6 @@ async def publish(
         client_options(settings),
         transactional_id=f"{settings.app_id}-schedule-load",
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-        acks="all",
         max_batch_size=SMALL_BATCH_BYTES,
     )
     try:

@@ -225,7 +225,7 @@ class LoaderHeartbeats:
         self._source: Source = source
         self._barriers = Barriers(options, ticks_topic)
         self._producer = make_producer(
-            options, enable_idempotence=True, max_batch_size=SMALL_BATCH_BYTES, acks="all"
+            options, enable_idempotence=True, max_batch_size=SMALL_BATCH_BYTES
         )
 
     async def __aenter__(self) -> Self:
