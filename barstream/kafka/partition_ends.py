@@ -8,16 +8,12 @@ and the lag made of it too small, just when it matters.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
-from barstream.kafka.clients import make_consumer
-
-log = logging.getLogger(__name__)
+from barstream.kafka.poll import poll
 
 _ANSWER_WITHIN_S: Final = 10.0
 
@@ -52,21 +48,10 @@ class PartitionEnds:
 
     async def run(self, held: Held) -> None:
         """Ask until cancelled; while no broker answers the ends stay as they were."""
-        consumer = make_consumer(self._options, committed=False)
-        started = False
         self._ends = {}
-        try:
-            while True:
-                try:
-                    if not started:
-                        await consumer.start()
-                        started = True
-                    await self._ask(consumer, held())
-                except (KafkaError, TimeoutError, OSError) as error:
-                    log.debug("ends not known: %r", error)
-                await asyncio.sleep(self._every_s)
-        finally:
-            await consumer.stop()
+        await poll(
+            self._options, self._every_s, lambda client: self._ask(client, held()), at_once=True
+        )
 
     async def _ask(self, consumer: AIOKafkaConsumer, held: Collection[int]) -> None:
         places = [TopicPartition(topic, number) for topic in self._topics for number in held]

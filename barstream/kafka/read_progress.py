@@ -7,17 +7,13 @@ fails, bars only stop.  Ending the worker gives its partitions to one that reads
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from barstream.errors import ReadingStalled
-from barstream.kafka.clients import make_consumer
-
-log = logging.getLogger(__name__)
+from barstream.kafka.poll import poll
 
 _ANSWER_WITHIN_S: Final = 10.0
 
@@ -81,22 +77,14 @@ class ReadProgressMonitor:
         Raises:
             ReadingStalled: a partition stands still before its end.
         """
-        # committed: what an open transaction holds back is not there to be read
-        consumer = make_consumer(self._options)
         progress = Progress(self._allowed)
-        started = False
-        try:
-            while True:
-                await asyncio.sleep(self._every_s)
-                try:
-                    if not started:
-                        await consumer.start()
-                        started = True
-                    await self._look(consumer, positions, progress)
-                except (KafkaError, TimeoutError, OSError) as error:
-                    log.debug("ends of the tick topic not known: %r", error)
-        finally:
-            await consumer.stop()
+        # committed: what an open transaction holds back is not there to be read
+        await poll(
+            self._options,
+            self._every_s,
+            lambda client: self._look(client, positions, progress),
+            committed=True,
+        )
 
     async def _look(
         self, consumer: AIOKafkaConsumer, positions: Positions, progress: Progress

@@ -7,13 +7,11 @@ beginning, and offsets that were applied before would be skipped in silence.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from barstream.errors import TicksGone
 from barstream.kafka.clients import make_consumer
@@ -24,9 +22,8 @@ from barstream.kafka.offsets import (
     check_position,
     extents,
 )
+from barstream.kafka.poll import poll
 from barstream.kafka.topic_identity import TopicMissing, topic_id
-
-log = logging.getLogger(__name__)
 
 _ANSWER_WITHIN_S: Final = 10.0
 #: A broker that has just started may not know all topics, or their last offsets, yet.
@@ -88,27 +85,10 @@ class TopicMonitor:
         Raises:
             TicksGone: the topic is gone, another one, or shorter than what was applied.
         """
-        consumer = make_consumer(self._options, committed=False)
         strikes: Counter[int] = Counter()
-        try:
-            await self._started(consumer)
-            while True:
-                await asyncio.sleep(self._every_s)
-                try:
-                    await self._look(consumer, reached, strikes)
-                except (KafkaError, TimeoutError, OSError) as error:
-                    log.debug("tick topic not looked at: %r", error)
-        finally:
-            await consumer.stop()
-
-    async def _started(self, consumer: AIOKafkaConsumer) -> None:
-        while True:
-            try:
-                await consumer.start()
-            except (KafkaError, OSError):
-                await asyncio.sleep(self._every_s)
-            else:
-                return
+        await poll(
+            self._options, self._every_s, lambda client: self._look(client, reached, strikes)
+        )
 
     async def _look(
         self, consumer: AIOKafkaConsumer, reached: Reached, strikes: Counter[int]

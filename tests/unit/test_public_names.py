@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,14 @@ import barstream
 
 def test_every_public_name_can_be_imported() -> None:
     assert [name for name in barstream.__all__ if getattr(barstream, name, None) is None] == []
+
+
+def test_the_page_has_every_one_of_them_and_no_other() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    cells = re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE)
+    assert sorted(name for cell in cells for name in re.findall(r"`(\w+)`", cell)) == sorted(
+        barstream.__all__
+    )
 
 
 @pytest.mark.parametrize("module", ["query", "timebucket", "reads"])
