@@ -125,8 +125,14 @@ class Sockets(LimitFault):
 
     def begin(self, scene: Scene) -> str:
         self._clients: list[socket.socket] = []
-        until(lambda: bool(_ready(scene)), 40, "a worker is ready")
-        self._slot = self.rng.choice(_ready(scene))
+        ready: list[Slot] = []
+
+        def found() -> bool:
+            ready[:] = _ready(scene)  # what is ready now may be killed before it is asked again
+            return bool(ready)
+
+        until(found, 40, "a worker is ready")
+        self._slot = self.rng.choice(ready)
         self._worker = self._slot.worker
         if self._worker is not None:
             self.connect(scene, self._worker)
