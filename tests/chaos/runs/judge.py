@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from barstream.codecs.avro.body import decode
+from barstream.codecs.topics.series_seen import decode as decode_seen
 from barstream.kafka.partitioner import default_partition
 from barstream.market.session import SessionRow
 from barstream.model.key import series_key
@@ -140,6 +141,15 @@ def session_test(sessions: Sequence[SessionRow] | None) -> InSession:
 def standing_bars(made: Pipeline) -> dict[tuple[str, int], dict[str, Any]]:
     """The newest version of every final of a minute."""
     return {(bar["symbol"], int(bar["bucket_start"])): bar for bar in made.finals()}
+
+
+def historical(made: Pipeline) -> set[str]:
+    """Symbols that the workers do not take for live: the clock closes nothing of them."""
+    rows = [
+        decode_seen(record.value) for record in made.read(made.names.series_seen) if record.value
+    ]
+    newest = {row.symbol: row.live for row in rows}
+    return {symbol for symbol, live in newest.items() if not live}
 
 
 def _compare(
