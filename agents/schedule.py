@@ -17,6 +17,7 @@ from typing import Any, Final
 from croniter import croniter
 from mode import Service
 
+from barstream.cancellation import cancel
 from barstream.clock import system_clock_us
 from barstream.codecs.registry import RegistryError
 from barstream.codecs.topics.schedule_rows import ScheduleRows
@@ -161,8 +162,7 @@ class ScheduleService(Service):
 
     async def on_stop(self) -> None:
         if self._reload is not None:
-            self._reload.cancel()
-            await asyncio.wait({self._reload})
+            await cancel([self._reload])
         if self._reader is not None:
             await self._reader.stop()
 

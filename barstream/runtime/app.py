@@ -14,6 +14,7 @@ from faust.types.auth import CredentialsT
 from mode import Service
 from yarl import URL
 
+from barstream.cancellation import cancel
 from barstream.config import Settings
 from barstream.kafka.client_id import client_id
 from barstream.kafka.cluster import password, ssl_context
@@ -171,15 +172,14 @@ class BarstreamApp(faust.App):
         What is awaited for it, such as the transaction coordinator, may never come; and until the
         group's consumer has its answer it cannot be stopped.
         """
-        taking = asyncio.ensure_future(self.assignments.assign(partitions, generation, standbys))
+        taking = asyncio.create_task(self.assignments.assign(partitions, generation, standbys))
         stopping = asyncio.ensure_future(self._stopped.wait())
         try:
             await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
             if not taking.done():
-                taking.cancel()
-                await asyncio.gather(taking, return_exceptions=True)
+                await cancel([taking])
                 await self.assignments.revoke()
         if not taking.cancelled():
             taking.result()

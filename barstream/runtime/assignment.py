@@ -333,11 +333,9 @@ class Assignment:
                 watches.append(owned.audit.run())
         tasks = [asyncio.create_task(each) for each in watches]
         try:
-            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            error = await first_failure(tasks)
         finally:
             await cancel(tasks)
-        failed = [each.exception() for each in ended if not each.cancelled()]
-        error = next((each for each in failed if each is not None), None)
         if error is not None:  # whatever it is: a worker that is not watched must not go on
             if not isinstance(error, TicksGone | ReadingStalled):
                 log.error("a watch failed", exc_info=error)
@@ -403,3 +401,20 @@ class Assignment:
             return None
         owned = self._owned.get(event.message.partition)
         return None if owned is None or owned.fenced else owned
+
+
+async def first_failure(tasks: Collection[asyncio.Task[None]]) -> BaseException | None:
+    """The error of the first of ``tasks`` that fails; None when all have ended without one.
+
+    One that was cancelled has failed as well: whoever runs it cancels it later, and a client may
+    leave a cancellation of its own in it.
+    """
+    left = set(tasks)
+    while left:
+        ended, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            if task.cancelled():
+                return RuntimeError(f"cancelled by nobody: {task.get_coro()}")
+            if (error := task.exception()) is not None:
+                return error
+    return None
