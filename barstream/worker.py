@@ -132,7 +132,7 @@ class PreparedPartitions(Assignment):
 
 
 class ConsumerReading:
-    """Steers the consumer of the app; see `barstream.runtime.intake.Reading`."""
+    """Steers the consumer of the app; see `barstream.runtime.intake.ReadControl`."""
 
     def __init__(self, app: BarstreamApp) -> None:
         self._app = app

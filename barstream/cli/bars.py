@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from barstream.cli.context import Name, Time, settings
-from barstream.client.http import WorkerClient, WorkerRefusedError, WorkerUnreachableError
+from barstream.client.worker_client import (
+    WorkerClient,
+    WorkerRefusedError,
+    WorkerUnreachableError,
+)
 
 if TYPE_CHECKING:
     from barstream.config.sections import WebSettings

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Self
 
 from barstream.client.bar_range import Keys
 from barstream.client.bar_source import bound_source
-from barstream.client.remote import HttpBars
+from barstream.client.http_bars import HttpBars
 from barstream.client.wait import wait_until_final
 from barstream.model.bar import Bar
 from barstream.model.bar_request import BarPage, BarRequest, BarSource

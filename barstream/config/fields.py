@@ -19,9 +19,9 @@ from pydantic import (
 
 from barstream.config.mask import printable
 from barstream.model.period import Anchor, Period
+from barstream.model.time import SECOND_US
 from barstream.model.topic_name import timeframe
 
-SECOND_US: Final = 1_000_000
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _APP_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from barstream.codecs.topics.bar import bar_to_json
+from barstream.codecs.topics.bar_json import bar_to_json
 from barstream.codecs.topics.session import tolerance_to_json
 from barstream.explain.close_cause import Closing, closing_of
 from barstream.explain.facts import (

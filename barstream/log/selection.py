@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from barstream.model.key import FOLDED, NameRule, bar_key, series_key
-from barstream.model.time import ceil_minute
+from barstream.model.time import LAST_MINUTE_US, ceil_minute
 
-#: 9999-12-31T23:59, the last minute a key can name.
-_LAST_US = 253_402_300_740_000_000
 _STAMP_BYTES = len("2013-01-01T22:00:00Z")
 
 
@@ -99,4 +97,4 @@ class Selection:
         """The time as the end of a key has it, the next whole minute; None of None."""
         if bound_us is None:
             return None
-        return bar_key("", "", min(max(0, ceil_minute(bound_us)), _LAST_US))[-_STAMP_BYTES:]
+        return bar_key("", "", min(max(0, ceil_minute(bound_us)), LAST_MINUTE_US))[-_STAMP_BYTES:]

@@ -15,6 +15,8 @@ SECOND_US: Final = 1_000_000
 MINUTE_US: Final = 60 * SECOND_US
 DAY_US: Final = 24 * 60 * MINUTE_US
 
+#: The last minute a key can name, 9999-12-31T23:59.
+LAST_MINUTE_US: Final = 253_402_300_740_000_000
 #: Event times lie in [1970-01-01, 10000-01-01): what a key can spell.
 END_OF_TIME_US: Final = 253_402_300_800_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

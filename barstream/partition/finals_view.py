@@ -11,10 +11,7 @@ from barstream.errors import StateUnusable
 from barstream.model.bar import Bar
 from barstream.model.key import bar_key, series_key
 from barstream.model.period import Period
-from barstream.model.time import ceil_minute
-
-#: 9999-12-31T23:59, the last minute a key can name.
-_LAST_US: Final = 253_402_300_740_000_000
+from barstream.model.time import LAST_MINUTE_US, ceil_minute
 
 _MEND: Final = (
     "Stop the worker, move its data directory away and start it again: the table is restored from "
@@ -126,7 +123,7 @@ class FinalsView:
 
     def first(self, period: Period, broker: str, symbol: str) -> Bar | None:
         """The earliest final of a series."""
-        rows = self.rows(period, *span(broker, symbol, 0, _LAST_US + 1))
+        rows = self.rows(period, *span(broker, symbol, 0, LAST_MINUTE_US + 1))
         bars = [bar for _, bar in islice(rows, 1)]
         bars.extend(self._new.get(period, {}).get((broker, symbol), {}).values())
         return min(bars, key=lambda bar: bar.bucket_start_us, default=None)
@@ -200,7 +197,7 @@ def _check(bar: Bar, broker: str, symbol: str, from_us: int, to_us: int) -> None
 
 def span(broker: str, symbol: str, from_us: int, to_us: int) -> tuple[bytes, bytes]:
     """Bounds of the keys of one series' buckets that start in [from_us, to_us)."""
-    first = bar_key(broker, symbol, min(ceil_minute(max(0, from_us)), _LAST_US))
-    if to_us > _LAST_US:
+    first = bar_key(broker, symbol, min(ceil_minute(max(0, from_us)), LAST_MINUTE_US))
+    if to_us > LAST_MINUTE_US:
         return first, series_key(broker, symbol) + b"\1"
     return first, bar_key(broker, symbol, ceil_minute(max(0, to_us)))

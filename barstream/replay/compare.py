@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
-from barstream.codecs.topics.bar import bar_to_json, decode_bar
+from barstream.codecs.topics.bar import decode_bar
+from barstream.codecs.topics.bar_json import bar_to_json
 from barstream.model.bar import Bar
 from barstream.model.key import split_bar_key
 from barstream.model.period import Period

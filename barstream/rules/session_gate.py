@@ -1,4 +1,4 @@
-"""Is a tick in session, and on which trading date?"""
+"""Is a tick in session, and where is it placed?"""
 
 from __future__ import annotations
 

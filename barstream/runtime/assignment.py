@@ -28,8 +28,8 @@ from barstream.model.period import Period
 from barstream.partition.finals_view import FinalsView
 from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import NEVER_US, Rules
+from barstream.runtime.added_timeframes import fill_added
 from barstream.runtime.assignment_deadline import settle
-from barstream.runtime.backfill import backfill
 from barstream.runtime.partition_task import PartitionTask
 from barstream.runtime.restore_progress import RestoreProgress
 from barstream.runtime.restored_state import check_written, restore_engine
@@ -328,7 +328,7 @@ class Assignment:
             settle(self.settled, self.settings.settle_within_s, self._owned),
         ]
         for owned in self._owned.values():
-            watches.append(backfill(owned))
+            watches.append(fill_added(owned))
             if owned.audit is not None:
                 watches.append(owned.audit.run())
         tasks = [asyncio.create_task(each) for each in watches]

@@ -111,7 +111,7 @@ class PartitionTask:
         self._wake.set()
 
     def renew(self, rest_s: float) -> None:
-        """Write the position again if nothing was written for ``rest_s``; see `renewal`."""
+        """Write the position if nothing was written for ``rest_s``; see `transactional_id`."""
         if time.monotonic() - self._flushed_at >= rest_s:
             self.engine.outbox.position_moved()
             self._wake.set()

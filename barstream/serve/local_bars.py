@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from barstream.codecs.topics.bar import bar_to_json
+from barstream.codecs.topics.bar_json import bar_to_json
 from barstream.model.bar import Bar
 from barstream.model.bar_request import BarRequest, after_key
 from barstream.serve.reads import NotHereError, Reads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from barstream.codecs.topics.bar_json import bar_from_json
 from barstream.errors import with_advice
@@ -20,11 +20,9 @@ from barstream.model.key import FOLDED, NameRule
 from barstream.model.time import us_from_iso
 from barstream.serve.fan_out import gathered_bars
 from barstream.serve.local_bars import read_bars
-from barstream.serve.owner import Router, UnroutedError, decoded
 from barstream.serve.peers import Answer
 from barstream.serve.reads import NotHereError, Reads
-
-_TRIES: Final = 2
+from barstream.serve.router import TRIES, Router, UnroutedError, decoded
 
 
 class RoutedBars:
@@ -66,7 +64,7 @@ class RoutedBars:
         return await self._many(request)
 
     async def _series(self, request: BarRequest, broker: str, symbol: str) -> BarPage:
-        for last in range(1, _TRIES + 1):
+        for last in range(1, TRIES + 1):
             try:
                 found = await self._router.find(broker, symbol, target_of(request))
                 if isinstance(found, Answer):
@@ -84,7 +82,7 @@ class RoutedBars:
                     f"{broker} {symbol} cannot be read now: {error}; ask again", missing
                 ) from error
             except NotHereError as error:
-                if last == _TRIES:
+                if last == TRIES:
                     raise BarsUnavailableError(
                         f"{broker} {symbol} went to another worker while it was read; ask again"
                     ) from error

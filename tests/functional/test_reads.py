@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from barstream.codecs.topics.bar import bar_to_json, decode_bar
+from barstream.codecs.topics.bar import decode_bar
+from barstream.codecs.topics.bar_json import bar_to_json
 from barstream.model.period import Period
 from tests.functional.minutes import BROKER, Minutes
 from tests.functional.recorded_ticks import (

@@ -54,7 +54,7 @@ def test_json_is_one_object_a_line(shared_worker: WebWorker) -> None:
 def test_from_gives_every_bar_however_many_pages_it_takes(
     monkeypatch: pytest.MonkeyPatch, shared_worker: WebWorker
 ) -> None:
-    monkeypatch.setattr("barstream.client.http.PAGE_LIMIT", 7)
+    monkeypatch.setattr("barstream.client.worker_client.PAGE_LIMIT", 7)
     result = run("FX", "EURUSD", "--from", "2024-03-04", "--json", "--url", shared_worker.url)
     assert len(set(result.stdout.splitlines())) == 61
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from barstream import Rate, TimeBucket
 from barstream.cli import cli
-from barstream.client.remote import HttpBars
+from barstream.client.http_bars import HttpBars
 from barstream.model.bar_request import BarRequest, UnknownSeriesError
 from barstream.model.key import FOLDED, MAX_NAME, NameRule
 from barstream.model.period import MINUTE

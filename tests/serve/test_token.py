@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from barstream import Period, Rate, TimeBucket
 from barstream.cli import cli
-from barstream.client.http import WorkerClient, WorkerRefusedError
+from barstream.client.worker_client import WorkerClient, WorkerRefusedError
 from barstream.config import load_settings
 from barstream.errors import BarstreamError, ConfigError
 from barstream.serve.routes import VIEWS, is_loopback

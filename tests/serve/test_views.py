@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from barstream.client.http import WorkerRefusedError
+from barstream.client.worker_client import WorkerRefusedError
 from barstream.codecs.ticks.series_names import Respelled
 from barstream.kafka.consumer_group import Declaration, Member
 from barstream.market.schedule import ScheduleIndex, SessionRow

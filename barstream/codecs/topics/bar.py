@@ -1,39 +1,18 @@
-"""A bar as JSON (the field names of the bar schema, times ISO 8601 UTC) and from Avro."""
+"""Bars as the rows of their topics: Avro, one by one and in columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from barstream.codecs.avro.body import decode, decode_batch
 from barstream.model.bar import Bar
-from barstream.model.bar_fields import BAR_FIELDS, NAMES, FieldKind, values_of
+from barstream.model.bar_fields import NAMES, values_of
 from barstream.model.exact_sum import from_decimal, to_decimal
-from barstream.model.time import iso_date_from_days, iso_from_us, iso_micros_from_us
 
 _NULL: Final = b"\0"
-#: What JSON has as text, and how.
-_TEXTS: Final[Mapping[FieldKind, Callable[[int], str]]] = {
-    FieldKind.BUCKET: iso_from_us,
-    FieldKind.TIME: iso_micros_from_us,
-    FieldKind.DATE: iso_date_from_days,
-}
-_AS_TEXT: Final = [(f.name, _TEXTS[f.kind]) for f in BAR_FIELDS if f.kind in _TEXTS]
 #: From so many on, columns are faster than one by one.
 _MANY: Final = 12
-
-
-def bar_to_json(bar: Bar) -> dict[str, Any]:
-    """The fields of ``bar`` by name, ready to be written as JSON; absent ones are null.
-
-    The exact volume is left out: ``volume`` is what it rounds to.
-    """
-    row = dict(zip(NAMES, values_of(bar), strict=True))
-    for name, text_of in _AS_TEXT:
-        value = row[name]
-        if value is not None:
-            row[name] = text_of(value)
-    return row
 
 
 def decode_bar(value: bytes) -> Bar:

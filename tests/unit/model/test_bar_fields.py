@@ -7,8 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
-from barstream.codecs.topics.bar import bar_columns, bar_to_json
-from barstream.codecs.topics.bar_json import bar_from_json
+from barstream.codecs.topics.bar import bar_columns
+from barstream.codecs.topics.bar_json import bar_from_json, bar_to_json
 from barstream.model.bar import Bar, synthetic_bar
 from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY, NAMES, FieldKind
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barstream.codecs.avro.body import encode_batch
-from barstream.codecs.topics.bar import bar_columns, bar_to_json, decode_bar
+from barstream.codecs.topics.bar import bar_columns, decode_bar
+from barstream.codecs.topics.bar_json import bar_to_json
 from barstream.model.bar import Bar
 from barstream.model.exact_sum import float_of, units_of
 

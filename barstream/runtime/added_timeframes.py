@@ -15,7 +15,7 @@ from barstream.runtime.partition_task import PartitionTask
 log = logging.getLogger(__name__)
 
 
-async def backfill(owned: PartitionTask) -> None:
+async def fill_added(owned: PartitionTask) -> None:
     """Fill added timeframes, judge what a new schedule completed, and fold what is open."""
     engine, made = owned.engine, 0
     for series in list(engine.state):

@@ -1,4 +1,4 @@
-"""Reads of series that other workers hold: passed on to them, once, and answered as they answer."""
+"""Reads of series that other workers hold: passed on to them, and answered as they answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from barstream.serve.peers import WITHIN_S, Answer, PeerError, Peers
 from barstream.serve.reads import NotHereError, Owner, Placement, Reads
 
 #: Who holds a partition is asked once more when it is not who it was thought to be.
-_TRIES: Final = 2
+TRIES: Final = 2
 #: A longer body is decoded beside the event loop.
 _LARGE_BODY: Final = 1 << 18
 
@@ -81,14 +81,14 @@ class Router:
             UnroutedError: the owner gives no answer, with the reason.
         """
         deadline = asyncio.get_running_loop().time() + WITHIN_S
-        for last in range(1, _TRIES + 1):
+        for last in range(1, TRIES + 1):
             owner = self._reads.owner(broker, symbol)
             if owner.here or owner.partition is None:
                 return owner
             try:
                 return await self._ask(owner, target, deadline)
             except UnroutedError:
-                if last == _TRIES or self._reads.owner(broker, symbol) == owner:
+                if last == TRIES or self._reads.owner(broker, symbol) == owner:
                     raise
         raise AssertionError("unreachable")
 
@@ -127,10 +127,10 @@ class Router:
             local: the answer of this worker for some of its partitions.
         """
         deadline = asyncio.get_running_loop().time() + WITHIN_S
-        for last in range(1, _TRIES + 1):
+        for last in range(1, TRIES + 1):
             placement = self._reads.placement()
             gathered = await self._gather(placement, target, local, deadline)
-            if not gathered.missing or last == _TRIES:
+            if not gathered.missing or last == TRIES:
                 return gathered
             now = self._reads.placement()
             if (now.here, now.holders) == (placement.here, placement.holders):

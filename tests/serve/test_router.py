@@ -212,7 +212,7 @@ def silent_worker() -> Iterator[str]:
 def test_an_owner_that_does_not_answer_costs_a_bounded_time(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("barstream.serve.owner.WITHIN_S", 0.5)
+    monkeypatch.setattr("barstream.serve.router.WITHIN_S", 0.5)
     worker = cluster.other(1)
     with silent_worker() as url:
         cluster.holders[1] = url
