@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Collection
 from typing import Any, Final
 
-#: Longer than a client takes to close its connections, which a second one would interrupt.
-_AGAIN_S: Final = 5.0
+#: Longer than a client is given to close its connections, which a second one would interrupt.
+_AGAIN_S: Final = 8.0
 
 
 async def cancel(tasks: Collection[asyncio.Task[Any]], again_s: float = _AGAIN_S) -> None:

@@ -114,19 +114,21 @@ class TopicMissing(LookupError):
     """The cluster has no topic of that name."""
 
 
-async def topic_id(client: AIOKafkaClient, topic: str) -> str | None:
+async def topic_id(client: AIOKafkaClient, topic: str, node: int | None = None) -> str | None:
     """Identity of ``topic``; None where brokers give none.
 
     Args:
         client: of a started consumer or producer.
         topic: its name.
+        node: the broker that is asked; by default any.
 
     Raises:
         TopicMissing: there is no such topic.
         KafkaError: no broker answered.
     """
     try:
-        answer = await client.send(client.get_random_node(), _MetadataRequest([topic]))
+        asked = client.get_random_node() if node is None else node
+        answer = await client.send(asked, _MetadataRequest([topic]))
     except (IncompatibleBrokerVersion, NotImplementedError):
         return None
     for code, name, identity, *_ in answer.topics:

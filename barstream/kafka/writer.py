@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any, Final, NamedTuple
 
 from aiokafka.errors import (
@@ -16,7 +17,7 @@ from aiokafka.errors import (
 
 from barstream.codecs.topics.batch_mark import HEADER, BatchMark, written_mark
 from barstream.errors import BarstreamError, BatchRefused, FlushStalled, StateUnusable, TicksGone
-from barstream.kafka.clients import make_producer
+from barstream.kafka.clients import TopicPartition, make_producer
 from barstream.kafka.flush import Row
 from barstream.kafka.offsets import check_identity
 from barstream.kafka.producer_failure import fatal_error, hear_out
@@ -30,7 +31,10 @@ Behind = Callable[
 ]
 
 _STOP_WITHIN_S: Final = 5.0
+_ANSWER_WITHIN_S: Final = 2.0
 _ASK_AGAIN_S: Final = 0.1
+#: A broker that has just started may not know all topics yet.
+_LACKING: Final = 3
 #: Below the 1 MiB a broker takes by default, headers of the batch included.
 _BATCH_BYTES: Final = 900_000
 #: The lengths and deltas that stand beside what is written.
@@ -138,7 +142,7 @@ class PartitionWriter:
                 if behind is not None:
                     written |= await self._write_behind(behind, written)
                 if read_from is not None:
-                    await self._check_read_from(read_from)
+                    await self._check_read_from(read_from, rows)
                 await self._producer.commit_transaction()
                 return written
         except TimeoutError as error:
@@ -181,14 +185,23 @@ class PartitionWriter:
         sent = {place: await self._send(*place, some) for place, some in rows.items()}
         return {place: await _last(parts) for place, parts in sent.items()}
 
-    async def _check_read_from(self, topic: TopicOfId) -> None:
-        while True:
+    async def _check_read_from(self, topic: TopicOfId, places: Iterable[tuple[str, int]]) -> None:
+        """Ask those who have just taken the rows: they are there, and a connection to them is."""
+        client = self._producer.client
+        leaders = {client.cluster.leader_for_partition(TopicPartition(*each)) for each in places}
+        lacking = 0
+        for node in cycle([each for each in leaders if each is not None and each >= 0] or [None]):
             try:
-                found = await topic_id(self._producer.client, topic.name)
+                async with asyncio.timeout(_ANSWER_WITHIN_S):
+                    found = await topic_id(client, topic.name, node)
                 break
-            except (TopicMissing, KafkaError):
-                # a broker that has just started; one that stays gone is told by whoever watches it
-                await asyncio.sleep(_ASK_AGAIN_S)
+            except TopicMissing:
+                lacking += 1
+                if lacking == _LACKING:
+                    return  # deleted, and there is no other one of whose ticks something follows
+            except (KafkaError, TimeoutError, OSError) as error:
+                log.debug("it is not told which topic %s is: %r", topic.name, error)
+            await asyncio.sleep(_ASK_AGAIN_S)
         try:
             check_identity(topic.name, topic.identity, found)
         except TicksGone:

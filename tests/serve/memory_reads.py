@@ -28,7 +28,7 @@ FIVE, HOUR = Period.minutes(5), Period.hours(1)
 class MemoryReads:
     """One worker: by default alone, with partition 0 and bars of minutes and five minutes.
 
-    Several of them share ``partition_of`` and ``holders``, see `tests.serve.workers`.
+    Several of them share ``partition_of`` and ``holders``, see `tests.serve.conftest`.
     """
 
     finals: dict[Series, dict[int, Bar]] = field(default_factory=dict)

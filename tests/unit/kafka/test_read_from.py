@@ -1,0 +1,97 @@
+"""Of the topic that rows follow from nothing is committed when it is another one by now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from barstream.errors import TicksGone
+from barstream.kafka import writer
+from barstream.kafka.topic_identity import TopicMissing
+from barstream.kafka.writer import PartitionWriter, TopicOfId
+
+SAME, OTHER = "one", "another"
+MISSING = TopicMissing("ticks")
+AWAY = KafkaConnectionError("no broker")
+
+
+class Asked:
+    """Brokers that answer one after the other; ``None`` is one that says nothing."""
+
+    def __init__(self, answers: Sequence[str | Exception | None]) -> None:
+        self._answers = list(answers)
+        self.nodes: list[int | None] = []
+        self.aborted = False
+        leaders = {0: 4, 1: -1}
+        cluster = SimpleNamespace(leader_for_partition=lambda tp: leaders[tp.partition])
+        self.client = SimpleNamespace(cluster=cluster)
+
+    async def topic_id(self, _client: Any, _topic: str, node: int | None = None) -> str:
+        self.nodes.append(node)
+        answer = self._answers.pop(0)
+        if answer is None:
+            await asyncio.sleep(3600)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    async def abort_transaction(self) -> None:
+        self.aborted = True
+
+
+def checked(
+    monkeypatch: pytest.MonkeyPatch, *answers: str | Exception | None, partition: int = 0
+) -> Asked:
+    async def run() -> Asked:
+        asked = Asked(answers)
+        monkeypatch.setattr(writer, "topic_id", asked.topic_id)
+        monkeypatch.setattr(writer, "_ASK_AGAIN_S", 0.0)
+        monkeypatch.setattr(writer, "_ANSWER_WITHIN_S", 0.01)
+        made = PartitionWriter({"bootstrap_servers": "127.0.0.1:9"}, "a-0")
+        made._producer = asked
+        try:
+            async with asyncio.timeout(20):
+                await made._check_read_from(TopicOfId("ticks", SAME), [("finals", partition)])
+        except TicksGone:
+            assert asked.aborted
+            raise
+        assert not asked.aborted
+        return asked
+
+    return asyncio.run(run())
+
+
+def test_the_broker_that_took_the_rows_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checked(monkeypatch, SAME).nodes == [4]
+
+
+def test_any_is_asked_where_nobody_is_known_to_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checked(monkeypatch, SAME, partition=1).nodes == [None]
+
+
+def test_another_topic_of_that_name_leaves_nothing_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(TicksGone, match="deleted and made again"):
+        checked(monkeypatch, OTHER)
+
+
+@pytest.mark.parametrize("trouble", [AWAY, None, TimeoutError()])
+def test_a_broker_that_does_not_answer_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, trouble: Exception | None
+) -> None:
+    assert len(checked(monkeypatch, trouble, trouble, SAME).nodes) == 3
+
+
+def test_what_was_read_of_a_topic_that_is_gone_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(checked(monkeypatch, MISSING, MISSING, MISSING).nodes) == 3
+
+
+def test_a_broker_that_has_just_started_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TicksGone):
+        checked(monkeypatch, MISSING, AWAY, OTHER)
