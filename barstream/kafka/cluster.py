@@ -288,27 +288,25 @@ def explained(
 async def _cause(settings: Settings) -> Exception | None:
     """Why the first broker cannot be connected to; the clients log that and do not raise it."""
     options = client_options(settings)
-    host, _, port = options.pop("bootstrap_servers")[0].rpartition(":")
-    try:
-        async with asyncio.timeout(_CAUSE_WITHIN_S):
-            connection = await create_conn(host.strip("[]"), int(port), **options)
-    except (KafkaError, OSError, TimeoutError) as error:
-        return error
-    connection.close()
-    return None
+    return await _refusal(options["bootstrap_servers"][0], options, _CAUSE_WITHIN_S)
 
 
 async def answers(address: str, options: Mapping[str, Any]) -> bool:
     """Whether the broker at ``host:port`` answers a request, and lets us in."""
+    return await _refusal(address, options, _LET_IN_WITHIN_S) is None
+
+
+async def _refusal(address: str, options: Mapping[str, Any], within_s: float) -> Exception | None:
+    """Why a broker cannot be connected to; None: it can."""
     host, _, port = address.rpartition(":")
     rest = {name: value for name, value in options.items() if name != "bootstrap_servers"}
     try:
-        async with asyncio.timeout(_LET_IN_WITHIN_S):
+        async with asyncio.timeout(within_s):
             connection = await create_conn(host.strip("[]"), int(port), **rest)
-    except (KafkaError, OSError):
-        return False
+    except (KafkaError, OSError, TimeoutError) as error:
+        return error
     connection.close()
-    return True
+    return None
 
 
 def password(kafka: KafkaSettings) -> str | None:

@@ -10,12 +10,11 @@ import pyarrow as pa
 
 from barstream.codecs.avro.body import decode_batch
 from barstream.codecs.record_chunk import RecordChunk
-from barstream.codecs.topics.bar import bar_columns, decode_bar
+from barstream.codecs.topics.bar import bar_columns, bar_of, decode_bar
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Options, Spans, chunks
 from barstream.model.bar import Bar
 from barstream.model.bar_fields import BAR_FIELDS, FieldKind
-from barstream.model.exact_sum import from_decimal
 
 _TYPES: Final[Mapping[FieldKind, type[pl.DataType]]] = {
     FieldKind.TEXT: pl.String,
@@ -133,10 +132,4 @@ def newest(found: pl.DataFrame) -> pl.DataFrame:
 def bars(found: pl.DataFrame) -> list[Bar]:
     """The rows that are bars, as bars, in order."""
     rows = found.filter(pl.col("kind") == "bar").select(list(FIELDS)).iter_rows()
-    made: list[Bar] = []
-    for *plain, exact in rows:
-        bar = Bar(*plain)
-        if exact is not None:
-            bar.volume_units = from_decimal(exact)
-        made.append(bar)
-    return made
+    return [bar_of(plain, exact) for *plain, exact in rows]

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import csv
 import random
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -32,6 +31,7 @@ from tests.functional.records import Out, end_offset, send
 from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick
 from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import ROOT, Pipeline, until
+from tests.upgrade.source_tree import source_tree
 
 PARTITIONS: Final = 4
 OPTIONS: Final = {
@@ -191,26 +191,14 @@ def differences(one: dict[str, Found], other: dict[str, Found]) -> Iterator[str]
                 yield f"{topic} {key}:\n  {left.get(key)}\n  {right.get(key)}"
 
 
-def tree(commit: str | None, directory: Path) -> Path:
-    """The code of a commit; None: of the work tree."""
-    if commit is None:
-        return ROOT
-    directory.mkdir()
-    packed = subprocess.run(
-        ["git", "archive", commit, "barstream", "agents", "tables", "pyproject.toml"],
-        cwd=ROOT, check=True, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    subprocess.run(["tar", "x"], cwd=directory, check=True, input=packed.stdout)
-    return directory
-
-
 def compare(commits: tuple[str, str | None], seed: int, directory: Path) -> list[str]:
     """Differences between what the two commits wrote."""
     written = []
     for number, commit in enumerate(commits):
         place = directory / f"run-{number}"
         place.mkdir()
-        written.append(outputs(place, tree(commit, directory / f"code-{number}"), seed))
+        code = ROOT if commit is None else source_tree(commit, directory / f"code-{number}")
+        written.append(outputs(place, code, seed))
         rows = {name: sum(map(len, each.values())) for name, each in written[-1].items()}
         print(f"{commit or 'work tree'}: {rows}", flush=True)  # noqa: T201
     return list(differences(*written))

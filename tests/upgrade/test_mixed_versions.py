@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import signal
 import subprocess
-import tarfile
 import time
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ from tests.pipeline import ROOT, WorkerProcess, pipeline
 from tests.prometheus import Prometheus
 from tests.upgrade import golden
 from tests.upgrade.other_version import VERSION
+from tests.upgrade.source_tree import source_tree
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -103,13 +102,7 @@ def released(directory: Path) -> Path:
     commit = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     if not commit.strip():
         pytest.skip("no commit has the golden state")
-    packed = subprocess.run(
-        ["git", "archive", commit.strip(), "barstream", "agents", "tables"],
-        cwd=ROOT, capture_output=True, check=True,
-    ).stdout  # fmt: skip
-    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-        tar.extractall(directory, filter="data")
-    return directory
+    return source_tree(commit.strip(), directory)
 
 
 @pytest.mark.chaos

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from barstream.codecs.avro.body import decode, decode_batch
@@ -26,8 +26,13 @@ def decode_bar(value: bytes) -> Bar:
     except ValueError:
         # written before there was `volume_exact`: its body ends where that begins
         row = decode("bar", value + _NULL)
-    bar = Bar(*(row[name] for name in NAMES))
-    if (exact := row["volume_exact"]) is not None:
+    return bar_of((row[name] for name in NAMES), row["volume_exact"])
+
+
+def bar_of(values: Iterable[Any], exact: str | None) -> Bar:
+    """The final bar of the values of `BAR_FIELDS`, in their order, and of ``volume_exact``."""
+    bar = Bar(*values)
+    if exact is not None:
         bar.volume_units = from_decimal(exact)
     return bar
 
@@ -45,11 +50,7 @@ def decode_bars(values: Sequence[bytes]) -> list[Bar]:
     except ValueError:  # among them is one from before a field was added, or no bar at all
         return [decode_bar(value) for value in values]
     *plain, exact = (column.to_pylist() for column in columns)
-    bars = [Bar(*row) for row in zip(*plain, strict=True)]
-    for bar, units in zip(bars, exact, strict=True):
-        if units is not None:
-            bar.volume_units = from_decimal(units)
-    return bars
+    return [bar_of(row, said) for row, said in zip(zip(*plain, strict=True), exact, strict=True)]
 
 
 def bar_columns(bars: Sequence[Bar]) -> dict[str, list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +15,11 @@ PRODUCT: Final = ("barstream", "agents", "tables")
 PYTHON: Final = {"_replace", "_exit", "_processes", "_fields", "_asdict", "_make"}
 
 
-def trees() -> Iterator[ast.Module]:
-    for folder in PRODUCT:
-        for path in (ROOT / folder).rglob("*.py"):
-            yield ast.parse(path.read_text())
+@cache
+def trees() -> tuple[ast.Module, ...]:
+    return tuple(
+        ast.parse(path.read_text()) for folder in PRODUCT for path in (ROOT / folder).rglob("*.py")
+    )
 
 
 def is_private(name: str) -> bool:
