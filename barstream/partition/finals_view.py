@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
@@ -169,6 +169,25 @@ class FinalsView:
             if broker is None or name[0] == broker
             for bar in series.values()
         ]
+
+
+class RevisableFinals:
+    """The finals as late ticks may change them: not where retention has cut an upper bar.
+
+    Args:
+        finals: all of them.
+        whole_from_us: of a series the minute before which an upper bar could not follow; None:
+            there is none.
+    """
+
+    def __init__(self, finals: FinalsView, whole_from_us: Callable[[str, str], int | None]) -> None:
+        self._whole_from_us = whole_from_us
+        self.get, self.between, self.put = finals.get, finals.between, finals.put
+        self.before, self.first = finals.before, finals.first
+
+    def retained_from_us(self, _: Period, broker: str, symbol: str) -> int | None:
+        """Minutes before this take no late tick."""
+        return self._whole_from_us(broker, symbol)
 
 
 def _decoded(values: Sequence[bytes]) -> list[Bar]:

@@ -1,13 +1,18 @@
-"""One tick partition: ticks and heartbeats in, rows to be written out.
+"""One tick partition: ticks and heartbeats in, what is to be written out.
 
-Nothing here waits or talks to Kafka.  `PartitionMachine` applies chunks in offset order, closes
-bars when a heartbeat's barrier has been applied, and remembers what has to be written; a flush
-takes that as one `Pending`, so that what is written belongs to one position.
+Nothing here waits or talks to Kafka.  `PartitionMachine` applies chunks in offset order and closes
+bars when a heartbeat's barrier has been applied; what comes of it is gathered in its outbox and
+taken by a flush as one `Emission`, so that what is written belongs to one position::
+
+    apply_ticks ── pieces between barriers ──▶ rules.tick_batch ─┐
+    add_heartbeat, heartbeats_read ──▶ release ──────────────────┼──▶ _close ──▶ roll-ups
+    took_over, change_rules ─────────────────────────────────────┘       │          │
+                                                take ◀── outbox ◀────────┴──────────┘
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -21,33 +26,26 @@ from barstream.codecs.topics.withdrawal import Withdrawn
 from barstream.errors import LostChunk, StateUnusable
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.bar import Bar
-from barstream.model.period import Period
+from barstream.model.period import MINUTE, Period
 from barstream.model.rejection import Reason
 from barstream.model.tick import Ticks
 from barstream.model.time import MINUTE_US
-from barstream.partition.closure import Closings, Revising
 from barstream.partition.counts import Counts
-from barstream.partition.finals_view import FinalsView
+from barstream.partition.finals_view import FinalsView, RevisableFinals
 from barstream.partition.heartbeat_queue import HeartbeatQueue, QueuedHeartbeat
 from barstream.partition.late_budget import MOST_BARS, late_cut
-from barstream.partition.outbox import FULL_BACKLOG, Pending, RejectedTick
-from barstream.rules.close import Closed, close_series
+from barstream.partition.missing_rollups import missing
+from barstream.partition.outbox import FULL_BACKLOG, Emission, Outbox, RejectedTick
+from barstream.partition.series_gate import PartitionOf, SeriesGate
+from barstream.rules.close import close_series
+from barstream.rules.late import revise
 from barstream.rules.late_share import ArrivalCounter
+from barstream.rules.rollup import RollUp, RollUps
 from barstream.rules.series import FOREVER_US, NEVER_US, PartitionState, Rules, SeriesState
-from barstream.rules.series_limit import are_new, fills, taken
-from barstream.rules.tick_batch import Applied, apply_ticks
+from barstream.rules.tick_batch import apply_ticks
 
 if TYPE_CHECKING:
     from barstream.codecs.ticks.decoder import TickColumns
-
-_UNSCHEDULED: Final = -1
-_ELSEWHERE: Final = -2
-_BEYOND: Final = -3
-_UNSCHEDULED_SHOWN: Final = 20
-_STRAYS_SHOWN: Final = 100
-
-PartitionOf = Callable[[str, str], int | None]
-"""Where the ticks of a series are seen, as far as is known."""
 
 
 class PartitionMachine:
@@ -89,32 +87,27 @@ class PartitionMachine:
         self.waiting = HeartbeatQueue()
         #: Ticks and heartbeats of series that were dropped: as if they were not there.
         self.withdrawn = Withdrawn()
+        self.gate = SeriesGate(partition, self.state, provider, partition_of, max_series)
+        self.book = FinalsView({}) if book is None else book
+        self.rollups = RollUps(self.state, periods, self.book)
+        self.outbox = Outbox(self.state, self._live_rollups)
         self.counts = Counts()
-        self._closings = Closings(
-            self.state, self.counts, FinalsView({}) if book is None else book, periods, live_periods
-        )
-        self.book = self._closings.book
-        self.rollups = self._closings.rollups
-        self.outbox = self._closings.outbox
         self._arrivals = ArrivalCounter()
+        self._live_periods = tuple(live_periods)
         self._rules = rules
         self._provider = provider
-        self._partition_of = partition_of
         self._publish_off_session = publish_off_session
         self._judged_by = judged_by
-        self._max_series = max_series
-        #: As many series were taken as may be: ticks of others are rejected.
-        self.is_full = False
-        #: One of those others.
-        self.one_too_many: tuple[str, str] | None = None
         #: What the log says, or will with the next flush.
         self._told: RulesRow | None = None
         #: Settings that are others than those by which the partition was judged until now.
         self.rules_changed: list[str] = []
-        #: Series refused for want of a schedule, the latest last, a few of them.
-        self.unscheduled: dict[tuple[str, str], None] = {}
-        #: The home of series whose ticks come in this partition as well; the first few.
-        self.strays: dict[tuple[str, str], int] = {}
+        #: Periods in force that were not when the partition was written last ...
+        self._added: tuple[Period, ...] = ()
+        #: ... and the slots of series that lack their bars still.
+        self._unfilled: set[int] = set()
+
+    # -- ticks ------------------------------------------------------------------------------------
 
     def apply_ticks(
         self, chunk: RecordChunk, columns: TickColumns, now_us: int, *, at_end: bool
@@ -153,46 +146,68 @@ class PartitionMachine:
             and not self.outbox.is_full
             and rewritten < MOST_BARS // 2
         ):
-            barrier = self.waiting.barrier()
-            end = chunk.next_offset if barrier is None else min(barrier, chunk.next_offset)
-            cut = int(np.searchsorted(ticks.offset, end))
-            if (last := self._filled_by(ticks, cut)) is not None and last + 1 < cut:
-                cut = last + 1
-                end = int(ticks.offset[cut])
-            while cut > 1 and self._minutes_closed_by(ticks, cut) > FULL_BACKLOG:
-                cut //= 2
-                end = int(ticks.offset[cut])
-            if self._rules.late_policy == "revise" and cut > 1:
-                before = cut
-                cut, bars = late_cut(self.state, self.book, ticks, cut)
-                rewritten += bars
-                end = int(ticks.offset[cut]) if cut < before else end
+            cut, end, bars = self._piece(ticks, chunk.next_offset)
+            rewritten += bars
             self._apply(chunk, ticks.take(slice(None, cut)))
             ticks = ticks.take(slice(cut, None))
             self.position = max(self.position, end)
             self.release()
-            self._look_whether_full()
+            if self.gate.became_full():
+                self._tell_rules()
         for at, reason, detail in columns.rejected:
             if start <= (offset := int(chunk.offsets[at])) < self.position:
                 self._reject(chunk, at, offset, reason, detail)
         self.last_batch = chunk.last_batch(self.position)
         return self.position >= chunk.next_offset and not self._may_release
 
-    def _filled_by(self, ticks: Ticks, count: int) -> int | None:
-        """Which of the first ``count`` ticks takes the last place there is for a series."""
-        limit = self._max_series
-        # most partitions are far below it, and their chunks pay nothing for it
-        if self.is_full or limit is None or len(self.state) < limit:
-            return None
-        return fills(self.state, ticks.take(slice(None, count)), limit)
+    def _ticks(
+        self, chunk: RecordChunk, columns: TickColumns, now_us: int, start: int, *, at_end: bool
+    ) -> Ticks:
+        """The accepted records from offset ``start`` on."""
+        index = columns.index
+        offset = chunk.offsets if index is None else chunk.offsets[index]
+        stamps = chunk.timestamps_us if index is None else chunk.timestamps_us[index]
+        if chunk.append_time:
+            seen = stamps
+        elif at_end:
+            seen = np.maximum(stamps, now_us)
+        else:
+            seen = np.full(len(offset), FOREVER_US)
+        slots = self.gate.slots(columns.names)
+        slot = slots[columns.series] if len(slots) else np.empty(0, np.int32)
+        # -0.0 equals 0.0 but is not the same bytes: which one is high would hang on the order
+        price = columns.price + 0.0
+        ticks = Ticks(slot, columns.time_us, price, columns.size, offset, seen)
+        if chunk.start < start:
+            ticks = ticks.take(slice(int(np.searchsorted(offset, start)), None))
+        return ticks
 
-    def _look_whether_full(self) -> None:
-        """From here on no other series is taken, and the log is to say so."""
-        limit = self._max_series
-        if self.is_full or limit is None or len(self.state) < limit or taken(self.state) < limit:
-            return
-        self.is_full = True
-        self._tell_rules()
+    def _piece(self, ticks: Ticks, end: int) -> tuple[int, int, int]:
+        """How far to go in one step: up to a barrier, the last series, or as much as has room.
+
+        Args:
+            ticks: that are not applied yet.
+            end: the offset after them.
+
+        Returns:
+            How many of the ticks, the offset after them, and about how many finals the late ones
+            among them write again.
+        """
+        barrier, bars = self.waiting.barrier(), 0
+        if barrier is not None:
+            end = min(barrier, end)
+        cut = int(np.searchsorted(ticks.offset, end))
+        if (last := self.gate.filled_by(ticks, cut)) is not None and last + 1 < cut:
+            cut = last + 1
+            end = int(ticks.offset[cut])
+        while cut > 1 and self._minutes_closed_by(ticks, cut) > FULL_BACKLOG:
+            cut //= 2
+            end = int(ticks.offset[cut])
+        if self._rules.late_policy == "revise" and cut > 1:
+            before = cut
+            cut, bars = late_cut(self.state, self.book, ticks, cut)
+            end = int(ticks.offset[cut]) if cut < before else end
+        return cut, end, bars
 
     def _minutes_closed_by(self, ticks: Ticks, count: int) -> int:
         """About how many minutes the first ``count`` ticks close: the bars that may come of it."""
@@ -201,6 +216,71 @@ class PartitionMachine:
         closed_us = closed_us[closed_us > NEVER_US]
         reach = int(ticks.time_us[:count].max()) - closed_us
         return int(reach[reach > 0].sum()) // MINUTE_US
+
+    def _apply(self, chunk: RecordChunk, ticks: Ticks) -> None:
+        ticks, rejected = self.gate.refuse(ticks)
+        late: list[tuple[NDArray[np.int64], Reason]] = []
+        for part in apply_ticks(self.state, ticks):
+            self.counts.accepted += part.accepted
+            self.outbox.touch(part.touched)
+            rejected += part.rejected
+            for slot, closings in part.closings_by_slot():
+                self.counts.watermark_finals += self._close(self.state.series[slot], closings)
+            if part.late is not None:
+                merged, refused = self._revise(part.late)
+                late.append((merged, Reason.LATE))
+                rejected.append((refused, Reason.LATE))
+        if len(ticks):
+            self._arrivals.count(self.state, ticks, rejected + late, self.counts.arrivals)
+        for offsets, reason in rejected:
+            self._reject_offsets(chunk, offsets, reason)
+
+    def _revise(self, late: Ticks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Merge late ticks into finals; the offsets of those merged, and of those refused.
+
+        A parent counts what came after it was final, so what was closed before them is in the
+        upper bars already.
+        """
+        for slot in np.unique(late.slot).tolist():
+            self._fill(self.state.series[slot])
+        done = revise(self.state, late, RevisableFinals(self.book, self._whole_from_us))
+        self.outbox.touch(done.touched)
+        # also where no row changed: open upper bars did
+        self.outbox.touch(done.changes)
+        for slot in done.changes:
+            series, changes = self.state.series[slot], done.of(slot)
+            self.counts.revised += len(changes)
+            self.outbox.add_finals(change.new for change in changes)
+            self._emit(self.rollups.revise(series, changes))
+            self._judge(series)
+        self.counts.accepted += len(done.merged)
+        return np.array(done.merged, np.int64), np.array(done.rejected, np.int64)
+
+    def _whole_from_us(self, broker: str, symbol: str) -> int | None:
+        """Minutes before this are refused late ticks: an upper bar could not follow."""
+        series = self.state.get(broker, symbol)
+        if series is None:
+            return None
+        return self.rollups.children.whole_from_us(series, self.rollups.periods)
+
+    def _reject_offsets(
+        self, chunk: RecordChunk, offsets: NDArray[np.int64], reason: Reason
+    ) -> None:
+        if reason is Reason.OFF_SESSION and not self._publish_off_session:
+            # they can be most of a feed: counted, and no more
+            self.counts.reject(reason, len(offsets))
+            return
+        places = np.searchsorted(chunk.offsets, offsets)
+        for at, offset in zip(places.tolist(), offsets.tolist(), strict=True):
+            self._reject(chunk, at, offset, reason, _DETAIL[reason])
+
+    def _reject(
+        self, chunk: RecordChunk, at: int, offset: int, reason: Reason, detail: str
+    ) -> None:
+        self.counts.reject(reason, 1)
+        self.outbox.reject(RejectedTick(offset, chunk.keys[at], chunk.values[at], reason, detail))
+
+    # -- heartbeats -------------------------------------------------------------------------------
 
     def add_heartbeat(self, heartbeat: QueuedHeartbeat) -> None:
         """Take the next heartbeat of the log; it closes at once when its barrier is applied.
@@ -232,7 +312,6 @@ class PartitionMachine:
         if self.position is None or not self._may_release:
             return
         self._use_schedule()
-        out = Closed()
         for heartbeat in self.waiting.release(self.position):
             if self._comes_early(heartbeat):
                 self.counts.early_heartbeats += 1
@@ -242,16 +321,14 @@ class PartitionMachine:
                 self.counts.unpriced_minutes += 1
                 continue
             until_us = heartbeat.minute_us + MINUTE_US
-            done = len(out.finals)
-            if close_series(self.state, series, until_us, self.position, out):
+            if until_us > self.state.closed_until_us[series.slot]:
                 self.outbox.touch((series.slot,))
-            self._closings.became_final(series, out.finals[done:], out)
             # also of a minute closed before: the last of a week is sent again when the week is over
-            self._closings.judge(series, out, heartbeat.appended_us)
-            if self.outbox.backlog + len(out.finals) + len(out.rollups) >= FULL_BACKLOG:
+            self.counts.heartbeat_finals += self._close(
+                series, ((until_us, self.position),), heartbeat.appended_us
+            )
+            if self.outbox.backlog >= FULL_BACKLOG:
                 break
-        self.counts.heartbeat_finals += len(out.finals)
-        self._closings.written(out)
 
     def _comes_early(self, heartbeat: QueuedHeartbeat) -> bool:
         """Whether ticks within the close tolerance might still have come when it was appended."""
@@ -261,6 +338,59 @@ class PartitionMachine:
         due_us = schedule.minute_end(heartbeat.minute_us) + self._rules.grace_us
         return heartbeat.appended_us < due_us
 
+    # -- closing ----------------------------------------------------------------------------------
+
+    def _close(
+        self,
+        series: SeriesState,
+        closings: Iterable[tuple[int, int]],
+        evidence_us: int = NEVER_US,
+    ) -> int:
+        """Through here everything becomes final, whatever the cause; how many minutes did.
+
+        Args:
+            series: of which minutes are closed.
+            closings: minutes (exclusive) up to which, each with its close offset; ascending.
+            evidence_us: an instant that has passed in the log: append time of a heartbeat.
+        """
+        finals: list[Bar] = []
+        for until_us, close_offset in closings:
+            finals += close_series(self.state, series, until_us, close_offset)
+        if finals:
+            self._fill(series)
+            for bar in finals:
+                self.book.put(MINUTE, bar)
+                self.counts.synthetic += bar.synthetic
+            self.outbox.add_finals(finals)
+            self._emit(self.rollups.add(series, finals))
+        self._judge(series, evidence_us)
+        return len(finals)
+
+    def _judge(self, series: SeriesState, evidence_us: int = NEVER_US) -> None:
+        """Make upper bars of a series final that are complete; see `RollUps.judge`."""
+        self._fill(series)
+        self._emit(self.rollups.judge(series, evidence_us))
+
+    def _emit(self, rollups: Sequence[RollUp]) -> None:
+        if not rollups:
+            return
+        for period, _ in rollups:
+            self.counts.rollups[period] = self.counts.rollups.get(period, 0) + 1
+        self.outbox.add_rollups(rollups)
+
+    def judge_all(self) -> None:
+        """Make upper bars final that are complete without another tick or heartbeat."""
+        for series in self.state:
+            if not self.rollups.is_restored(series):
+                self.rollups.restore(series)
+            self._judge(series)
+
+    # -- schedule and rules -----------------------------------------------------------------------
+
+    def schedule_changed(self) -> None:
+        """The schedule was replaced; nothing else need come for it to take effect."""
+        self._use_schedule()
+
     def _use_schedule(self) -> None:
         """Judge by the newest schedule; upper bars that wait may be complete by it."""
         index = self._provider.index
@@ -268,7 +398,7 @@ class PartitionMachine:
             return
         self.state.use_schedule(index)
         self._tell_rules()
-        self._closings.judge_all()
+        self.judge_all()
 
     def _tell_rules(self) -> None:
         """Have the log say by which rules everything from here on is judged."""
@@ -280,7 +410,7 @@ class PartitionMachine:
             schedule=None if index.always_open else index.ends,
             sessions=index.rows,
             kept=index.kept,
-            is_full=self.is_full,
+            is_full=self.gate.is_full,
             from_offset=self.position or 0,
             heartbeat_offset=self.waiting.resume_offset,
         )
@@ -296,8 +426,7 @@ class PartitionMachine:
             told: the last rules the log knows of it.
         """
         self._told = told
-        # series may have been dropped since, or the limit be another one
-        self.is_full = self._max_series is not None and taken(self.state) >= self._max_series
+        self.gate.took_over()
         self._tell_rules()
         if told is not None and self._told is not None:
             self.rules_changed = changes_of(told, self._told)
@@ -312,23 +441,16 @@ class PartitionMachine:
 
     def _close_passed(self) -> None:
         # a grace that is shorter than it was has passed minutes that are open
-        out = Closed()
         for series in self.state:
             reached_us = int(self.state.watermark_us[series.slot]) - self._rules.grace_us
             until_us = reached_us - reached_us % MINUTE_US
-            done = len(out.finals)
-            if until_us > NEVER_US and close_series(
-                self.state, series, until_us, self.position or 0, out
-            ):
+            if until_us > max(NEVER_US, int(self.state.closed_until_us[series.slot])):
                 self.outbox.touch((series.slot,))
-                self._closings.became_final(series, out.finals[done:], out)
-                self._closings.judge(series, out)
-        self.counts.watermark_finals += len(out.finals)
-        self._closings.written(out)
+                self.counts.watermark_finals += self._close(
+                    series, ((until_us, self.position or 0),)
+                )
 
-    def judge_all(self) -> None:
-        """Make upper bars final that are complete without another tick or heartbeat."""
-        self._closings.judge_all()
+    # -- state put back ---------------------------------------------------------------------------
 
     def restored(self, periods: Sequence[str] | None) -> None:
         """All series are back from their rows.
@@ -350,142 +472,54 @@ class PartitionMachine:
                     f"{before} and are {period} now, and one topic cannot hold both. Go back to "
                     f"{before}, or start anew under another app_id and topics.base"
                 )
-        self._closings.added = tuple(p for p in self.rollups.periods if str(p) not in known)
-        if self._closings.added:
-            self._closings.unfilled.update(series.slot for series in self.state)
+        self._added = tuple(p for p in self.rollups.periods if str(p) not in known)
+        if self._added:
+            self._unfilled.update(series.slot for series in self.state)
 
     def fill(self, series: SeriesState) -> int:
         """Make what a series lacks, and judge it; how many bars of added periods were made."""
-        made, out = self._closings.fill(series), Closed()
-        self._closings.judge(series, out)
-        self._closings.written(out)
+        made = self._fill(series)
+        self._judge(series)
         return made
+
+    def _fill(self, series: SeriesState) -> int:
+        """Make the bars of added periods, before anything of the series is judged; how many."""
+        if series.slot not in self._unfilled:
+            return 0
+        self._unfilled.discard(series.slot)
+        found = missing(self.book, self.rollups, series, self._added)
+        self._emit(found)
+        return len(found)
 
     def filled(self) -> None:
         """Every series has been filled: written with the next position."""
-        self._closings.added = ()
+        self._added = ()
         self.outbox.position_moved()
 
-    def schedule_changed(self) -> None:
-        """The schedule was replaced; nothing else need come for it to take effect."""
-        self._use_schedule()
+    # -- what comes out ---------------------------------------------------------------------------
 
     def live(self, broker: str, symbol: str, period: Period) -> list[Bar]:
         """The open bars of a series, ascending; empty when the series is not known here."""
         series = self.state.get(broker, symbol)
         return [] if series is None else self.rollups.live(series, period)
 
-    def _ticks(
-        self, chunk: RecordChunk, columns: TickColumns, now_us: int, start: int, *, at_end: bool
-    ) -> Ticks:
-        """The accepted records from offset ``start`` on."""
-        index = columns.index
-        offset = chunk.offsets if index is None else chunk.offsets[index]
-        stamps = chunk.timestamps_us if index is None else chunk.timestamps_us[index]
-        if chunk.append_time:
-            seen = stamps
-        elif at_end:
-            seen = np.maximum(stamps, now_us)
-        else:
-            seen = np.full(len(offset), FOREVER_US)
-        slots = np.array([self._slot(*name) for name in columns.names], np.int32)
-        slot = slots[columns.series] if len(slots) else np.empty(0, np.int32)
-        # -0.0 equals 0.0 but is not the same bytes: which one is high would hang on the order
-        price = columns.price + 0.0
-        ticks = Ticks(slot, columns.time_us, price, columns.size, offset, seen)
-        if chunk.start < start:
-            ticks = ticks.take(slice(int(np.searchsorted(offset, start)), None))
-        return ticks
+    def _live_rollups(self, series: SeriesState) -> Iterable[RollUp]:
+        for period in self._live_periods:
+            for bar in self.rollups.live(series, period):
+                yield period, bar
 
-    def _slot(self, broker: str, symbol: str) -> int:
-        home = self._partition_of(broker, symbol)
-        if home is not None and home != self.partition:
-            if len(self.strays) < _STRAYS_SHOWN:
-                self.strays[broker, symbol] = home
-            return _ELSEWHERE
-        known = self.state.get(broker, symbol)
-        # only an accepted tick makes a home: what was refused left no row, and would be forgotten
-        if known is not None and known.schedule is not None and known.first_tick_us != NEVER_US:
-            return known.slot
-        if self._provider.index.for_series(broker, symbol) is None:
-            self.unscheduled.pop((broker, symbol), None)
-            self.unscheduled[broker, symbol] = None
-            if len(self.unscheduled) > _UNSCHEDULED_SHOWN:
-                del self.unscheduled[next(iter(self.unscheduled))]
-            return _UNSCHEDULED
-        self.unscheduled.pop((broker, symbol), None)
-        if known is None and self.is_full and self._provider.index.always_open:
-            self.one_too_many = broker, symbol
-            return _BEYOND  # nothing is kept of names without end
-        return self.state.slot(broker, symbol)
-
-    def _apply(self, chunk: RecordChunk, ticks: Ticks) -> None:
-        elsewhere = ticks.slot == _ELSEWHERE
-        if elsewhere.any():
-            self._reject_offsets(chunk, ticks.offset[elsewhere], Reason.PARTITION)
-            ticks = ticks.take(~elsewhere)
-        if self.is_full:
-            ticks = self._without_other_series(chunk, ticks)
-        if not len(ticks):
-            return
-        out = Applied()
-        late = Revising(self._closings) if self._rules.late_policy == "revise" else None
-        apply_ticks(self.state, ticks, out, late)
-        self._closings.settle(out, 0 if late is None else late.settled)
-        merged = [(offsets, Reason.LATE) for offsets in out.merged]
-        self._arrivals.count(self.state, ticks, out.rejected + merged, self.counts.arrivals)
-        self.counts.accepted += out.accepted + sum(len(offsets) for offsets in out.merged)
-        self.counts.revised += len(out.revised)
-        self.counts.watermark_finals += len(out.finals)
-        for offsets, reason in out.rejected:
-            self._reject_offsets(chunk, offsets, reason)
-        self.outbox.touch(out.touched)
-        self._closings.written(out)
-        self.outbox.add_finals(change.new for change in out.revised)
-
-    def _without_other_series(self, chunk: RecordChunk, ticks: Ticks) -> Ticks:
-        """Ticks of the series that are taken; those of others are rejected."""
-        new = are_new(self.state, ticks)
-        if new.any():
-            other = self.state.series[int(ticks.slot[new][0])]
-            self.one_too_many = other.broker, other.symbol
-        beyond = new | (ticks.slot == _BEYOND)
-        self._reject_offsets(chunk, ticks.offset[beyond], Reason.TOO_MANY_SERIES)
-        return ticks.take(~beyond)
-
-    @property
-    def fullness(self) -> float:
-        """How many series it has taken, of those it may; 0 where it may take any number."""
-        return 0.0 if self._max_series is None else taken(self.state) / self._max_series
-
-    def _reject_offsets(
-        self, chunk: RecordChunk, offsets: NDArray[np.int64], reason: Reason
-    ) -> None:
-        if reason is Reason.OFF_SESSION and not self._publish_off_session:
-            # they can be most of a feed: counted, and no more
-            self.counts.reject(reason, len(offsets))
-            return
-        places = np.searchsorted(chunk.offsets, offsets)
-        for at, offset in zip(places.tolist(), offsets.tolist(), strict=True):
-            self._reject(chunk, at, offset, reason, _DETAIL[reason])
-
-    def _reject(
-        self, chunk: RecordChunk, at: int, offset: int, reason: Reason, detail: str
-    ) -> None:
-        self.counts.reject(reason, 1)
-        self.outbox.reject(RejectedTick(offset, chunk.keys[at], chunk.values[at], reason, detail))
+    def take(self, *, live: bool = True) -> Emission:
+        """What has to be written for the position reached; see `Outbox.take`."""
+        emitted = self.outbox.take(self.position or 0, self.waiting.resume_offset, live=live)
+        emitted.last_batch = self.last_batch
+        emitted.periods = tuple(str(p) for p in self.rollups.periods if p not in self._added)
+        return emitted
 
     def take_counts(self) -> Counts:
         """What happened since the last call."""
+        self.counts.unpriced_minutes += self.state.unpriced_minutes
+        self.state.unpriced_minutes = 0
         return self.counts.take()
-
-    def take(self, *, live: bool = True) -> Pending:
-        """What has to be written for the position reached; see `Outbox.take`."""
-        pending = self.outbox.take(self.position or 0, self.waiting.resume_offset, live=live)
-        added = self._closings.added
-        pending.last_batch = self.last_batch
-        pending.periods = tuple(str(p) for p in self.rollups.periods if p not in added)
-        return pending
 
 
 _DETAIL: Final = {

@@ -1,4 +1,4 @@
-"""What a partition has to write, gathered until a flush takes it."""
+"""What comes out of a partition: gathered in its outbox, and taken by a flush as one value."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RejectedTick:
 
 
 @dataclass(slots=True)
-class Pending:
+class Emission:
     """What a partition has to write, all of it of one position."""
 
     position: int
@@ -146,7 +146,7 @@ class Outbox:
         """Whether open bars changed that no live record has shown yet."""
         return bool(self._unshown)
 
-    def take(self, position: int, heartbeat_position: int, *, live: bool) -> Pending:
+    def take(self, position: int, heartbeat_position: int, *, live: bool) -> Emission:
         """Everything to be written for this position, which is not given out again.
 
         Args:
@@ -159,7 +159,7 @@ class Outbox:
         touched = [series[slot] for slot in sorted(self._touched)]
         self._unshown |= self._touched
         shown = [series[slot] for slot in sorted(self._unshown)] if live else []
-        pending = Pending(
+        emitted = Emission(
             position,
             heartbeat_position,
             self._finals,
@@ -177,15 +177,15 @@ class Outbox:
         self._moved = False
         if live:
             self._unshown = set()
-        for bar in pending.finals:
+        for bar in emitted.finals:
             if not bar.synthetic:
                 slot = self._state.slot(bar.broker, bar.symbol)
                 self._published.pop((slot, bar.bucket_start_us), None)
         if self._shown_rollups:
-            for period, bar in pending.rollups:
+            for period, bar in emitted.rollups:
                 slot = self._state.slot(bar.broker, bar.symbol)
                 self._shown_rollups.pop((slot, period, bar.bucket_start_us), None)
-        return pending
+        return emitted
 
     def _changed_rollups(self, some: list[SeriesState]) -> Iterator[tuple[Period, Bar]]:
         """Open bars of longer periods that differ from what was shown last."""

@@ -26,7 +26,7 @@ from barstream.model.period import MINUTE, Period
 from barstream.model.time import DAY_US, ceil_minute
 from barstream.partition.counts import Counts
 from barstream.partition.machine import PartitionMachine
-from barstream.partition.outbox import Pending
+from barstream.partition.outbox import Emission
 from barstream.replay.finals_store import ReplayFinals
 from barstream.replay.heartbeats import Beats
 from barstream.replay.published_bars import (
@@ -214,20 +214,20 @@ class _Run:
             self.engine.release()  # what waited for room
 
     async def _write(self) -> None:
-        pending = self.engine.take(live=False)
-        flush = self._flush_of(pending)
+        emitted = self.engine.take(live=False)
+        flush = self._flush_of(emitted)
         if len(flush):
             await self.producer.write(flush.rows)
-        self.book.keep(MINUTE, pending.finals)
-        for period, bars in by_period(pending.rollups).items():
+        self.book.keep(MINUTE, emitted.finals)
+        for period, bars in by_period(emitted.rollups).items():
             self.book.keep(period, bars)
-        self._count(pending)
+        self._count(emitted)
 
-    def _flush_of(self, pending: Pending) -> Flush:
+    def _flush_of(self, emitted: Emission) -> Flush:
         """Bars and rejected ticks in range; the rows of the series come at the end, once."""
         engine, outputs = self.engine, self.outputs
-        pending.rejected = [one for one in pending.rejected if one.offset not in self.after]
-        flush = build_flush(pending, engine.state, engine.partition, outputs, self.known.topic_id)
+        emitted.rejected = [one for one in emitted.rejected if one.offset not in self.after]
+        flush = build_flush(emitted, engine.state, engine.partition, outputs, self.known.topic_id)
         flush.rows.pop((outputs.series_seen, 0), None)
         self.series_rows = flush.rows.pop((outputs.series, engine.partition), [])
         self._leave_out_what_is_after(flush)
@@ -246,9 +246,9 @@ class _Run:
             else:
                 del flush.rows[place]
 
-    def _count(self, pending: Pending) -> None:
+    def _count(self, emitted: Emission) -> None:
         to_us = self.bounds.to_us
-        for period, bars in {MINUTE: pending.finals, **by_period(pending.rollups)}.items():
+        for period, bars in {MINUTE: emitted.finals, **by_period(emitted.rollups)}.items():
             some = sum(bar.bucket_start_us < to_us for bar in bars)
             self.finals[str(period)] = self.finals.get(str(period), 0) + some
         counts = self.engine.take_counts()

@@ -10,7 +10,6 @@ from barstream.model.period import MINUTE, Period
 from barstream.partition.machine import PartitionMachine
 from barstream.replay.finals_store import ReplayFinals
 from barstream.replay.start_points import StartPoint
-from barstream.rules.close import Closed
 from barstream.rules.series import SeriesState
 
 
@@ -67,8 +66,7 @@ def _first_buckets(engine: PartitionMachine, series: SeriesState) -> dict[Period
     """Bars that are complete at the start are published as they are, and not made again."""
     rollups = engine.rollups
     rollups.restore(series)
-    complete = Closed()
-    rollups.judge(series, complete)
+    rollups.judge(series)
     firsts: dict[Period, int] = {}
     for period in rollups.periods:
         latest_us = rollups.latest_bucket_us(series, period)

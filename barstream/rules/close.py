@@ -6,35 +6,15 @@ ascending order, and fills every in-session minute between the last final and it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from barstream.market.schedule import session_minutes
 from barstream.model.bar import Bar, synthetic_bar
-from barstream.model.period import Period
 from barstream.model.time import MINUTE_US
 from barstream.rules.series import NEVER_US, PartitionState, SeriesState
 
 
-@dataclass(slots=True)
-class Closed:
-    """Finals in the order they became final, ascending within a series."""
-
-    finals: list[Bar] = field(default_factory=list)
-    #: Bars of longer periods that became final or were revised, in that order.
-    rollups: list[tuple[Period, Bar]] = field(default_factory=list)
-    #: Slots of series of which anything was closed, with a bar or without.
-    advanced: set[int] = field(default_factory=set)
-    #: In-session minutes that got no bar because no price came before them.
-    unpriced_minutes: int = 0
-
-
 def close_series(
-    partition: PartitionState,
-    series: SeriesState,
-    until_us: int,
-    close_offset: int,
-    out: Closed,
-) -> bool:
+    partition: PartitionState, series: SeriesState, until_us: int, close_offset: int
+) -> list[Bar]:
     """Close every minute of ``series`` that starts before ``until_us``.
 
     What is filled follows from the finals with ticks and the schedule alone: after one of them
@@ -45,16 +25,15 @@ def close_series(
         series: the series.
         until_us: a minute start, exclusive.
         close_offset: offset (exclusive) up to which ticks could enter the bars closed here.
-        out: takes the finals.
 
     Returns:
-        Whether anything was open before.
+        The finals, ascending; none of what was closed before, nor of what has no price yet.
     """
+    finals: list[Bar] = []
     start_us = int(partition.closed_until_us[series.slot])
     if until_us <= start_us:
-        return False
+        return finals
     partition.closed_until_us[series.slot] = until_us
-    out.advanced.add(series.slot)
     open_bars = series.open_bars
     revisable = partition.rules.late_policy == "revise"
     due = [bucket for bucket in open_bars if bucket < until_us]
@@ -62,22 +41,27 @@ def close_series(
         due.sort()
     for bucket in due:
         if bucket > start_us:
-            _fill(series, start_us, bucket, close_offset, out)
+            _fill(partition, series, start_us, bucket, close_offset, finals)
         bar = open_bars.pop(bucket).to_bar(
             series.broker, series.symbol, close_offset, revisable=revisable
         )
         series.previous_close = bar.close
         if bar.trading_date != series.filled_date:
             partition.saw_final(series, bar.trading_date)
-        out.finals.append(bar)
+        finals.append(bar)
         start_us = bucket + MINUTE_US
     if start_us < until_us:
-        _fill(series, start_us, until_us, close_offset, out)
-    return True
+        _fill(partition, series, start_us, until_us, close_offset, finals)
+    return finals
 
 
 def _fill(
-    series: SeriesState, start_us: int, until_us: int, close_offset: int, out: Closed
+    partition: PartitionState,
+    series: SeriesState,
+    start_us: int,
+    until_us: int,
+    close_offset: int,
+    finals: list[Bar],
 ) -> None:
     """Synthetic finals for the in-session minutes in [start_us, until_us), none with ticks."""
     schedule = series.schedule
@@ -91,17 +75,17 @@ def _fill(
         first = max(minutes.start, start_us)
         last = min(minutes.stop, until_us)
         if price is None:
-            out.unpriced_minutes += max(0, last - first) // MINUTE_US
+            partition.unpriced_minutes += max(0, last - first) // MINUTE_US
             continue
-        for minute_us in range(first, last, MINUTE_US):
-            out.finals.append(
-                synthetic_bar(
-                    series.broker,
-                    series.symbol,
-                    minute_us,
-                    session.trading_date,
-                    session.number,
-                    price,
-                    close_offset,
-                )
+        finals.extend(
+            synthetic_bar(
+                series.broker,
+                series.symbol,
+                minute_us,
+                session.trading_date,
+                session.number,
+                price,
+                close_offset,
             )
+            for minute_us in range(first, last, MINUTE_US)
+        )

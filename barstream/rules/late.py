@@ -62,17 +62,17 @@ class Revised:
             changes[new.bucket_start_us] = Change(old, new, tick_offset if old is None else -1)
 
 
-def revise(partition: PartitionState, late: Ticks, finals: Finals, out: Revised) -> None:
+def revise(partition: PartitionState, late: Ticks, finals: Finals) -> Revised:
     """Merge late ticks into the finals, one after the other.
 
     Args:
         partition: holds the series; everything the log closed before these ticks is closed.
         late: in session and late; sorted by series, in offset order within one.
         finals: all finals of the partition; takes what is revised or made.
-        out: takes what came of it.
     """
+    out = Revised()
     if not len(late):
-        return
+        return out
     minute = late.placed_us - late.placed_us % MINUTE_US
     begins = (late.slot[1:] != late.slot[:-1]) | (minute[1:] != minute[:-1])
     # ticks of one minute that follow each other are merged in one go: nothing comes in between
@@ -82,6 +82,7 @@ def revise(partition: PartitionState, late: Ticks, finals: Finals, out: Revised)
         _Minute(partition, series, int(minute[start]), finals, out).merge(
             late.take(slice(start, stop))
         )
+    return out
 
 
 class _Minute:

@@ -23,10 +23,12 @@ from barstream.model.bar import Bar
 from barstream.model.finals import Change, Finals
 from barstream.model.period import DAY, MINUTE, Period
 from barstream.model.time import DAY_US, ceil_minute, floor_minute
-from barstream.rules.close import Closed
 from barstream.rules.rollup_fold import Fold
 from barstream.rules.rollup_members import RollUpMembers
 from barstream.rules.series import FOREVER_US, NEVER_US, PartitionState, SeriesState
+
+RollUp = tuple[Period, Bar]
+"""A bar of a longer period that became final or was revised."""
 
 
 @dataclass(slots=True)
@@ -74,15 +76,18 @@ class RollUps:
 
     # -- children that became final -------------------------------------------------------------
 
-    def add(self, series: SeriesState, bars: Sequence[Bar], out: Closed) -> None:
+    def add(self, series: SeriesState, bars: Sequence[Bar]) -> list[RollUp]:
         """Take new finals of one series, ascending and later than all before.
 
-        A parent left behind by them is final; `judge` says so of the others.
+        Returns:
+            The parents left behind by them, which are final; `judge` says so of the others.
         """
+        out: list[RollUp] = []
         for period in self._of_minutes:
             buckets = self._buckets(series, period, bars)
             for bucket_us, run in groupby(zip(buckets, bars, strict=True), itemgetter(0)):
                 self._enter(series, period, bucket_us, [bar for _, bar in run], out)
+        return out
 
     def _buckets(self, series: SeriesState, period: Period, bars: Sequence[Bar]) -> list[int]:
         if not period.is_intraday or period.anchor == "session":
@@ -93,7 +98,12 @@ class RollUps:
         return [minute_us - (minute_us - start_us) % size_us for minute_us in minutes]
 
     def _enter(
-        self, series: SeriesState, period: Period, bucket_us: int, children: list[Bar], out: Closed
+        self,
+        series: SeriesState,
+        period: Period,
+        bucket_us: int,
+        children: list[Bar],
+        out: list[RollUp],
     ) -> None:
         """Take children of one bucket."""
         parents = self._parents.setdefault(series.slot, {})
@@ -111,17 +121,17 @@ class RollUps:
         elif parent.fold is not None:
             parent.fold.add(children)
 
-    def _emit(self, series: SeriesState, period: Period, parent: Parent, out: Closed) -> None:
+    def _emit(self, series: SeriesState, period: Period, parent: Parent, out: list[RollUp]) -> None:
         fold = self._folded(series, period, parent)
         parent.is_final = True
         parent.fold = None
         if fold and not self.children.is_cut(series, period, parent.bucket_us):
             self._publish(series, period, fold.to_bar(parent.bucket_us), out)
 
-    def _publish(self, series: SeriesState, period: Period, bar: Bar, out: Closed) -> None:
+    def _publish(self, series: SeriesState, period: Period, bar: Bar, out: list[RollUp]) -> None:
         """A new parent."""
         self._finals.put(period, bar)
-        out.rollups.append((period, bar))
+        out.append((period, bar))
         if period == DAY:
             for longer in self._of_days:
                 bucket_us = self.children.bucket(series, longer, bar)
@@ -129,17 +139,20 @@ class RollUps:
 
     # -- when a parent is final -----------------------------------------------------------------
 
-    def judge(self, series: SeriesState, out: Closed, evidence_us: int = NEVER_US) -> None:
+    def judge(self, series: SeriesState, evidence_us: int = NEVER_US) -> list[RollUp]:
         """Make final what is complete.
 
         Args:
             series: the series, its finals added.
-            out: takes the parents.
             evidence_us: an instant that has passed in the log: append time of a heartbeat.
+
+        Returns:
+            The parents that became final.
         """
+        out: list[RollUp] = []
         parents = self._parents.get(series.slot)
         if not parents:
-            return
+            return out
         closed_us = int(self._partition.closed_until_us[series.slot])
         for period in self.periods:
             parent = parents.get(period)
@@ -147,6 +160,7 @@ class RollUps:
                 continue
             if self._is_complete(series, period, parent, closed_us, evidence_us):
                 self._emit(series, period, parent, out)
+        return out
 
     def _is_complete(
         self,
@@ -189,17 +203,26 @@ class RollUps:
 
     # -- revisions ------------------------------------------------------------------------------
 
-    def revise(self, series: SeriesState, changes: Sequence[Change], out: Closed) -> None:
-        """Take finals that were revised, or added where later ones were final."""
+    def revise(self, series: SeriesState, changes: Sequence[Change]) -> list[RollUp]:
+        """Take finals that were revised, or added where later ones were final.
+
+        Returns:
+            The parents that are others by it, and those that it made final.
+        """
+        out: list[RollUp] = []
         by_bucket: dict[tuple[Period, int], list[Change]] = {}
         for change in changes:
             for period in self._of_minutes:
                 bucket_us = self.children.bucket(series, period, change.new)
                 by_bucket.setdefault((period, bucket_us), []).append(change)
         self._revise_parents(series, by_bucket, out)
+        return out
 
     def _revise_parents(
-        self, series: SeriesState, by_bucket: dict[tuple[Period, int], list[Change]], out: Closed
+        self,
+        series: SeriesState,
+        by_bucket: dict[tuple[Period, int], list[Change]],
+        out: list[RollUp],
     ) -> None:
         days: dict[tuple[Period, int], list[Change]] = {}
         for (period, bucket_us), changes in by_bucket.items():
@@ -217,7 +240,7 @@ class RollUps:
         period: Period,
         bucket_us: int,
         changes: list[Change],
-        out: Closed,
+        out: list[RollUp],
     ) -> Change | None:
         parents = self._parents.setdefault(series.slot, {})
         latest = parents.get(period)
@@ -241,7 +264,7 @@ class RollUps:
         period: Period,
         bucket_us: int,
         changes: list[Change],
-        out: Closed,
+        out: list[RollUp],
     ) -> Change | None:
         """Fold a bucket that is over anew; its revision counts what came after it."""
         if self.is_lost(series, period, bucket_us):
@@ -260,7 +283,7 @@ class RollUps:
             later = sum(change.tick_offset > first for change in changes if change.old is None)
             bar = replace(bar, revision=bar.revision + later)
         self._finals.put(period, bar)
-        out.rollups.append((period, bar))
+        out.append((period, bar))
         return Change(old, bar, first)
 
     # -- folding from what is stored ------------------------------------------------------------

@@ -82,6 +82,8 @@ class PartitionState:
 
     Attributes:
         tolerant: slots of series with a close tolerance in any session.
+        unpriced_minutes: in-session minutes that were closed without a bar, because no price
+            came before them; counted up.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -90,6 +92,7 @@ class PartitionState:
         self._slot_of: dict[tuple[str, str], int] = {}
         self._index: ScheduleIndex | None = None
         self.tolerant: set[int] = set()
+        self.unpriced_minutes = 0
         self.closed_until_us = np.empty(0, np.int64)
         self.watermark_us = np.empty(0, np.int64)
         self.since_timely = np.empty(0, np.int64)

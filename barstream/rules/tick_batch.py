@@ -9,24 +9,23 @@ is placed, so that one within the close tolerance never closes the minute it is 
 Series are independent of each other, so a batch is sorted by series (stable) and each step is one
 array operation over all of them; Python touches bars, never ticks.
 
-A late tick is refused or, under the policy ``revise``, handed on once everything before it in
-the log is closed and before anything after it is.
+A late tick is refused or, under the policy ``revise``, handed on between the closings it came
+between: a batch is then applied in several parts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.model.finals import Change
 from barstream.model.rejection import Reason
 from barstream.model.tick import Ticks
 from barstream.model.time import MINUTE_US
-from barstream.rules.close import Closed, close_series
-from barstream.rules.late import Revised
 from barstream.rules.segments import Segments, running_max
 from barstream.rules.series import LIVENESS_TICKS, PartitionState
 from barstream.rules.session_gate import judge_sessions
@@ -38,84 +37,68 @@ _NOTHING = slice(0, 0)
 
 
 @dataclass(slots=True)
-class Applied(Closed):
-    """What a batch came to: finals, revisions, refused ticks and the series that changed."""
+class Applied:
+    """What a batch of ticks, or a part of one, comes to.
+
+    What it closes is to be closed, then its late ticks to be merged, before the next part is
+    asked for.
+    """
 
     accepted: int = 0
     #: Offsets of refused ticks, ascending within a part, and why.
     rejected: list[tuple[Ints, Reason]] = field(default_factory=list)
-    #: Slots of series whose state changed.
-    touched: set[int] = field(default_factory=set)
-    #: Finals revised or made by late ticks, in the order of the log where they are of one minute.
-    revised: list[Change] = field(default_factory=list)
-    #: Offsets of late ticks that are in bars.
-    merged: list[Ints] = field(default_factory=list)
+    #: Slots of series whose state changed, ascending.
+    touched: list[int] = field(default_factory=list)
+    #: What is to be closed: slot, minute (exclusive) and close offset; by slot, ascending in each.
+    closings: list[tuple[int, int, int]] = field(default_factory=list)
+    #: Late ticks to be merged into finals, sorted by series and in offset order within one.
+    late: Ticks | None = None
 
-    def reject(self, offsets: Ints, reason: Reason) -> None:
-        """Note ticks that were refused."""
-        self.rejected.append((offsets, reason))
-
-    def revise(self, done: Revised) -> None:
-        """Note what late ticks came to."""
-        for slot in done.changes:
-            self.revised.extend(done.of(slot))
-        if done.merged:
-            self.merged.append(np.array(done.merged, np.int64))
-        if done.rejected:
-            self.reject(np.array(done.rejected, np.int64), Reason.LATE)
-        self.touched |= done.touched
+    def closings_by_slot(self) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """Of each series that closes anything: minutes (exclusive) and close offsets."""
+        for slot, some in groupby(self.closings, itemgetter(0)):
+            yield slot, [(until_us, offset) for _, until_us, offset in some]
 
 
-class LateTicks(Protocol):
-    """Takes late ticks under the policy ``revise``; `barstream.rules.late` does the work."""
-
-    def take(self, ticks: Ticks, out: Applied) -> None:
-        """Take late ticks, sorted by series and in offset order within one.
-
-        ``out.finals`` and the partition are as the log left them before these ticks; called
-        several times a batch, when some of a series' late ticks come after later closings.
-        """
-        ...
-
-
-def apply_ticks(
-    partition: PartitionState, ticks: Ticks, out: Applied, late: LateTicks | None = None
-) -> None:
+def apply_ticks(partition: PartitionState, ticks: Ticks) -> Iterator[Applied]:
     """Apply ``ticks``, in offset order and after everything applied before, to ``partition``.
 
     Args:
         partition: the series.
         ticks: the batch.
-        out: takes what it came to.
-        late: takes late ticks; None: they are refused.
+
+    Yields:
+        What it comes to, in one part or, where late ticks are merged, in several.
     """
     unscheduled = ticks.slot < 0
     if unscheduled.any():
-        out.reject(ticks.offset[unscheduled], Reason.UNSCHEDULED)
+        yield Applied(rejected=[(ticks.offset[unscheduled], Reason.UNSCHEDULED)])
         ticks = ticks.take(~unscheduled)
     # numpy sorts 16-bit integers by radix, ten times as fast as others
     slot = ticks.slot.astype(np.int16) if len(partition) < 1 << 15 else ticks.slot
     ticks = ticks.take(np.argsort(slot, kind="stable"))
     while len(ticks):
-        ticks = _apply_sorted(partition, ticks, out, late)
+        applied, ticks = _apply_sorted(partition, ticks)
+        yield applied
 
 
-def _apply_sorted(
-    partition: PartitionState, ticks: Ticks, out: Applied, takes_late: LateTicks | None
-) -> Ticks:
+def _apply_sorted(partition: PartitionState, ticks: Ticks) -> tuple[Applied, Ticks]:
     """Apply ticks sorted by series.
 
-    Returns the ticks not applied: where late ticks are taken, those of a series from the first
-    tick after a late one that closes a bar or wakes it, because it needs what the late one leaves.
+    Returns what they come to, and the ticks not applied: where late ticks are merged, those of a
+    series from the first tick after a late one that closes a bar or wakes it, because it needs
+    what the late one leaves.
     """
+    out = Applied()
+    merges_late = partition.rules.late_policy == "revise"
     runs = Segments.of(ticks.slot)
     inside, placed_us = judge_sessions(partition, ticks.time_us, runs)
     ticks = ticks.placed(placed_us)
     if not inside.all():
-        out.reject(ticks.offset[~inside], Reason.OFF_SESSION)
+        out.rejected.append((ticks.offset[~inside], Reason.OFF_SESSION))
         ticks = ticks.take(inside)
         if not len(ticks):
-            return ticks
+            return out, ticks
         runs = Segments.of(ticks.slot)
 
     # Late: the bar was closed before this batch, or by the running maximum before the tick.
@@ -128,31 +111,36 @@ def _apply_sorted(
     accepted = in_time & (bucket >= _closed_by(before, partition))
 
     held: Flags | None = None
-    if takes_late is not None and not accepted.all():
+    if merges_late and not accepted.all():
         closes = _closes(partition, ticks, _closed_by(watermark, partition), before)
         held = _after_late(partition, ticks.placed_us, accepted, closes, runs)
     rest = ticks.take(_NOTHING) if held is None else ticks.take(held)
     is_late = ~accepted if held is None else ~accepted & ~held
-    late: Ticks | None = None
     if is_late.any():
-        if takes_late is None:
-            out.reject(ticks.offset[is_late], Reason.LATE)
+        if merges_late:
+            out.late = ticks.take(is_late)
         else:
-            late = ticks.take(is_late)
+            out.rejected.append((ticks.offset[is_late], Reason.LATE))
     kept = accepted if held is None else accepted & ~held
     if not kept.all():
         ticks, watermark, before = ticks.take(kept), watermark[kept], before[kept]
         if len(ticks):
             runs = Segments.of(ticks.slot)
     if len(ticks):
-        out.accepted += len(ticks)
-        out.touched.update(runs.value.tolist())
+        out.accepted = len(ticks)
+        out.touched = runs.value.tolist()
         merge_bars(partition, ticks)
-        _close_passed(partition, ticks, _closed_by(watermark, partition), before, out)
+        # each tick's watermark closes what it has passed; the close offset is one past that tick
+        until = _closed_by(watermark, partition)
+        at = np.flatnonzero(_closes(partition, ticks, until, before))
+        out.closings = list(
+            zip(
+                ticks.slot[at].tolist(), until[at].tolist(), (ticks.offset[at] + 1).tolist(),
+                strict=True,
+            )
+        )  # fmt: skip
         _note_latest(partition, ticks, watermark, runs)
-    if takes_late is not None and late is not None:
-        takes_late.take(late, out)
-    return rest
+    return out, rest
 
 
 def _closed_by(watermark: Ints, partition: PartitionState) -> Ints:
@@ -187,17 +175,6 @@ def _after_late(
     first = np.minimum.reduceat(np.where(needs, place, length), runs.start)
     held: Flags = place >= np.repeat(first, counts)
     return held
-
-
-def _close_passed(
-    partition: PartitionState, ticks: Ticks, until: Ints, before: Ints, out: Applied
-) -> None:
-    """Close what each tick's watermark has passed; ``close_offset`` is one past that tick."""
-    at = np.flatnonzero(_closes(partition, ticks, until, before))
-    for slot, until_us, offset in zip(
-        ticks.slot[at].tolist(), until[at].tolist(), ticks.offset[at].tolist(), strict=True
-    ):
-        close_series(partition, partition.series[slot], until_us, offset + 1, out)
 
 
 def _note_latest(partition: PartitionState, ticks: Ticks, watermark: Ints, runs: Segments) -> None:

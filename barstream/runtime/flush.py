@@ -22,7 +22,7 @@ from barstream.market.universe import SeriesSeen
 from barstream.model.bar import Bar
 from barstream.model.key import bar_key
 from barstream.model.period import Period
-from barstream.partition.outbox import Pending, RejectedTick
+from barstream.partition.outbox import Emission, RejectedTick
 from barstream.rules.series import PartitionState
 
 #: Of a rejected tick: key and value together, the key alone, and characters of the detail.
@@ -35,19 +35,19 @@ _BESIDE: Final = 4 * _LARGEST_DETAIL + 2_000
 
 
 def build_flush(
-    pending: Pending,
+    emitted: Emission,
     state: PartitionState,
     partition: int,
     topics: OutputTopics,
     topic_id: str | None,
     reached: Mapping[str, WrittenUpTo] | None = None,
 ) -> Flush:
-    """The rows of ``pending``, taken synchronously so that they belong to one position.
+    """The rows of ``emitted``, taken synchronously so that they belong to one position.
 
     After a final the live record of its bucket equals it, so a final is written to both topics.
 
     Args:
-        pending: what is to be written.
+        emitted: what is to be written.
         state: of the partition.
         partition: its number.
         topics: where it is written.
@@ -55,21 +55,21 @@ def build_flush(
         reached: by topic of finals the last offset that is known to be there; None: not known.
     """
     flush = Flush()
-    finals = bar_rows(pending.finals)
+    finals = bar_rows(emitted.finals)
     flush.add(topics.finals, partition, finals)
-    flush.add(topics.live, partition, [*bar_rows(pending.live), *finals])
-    _add_rollups(flush, pending, partition, topics)
-    flush.add(topics.rejected, partition, _rejected_rows(pending.rejected, topics, partition))
-    values = encode_series_rows(state, pending.touched)
-    rows = [Row(series.key, value) for series, value in zip(pending.touched, values, strict=True)]
-    rows += [Row(rules.key, encode_rules(rules)) for rules in pending.rules]
+    flush.add(topics.live, partition, [*bar_rows(emitted.live), *finals])
+    _add_rollups(flush, emitted, partition, topics)
+    flush.add(topics.rejected, partition, _rejected_rows(emitted.rejected, topics, partition))
+    values = encode_series_rows(state, emitted.touched)
+    rows = [Row(series.key, value) for series, value in zip(emitted.touched, values, strict=True)]
+    rows += [Row(rules.key, encode_rules(rules)) for rules in emitted.rules]
     written = reached and {
         topic: upto._replace(offset=flush.at_least(topic, partition, upto.offset))
         for topic, upto in reached.items()
     }
     position = Position(
-        pending.position, pending.heartbeat_position, topic_id, pending.periods,
-        pending.last_batch, written,
+        emitted.position, emitted.heartbeat_position, topic_id, emitted.periods,
+        emitted.last_batch, written,
     )  # fmt: skip
     rows.append(Row(POSITION_KEY, encode_position(position)))
     flush.add(topics.series, partition, rows)
@@ -91,16 +91,16 @@ def build_flush(
                     )
                 ),
             )
-            for series in pending.seen
+            for series in emitted.seen
             if series.last_trading_date is not None
         ],
     )
     return flush
 
 
-def _add_rollups(flush: Flush, pending: Pending, partition: int, topics: OutputTopics) -> None:
-    finals = by_period(pending.rollups)
-    shown = by_period(pending.live_rollups)
+def _add_rollups(flush: Flush, emitted: Emission, partition: int, topics: OutputTopics) -> None:
+    finals = by_period(emitted.rollups)
+    shown = by_period(emitted.live_rollups)
     for period, topic in topics.rollups.items():
         rows = bar_rows(finals.get(period, ()))
         flush.add(topic, partition, rows)

@@ -92,8 +92,8 @@ class Intake:
             await asyncio.sleep(0)
             if self._partitions.owner(event) is not owned:
                 return
-        if owned.engine.unscheduled:
-            self._spellings.unscheduled(owned.engine.unscheduled)
+        if owned.engine.gate.unscheduled:
+            self._spellings.unscheduled(owned.engine.gate.unscheduled)
         self._tell_strays(owned)
         self._tell_full(owned)
         self._show_delay(chunk, columns, owned)
@@ -116,7 +116,7 @@ class Intake:
 
     def _tell_strays(self, owned: PartitionTask) -> None:
         """Say once for each series that its ticks come in a second partition."""
-        for series, home in owned.engine.strays.items():
+        for series, home in owned.engine.gate.strays.items():
             if series not in self._strays_told and len(self._strays_told) < _MOST_STRAYS:
                 self._strays_told.add(series)
                 log.warning(
@@ -130,7 +130,7 @@ class Intake:
 
     def _tell_full(self, owned: PartitionTask) -> None:
         """Say once of a partition that it takes no other series, when one comes."""
-        other, partition = owned.engine.one_too_many, owned.partition
+        other, partition = owned.engine.gate.one_too_many, owned.partition
         if other is not None and partition not in self._full_told:
             self._full_told.add(partition)
             log.warning(

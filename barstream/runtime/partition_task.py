@@ -15,7 +15,7 @@ from barstream.kafka.topics.outputs import OutputTopics
 from barstream.kafka.writer import PartitionWriter, TopicOfId, Written
 from barstream.model.period import MINUTE
 from barstream.partition.machine import PartitionMachine
-from barstream.partition.outbox import Pending
+from barstream.partition.outbox import Emission
 from barstream.runtime.flush import build_flush, by_period
 from barstream.runtime.rollup_audit import RollUpAudit
 from barstream.runtime.tally import Tally
@@ -177,27 +177,27 @@ class PartitionTask:
                 return
             began = time.monotonic()
             live = began >= self._live_not_before
-            pending, events = self.engine.take(live=live), self._events
+            emitted, events = self.engine.take(live=live), self._events
             self._events = []
             flush = build_flush(
-                pending, self.engine.state, self.partition, self._topics, self._topic_id,
+                emitted, self.engine.state, self.partition, self._topics, self._topic_id,
                 self._finals_reached(),
             )  # fmt: skip
             written = await self.producer.write(
-                flush.rows, self._at_least(flush), read_from=self._read_from(pending)
+                flush.rows, self._at_least(flush), read_from=self._read_from(emitted)
             )
-            self._store(pending, flush, written)
+            self._store(emitted, flush, written)
             for event in events:
                 event.ack()
-            self._note(pending, flush, began, live=live)
+            self._note(emitted, flush, began, live=live)
 
-    def _read_from(self, pending: Pending) -> TopicOfId | None:
+    def _read_from(self, emitted: Emission) -> TopicOfId | None:
         """What is asked of the tick topic with finals, which cannot be taken back.
 
         A topic may be made again between two fetches that both succeed, and the second brings the
         very offset that comes next.
         """
-        if self._topic_id is None or not (pending.finals or pending.rollups):
+        if self._topic_id is None or not (emitted.finals or emitted.rollups):
             return None
         return TopicOfId(self._topics.ticks, self._topic_id)
 
@@ -217,7 +217,7 @@ class PartitionTask:
         }
 
     def _store(
-        self, pending: Pending, flush: Flush, written: Mapping[tuple[str, int], Written]
+        self, emitted: Emission, flush: Flush, written: Mapping[tuple[str, int], Written]
     ) -> None:
         for place, rows in flush.rows.items():
             table = self.tables.get(place[0])
@@ -230,13 +230,13 @@ class PartitionTask:
                 )
                 self._reached[place[0]] = offset
         book = self.engine.book
-        book.committed(MINUTE, pending.finals)
-        for period, bars in by_period(pending.rollups).items():
+        book.committed(MINUTE, emitted.finals)
+        for period, bars in by_period(emitted.rollups).items():
             book.committed(period, bars)
         if self.audit is not None:
-            self.audit.committed(pending.rollups)
+            self.audit.committed(emitted.rollups)
 
-    def _note(self, pending: Pending, flush: Flush, began: float, *, live: bool) -> None:
+    def _note(self, emitted: Emission, flush: Flush, began: float, *, live: bool) -> None:
         now = time.monotonic()
         took = now - began
         self._flushed_at = now
@@ -247,7 +247,7 @@ class PartitionTask:
         if self.engine.outbox.has_rows:
             self._wake.set()  # what this flush did not write is due without another event
         self._room.set()
-        self._tally.flushed(len(flush), len(pending.live), took)
+        self._tally.flushed(len(flush), len(emitted.live), took)
         self._tally.count(self.partition, self.engine.take_counts())
 
     async def stop(self, task: asyncio.Task[Any] | None) -> None:

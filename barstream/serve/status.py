@@ -123,7 +123,7 @@ class Reporting:
         return [
             name
             for owned in self.held.values()
-            for name in reversed(owned.engine.unscheduled)
+            for name in reversed(owned.engine.gate.unscheduled)
             # rows may have come since its last tick was refused
             if index.for_series(*name) is None
         ]
@@ -205,7 +205,7 @@ class Reporting:
         for kind, count in kinds.items():
             metrics.series.labels(kind).set(count)
         for partition, owned in self._partitions.owned.items():
-            metrics.series_taken.labels(str(partition)).set(owned.engine.fullness)
+            metrics.series_taken.labels(str(partition)).set(owned.engine.gate.fullness)
         metrics.leader.set(self._sender.flag.on)
         for settings in ("same", "other", "unknown"):
             metrics.workers.labels(settings).set(self._agreement.count(settings))

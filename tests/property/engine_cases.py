@@ -19,7 +19,8 @@ from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, Ses
 from barstream.model.period import Period
 from barstream.model.rejection import Reason
 from barstream.partition.heartbeat_queue import QueuedHeartbeat
-from barstream.partition.machine import PartitionMachine, PartitionOf
+from barstream.partition.machine import PartitionMachine
+from barstream.partition.series_gate import PartitionOf
 from barstream.rules.series import Rules
 from barstream.runtime.flush import build_flush
 from barstream.runtime.restored_state import restore_engine

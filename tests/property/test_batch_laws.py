@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, Literal
@@ -15,11 +14,11 @@ from hypothesis import strategies as st
 from barstream.market.schedule import ScheduleIndex, SessionRow
 from barstream.model.bar import Bar
 from barstream.model.tick import Ticks
-from barstream.rules.close import close_series
+from barstream.partition.finals_view import FinalsView
 from barstream.rules.series import FOREVER_US, PartitionState, Rules
-from barstream.rules.tick_batch import Applied, LateTicks, apply_ticks
 from tests.examples import examples
 from tests.reference.series import MINUTE, PlainSeries
+from tests.tick_batches import Partition, Taken
 
 NAMES = ["ALPHA", "BETA", "GAMMA"]
 HOUR = 60 * MINUTE
@@ -110,35 +109,36 @@ def as_plain(bar: Bar) -> dict[str, Any]:
 
 
 def run_core(
-    case: dict[str, Any], taking: Callable[[PartitionState], LateTicks] | None = None
-) -> tuple[PartitionState, Applied]:
+    case: dict[str, Any], finals: FinalsView | None = None
+) -> tuple[PartitionState, Taken]:
     """Apply the events, cut into a new batch wherever ``cuts`` says so and at each heartbeat.
 
-    ``taking`` makes what takes late ticks, for the policy revise.
+    With ``finals``, which take them, late ticks are merged.
     """
     index = ScheduleIndex.build(
         replace(r, symbol=name) for name, rows in case["rows"].items() for r in rows
     )
     assert not index.problems
-    policy: Literal["reject", "revise"] = "reject" if taking is None else "revise"
+    policy: Literal["reject", "revise"] = "reject" if finals is None else "revise"
     state = PartitionState(Rules(case["grace"], case["inactive_after"], late_policy=policy))
     state.use_schedule(index)
-    late = None if taking is None else taking(state)
-    out = Applied()
+    partition, out = Partition(state, finals), Taken()
     batch: list[tuple[int, int, float, float, int]] = []
 
     def flush() -> None:
         if batch:
             slot, time, price, size, offset = zip(*batch, strict=True)
-            apply_ticks(
-                state,
+            some = partition.take(
                 Ticks(
                     np.array(slot, np.int32), np.array(time, np.int64), np.array(price, np.float64),
                     np.array(size, np.float64), np.array(offset, np.int64),
                     np.full(len(slot), FOREVER_US),
-                ),
-                out, late,
+                )
             )  # fmt: skip
+            out.finals += some.finals
+            out.revised += some.revised
+            out.rejected += some.rejected
+            out.merged += some.merged
             batch.clear()
 
     offset = 0
@@ -148,7 +148,7 @@ def run_core(
             flush()
             series = state.series[state.slot("B", event[0])]
             if series.last_trading_date is not None:
-                close_series(state, series, event[1] + MINUTE, offset, out)
+                out.finals += partition.close(series, event[1] + MINUTE, offset)
             continue
         name, time, _, price, size = event
         batch.append((state.slot("B", name), time, price, size, offset))
@@ -182,7 +182,7 @@ def test_any_batching_gives_the_bars_of_one_tick_at_a_time(case: dict[str, Any])
     plain = run_plain(case)
     refused = [(int(at), why) for offsets, why in out.rejected for at in offsets]
     assert sorted(refused) == sorted(r for s in plain.values() for r in s.rejected)
-    assert out.unpriced_minutes == sum(s.unpriced for s in plain.values())
+    assert state.unpriced_minutes == sum(s.unpriced for s in plain.values())
     for name, series in plain.items():
         finals = [as_plain(bar) for bar in out.finals if bar.symbol == name]
         assert finals == series.finals

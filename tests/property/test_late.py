@@ -11,11 +11,7 @@ from hypothesis import strategies as st
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE as ONE_MINUTE
 from barstream.model.period import Period
-from barstream.model.tick import Ticks
 from barstream.partition.finals_view import FinalsView
-from barstream.rules.late import Revised, revise
-from barstream.rules.series import PartitionState
-from barstream.rules.tick_batch import Applied
 from tests.examples import examples
 from tests.property.test_batch_laws import (
     NAMES,
@@ -41,26 +37,6 @@ class KeptBook(FinalsView):
 
     def retained_from_us(self, period: Period, broker: str, symbol: str) -> int | None:
         return self._kept_from
-
-
-class Taking:
-    """Takes late ticks as the engine does, upper bars left out."""
-
-    def __init__(self, state: PartitionState, book: FinalsView) -> None:
-        self._state = state
-        self.book = book
-        self._settled = 0
-
-    def settle(self, out: Applied) -> None:
-        for bar in out.finals[self._settled :]:
-            self.book.put(ONE_MINUTE, bar)
-        self._settled = len(out.finals)
-
-    def take(self, ticks: Ticks, out: Applied) -> None:
-        self.settle(out)
-        done = Revised()
-        revise(self._state, ticks, self.book, done)
-        out.revise(done)
 
 
 @st.composite
@@ -107,18 +83,11 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
 def test_any_batching_revises_as_one_tick_at_a_time(case: dict[str, Any]) -> None:
     kept_from = case["kept_from"]
     book = KeptBook(kept_from)
-    taking: list[Taking] = []
-
-    def start(state: PartitionState) -> Taking:
-        taking.append(Taking(state, book))
-        return taking[0]
-
-    state, out = run_core(case, start)
-    taking[0].settle(out)
+    state, out = run_core(case, book)
     plain = run_plain(case, revises=True, kept_from=kept_from)
     refused = [(int(at), why) for offsets, why in out.rejected for at in offsets]
     assert sorted(refused) == sorted(r for s in plain.values() for r in s.rejected)
-    assert out.unpriced_minutes == sum(s.unpriced for s in plain.values())
+    assert state.unpriced_minutes == sum(s.unpriced for s in plain.values())
     versions = {(bar.symbol, bar.bucket_start_us): bar for bar in out.finals}
     for name, series in plain.items():
         assert [as_plain(bar) for bar in out.finals if bar.symbol == name] == series.finals
@@ -144,6 +113,6 @@ def test_any_batching_revises_as_one_tick_at_a_time(case: dict[str, Any]) -> Non
         for place, bar in versions.items()
         if place[1] >= kept_from
     )
-    assert sum(map(len, out.merged)) == sum(
+    assert len(out.merged) == sum(
         len(ticks) for series in plain.values() for ticks in series.ticks_of.values()
     ) - sum(not bar.synthetic and bar.tick_count for bar in out.finals)

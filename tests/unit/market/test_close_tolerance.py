@@ -10,7 +10,7 @@ from barstream.model.time import MINUTE_US, SECOND_US, us_from_iso
 from barstream.rules.segments import Segments
 from barstream.rules.series import FOREVER_US, PartitionState, Rules
 from barstream.rules.session_gate import judge_sessions
-from barstream.rules.tick_batch import Applied, apply_ticks
+from tests.tick_batches import Partition, Taken
 
 CLOSE_US = us_from_iso("2024-01-10T16:00:00Z")
 DATE = 19_732
@@ -24,14 +24,13 @@ def partition(tolerance_us: int) -> PartitionState:
     return state
 
 
-def apply(state: PartitionState, *times: int) -> Applied:
-    count, out = len(times), Applied()
+def apply(state: PartitionState, *times: int) -> Taken:
+    count = len(times)
     ticks = Ticks(
         np.zeros(count, np.int32), np.array(times, np.int64), np.ones(count), np.ones(count),
         np.arange(count), np.full(count, FOREVER_US),
     )  # fmt: skip
-    apply_ticks(state, ticks, out)
-    return out
+    return Partition(state).take(ticks)
 
 
 def test_a_series_that_begins_after_a_close_begins_in_the_minute_of_that_tick() -> None:

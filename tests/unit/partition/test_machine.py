@@ -177,10 +177,10 @@ def test_a_redelivered_tick_of_a_series_at_home_elsewhere_is_rejected_once() -> 
 def test_an_unscheduled_series_is_rejected_and_shown_until_it_has_a_schedule() -> None:
     made = engine(symbols=("Y",))
     feed(made, [0])
-    assert list(made.unscheduled) == [("B", "X")]
+    assert list(made.gate.unscheduled) == [("B", "X")]
     made._provider.swap(provider().index)  # type: ignore[attr-defined]
     feed(made, [SECOND])
-    assert not made.unscheduled
+    assert not made.gate.unscheduled
     found = made.take()
     assert [(r.offset, r.reason) for r in found.rejected] == [(0, Reason.UNSCHEDULED)]
     assert "barstream schedule load" in found.rejected[0].detail

@@ -10,7 +10,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from barstream.kafka.flush import Row
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.model.rejection import Reason
-from barstream.partition.outbox import Outbox, Pending, RejectedTick
+from barstream.partition.outbox import Emission, Outbox, RejectedTick
 from barstream.rules.series import PartitionState, Rules
 from barstream.runtime.flush import build_flush
 
@@ -18,8 +18,8 @@ TOPICS = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
 
 
 def row_of(key: bytes | None, value: bytes | None, detail: str = "why") -> Row:
-    pending = Pending(9, 0, rejected=[RejectedTick(7, key, value, Reason.UNDECODABLE, detail)])
-    rows = build_flush(pending, PartitionState(Rules()), 3, TOPICS, None).rows
+    emitted = Emission(9, 0, rejected=[RejectedTick(7, key, value, Reason.UNDECODABLE, detail)])
+    rows = build_flush(emitted, PartitionState(Rules()), 3, TOPICS, None).rows
     (row,) = rows["rejected", 3]
     return row
 
@@ -79,8 +79,8 @@ def test_a_rejected_tick_fits_what_its_topic_takes(key: int) -> None:
     # 200,000 bytes a batch, everything in it counted
     topics = replace(TOPICS, largest_rejected=200_000)
     tick = RejectedTick(7, b"k" * key, b"v" * 300_000, Reason.UNDECODABLE, "\U0001f600" * 3_000)
-    pending = Pending(9, 0, rejected=[tick])
-    (row,) = build_flush(pending, PartitionState(Rules()), 3, topics, None).rows["rejected", 3]
+    emitted = Emission(9, 0, rejected=[tick])
+    (row,) = build_flush(emitted, PartitionState(Rules()), 3, topics, None).rows["rejected", 3]
     builder = DefaultRecordBatchBuilder(
         magic=2, compression_type=0, is_transactional=1, producer_id=1, producer_epoch=1,
         base_sequence=1, batch_size=1 << 20,

@@ -62,7 +62,7 @@ def test_series_that_come_when_all_places_are_taken_are_rejected_and_the_others_
     assert [(row.from_offset, row.is_full) for row in series_rows(store.series).rules] == [
         (0, False), (3, True),
     ]  # fmt: skip
-    assert engine.fullness == 1.0
+    assert engine.gate.fullness == 1.0
 
 
 def test_nothing_is_kept_of_names_that_a_full_partition_refuses() -> None:

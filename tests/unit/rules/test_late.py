@@ -19,10 +19,8 @@ from barstream.model.rejection import Reason
 from barstream.model.tick import Ticks
 from barstream.model.time import DAY_US, MINUTE_US
 from barstream.partition.finals_view import FinalsView
-from barstream.rules.close import close_series
-from barstream.rules.late import Revised, revise
 from barstream.rules.series import FOREVER_US, PartitionState, Rules
-from barstream.rules.tick_batch import Applied, apply_ticks
+from tests.tick_batches import Partition, Taken
 
 DATE = 15_706
 OPEN_US = DATE * DAY_US
@@ -62,47 +60,26 @@ class Market:
         self.series = self.state.add("B", "S")
         self.book = Book()
         self.offset = 0
-        self._settled = 0
 
-    def tick(self, time_us: int, price: float, size: float = 1.0) -> Applied:
+    def tick(self, time_us: int, price: float, size: float = 1.0) -> Taken:
         return self.batch((time_us, price, size))
 
-    def batch(self, *ticks: tuple[int, float, float]) -> Applied:
+    def batch(self, *ticks: tuple[int, float, float]) -> Taken:
         """Apply ticks as one batch; their offsets are 10 apart."""
         offsets = [self.offset + 10 * n for n in range(len(ticks))]
         self.offset = offsets[-1] + 10
         time_us, price, size = zip(*ticks, strict=True)
-        out = Applied()
-        self._settled = 0
-        apply_ticks(
-            self.state,
+        return Partition(self.state, self.book).take(
             Ticks(
                 np.zeros(len(ticks), np.int32), np.array(time_us, np.int64), np.array(price),
                 np.array(size), np.array(offsets, np.int64),
                 np.full(len(ticks), FOREVER_US),
-            ),
-            out, self,
+            )
         )  # fmt: skip
-        self._settle(out)
-        return out
 
     def heartbeat(self, minute: int) -> None:
-        out = Applied()
         until_us = at(minute) + MINUTE_US
-        close_series(self.state, self.series, until_us, self.offset, out)
-        self._settled = 0
-        self._settle(out)
-
-    def _settle(self, out: Applied) -> None:
-        for bar in out.finals[self._settled :]:
-            self.book.put(MINUTE, bar)
-        self._settled = len(out.finals)
-
-    def take(self, ticks: Ticks, out: Applied) -> None:
-        self._settle(out)
-        done = Revised()
-        revise(self.state, ticks, self.book, done)
-        out.revise(done)
+        Partition(self.state, self.book).close(self.series, until_us, self.offset)
 
     def bar(self, minute: int, day: int = 0) -> Bar:
         found = self.book.get(MINUTE, "B", "S", at(minute, day=day))
@@ -131,7 +108,7 @@ def test_a_late_tick_is_merged_and_counted(market: Market) -> None:
     assert (bar.volume, bar.tick_count, bar.revision) == (3.0, 2, 1)
     assert (bar.first_offset, bar.last_offset, bar.close_offset) == (0, 20, 21)
     assert not out.rejected
-    assert [offsets.tolist() for offsets in out.merged] == [[20]]
+    assert out.merged == [20]
 
 
 def test_of_equal_times_the_earlier_tick_opens_and_the_late_one_closes(market: Market) -> None:
@@ -360,12 +337,11 @@ def test_without_the_policy_late_ticks_are_refused() -> None:
     state = PartitionState(Rules(0))
     state.use_schedule(hours())
     state.add("B", "S")
-    out = Applied()
     times = np.array([at(0), at(2), at(0)], np.int64)
     ticks = Ticks(
         np.zeros(3, np.int32), times, np.ones(3), np.ones(3), np.arange(3),
         np.full(3, FOREVER_US),
     )  # fmt: skip
-    apply_ticks(state, ticks, out)
+    out = Partition(state).take(ticks)
     assert [(o.tolist(), why) for o, why in out.rejected] == [([2], Reason.LATE)]
     assert not out.revised
