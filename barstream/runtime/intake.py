@@ -83,8 +83,7 @@ class Intake:
         owned = self._partitions.owner(event)
         if owned is None:
             return
-        await self._check(owned, chunk)
-        if self._partitions.owner(event) is not owned:
+        if not await self._continues(owned, chunk) or self._partitions.owner(event) is not owned:
             return
         while not owned.engine.apply_ticks(chunk, columns, chunk.fetched_us, at_end=chunk.at_end):
             owned.wake()
@@ -102,17 +101,25 @@ class Intake:
         owned.applied(event)
         await owned.room()
 
-    async def _check(self, owned: PartitionTask, chunk: RecordChunk) -> None:
-        """Make sure that a chunk goes on with the very log that was applied so far."""
+    async def _continues(self, owned: PartitionTask, chunk: RecordChunk) -> bool:
+        """Whether a chunk goes on with the very log that was applied so far.
+
+        One that begins below has its reader sent back to where that log goes on.
+        """
         position, last = owned.engine.position, owned.engine.last_batch
         if position is None:
-            return
-        if chunk.start != position:
+            return True
+        is_elsewhere = chunk.start != position
+        if is_elsewhere:
             # seldom harmless: a topic made again, or cut, sends its readers somewhere else
             await self._partitions.watch.check(owned.partition, position)
-        if last is not None and not chunk.comes_after(last):
+        if last is not None and (is_elsewhere or not chunk.comes_after(last)):
             # another leader, or the one of before after a failure: it may have lost what it had
             await self._partitions.check_last({owned.partition: (position, last)})
+        if chunk.start < position:
+            await self._reading.resume(chunk.topic, owned.partition, position)
+            return False
+        return True
 
     def _tell_strays(self, owned: PartitionTask) -> None:
         """Say once for each series that its ticks come in a second partition."""

@@ -213,6 +213,7 @@ class Standbys:
                     if _is_over(held):
                         return
                     chunk: RecordChunk = record.value
+                    check_place(chunk, self._positions[tp])
                     if not chunk.comes_after(last := places[tp].last_batch()):
                         await self._check_continued(tp, last)
                         if _is_over(held):
@@ -238,6 +239,20 @@ class Standbys:
                 f"{tp.topic}[{tp.partition}] must hold what was copied of it, but Kafka has lost "
                 "its tail and it has grown again: the copy is begun anew"
             )
+
+
+def check_place(chunk: RecordChunk, position: int) -> None:
+    """Refuse to copy what does not come next: a log that was cut sends its readers elsewhere.
+
+    Raises:
+        ReadingStalled: it does not.
+    """
+    if chunk.start != position:
+        raise ReadingStalled(
+            f"{chunk.topic}[{chunk.partition}] must go on at offset {position}, but what came "
+            f"begins at {chunk.start}: Kafka has lost its tail, or deleted what comes next; the "
+            "copy is begun anew"
+        )
 
 
 def _is_over(held: Mapping[int, StandbyPartition]) -> bool:

@@ -14,7 +14,7 @@ from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickColumns
 from barstream.codecs.topics.batch_mark import HEADER, BatchMark, mark_of
 from barstream.codecs.topics.state import WrittenUpTo
-from barstream.errors import StateUnusable, TailLost
+from barstream.errors import ReadingStalled, StateUnusable, TailLost
 from barstream.kafka.writer import _check_grown
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.metrics import Metrics
@@ -22,6 +22,7 @@ from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.intake import Intake
 from barstream.runtime.restored_state import check_written
+from barstream.runtime.standby import check_place
 
 
 def header(base: int, count: int, epoch: int) -> bytes:
@@ -77,12 +78,60 @@ def test_a_chunk_of_another_leader_is_held_until_the_log_was_looked_at(epoch: in
     )  # fmt: skip
     held = cast("Any", SimpleNamespace(engine=made, partition=0))
     if epoch == 4:
-        asyncio.run(intake._check(held, chunk(4, 4, epoch)))
+        assert asyncio.run(intake._continues(held, chunk(4, 4, epoch)))
         assert not asked
         return
     with pytest.raises(TailLost):
-        asyncio.run(intake._check(held, chunk(4, 4, epoch)))
+        asyncio.run(intake._continues(held, chunk(4, 4, epoch)))
     assert asked == [{0: (4, mark_of(header(2, 2, 4)))}]
+
+
+@pytest.mark.law("L20")
+def test_a_reader_that_was_sent_back_goes_on_only_when_the_log_was_looked_at() -> None:
+    """A log that is cut sends its readers to its beginning, and may be long again by then.
+
+    What comes begins with the leader of before, so that nothing but the place tells.
+    """
+    made, resumed = engine(), []
+    asked: list[Any] = []
+    first = chunk(0, 4, 4)
+    made.apply_ticks(first, columns(first), 0, at_end=False)
+    is_lost = True
+
+    async def check(partition: int, position: int) -> None:
+        asked.append((partition, position))
+
+    async def check_last(read: dict[int, tuple[int, BatchMark]]) -> None:
+        asked.append(read)
+        if is_lost:
+            raise TailLost
+
+    async def resume(topic: str, partition: int, offset: int) -> None:
+        resumed.append((topic, partition, offset))
+
+    held = cast("Any", SimpleNamespace(engine=made, partition=0))
+    held_by = SimpleNamespace(check_last=check_last, watch=SimpleNamespace(check=check))
+    intake = Intake(
+        cast("Any", held_by), cast("Any", None), cast("Any", SimpleNamespace(resume=resume)),
+        Metrics(), cast("Any", None),
+    )  # fmt: skip
+    # 0 1 | and then others, from 2 to 7
+    again = chunk(0, 8, 4)
+    with pytest.raises(TailLost):
+        asyncio.run(intake._continues(held, again))
+    assert asked == [(0, 4), {0: (4, mark_of(header(2, 2, 4)))}]
+    assert not resumed
+    is_lost = False
+    assert not asyncio.run(intake._continues(held, again)), "nothing of it is taken"
+    assert resumed == [("ticks", 0, 4)]
+    assert asyncio.run(intake._continues(held, chunk(4, 4, 4)))
+    assert len(asked) == 4
+
+
+def test_a_standby_copies_only_what_comes_next() -> None:
+    check_place(chunk(4, 2, 4), 4)
+    with pytest.raises(ReadingStalled, match=r"ticks\[0\] must go on at offset 4.* begins at 0"):
+        check_place(chunk(0, 8, 4), 4)
 
 
 def test_finals_must_reach_to_where_the_position_says() -> None:
