@@ -66,10 +66,25 @@ def a_bar(symbol: str, number: int) -> Bar:
     """Plausible, and as large as a real one."""
     start_us, price = START_US + number * MINUTE_US, 1.1 + number % 97 / 1e4
     return Bar(
-        "DEMO", symbol, start_us, start_us // (1440 * MINUTE_US), 0,
-        price, price + 3e-4, price - 2e-4, price + 1e-4, 41.7, 40,
-        start_us + 120_000, start_us + 59_700_000, False, 0, 10**9, 10**9 + 999, 10**9 + 1000,
-    )  # fmt: skip
+        broker="DEMO",
+        symbol=symbol,
+        bucket_start_us=start_us,
+        trading_date=start_us // (1440 * MINUTE_US),
+        session=0,
+        open=price,
+        high=price + 3e-4,
+        low=price - 2e-4,
+        close=price + 1e-4,
+        volume=41.7,
+        tick_count=40,
+        open_time_us=start_us + 120_000,
+        close_time_us=start_us + 59_700_000,
+        synthetic=False,
+        revision=0,
+        first_offset=10**9,
+        last_offset=10**9 + 999,
+        close_offset=10**9 + 1000,
+    )
 
 
 def worker_with(series: int, bars: int, others: int, directory: Path) -> Worker:

@@ -29,7 +29,7 @@ from barstream.codecs.topics.heartbeat import HeartbeatRecord, encode
 from barstream.config import Settings
 from barstream.config.periods import kept_days
 from barstream.kafka.flush import Row
-from barstream.model.bar import Bar
+from barstream.model.bar import Bar, synthetic_bar
 from barstream.model.exact_sum import float_of, group_units, unrounded
 from barstream.model.period import DAY, Period
 from barstream.model.time import DAY_US, MINUTE_US
@@ -100,17 +100,17 @@ def buckets(period: Period, days: int, *, revisable: bool) -> Iterator[list[Bar]
         volume = [float_of(each) for each in units]
         price = np.where(empty, price, close)
         yield [
-            Bar(
-                "DEMO", name, start_us, start_us // DAY_US, 0,
-                *(float(price[i]),) * 4, 0.0, 0, None, None, True, 0, None, None, offset,
-            )
+            synthetic_bar("DEMO", name, start_us, start_us // DAY_US, 0, float(price[i]), offset)
             if empty[i]
             else Bar(
-                "DEMO", name, start_us, start_us // DAY_US, 0,
-                float(open_[i]), float(high[i]), float(low[i]), float(close[i]),
-                volume[i], int(count[i]),
-                start_us + 1000 * int(into_ms[0, i]), start_us + 1000 * int(into_ms[1, i]),
-                False, 0, int(first[i]), offset - SERIES + i, offset,
+                broker="DEMO", symbol=name, bucket_start_us=start_us,
+                trading_date=start_us // DAY_US, session=0,
+                open=float(open_[i]), high=float(high[i]), low=float(low[i]), close=float(close[i]),
+                volume=volume[i], tick_count=int(count[i]),
+                open_time_us=start_us + 1000 * int(into_ms[0, i]),
+                close_time_us=start_us + 1000 * int(into_ms[1, i]),
+                synthetic=False, revision=0,
+                first_offset=int(first[i]), last_offset=offset - SERIES + i, close_offset=offset,
                 volume_units=unrounded(units[i], volume[i]) if revisable else None,
             )
             for i, name in enumerate(names)

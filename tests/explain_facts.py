@@ -65,10 +65,26 @@ def beat(offset: int, minute_us: int, barrier: int, appended_us: int | None = No
 def bar(minute_us: int, close_offset: int, price: float = 1.0, **changes: Any) -> Bar:
     """A bar of one tick."""
     made = Bar(
-        "B", "S", minute_us, minute_us // DAY_US, 0, price, price, price, price, 1.0, 1,
-        minute_us + SECOND_US, minute_us + SECOND_US, False, 0, 0, 0, close_offset,
-    )  # fmt: skip
-    return replace(made, **changes)
+        broker="B",
+        symbol="S",
+        bucket_start_us=minute_us,
+        trading_date=minute_us // DAY_US,
+        session=0,
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume=1.0,
+        tick_count=1,
+        open_time_us=minute_us + SECOND_US,
+        close_time_us=minute_us + SECOND_US,
+        synthetic=False,
+        revision=0,
+        first_offset=0,
+        last_offset=0,
+        close_offset=close_offset,
+    )
+    return made.replace(**changes)
 
 
 def version(made: Bar | None, offset: int = 0, appended_us: int = NOW_US) -> Version:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Self
+
+import msgspec
 
 from barstream.model.exact_sum import float_of, unrounded
+from barstream.model.time import date_from_days, datetime_from_us
 
 
-@dataclass(slots=True)
-class Bar:
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
     """One bucket of one series, of a minute or of a longer period; it does not carry which.
 
     Open is the price of the earliest tick by (event time, offset), close that of the latest.
@@ -18,6 +22,10 @@ class Bar:
     tick offsets.  ``revision`` is 0 for the first final.  ``volume_units`` is the exact volume
     where ``volume`` is rounded and late ticks may still be added to it, see
     `barstream.model.exact_sum`.
+
+    Times are integer microseconds since the epoch, ``trading_date`` is in days since then; the
+    same as aware datetimes, in UTC, and as a date are `bucket_start`, `open_time`, `close_time`
+    and `trading_day`.
     """
 
     broker: str
@@ -40,6 +48,30 @@ class Bar:
     close_offset: int | None
     final: bool = True
     volume_units: int | None = None
+
+    @property
+    def bucket_start(self) -> datetime:
+        """Start of the bucket, in UTC."""
+        return datetime_from_us(self.bucket_start_us)
+
+    @property
+    def open_time(self) -> datetime | None:
+        """Event time of its earliest tick, in UTC; None of a synthetic bar."""
+        return None if self.open_time_us is None else datetime_from_us(self.open_time_us)
+
+    @property
+    def close_time(self) -> datetime | None:
+        """Event time of its latest tick, in UTC; None of a synthetic bar."""
+        return None if self.close_time_us is None else datetime_from_us(self.close_time_us)
+
+    @property
+    def trading_day(self) -> date:
+        """The date by which its session is named."""
+        return date_from_days(self.trading_date)
+
+    def replace(self, **changes: Any) -> Self:
+        """The same bar with other values in some fields."""
+        return msgspec.structs.replace(self, **changes)
 
 
 @dataclass(slots=True)
@@ -88,7 +120,13 @@ class PartialBar:
             self.last_offset = other.last_offset
 
     def to_bar(
-        self, broker: str, symbol: str, close_offset: int | None, *, revisable: bool = False
+        self,
+        broker: str,
+        symbol: str,
+        close_offset: int | None,
+        *,
+        revision: int = 0,
+        revisable: bool = False,
     ) -> Bar:
         """The bar of these ticks: final when ``close_offset`` is given, live otherwise.
 
@@ -96,26 +134,26 @@ class PartialBar:
         """
         volume = float_of(self.volume_units)
         return Bar(
-            broker,
-            symbol,
-            self.bucket_us,
-            self.trading_date,
-            self.session,
-            self.open,
-            self.high,
-            self.low,
-            self.close,
-            volume,
-            self.tick_count,
-            self.open_time_us,
-            self.close_time_us,
-            False,
-            0,
-            self.first_offset,
-            self.last_offset,
-            close_offset,
-            close_offset is not None,
-            unrounded(self.volume_units, volume) if revisable else None,
+            broker=broker,
+            symbol=symbol,
+            bucket_start_us=self.bucket_us,
+            trading_date=self.trading_date,
+            session=self.session,
+            open=self.open,
+            high=self.high,
+            low=self.low,
+            close=self.close,
+            volume=volume,
+            tick_count=self.tick_count,
+            open_time_us=self.open_time_us,
+            close_time_us=self.close_time_us,
+            synthetic=False,
+            revision=revision,
+            first_offset=self.first_offset,
+            last_offset=self.last_offset,
+            close_offset=close_offset,
+            final=close_offset is not None,
+            volume_units=unrounded(self.volume_units, volume) if revisable else None,
         )
 
 
@@ -127,9 +165,26 @@ def synthetic_bar(
     session: int,
     price: float,
     close_offset: int,
+    revision: int = 0,
 ) -> Bar:
     """The final of an in-session minute without a tick: flat at the previous close."""
     return Bar(
-        broker, symbol, bucket_us, trading_date, session, price, price, price, price, 0.0, 0,
-        None, None, True, 0, None, None, close_offset,
-    )  # fmt: skip
+        broker=broker,
+        symbol=symbol,
+        bucket_start_us=bucket_us,
+        trading_date=trading_date,
+        session=session,
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume=0.0,
+        tick_count=0,
+        open_time_us=None,
+        close_time_us=None,
+        synthetic=True,
+        revision=revision,
+        first_offset=None,
+        last_offset=None,
+        close_offset=close_offset,
+    )

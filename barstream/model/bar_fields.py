@@ -70,6 +70,7 @@ BAR_FIELDS: Final = (
 BAR_KEY: Final = ("broker", "symbol", "bucket_start")
 
 NAMES: Final = tuple(field.name for field in BAR_FIELDS)
+ATTRIBUTES: Final = tuple(field.attribute for field in BAR_FIELDS)
 
-values_of: Final = attrgetter(*(field.attribute for field in BAR_FIELDS))
+values_of: Final = attrgetter(*ATTRIBUTES)
 """The values of a bar, in the order of `BAR_FIELDS`."""

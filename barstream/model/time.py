@@ -103,9 +103,14 @@ def iso_micros_from_us(ts_us: int) -> str:
     return f"{datetime_from_us(ts_us):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
+def date_from_days(days: int) -> date:
+    """The date so many days after 1970-01-01."""
+    return date.fromordinal(_EPOCH_ORDINAL + days)
+
+
 def iso_date_from_days(days: int) -> str:
     """``2013-01-01`` from days since 1970-01-01."""
-    return date.fromordinal(_EPOCH_ORDINAL + days).isoformat()
+    return date_from_days(days).isoformat()
 
 
 def days_from_iso_date(text: str) -> int:

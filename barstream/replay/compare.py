@@ -18,7 +18,7 @@ Kind = Literal["different", "only_published", "only_replayed"]
 
 #: Not of the value: what they are is in the key, or follows from the topic.
 _NO_FIELDS: Final = frozenset({"broker", "symbol", "bucket_start_us", "final"})
-_FIELDS: Final = tuple(each.name for each in fields(Bar) if each.name not in _NO_FIELDS)
+_FIELDS: Final = tuple(name for name in Bar.__struct_fields__ if name not in _NO_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ published below it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from barstream.market.schedule import ScheduleIndex, Series
@@ -164,7 +164,7 @@ class Mending:
             return published
         bar = fold(children, bucket_us)
         if replayed is not None:
-            bar = replace(bar, revision=max(bar.revision, replayed.revision))
+            bar = bar.replace(revision=max(bar.revision, replayed.revision))
         if published is not None and _is_mended(published, bar):
             return None
         bar = _raised(bar, published)
@@ -203,8 +203,7 @@ class Mending:
 def _is_mended(published: Bar, bar: Bar) -> bool:
     """Whether nothing differs but that the published bar came again more often."""
     return (
-        published.revision >= bar.revision
-        and replace(bar, revision=published.revision) == published
+        published.revision >= bar.revision and bar.replace(revision=published.revision) == published
     )
 
 
@@ -212,4 +211,4 @@ def _raised(bar: Bar, published: Bar | None) -> Bar:
     """The bar as it is published: readers see by its revision that it came again."""
     if published is None:
         return bar
-    return replace(bar, revision=max(bar.revision, published.revision + 1))
+    return bar.replace(revision=max(bar.revision, published.revision + 1))

@@ -129,9 +129,9 @@ class _Minute:
         whole = (None if old is None else _taken_apart(old)) or parts.pop(0)
         for part in parts:
             whole.merge(part)
-        new = whole.to_bar(*self._name, offsets[-1] + 1, revisable=True)
         # the tick that makes a bar does not revise it
-        new.revision = len(offsets) - 1 if old is None else old.revision + len(offsets)
+        revision = len(offsets) - 1 if old is None else old.revision + len(offsets)
+        new = whole.to_bar(*self._name, offsets[-1] + 1, revision=revision, revisable=True)
         self._put(old, new, offsets[0])
         self._follow(new, len(offsets), offsets[0], is_new=old is None)
 
@@ -163,8 +163,7 @@ class _Minute:
                 gap_until_us = bar.bucket_start_us
             if not bar.synthetic:
                 break
-            flat = replace(
-                bar, open=new.close, high=new.close, low=new.close, close=new.close,
+            flat = bar.replace(open=new.close, high=new.close, low=new.close, close=new.close,
                 revision=bar.revision + count, close_offset=new.close_offset,
             )  # fmt: skip
             self._put(bar, flat, offset)
@@ -189,9 +188,8 @@ class _Minute:
             ):
                 flat = synthetic_bar(
                     *self._name, minute_us, session.trading_date, session.number, new.close,
-                    new.close_offset or 0,
+                    new.close_offset or 0, new.revision,
                 )  # fmt: skip
-                flat.revision = new.revision
                 self._put(None, flat, offset)
 
     def _later(self) -> Iterator[Bar]:

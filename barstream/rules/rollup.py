@@ -13,7 +13,7 @@ finals at any time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -276,12 +276,12 @@ class RollUps:
         bar = fold.to_bar(bucket_us)
         first = -1
         if old is not None:
-            bar = replace(bar, revision=old.revision + sum(change.raised for change in changes))
+            bar = bar.replace(revision=old.revision + sum(change.raised for change in changes))
         else:
             # it is final with the first of its children; those of later ticks came after it
             first = min(change.tick_offset for change in changes)
             later = sum(change.tick_offset > first for change in changes if change.old is None)
-            bar = replace(bar, revision=bar.revision + later)
+            bar = bar.replace(revision=bar.revision + later)
         self._finals.put(period, bar)
         out.append((period, bar))
         return Change(old, bar, first)
@@ -383,7 +383,7 @@ class RollUps:
                 continue  # it is final: until the minute is final too, that is what stands
             folds.setdefault(bucket_us, Fold()).add([child])
         return [
-            replace(folds[bucket_us].to_bar(bucket_us), close_offset=None, final=False)
+            folds[bucket_us].to_bar(bucket_us).replace(close_offset=None, final=False)
             for bucket_us in sorted(folds)
             if folds[bucket_us]
         ]

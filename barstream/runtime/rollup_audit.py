@@ -11,7 +11,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Final
 
 from barstream.metrics import Metrics
@@ -95,7 +94,7 @@ class RollUpAudit:
         expected = fold(children, parent.bucket_start_us)
         if stored.revision >= expected.revision:
             # it also counts children that came after it
-            expected = replace(expected, revision=stored.revision)
+            expected = expected.replace(revision=stored.revision)
         if stored == expected:
             return True
         self._metrics.invariant_failures.labels(period.timeframe).inc()

@@ -89,7 +89,7 @@ class RoutedBars:
                 continue
             # the exact volume is for revising, and does not go over HTTP either
             bars = [
-                bar if bar.volume_units is None else replace(bar, volume_units=None)
+                bar if bar.volume_units is None else bar.replace(volume_units=None)
                 for bar in here.bars
             ]
             rest = request.following(bars[-1]) if here.left_off is not None else None

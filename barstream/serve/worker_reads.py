@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from heapq import merge
 from itertools import islice
 
@@ -219,4 +218,4 @@ def _name(row: SeriesSeen) -> tuple[str, str]:
 
 def _as_live(bar: Bar) -> Bar:
     """A copy of a final whose transaction is not committed yet: not to be called final."""
-    return replace(bar, close_offset=None, final=False)
+    return bar.replace(close_offset=None, final=False)

@@ -6,7 +6,6 @@ import builtins
 import importlib.util
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -80,7 +79,7 @@ def test_polars_has_the_same_values(service: Service) -> None:
 def test_pandas_keeps_offsets_whole_and_missing_ones_missing(service: Service) -> None:
     # as floats, offsets beyond 2**53 would be rounded
     offset = 2**53 + 1
-    real = replace(make_bar(TEN_US, symbol="T/€"), close_offset=offset)
+    real = make_bar(TEN_US, symbol="T/€").replace(close_offset=offset)
     service.workers[0].reads.add(real, make_bar(TEN_US + 60_000_000, symbol="T/€", synthetic=True))
     frame = service.outside(framed(["FX", "T/€"], into="pandas"))
     assert int(frame["close_offset"].iloc[0]) == offset

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
-from dataclasses import replace
 
 import pytest
 
@@ -26,7 +25,7 @@ def test_a_program_of_the_page_runs(
     holder = service.workers[1].reads
     holder.partition_of["FX", "EURUSD"] = 1
     bar = make_bar(TEN_US)
-    holder.add(bar, replace(bar, bucket_start_us=TEN_US + 59 * MINUTE_US))
+    holder.add(bar, bar.replace(bucket_start_us=TEN_US + 59 * MINUTE_US))
     holder.add(bar, period=FIVE)
     program = program.replace("http://127.0.0.1:6066", service.workers[0].url)
     names: dict[str, object] = {}
@@ -43,4 +42,4 @@ def test_a_program_of_the_page_runs(
     elif "frame" in names:
         assert capsys.readouterr().out.count("True") == 2
     else:
-        assert names["bar"] == replace(bar, bucket_start_us=TEN_US + 59 * MINUTE_US)
+        assert names["bar"] == bar.replace(bucket_start_us=TEN_US + 59 * MINUTE_US)

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,7 +42,7 @@ def later(service: Service, *bars: Bar, after_s: float = 0.15) -> Iterator[None]
 
 
 def minute(number: int, **changes: Any) -> Bar:
-    return replace(make_bar(TEN_US + number * MINUTE_US, symbol="S"), **changes)
+    return make_bar(TEN_US + number * MINUTE_US, symbol="S").replace(**changes)
 
 
 def test_a_bucket_that_is_final_is_answered_at_once(service: Service) -> None:

@@ -27,10 +27,26 @@ START_US = 1_704_189_600_000_000
 def bar(minute: int, close: float = 1.5, symbol: str = "EUR", units: int | None = None) -> Bar:
     """A bar with two ticks."""
     return Bar(
-        "FX", symbol, START_US + minute * MINUTE_US, 19724, 0, 1.25, 2.0, 1.0, close, 3.5, 2,
-        START_US + minute * MINUTE_US + 1, START_US + minute * MINUTE_US + 2, False, 0, 4, 5, 9,
+        broker="FX",
+        symbol=symbol,
+        bucket_start_us=START_US + minute * MINUTE_US,
+        trading_date=19724,
+        session=0,
+        open=1.25,
+        high=2.0,
+        low=1.0,
+        close=close,
+        volume=3.5,
+        tick_count=2,
+        open_time_us=START_US + minute * MINUTE_US + 1,
+        close_time_us=START_US + minute * MINUTE_US + 2,
+        synthetic=False,
+        revision=0,
+        first_offset=4,
+        last_offset=5,
+        close_offset=9,
         volume_units=units,
-    )  # fmt: skip
+    )
 
 
 async def _put(bootstrap: str, topic: str, rows: list[Any], *, commit: bool = True) -> None:

@@ -120,4 +120,4 @@ def test_every_parent_is_the_fold_of_its_revised_children(data: st.DataObject, c
         below = engine.rollups.children.of(series, period, bucket_us)
         expected = fold(below, bucket_us)
         assert parent.revision >= expected.revision
-        assert parent == replace(expected, revision=parent.revision)
+        assert parent == expected.replace(revision=parent.revision)

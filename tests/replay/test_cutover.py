@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -82,15 +81,15 @@ def tampered(made: Pipeline, symbol: str) -> set[tuple[str, bytes]]:
         key=lambda bar: bar.bucket_start_us,
     )  # fmt: skip
     partition = partition_of(made, bar_key(BROKER, symbol, bars[0].bucket_start_us))
-    changed = replace(bars[4], high=bars[4].high + 1, close=bars[4].close + 1)
-    invented = replace(bars[0], bucket_start_us=bars[0].bucket_start_us - MINUTE_US)
+    changed = bars[4].replace(high=bars[4].high + 1, close=bars[4].close + 1)
+    invented = bars[0].replace(bucket_start_us=bars[0].bucket_start_us - MINUTE_US)
     lost = bar_key(BROKER, symbol, bars[9].bucket_start_us)
     write(made, minutes, partition, [changed, invented], [lost])
     five = next(
         decode_bar(value) for key, value in newest(made, upper).items()
         if split_bar_key(key)[1] == symbol
     )  # fmt: skip
-    write(made, upper, partition, [replace(five, volume=five.volume + 1)], [])
+    write(made, upper, partition, [five.replace(volume=five.volume + 1)], [])
     key = bar_key(BROKER, symbol, five.bucket_start_us)
     here = [bar_key(BROKER, symbol, bar.bucket_start_us) for bar in (changed, invented)]
     return {(upper, key), *((minutes, key) for key in (*here, lost))}
@@ -98,7 +97,7 @@ def tampered(made: Pipeline, symbol: str) -> set[tuple[str, bytes]]:
 
 def without_revisions(topics: Topics) -> dict[str, dict[bytes, Bar]]:
     return {
-        topic: {key: replace(decode_bar(value), revision=0) for key, value in values.items()}
+        topic: {key: decode_bar(value).replace(revision=0) for key, value in values.items()}
         for topic, values in topics.items()
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -27,7 +26,7 @@ def an_hour(symbol: str = "EURUSD") -> MemoryReads:
     for minute in range(0, 65, 5):
         price, start_us = 1.2 + minute / 10_000, TEN_US + minute * MINUTE_US
         bar = make_bar(start_us, price, symbol=symbol, final=minute < 60)
-        reads.add(replace(bar, revision=int(minute == 50)), period=FIVE)
+        reads.add(bar.replace(revision=int(minute == 50)), period=FIVE)
     return reads
 
 

@@ -180,11 +180,11 @@ def make_bar(
     if synthetic:
         spread, volume = 0.0, 0.0
     return Bar(
-        broker,
-        symbol,
-        start_us,
-        start_us // (1440 * MINUTE_US),
-        0,
+        broker=broker,
+        symbol=symbol,
+        bucket_start_us=start_us,
+        trading_date=start_us // (1440 * MINUTE_US),
+        session=0,
         open=round(price, 6),
         high=round(price + spread, 6),
         low=round(price - spread, 6),

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -155,7 +154,7 @@ def test_on_a_terminal_the_open_bar_is_shown_while_it_moves() -> None:
         shown = _read_until(master, "1.20025")
         assert "● open" in shown
         bar = reads.open_bars["FX", "EURUSD"][TEN_US + MINUTE_US]
-        reads.add(replace(bar, close=1.30001))
+        reads.add(bar.replace(close=1.30001))
         _read_until(master, "1.30001")
     os.close(master)
 
@@ -175,7 +174,7 @@ def test_an_end_that_is_not_after_the_start_is_refused_by_the_names_of_the_optio
 
 
 def test_bars_of_days_and_longer_begin_with_their_trading_date_alone() -> None:
-    bar = bar_json(replace(make_bar(TEN_US), tick_count=1_234_567))
+    bar = bar_json(make_bar(TEN_US).replace(tick_count=1_234_567))
     by_date = BarLines([bar], by_date=True)
     assert by_date.header().plain.startswith("trading date     open")
     assert by_date.line(bar).plain.startswith("2024-03-04    1.10000")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,9 +64,9 @@ def test_the_live_bar_moves_and_becomes_final(worker: WebWorker) -> None:
         await browser.until(f"({TOP_ROW}).includes('open')")
         start_us = TEN_US + 60 * MINUTE_US
         open_bar = worker.reads.open_bars["FX", "EURUSD"][start_us]
-        worker.reads.add(replace(open_bar, close=1.2345, high=1.2345))
+        worker.reads.add(open_bar.replace(close=1.2345, high=1.2345))
         await browser.until(f"({TOP_ROW}).includes('1.2345')")
-        worker.reads.add(replace(open_bar, close=1.3456, high=1.3456, final=True))
+        worker.reads.add(open_bar.replace(close=1.3456, high=1.3456, final=True))
         await browser.until(f"({TOP_ROW}).includes('1.3456') && ({TOP_ROW}).includes('final')")
         worker.reads.add(make_bar(start_us + MINUTE_US, 1.4, final=False))
         await browser.until(f"({TOP_ROW}).includes('11:01')")
@@ -108,7 +107,7 @@ def test_another_timeframe_is_one_click_away_and_in_the_address(
         await browser.screenshot(tmp_path / "five.png")
         # the open bar of five minutes moves as well
         bar = worker.reads.rollups[FIVE]["FX", "EURUSD"][TEN_US + 60 * MINUTE_US]
-        worker.reads.add(replace(bar, close=1.2345), period=FIVE)
+        worker.reads.add(bar.replace(close=1.2345), period=FIVE)
         await browser.until(f"({TOP_ROW}).includes('1.23450') && ({TOP_ROW}).includes('open')")
         await browser.value("history.back()")
         await browser.until(f"{pressed} === '1m' && ({TOP_ROW}).includes('1.10725')")

@@ -70,7 +70,7 @@ def some(count: int, **changes: Any) -> list[Bar]:
     for at in range(count):
         price = 1.1 + at / 1000
         bar = make_bar(TEN_US + at * MINUTE_US, price, final=at < count - 1)
-        bars.append(replace(bar, **{"open": price, "close": price + 0.0005, **changes}))
+        bars.append(bar.replace(**{"open": price, "close": price + 0.0005, **changes}))
     return bars
 
 
@@ -142,8 +142,8 @@ def test_of_many_bars_the_recent_ones_are_shown_and_a_new_one_comes_into_view() 
         assert len(bodies) < 130
         assert 0.9 < bodies[-1]["middle"] < 1
         before, newest = some(401, **tall)[-2:]
-        newest = replace(newest, close=1.2345, high=1.2345)
-        worker.reads.add(replace(before, final=True, close_offset=107), newest)
+        newest = newest.replace(close=1.2345, high=1.2345)
+        worker.reads.add(before.replace(final=True, close_offset=107), newest)
         await browser.until("document.querySelector('#price').innerText === '1.2345'")
         await browser.until(f"({BODIES}).at(-1).middle > 0.9")
         assert len(await browser.value(BODIES)) == pytest.approx(len(bodies), abs=5)
@@ -216,7 +216,7 @@ def test_the_price_moves_in_list_and_title_at_once_and_its_change_names_what_it_
     async def look(browser: Browser) -> None:
         await browser.look(worker.url, dark=False)
         await browser.until(f"{ROWS} && document.querySelector('#change').innerText")
-        worker.reads.add(replace(some(3)[-1], close=2.5, high=2.5))
+        worker.reads.add(some(3)[-1].replace(close=2.5, high=2.5))
         await browser.until("document.querySelector('#price').innerText.startsWith('2.5')")
         # in the same moment: no second question is waited for
         assert "2.5" in await browser.value(LIST)
@@ -224,7 +224,7 @@ def test_the_price_moves_in_list_and_title_at_once_and_its_change_names_what_it_
         assert change == "+25.00% since the close of Sun 3 Mar 2024"
         assert "+25.00%" in await browser.value(LIST)
         assert change in await browser.value("document.querySelector('#series a').title")
-        worker.reads.add(replace(some(3)[-1], close=2.0, high=2.5))
+        worker.reads.add(some(3)[-1].replace(close=2.0, high=2.5))
         await browser.until("document.querySelector('#change').innerText.startsWith('0.00%')")
         assert await browser.value("document.querySelector('#change').className") == ""
 
@@ -326,8 +326,8 @@ def test_table_and_readout_say_what_sets_a_bar_apart() -> None:
     bars = [
         make_bar(TEN_US, synthetic=True),
         make_bar(TEN_US + MINUTE_US, spread=0.0),
-        replace(make_bar(TEN_US + 2 * MINUTE_US), revision=2),
-        replace(make_bar(TEN_US + 3 * MINUTE_US, final=False), tick_count=1),
+        make_bar(TEN_US + 2 * MINUTE_US).replace(revision=2),
+        make_bar(TEN_US + 3 * MINUTE_US, final=False).replace(tick_count=1),
     ]
 
     async def look(browser: Browser) -> None:
@@ -468,7 +468,7 @@ def test_the_readout_stays_with_the_bar_under_the_cursor_while_new_ticks_come() 
         await browser.until(f"{ROWS} && ({BODIES}).length === 3")
         await browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=480, y=400)
         await browser.until(f"({READOUT}).startsWith('2024-03-04 10:00')")
-        worker.reads.add(replace(some(3)[-1], close=1.9, high=1.9))
+        worker.reads.add(some(3)[-1].replace(close=1.9, high=1.9))
         await browser.until("document.querySelector('#price').innerText.startsWith('1.9')")
         assert (await browser.value(READOUT)).startswith("2024-03-04 10:00")
 

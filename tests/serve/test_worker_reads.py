@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -164,7 +163,7 @@ def test_final_wins_over_live_and_what_is_not_committed_is_live() -> None:
     assert reads.periods == (MINUTE, FIVE)
 
     # a revision that is not committed does not take the place of the final that is
-    book.put(FIVE, replace(first, revision=1))
+    book.put(FIVE, first.replace(revision=1))
     assert [bar.revision for bar in reads.bars("B", "X", FIVE, *EVER, descending=False)] == [0] * 3
 
 

@@ -40,7 +40,7 @@ LICENCES: Final = {
     "Apache-2.0 OR BSD-2-Clause": "packaging",
     "BSD": "faust-streaming mode-streaming pandas",
     "BSD-2-Clause": "pygments",
-    "BSD-3-Clause": "click idna python-dateutil toolz",
+    "BSD-3-Clause": "click idna msgspec python-dateutil toolz",
     "BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0": "numpy",
     "MIT": "annotated-types attrs colorlog cramjam croniter fastavro korean-lunar-calendar "
     "markdown-it-py mdurl mypy-extensions noida-db polars polars-runtime-32 pydantic pydantic-core "

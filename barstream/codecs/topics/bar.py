@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from barstream.codecs.avro.body import decode, decode_batch
 from barstream.model.bar import Bar
-from barstream.model.bar_fields import NAMES, values_of
+from barstream.model.bar_fields import ATTRIBUTES, NAMES, values_of
 from barstream.model.exact_sum import from_decimal, to_decimal
 
 _NULL: Final = b"\0"
@@ -31,10 +31,8 @@ def decode_bar(value: bytes) -> Bar:
 
 def bar_of(values: Iterable[Any], exact: str | None) -> Bar:
     """The final bar of the values of `BAR_FIELDS`, in their order, and of ``volume_exact``."""
-    bar = Bar(*values)
-    if exact is not None:
-        bar.volume_units = from_decimal(exact)
-    return bar
+    units = None if exact is None else from_decimal(exact)
+    return Bar(**dict(zip(ATTRIBUTES, values, strict=True)), volume_units=units)
 
 
 def decode_bars(values: Sequence[bytes]) -> list[Bar]:

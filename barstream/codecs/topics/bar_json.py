@@ -51,9 +51,10 @@ def bar_from_json(row: Mapping[str, Any]) -> Bar:
     """
     close_offset = row["close_offset"]
     status = row.get("status")
-    bar = Bar(*(_read(row[field.name], field.kind) for field in BAR_FIELDS))
-    bar.final = close_offset is not None if status is None else status == "final"
-    return bar
+    return Bar(
+        **{field.attribute: _read(row[field.name], field.kind) for field in BAR_FIELDS},
+        final=close_offset is not None if status is None else status == "final",
+    )
 
 
 def _read(value: Any, kind: FieldKind) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,11 +41,26 @@ def final(
 ) -> FinalBar:
     first, high, low, last = prices
     bar = Bar(
-        "SIM", symbol, us_from_iso(start), 0, 0, first, high, low, last, volume=12.0, tick_count=3,
-        open_time_us=None, close_time_us=None, synthetic=False, revision=0, first_offset=None,
-        last_offset=None, close_offset=9,
-    )  # fmt: skip
-    return FinalBar(period, replace(bar, **changes))
+        broker="SIM",
+        symbol=symbol,
+        bucket_start_us=us_from_iso(start),
+        trading_date=0,
+        session=0,
+        open=first,
+        high=high,
+        low=low,
+        close=last,
+        volume=12.0,
+        tick_count=3,
+        open_time_us=None,
+        close_time_us=None,
+        synthetic=False,
+        revision=0,
+        first_offset=None,
+        last_offset=None,
+        close_offset=9,
+    )
+    return FinalBar(period, bar.replace(**changes))
 
 
 def test_columns_stand_below_each_other_whatever_the_numbers(printed: Printed) -> None:

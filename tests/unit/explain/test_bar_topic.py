@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -20,8 +19,25 @@ from tests.memory_kafka import MemoryKafka, reading_from
 
 COUNT = 600
 BAR = Bar(
-    "B", "X", 0, 0, 0, 1.0, 1.0, 1.0, 1.0, 1.0, 1, 0, 0, False, 0, 0, 0, 1,
-)  # fmt: skip
+    broker="B",
+    symbol="X",
+    bucket_start_us=0,
+    trading_date=0,
+    session=0,
+    open=1.0,
+    high=1.0,
+    low=1.0,
+    close=1.0,
+    volume=1.0,
+    tick_count=1,
+    open_time_us=0,
+    close_time_us=0,
+    synthetic=False,
+    revision=0,
+    first_offset=0,
+    last_offset=0,
+    close_offset=1,
+)
 
 
 @pytest.fixture
@@ -29,7 +45,7 @@ def offsets_read() -> Iterator[list[int]]:
     """Of a topic with a bar of two series every minute, how many offsets each reading takes."""
     kafka, read = MemoryKafka(), []
     made = [
-        replace(BAR, symbol=symbol, bucket_start_us=minute * MINUTE_US)
+        BAR.replace(symbol=symbol, bucket_start_us=minute * MINUTE_US)
         for minute in range(COUNT)
         for symbol in ("X", "Y")
     ]

@@ -38,7 +38,7 @@ def test_open_is_the_earliest_close_the_latest_and_of_equal_prices_the_first_off
 
 
 def test_a_bar_its_ticks_do_not_give_is_said_to_disagree() -> None:
-    wrong = replace(BAR, close=7.0)
+    wrong = BAR.replace(close=7.0)
     found = explain(facts(AT, finals=(version(wrong),), ticks=TICKS))
     assert found.parts is not None
     assert not found.parts.agrees
@@ -99,7 +99,7 @@ def test_what_the_log_does_not_show_is_unproven() -> None:
 def test_the_oldest_version_says_what_closed_it_and_a_revision_alone_only_what_revised_it() -> None:
     revise = RuleFacts(5 * SECOND_US, late_policy="revise")
     late = tick(8, AT + 1, 9.0)
-    revised = replace(BAR, high=9.0, tick_count=4, revision=1, close_offset=9)
+    revised = BAR.replace(high=9.0, tick_count=4, revision=1, close_offset=9)
     closing = tick(3, minute(2) + 5 * SECOND_US)
     ticks = (*TICKS, late)
     both = facts(
@@ -173,7 +173,7 @@ def test_a_tick_that_was_late_and_was_taken_in_by_a_switch_over_is_one_of_the_ba
     # a replay with a longer grace: the close moved from 4 to 9, and the tick at 5 is in time
     late = tick(5, AT + 1, 9.0)
     rejected = (RejectionFact(late, "late", "", 0),)
-    revised = replace(BAR, high=9.0, tick_count=4, revision=1, close_offset=9, last_offset=5)
+    revised = BAR.replace(high=9.0, tick_count=4, revision=1, close_offset=9, last_offset=5)
     both = facts(
         AT, finals=(version(BAR), version(revised, 1)), ticks=(*TICKS, late), rejected=rejected
     )
@@ -182,7 +182,7 @@ def test_a_tick_that_was_late_and_was_taken_in_by_a_switch_over_is_one_of_the_ba
     assert (found.parts.agrees, found.parts.high) == (True, late)
     assert any("1 tick rejected as late" in note for note in found.notes)
 
-    never_revised = explain(replace(both, finals=(version(replace(revised, revision=0)),)))
+    never_revised = explain(replace(both, finals=(version(revised.replace(revision=0)),)))
     assert never_revised.parts is not None
     assert not never_revised.parts.agrees, "nothing but a revision takes a rejected tick in"
 
@@ -247,7 +247,7 @@ def test_each_tick_is_judged_by_the_sessions_at_its_own_offset() -> None:
     opens = AT + 15 * SECOND_US
     part = RowsSchedule([SessionRow("B", "S", DATE, 0, opens, AT + 600 * SECOND_US)])
     regimes = in_turn((0, 0, 5, None), (1, 0, 5, part), (2, 0, 5, SCHEDULE))
-    one = replace(BAR, open=7.0, low=7.0, close=7.0, tick_count=1, first_offset=2)
+    one = BAR.replace(open=7.0, low=7.0, close=7.0, tick_count=1, first_offset=2)
     found = explain(facts(AT, finals=(version(one),), ticks=TICKS, regimes=regimes))
     assert [each.offset for each in found.places.accepted] == [2]
     told = [(each.tick.offset, each.reason) for each in found.places.rejected]

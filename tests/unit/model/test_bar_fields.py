@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 from barstream.codecs.topics.bar import bar_columns
 from barstream.codecs.topics.bar_json import bar_from_json, bar_to_json
 from barstream.model.bar import Bar, synthetic_bar
-from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY, NAMES, FieldKind
+from barstream.model.bar_fields import ATTRIBUTES, BAR_FIELDS, BAR_KEY, NAMES, FieldKind
 
 SCHEMA: Final = json.loads(
     (Path(__file__).parents[3] / "barstream" / "schemas" / "bar.avsc").read_text()
@@ -28,9 +30,7 @@ AVRO: Final = {
 
 
 def test_the_bar_has_them_in_this_order() -> None:
-    assert [field.name for field in fields(Bar)] == [
-        *(field.attribute for field in BAR_FIELDS), "final", "volume_units",
-    ]  # fmt: skip
+    assert Bar.__struct_fields__ == (*ATTRIBUTES, "final", "volume_units")
 
 
 def test_the_schema_has_them_in_this_order_with_their_types() -> None:
@@ -54,3 +54,28 @@ def test_what_is_written_as_json_or_in_columns_has_all_of_them() -> None:
     assert list(bar_columns([bar])) == [*NAMES, "volume_exact"]
     assert bar_columns([])["open"] == []
     assert bar_from_json(bar_to_json(bar)) == bar
+
+
+def test_a_bar_stays_as_it_is_and_names_its_values() -> None:
+    bar = synthetic_bar("B", "X", 1_704_693_600_000_000, 19_730, 1, 1.5, 7)
+    with pytest.raises(AttributeError):
+        bar.close = 2.0  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Bar("B", "X")  # type: ignore[call-arg]
+    other = bar.replace(close=2.0, open_time_us=bar.bucket_start_us + 250_000)
+    assert (bar.close, other.close, other.symbol) == (1.5, 2.0, "X")
+    assert other != bar
+    assert bar.replace() == bar
+
+
+def test_a_bar_has_its_times_as_aware_datetimes_too() -> None:
+    bar = synthetic_bar("B", "X", 1_704_693_600_000_000, 19_730, 1, 1.5, 7)
+    assert bar.bucket_start == datetime(2024, 1, 8, 6, tzinfo=UTC)
+    assert bar.bucket_start.utcoffset() == timedelta(0)
+    assert bar.trading_day == date(2024, 1, 8)
+    assert (bar.open_time, bar.close_time) == (None, None)
+    traded = bar.replace(
+        open_time_us=bar.bucket_start_us + 1, close_time_us=bar.bucket_start_us + 59_999_999
+    )
+    assert traded.open_time == bar.bucket_start + timedelta(microseconds=1)
+    assert traded.close_time == bar.bucket_start + timedelta(seconds=59, microseconds=999_999)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -36,9 +35,25 @@ def book(tmp_path: Path) -> FinalsView:
 def bar(minute: int, price: float = 1.0, symbol: str = "X", revision: int = 0) -> Bar:
     at = minute * M
     return Bar(
-        "B", symbol, at, at // (1440 * M), 0, price, price + 1, price - 1, price, 0.1, 1,
-        at, at + 1, False, revision, minute, minute, minute + 1,
-    )  # fmt: skip
+        broker="B",
+        symbol=symbol,
+        bucket_start_us=at,
+        trading_date=at // (1440 * M),
+        session=0,
+        open=price,
+        high=price + 1,
+        low=price - 1,
+        close=price,
+        volume=0.1,
+        tick_count=1,
+        open_time_us=at,
+        close_time_us=at + 1,
+        synthetic=False,
+        revision=revision,
+        first_offset=minute,
+        last_offset=minute,
+        close_offset=minute + 1,
+    )
 
 
 def commit(book: FinalsView, period: Period, bars: Sequence[Bar]) -> None:
@@ -86,7 +101,7 @@ def test_a_revision_that_came_during_the_commit_stays(book: FinalsView) -> None:
 def test_many_rows_read_in_columns_are_those_read_one_by_one(book: FinalsView) -> None:
     # whatever has no ticks, or an exact volume, comes back as it was
     bars = [
-        replace(bar(m), volume_units=3 if m % 3 == 0 else None, synthetic=m % 2 == 0,
+        bar(m).replace(volume_units=3 if m % 3 == 0 else None, synthetic=m % 2 == 0,
                 open_time_us=None if m % 2 == 0 else m)
         for m in range(50)
     ]  # fmt: skip
@@ -119,7 +134,7 @@ def test_a_parent_that_is_not_its_children_is_counted(book: FinalsView, period: 
     commit(book, period, [parent])
     audit, metrics = audited(book)
     assert audit.check(period, parent) is True
-    commit(book, MINUTE, [replace(children[2], high=99.0)])
+    commit(book, MINUTE, [children[2].replace(high=99.0)])
     assert audit.check(period, parent) is False
     assert failures(metrics, period.timeframe) == 1
     assert metrics.registry.get_sample_value("barstream_invariant_checks_total") == 2
@@ -129,9 +144,9 @@ def test_children_that_came_after_their_parent_raise_its_revision(book: FinalsVi
     # that is no difference; a parent that missed the revision of a child is one
     children = [bar(minute) for minute in range(5)]
     commit(book, MINUTE, children)
-    commit(book, FIVE, [replace(fold(children, 0), revision=2)])
+    commit(book, FIVE, [fold(children, 0).replace(revision=2)])
     audit, metrics = audited(book)
     assert audit.check(FIVE, fold(children, 0)) is True
-    commit(book, MINUTE, [replace(children[1], revision=3)])
+    commit(book, MINUTE, [children[1].replace(revision=3)])
     assert audit.check(FIVE, fold(children, 0)) is False
     assert failures(metrics, "5m") == 1

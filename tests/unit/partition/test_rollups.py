@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
@@ -208,7 +206,7 @@ def test_a_trading_date_corrected_to_an_earlier_one_splits_the_day_where_it_was(
     for day in market.bars("1d"):
         minutes = market.engine.book.between(MINUTE, "B", "X", 0, 1 << 60)
         of_day = [bar for bar in minutes if bar.trading_date == day.trading_date]
-        assert day == replace(fold(of_day, day.bucket_start_us), revision=day.revision)
+        assert day == fold(of_day, day.bucket_start_us).replace(revision=day.revision)
     assert [day.trading_date for day in market.bars("1d")] == [MONDAY, MONDAY + 1]
 
 

@@ -18,7 +18,26 @@ from barstream.runtime.flush import bar_rows
 
 MINUTE_US = 60_000_000
 FIVE = Period.minutes(5)
-BAR = Bar("B", "X", 0, 1, 0, 1.0, 2.0, 0.5, 1.5, 3.0, 4, 1, 9, False, 0, 0, 3, 7)
+BAR = Bar(
+    broker="B",
+    symbol="X",
+    bucket_start_us=0,
+    trading_date=1,
+    session=0,
+    open=1.0,
+    high=2.0,
+    low=0.5,
+    close=1.5,
+    volume=3.0,
+    tick_count=4,
+    open_time_us=1,
+    close_time_us=9,
+    synthetic=False,
+    revision=0,
+    first_offset=0,
+    last_offset=3,
+    close_offset=7,
+)
 
 
 def scope(start_us: int = NEVER_US, closed_us: int = 10 * MINUTE_US, **more: Any) -> Scope:
@@ -40,7 +59,7 @@ def compared(
 
 
 def at(minute: int, **more: Any) -> Bar:
-    return replace(BAR, bucket_start_us=minute * MINUTE_US, **more)
+    return BAR.replace(bucket_start_us=minute * MINUTE_US, **more)
 
 
 def test_the_same_bytes_are_equal() -> None:

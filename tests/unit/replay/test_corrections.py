@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from barstream.market.schedule import AlwaysOpenIndex
@@ -24,8 +23,27 @@ START_US = 19_786 * 1440 * MINUTE_US
 
 def minute(number: int, **more: Any) -> Bar:
     at = START_US + number * MINUTE_US
-    made = Bar("B", "X", at, 19_786, 0, 1.0, 2.0, 0.5, 1.5, 3.0, 4, at, at + 9, False, 0, 0, 3, 7)
-    return replace(made, **more)
+    made = Bar(
+        broker="B",
+        symbol="X",
+        bucket_start_us=at,
+        trading_date=19_786,
+        session=0,
+        open=1.0,
+        high=2.0,
+        low=0.5,
+        close=1.5,
+        volume=3.0,
+        tick_count=4,
+        open_time_us=at,
+        close_time_us=at + 9,
+        synthetic=False,
+        revision=0,
+        first_offset=0,
+        last_offset=3,
+        close_offset=7,
+    )
+    return made.replace(**more)
 
 
 def flat(number: int, price: float) -> Bar:
@@ -80,7 +98,7 @@ def written(found: Mend) -> dict[str, list[tuple[int, float, int]]]:
 
 
 def test_a_changed_minute_comes_with_a_higher_revision_and_so_do_all_above_it() -> None:
-    found = mend(PUBLISHED, [difference(TEN[6], replace(TEN[6], high=9.0))])
+    found = mend(PUBLISHED, [difference(TEN[6], TEN[6].replace(high=9.0))])
     assert written(found) == {
         "1m": [(6, 9.0, 1)], "5m": [(5, 9.0, 1)], "1d": [(0, 9.0, 1)], "1wk": [(0, 9.0, 1)],
     }  # fmt: skip
@@ -90,11 +108,11 @@ def test_a_changed_minute_comes_with_a_higher_revision_and_so_do_all_above_it() 
 def test_upper_bars_are_made_of_what_stands_and_not_of_what_was_replayed() -> None:
     # minutes    0 1 2 3 4 5 6 7 8 9
     # replayed             |==|            its day knows minutes 7 to 9 with other values
-    elsewhere = upper(0, [*TEN[:7], *(replace(bar, high=50.0) for bar in TEN[7:])])
+    elsewhere = upper(0, [*TEN[:7], *(bar.replace(high=50.0) for bar in TEN[7:])])
     found = mend(
         PUBLISHED,
         [
-            difference(TEN[6], replace(TEN[6], high=9.0)),
+            difference(TEN[6], TEN[6].replace(high=9.0)),
             difference(PUBLISHED[DAY][0], elsewhere, DAY),
         ],
     )
@@ -102,12 +120,12 @@ def test_upper_bars_are_made_of_what_stands_and_not_of_what_was_replayed() -> No
 
 
 def test_a_higher_revision_of_the_replay_is_kept() -> None:
-    found = mend(PUBLISHED, [difference(TEN[6], replace(TEN[6], revision=5))])
+    found = mend(PUBLISHED, [difference(TEN[6], TEN[6].replace(revision=5))])
     assert written(found)["1m"] == [(6, 2.0, 5)]
 
 
 def test_an_upper_bar_that_was_wrong_by_itself_is_folded_anew() -> None:
-    wrong = replace(PUBLISHED[FIVE][0], volume=1.0)
+    wrong = PUBLISHED[FIVE][0].replace(volume=1.0)
     published = PUBLISHED | {FIVE: [wrong, PUBLISHED[FIVE][1]]}
     found = mend(published, [difference(wrong, PUBLISHED[FIVE][0], FIVE)])
     assert written(found) == {"5m": [(0, 2.0, 1)]}
@@ -115,7 +133,7 @@ def test_an_upper_bar_that_was_wrong_by_itself_is_folded_anew() -> None:
 
 
 def test_what_the_replay_does_not_have_is_withdrawn_with_parents_that_are_left_empty() -> None:
-    lone = replace(minute(20), trading_date=TEN[9].trading_date + 1)
+    lone = minute(20).replace(trading_date=TEN[9].trading_date + 1)
     published = {MINUTE: [*TEN, lone], FIVE: [*PUBLISHED[FIVE], upper(20, [lone])]}
     found = mend(published, [difference(lone, None)])
     assert found.withdrawn == {
@@ -141,32 +159,32 @@ def test_what_production_has_not_closed_is_left_to_it() -> None:
 
 def test_a_bar_of_ticks_that_the_replay_has_not_seen_is_left_as_it_is() -> None:
     # ticks   0 ... 99 | 100 ... 119       replay ends at 100, production stands at 120
-    newer = replace(TEN[6], close_offset=110)
+    newer = TEN[6].replace(close_offset=110)
     published = PUBLISHED | {MINUTE: [*TEN[:6], newer, *TEN[7:]]}
     found = mend(published, [difference(newer, TEN[6])], unseen=range(101, 121))
     assert (len(found), found.left) == (0, 1)
     # nothing has been applied so far: that offset is wrong
-    broken = replace(TEN[6], close_offset=500)
+    broken = TEN[6].replace(close_offset=500)
     published = PUBLISHED | {MINUTE: [*TEN[:6], broken, *TEN[7:]]}
     found = mend(published, [difference(broken, TEN[6])], unseen=range(101, 121))
     assert written(found)["1m"] == [(6, 2.0, 1)]
 
 
 def test_an_upper_bar_cut_by_retention_stays_as_it_is() -> None:
-    changed = replace(TEN[6], high=9.0)
+    changed = TEN[6].replace(high=9.0)
     kept_us = START_US + 6 * MINUTE_US
     found = mend(PUBLISHED, [difference(TEN[6], changed)], cut_us=kept_us)
     assert set(written(found)) == {"1m"}
 
 
 def test_the_series_goes_on_with_the_close_of_its_last_bar() -> None:
-    assert mend(PUBLISHED, [difference(TEN[9], replace(TEN[9], close=1.75))]).closes == {NAME: 1.75}
-    assert mend(PUBLISHED, [difference(TEN[3], replace(TEN[3], close=1.75))]).closes == {NAME: 1.5}
+    assert mend(PUBLISHED, [difference(TEN[9], TEN[9].replace(close=1.75))]).closes == {NAME: 1.75}
+    assert mend(PUBLISHED, [difference(TEN[3], TEN[3].replace(close=1.75))]).closes == {NAME: 1.5}
 
 
 def test_a_flat_bar_behind_the_range_that_would_keep_an_old_price_is_told() -> None:
     published = {MINUTE: [*TEN, flat(10, 1.5)]}
-    new = replace(TEN[9], close=1.75)
+    new = TEN[9].replace(close=1.75)
     found = mend(published, [difference(TEN[9], new)])
     assert found.stale == [(NAME, START_US + 10 * MINUTE_US)]
     # within the range it is replayed as well

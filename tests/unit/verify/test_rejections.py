@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import polars as pl
 import pytest
@@ -29,9 +27,28 @@ from tests.property.verify_cases import untold
 AT = 60 * MINUTE_US
 REJECTED_US = 100
 #: The tick at offset 5 came when the minute was closed below offset 5.
-FIRST = Bar("X", "A", AT, 0, 0, 1.0, 1.0, 1.0, 1.0, 1.0, 1, AT, AT, False, 0, 4, 4, 5)
-WITH_IT = replace(FIRST, tick_count=2, last_offset=5, close_offset=9, revision=1)
-AFTER = replace(FIRST, bucket_start_us=AT + MINUTE_US)
+FIRST = Bar(
+    broker="X",
+    symbol="A",
+    bucket_start_us=AT,
+    trading_date=0,
+    session=0,
+    open=1.0,
+    high=1.0,
+    low=1.0,
+    close=1.0,
+    volume=1.0,
+    tick_count=1,
+    open_time_us=AT,
+    close_time_us=AT,
+    synthetic=False,
+    revision=0,
+    first_offset=4,
+    last_offset=4,
+    close_offset=5,
+)
+WITH_IT = FIRST.replace(tick_count=2, last_offset=5, close_offset=9, revision=1)
+AFTER = FIRST.replace(bucket_start_us=AT + MINUTE_US)
 
 
 def kinds(*written: tuple[Bar, int]) -> list[tuple[str, str]]:
@@ -68,13 +85,13 @@ def kinds(*written: tuple[Bar, int]) -> list[tuple[str, str]]:
         # late for the first version, and written anew after it was rejected
         (((FIRST, 90), (WITH_IT, 200)), "superseded"),
         # it was in the first version already
-        (((replace(WITH_IT, revision=0), 90), (WITH_IT, 200)), "difference"),
+        (((WITH_IT.replace(revision=0), 90), (WITH_IT, 200)), "difference"),
         # rejected and taken in by one and the same flush
         (((FIRST, 90), (WITH_IT, REJECTED_US)), "difference"),
         # a bar that was open when the tick was rejected, and comes in its order
-        (((replace(WITH_IT, revision=0), 200), (AFTER, 300)), "difference"),
+        (((WITH_IT.replace(revision=0), 200), (AFTER, 300)), "difference"),
         # a bar that was put in behind another one
-        (((AFTER, 90), (replace(WITH_IT, revision=0), 200)), "superseded"),
+        (((AFTER, 90), (WITH_IT.replace(revision=0), 200)), "superseded"),
     ],
     ids=["revised", "was in", "at once", "in order", "behind"],
 )

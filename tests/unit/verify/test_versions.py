@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -19,11 +17,27 @@ from barstream.verify.published_bars import PublishedReading
 from barstream.verify.series_number import SeriesNumbers
 
 BAR = Bar(
-    "X", "A", 60 * MINUTE_US, 0, 0, 1.0, 2.0, 0.5, 1.5, 3.0, 2, 60 * MINUTE_US, 60 * MINUTE_US + 1,
-    False, 0, 4, 5, 6,
-)  # fmt: skip
-OTHER = replace(BAR, high=9.0)
-REVISED = replace(BAR, revision=1)
+    broker="X",
+    symbol="A",
+    bucket_start_us=60 * MINUTE_US,
+    trading_date=0,
+    session=0,
+    open=1.0,
+    high=2.0,
+    low=0.5,
+    close=1.5,
+    volume=3.0,
+    tick_count=2,
+    open_time_us=60 * MINUTE_US,
+    close_time_us=60 * MINUTE_US + 1,
+    synthetic=False,
+    revision=0,
+    first_offset=4,
+    last_offset=5,
+    close_offset=6,
+)
+OTHER = BAR.replace(high=9.0)
+REVISED = BAR.replace(revision=1)
 
 
 def counted(*versions: Bar) -> dict[tuple[str, str], int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -30,9 +29,26 @@ from tests.property.verify_cases import untold
 GRACE_US = 5 * SECOND_US
 HOUR_US = 60 * MINUTE_US
 WRONG = Bar(
-    "X", "A", HOUR_US, 0, 0, 1.0, 2.0, 0.5, 1.5, 3.0, 2, HOUR_US, HOUR_US + 1, False, 0, 4, 5, 6
+    broker="X",
+    symbol="A",
+    bucket_start_us=HOUR_US,
+    trading_date=0,
+    session=0,
+    open=1.0,
+    high=2.0,
+    low=0.5,
+    close=1.5,
+    volume=3.0,
+    tick_count=2,
+    open_time_us=HOUR_US,
+    close_time_us=HOUR_US + 1,
+    synthetic=False,
+    revision=0,
+    first_offset=4,
+    last_offset=5,
+    close_offset=6,
 )
-RIGHT = replace(WRONG, high=9.0, first_offset=40, last_offset=41, close_offset=60)
+RIGHT = WRONG.replace(high=9.0, first_offset=40, last_offset=41, close_offset=60)
 
 
 def beats(*rows: tuple[Any, ...], withdrawn: Withdrawn | None = None) -> Heartbeats:
@@ -95,7 +111,7 @@ def test_a_bar_that_comes_again_after_its_tombstone_is_the_first_of_its_bucket()
 
 
 def test_a_withdrawn_bar_is_not_the_last_before_a_range() -> None:
-    later = replace(WRONG, bucket_start_us=HOUR_US + MINUTE_US)
+    later = WRONG.replace(bucket_start_us=HOUR_US + MINUTE_US)
     wrong, last, right = bar_rows([WRONG, later, RIGHT])
     tombstones = [Row(wrong.key, None), Row(last.key, None)]
     since = HOUR_US + 9 * MINUTE_US

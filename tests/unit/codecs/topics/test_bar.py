@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +13,26 @@ from barstream.model.bar import Bar
 from barstream.model.exact_sum import float_of, units_of
 
 BAR = Bar(
-    "B", "S", 1_357_000_020_000_000, 15_706, 1, 1.5, 2.0, 1.0, 1.25, 0.3, 2,
-    1_357_000_020_000_001, 1_357_000_079_999_999, False, 3, 7, 9, 12,
-)  # fmt: skip
-ROUNDED = replace(BAR, volume_units=units_of(0.1) + units_of(0.2))
+    broker="B",
+    symbol="S",
+    bucket_start_us=1_357_000_020_000_000,
+    trading_date=15_706,
+    session=1,
+    open=1.5,
+    high=2.0,
+    low=1.0,
+    close=1.25,
+    volume=0.3,
+    tick_count=2,
+    open_time_us=1_357_000_020_000_001,
+    close_time_us=1_357_000_079_999_999,
+    synthetic=False,
+    revision=3,
+    first_offset=7,
+    last_offset=9,
+    close_offset=12,
+)
+ROUNDED = BAR.replace(volume_units=units_of(0.1) + units_of(0.2))
 
 
 def written(*bars: Bar) -> list[bytes]:
@@ -26,8 +40,7 @@ def written(*bars: Bar) -> list[bytes]:
 
 
 def test_a_bar_comes_back_as_it_was_written() -> None:
-    flat = replace(
-        BAR, synthetic=True, open_time_us=None, close_time_us=None, first_offset=None,
+    flat = BAR.replace(synthetic=True, open_time_us=None, close_time_us=None, first_offset=None,
         last_offset=None, volume=0.0, tick_count=0,
     )  # fmt: skip
     bars = [BAR, flat, ROUNDED]
@@ -38,7 +51,7 @@ def test_a_bar_comes_back_as_it_was_written() -> None:
 def test_the_exact_volume_of_a_revisable_bar_comes_back(sizes: list[float]) -> None:
     """The rounded float in a final is not enough to add late ticks to."""
     units = sum(map(units_of, sizes))
-    bar = replace(BAR, volume=float_of(units), volume_units=units)
+    bar = BAR.replace(volume=float_of(units), volume_units=units)
     assert decode_bar(*written(bar)).volume_units == units
 
 
@@ -55,5 +68,5 @@ def test_a_bar_that_is_cut_short_is_refused(cut: int) -> None:
 
 def test_json_says_the_volume_once() -> None:
     """The exact volume is there for late ticks to be added, and no field of a bar's reader."""
-    assert bar_to_json(ROUNDED) == bar_to_json(replace(ROUNDED, volume_units=None))
+    assert bar_to_json(ROUNDED) == bar_to_json(ROUNDED.replace(volume_units=None))
     assert "volume_exact" not in bar_to_json(ROUNDED)
