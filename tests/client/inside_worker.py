@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from msgspec import structs
 
 from barstream import Period, Rate, TimeBucket
 
@@ -30,7 +30,7 @@ async def inside(request: web.Request) -> web.Response:
     bucket = TimeBucket.get(Rate, Period.parse(asked["period"]))
     found = await getattr(bucket, asked["read"])(*asked["arguments"], **asked["options"])
     bars = found if isinstance(found, list) else [found]
-    return web.json_response([asdict(bar) for bar in bars])
+    return web.json_response([structs.asdict(bar) for bar in bars])
 
 
 def main() -> int:
