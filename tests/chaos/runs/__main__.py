@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,8 @@ def _keep(result: Result, results: Path) -> bool:
     _say(result.scenario)
     for line in result.did:
         _say(f"    {line}")
-    for line in result.ended:
-        _say(f"    ended by itself: {line}")
+    for line, count in Counter(result.ended).items():
+        _say(f"    ended by itself, {count} times: {line}")
     for line in result.problems:
         _say(f"    PROBLEM {line}")
     verdict = "skipped: " + result.skipped if result.skipped else "clean"
