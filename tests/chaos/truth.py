@@ -19,6 +19,7 @@ from barstream.codecs.topics.heartbeat import HeartbeatRecord
 from barstream.codecs.topics.heartbeat import decode as decode_heartbeat
 from barstream.market.session import SessionRow
 from tests.pipeline import Pipeline, Record
+from tests.reference.log import LoggedHeartbeat, LoggedTick, applied, events
 from tests.reference.series import PlainSeries
 
 DAY_US = 86_400_000_000
@@ -67,8 +68,12 @@ def truth_of(
     beats = _by_partition(made.read(made.names.heartbeats))
     for partition, records in ticks.items():
         found = [_beat_in(record, grace_us) for record in beats.get(partition, [])]
-        waiting = [(beat.symbol, beat.bucket_start_us, beat.barrier) for beat in found if beat]
-        truth.heartbeats += waiting
+        waiting = [
+            LoggedHeartbeat(beat.symbol, beat.bucket_start_us, beat.barrier)
+            for beat in found
+            if beat
+        ]
+        truth.heartbeats += [each[:3] for each in waiting]
         _run(truth, partition, records, waiting, grace_us)
     return truth
 
@@ -77,28 +82,26 @@ def _run(
     truth: Truth,
     partition: int,
     records: list[Record],
-    beats: list[tuple[str, int, int]],
+    beats: list[LoggedHeartbeat],
     grace_us: int,
 ) -> None:
-    closed: dict[str, PlainSeries] = {}
-    unclosed: dict[str, PlainSeries] = {}
-    at = 0
+    ticks: list[LoggedTick] = []
+    brokers: dict[str, str] = {}
     for record in records:
-        while at < len(beats) and beats[at][2] <= record.offset:
-            _beat(closed, beats[at], beats[at][2])
-            at += 1
         truth.ticks += 1
         tick, reason = _judged(truth, record, grace_us)
         if tick is None or reason is not None:
             truth.rejected[partition, record.offset] = reason or "undecodable"
             continue
-        time_us = int(tick["time"])
-        for series in (closed, unclosed):
-            if (one := series.get(tick["symbol"])) is None:
-                one = series[tick["symbol"]] = _series(tick, time_us, grace_us, truth.sessions)
-            one.tick(record.offset, time_us, tick["price"], tick["size"])
-    for beat in beats[at:]:
-        _beat(closed, beat, max(beat[2], records[-1].offset + 1))
+        values = tick["symbol"], int(tick["time"]), tick["price"], tick["size"]
+        ticks.append(LoggedTick(record.offset, *values))
+        brokers.setdefault(tick["symbol"], tick["broker"])
+
+    def series_of(first: LoggedTick) -> PlainSeries:
+        return _series(brokers[first.symbol], first, grace_us, truth.sessions)
+
+    closed = applied(events(ticks, beats), series_of)
+    unclosed = applied(events(ticks, []), series_of)
     for symbol, one in closed.items():
         truth.bars.update({(symbol, bar["bucket"]): bar for bar in one.finals})
         # what is off session is counted, and not written
@@ -155,11 +158,6 @@ def _beat_in(record: Record, grace_us: int) -> HeartbeatRecord | None:
     return beat if over_us <= record.timestamp_ms * 1000 else None
 
 
-def _beat(series: dict[str, PlainSeries], beat: tuple[str, int, int], position: int) -> None:
-    if (one := series.get(beat[0])) is not None:
-        one.heartbeat(beat[1], position)
-
-
 def _by_symbol(sessions: Sequence[SessionRow]) -> dict[str, list[SessionRow]]:
     rows: dict[str, list[SessionRow]] = {}
     for row in sessions:
@@ -168,16 +166,16 @@ def _by_symbol(sessions: Sequence[SessionRow]) -> dict[str, list[SessionRow]]:
 
 
 def _series(
-    tick: dict[str, Any],
-    time_us: int,
+    broker: str,
+    first: LoggedTick,
     grace_us: int,
     sessions: dict[str, list[SessionRow]] | None,
 ) -> PlainSeries:
     if sessions is not None:
-        return PlainSeries(sessions[tick["symbol"]], grace_us, 5)
-    today = time_us // DAY_US
+        return PlainSeries(sessions[first.symbol], grace_us, 5)
+    today = first.time_us // DAY_US
     rows = [
-        SessionRow(tick["broker"], tick["symbol"], day, 0, day * DAY_US, (day + 1) * DAY_US)
+        SessionRow(broker, first.symbol, day, 0, day * DAY_US, (day + 1) * DAY_US)
         for day in range(today - 1, today + 3)
     ]
     return PlainSeries(rows, grace_us, 5)

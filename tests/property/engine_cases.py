@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
@@ -26,6 +26,7 @@ from barstream.runtime.flush import build_flush
 from barstream.runtime.restored_state import restore_engine
 from barstream.store.rocksdb import LocalPartition
 from tests.property.test_batch_laws import NAMES, close_edges, schedules
+from tests.reference.log import Event, LoggedHeartbeat, LoggedTick, applied, events
 from tests.reference.series import MINUTE, PlainSeries
 
 TOPICS = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
@@ -103,31 +104,35 @@ class Case:
 
         ``delivered_at[i]`` is the position at which heartbeat i arrived, if later.
         """
-        series = {
-            name: PlainSeries(
-                rows,
-                self.rules.grace_us,
-                self.rules.inactive_after,
-                revises=self.rules.late_policy == "revise",
+        series = {name: self.series(name) for name in self.rows}
+        return series | applied(self.log(delivered_at), lambda tick: series[tick.symbol])
+
+    def series(self, name: str) -> PlainSeries:
+        """The definition of a series before its first event."""
+        rules = self.rules
+        return PlainSeries(
+            self.rows[name],
+            rules.grace_us,
+            rules.inactive_after,
+            revises=rules.late_policy == "revise",
+        )
+
+    def log(self, delivered_at: Sequence[int] | None = None) -> Iterator[Event]:
+        """What happens in it, see `tests.reference.log`; garbage is left out."""
+        ticks = [
+            LoggedTick(tick.offset, tick.symbol, tick.time_us, tick.price, tick.size)
+            for tick in self.ticks
+            if tick.price is not None
+        ]
+        beats = [
+            LoggedHeartbeat(
+                beat.symbol, beat.minute_us, beat.barrier, beat.appended_us,
+                delivered_at[i] if delivered_at else 0, self.legal(beat),
             )
-            for name, rows in self.rows.items()
-        }
-        events: list[tuple[int, int, int, Tick | Beat]] = []
-        closes_at = 0
-        for i, beat in enumerate(self.beats):
-            if self.waits(beat):
-                arrived = delivered_at[i] if delivered_at else 0
-                closes_at = max(closes_at, beat.barrier, arrived)
-                if closes_at <= self.end and self.legal(beat):
-                    events.append((closes_at, 0, i, beat))
-        events += [(tick.offset, 1, 0, tick) for tick in self.ticks if tick.price is not None]
-        for at, _, _, event in sorted(events, key=lambda each: each[:3]):
-            if isinstance(event, Beat):
-                series[event.symbol].heartbeat(event.minute_us, at)
-            else:
-                price = event.price or 0.0
-                series[event.symbol].tick(event.offset, event.time_us, price, event.size)
-        return series
+            for i, beat in enumerate(self.beats)
+            if self.waits(beat)
+        ]  # fmt: skip
+        return events(ticks, beats, self.end)
 
 
 @st.composite

@@ -22,7 +22,8 @@ from tests.offline_rollups import (
     rolled,
     with_buckets,
 )
-from tests.property.engine_cases import Case, Tick
+from tests.property.engine_cases import Case
+from tests.reference.log import LoggedTick
 from tests.reference.series import MINUTE, PlainSeries
 
 DAY_US = 86_400_000_000
@@ -43,7 +44,7 @@ class History:
 
     series: PlainSeries
     steps: list[Step] = field(default_factory=list)
-    ticks: list[Tick] = field(default_factory=list)
+    ticks: list[LoggedTick] = field(default_factory=list)
 
     def note(self, passed_us: int) -> None:
         """An event is over."""
@@ -79,23 +80,12 @@ class History:
 
 def histories(case: Case, delivered_at: Sequence[int] | None = None) -> dict[str, History]:
     """Every series of a case, each legal heartbeat at its barrier or when it came, if later."""
-    found = {
-        name: History(PlainSeries(rows, case.rules.grace_us, case.rules.inactive_after))
-        for name, rows in case.rows.items()
-    }
-    events: list[tuple[int, int, int, Any]] = []
-    closes_at = 0
-    for i, beat in enumerate(case.beats):
-        if case.waits(beat):
-            closes_at = max(closes_at, beat.barrier, delivered_at[i] if delivered_at else 0)
-            if closes_at <= case.end and case.legal(beat):
-                events.append((closes_at, 0, i, beat))
-    events += [(tick.offset, 1, 0, tick) for tick in case.ticks if tick.price is not None]
-    for at, _, _, event in sorted(events, key=lambda each: each[:3]):
+    found = {name: History(case.series(name)) for name in case.rows}
+    for at, _, event in case.log(delivered_at):
         history = found[event.symbol]
-        if isinstance(event, Tick):
+        if isinstance(event, LoggedTick):
             history.ticks.append(event)
-            history.series.tick(event.offset, event.time_us, event.price or 0.0, event.size)
+            history.series.tick(event.offset, event.time_us, event.price, event.size)
             history.note(-1)
         elif history.series.watermark is not None:
             history.series.heartbeat(event.minute_us, at)

@@ -11,6 +11,7 @@ from barstream.codecs.topics.heartbeat import decode as decode_heartbeat
 from barstream.market.session import SessionRow
 from barstream.model.bar import Bar
 from tests.pipeline import Pipeline, Record
+from tests.reference.log import LoggedHeartbeat, LoggedTick, applied, events
 from tests.reference.series import PlainSeries
 from tests.replay.replays import newest
 
@@ -35,11 +36,11 @@ def plain(
     ticks = _by_partition(made.read(made.names.ticks))
     beats = _by_partition(made.read(made.names.heartbeats))
     for partition, records in ticks.items():
-        series: dict[str, PlainSeries] = {}
-        waiting = [decode_heartbeat(each.value or b"") for each in beats.get(partition, [])]
+        found = [decode_heartbeat(each.value or b"") for each in beats.get(partition, [])]
+        waiting = [LoggedHeartbeat(one.symbol, one.bucket_start_us, one.barrier) for one in found]
+        sound: list[LoggedTick] = []
+        brokers: dict[str, str] = {}
         for record in records:
-            while waiting and waiting[0].barrier <= record.offset:
-                _beat(series, waiting.pop(0), None)
             value = record.value or b""
             if value.startswith(b"\xff"):
                 continue
@@ -47,21 +48,17 @@ def plain(
             time_us = tick["time"]
             if not isinstance(time_us, int):
                 time_us = round(time_us.timestamp() * 1e6)
-            one = series.get(tick["symbol"])
-            if one is None:
-                found = rows(tick["broker"], tick["symbol"], time_us)
-                one = series[tick["symbol"]] = PlainSeries(found, grace_us, 5, revises)
-            one.tick(record.offset, time_us, tick["price"], tick["size"])
-        for beat in waiting:
-            _beat(series, beat, records[-1].offset + 1)
-        for symbol, one in series.items():
+            values = tick["symbol"], time_us, tick["price"], tick["size"]
+            sound.append(LoggedTick(record.offset, *values))
+            brokers.setdefault(tick["symbol"], tick["broker"])
+
+        def series_of(first: LoggedTick, brokers: dict[str, str] = brokers) -> PlainSeries:
+            hours = rows(brokers[first.symbol], first.symbol, first.time_us)
+            return PlainSeries(hours, grace_us, 5, revises)
+
+        for symbol, one in applied(events(sound, waiting), series_of).items():
             bars.update({(symbol, at): bar for at, bar in one.bars.items()})
     return bars
-
-
-def _beat(series: dict[str, PlainSeries], beat: Any, at_least: int | None) -> None:
-    if (one := series.get(beat.symbol)) is not None:
-        one.heartbeat(beat.bucket_start_us, max(beat.barrier, at_least or 0))
 
 
 def in_plain(bar: Bar) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from barstream.codecs.avro.body import decode, encode
 from barstream.kafka.cluster import admin_client
+from barstream.kafka.partitioner import default_partition
 from barstream.kafka.topics import create
 from barstream.model.key import series_key
 from barstream.model.time import MINUTE_US, iso_from_us
@@ -23,8 +24,6 @@ from tests.chaos.runs.crew import Slot
 from tests.pipeline import Pipeline, Record, until
 
 _SETTLE_S: Final = 120.0
-#: The series of the first ticks of the new topic: later than all of before.
-_AHEAD: Final = ("CHX", "S00")
 #: Theirs; no other tick has it.
 _AHEAD_PRICE: Final = 1.0
 
@@ -34,10 +33,12 @@ class TicksGone(Fault):
 
     Attributes:
         said: what they must say of it.
+        others: the series of the ticks that no worker is to take.
     """
 
     ends_workers = True
     said: ClassVar[str]
+    others: tuple[str, str]
 
     def begin(self, scene: Scene) -> str:
         return "comes after the verdict"
@@ -69,7 +70,7 @@ class TicksGone(Fault):
         send(made, [Row(made.names.ticks, one.key, one.value, one.partition) for one in gone])
         scene.crew.settle(_SETTLE_S)
         # applied is not flushed yet
-        lacking = judge.until_clean(lambda: _not_come_again(made, before))
+        lacking = judge.until_clean(lambda: _not_come_again(made, before, self.others))
         assert not lacking, f"bars that have not come again: {lacking[:5]}"
         _assert_one_final_a_bucket(made)
         found = judge.verify(made)
@@ -94,7 +95,8 @@ class TopicRecreated(TicksGone):
 
     def harm(self, scene: Scene, ticks: list[Record]) -> list[Record]:
         asyncio.run(_make_again(scene.made))
-        _send_others(scene, 5)
+        self.others = scene.feed.names[0]
+        _send_others(scene, 5, self.others)
         return ticks
 
 
@@ -119,20 +121,29 @@ class TicksLost(TicksGone):
         lost_from = end - self.rng.randint(1, 1 + len(ours) // 10)
         first = lost_tail.lose(cluster, topic, last.partition, lost_from)
         cluster.start()
-        _send_others(scene, end - first + 5, last.partition)
+        # of a series at home there: sent to another partition it would have two homes anew
+        partitions = scene.made.settings.topics.partitions
+        self.others = next(
+            name
+            for name in scene.feed.names
+            if default_partition(series_key(*name), partitions) == last.partition
+        )
+        _send_others(scene, end - first + 5, self.others, last.partition)
         scene.notes.append(f"offsets {first} to {end - 1} of partition {last.partition} were lost")
         return [one for one in ours if one.offset >= first]
 
 
-def _send_others(scene: Scene, count: int, partition: int | None = None) -> None:
-    """Ticks that no worker is to take."""
-    broker, symbol = _AHEAD
+def _send_others(
+    scene: Scene, count: int, name: tuple[str, str], partition: int | None = None
+) -> None:
+    """Ticks of a series that no worker is to take: later than all of before."""
+    broker, symbol = name
     tick = {
         "broker": broker, "symbol": symbol, "time": scene.feed.clock_us,
         "price": _AHEAD_PRICE, "size": 1.0,
     }  # fmt: skip
     value, topic = encode("tick", tick), scene.made.names.ticks
-    rows = [Row(topic, series_key(*_AHEAD), value, partition) for _ in range(count)]
+    rows = [Row(topic, series_key(*name), value, partition) for _ in range(count)]
     send(scene.made, rows)
 
 
@@ -162,15 +173,15 @@ def _mend(scene: Scene, words: str, workers: int) -> None:
         scene.crew.add()
 
 
-def _not_come_again(made: Pipeline, before: list[Record]) -> list[str]:
+def _not_come_again(made: Pipeline, before: list[Record], others: tuple[str, str]) -> list[str]:
     """Bars with ticks that there were, and are not there under the new names.
 
     Those count that the ticks of their series closed: the last ones of each a heartbeat may have
-    closed, and nobody sends any of a series that is history by now.  Of `_AHEAD` all is late after
-    the ticks that no worker was to take.
+    closed, and nobody sends any of a series that is history by now.  Of the series whose ticks no
+    worker was to take all is late after these.
     """
     bars = [decode("bar", record.value) for record in before if record.value]
-    with_ticks = [bar for bar in bars if bar["tick_count"] and _name(bar) != _AHEAD]
+    with_ticks = [bar for bar in bars if bar["tick_count"] and _name(bar) != others]
     watermark: dict[tuple[str, str], int] = {}
     for bar in with_ticks:
         name = _name(bar)
