@@ -48,7 +48,9 @@ class Log:
         default_factory=dict
     )
     _rows: dict[int, PartitionRows] = field(default_factory=dict)
-    _regimes: dict[tuple[int, tuple[str, str]], Regimes] = field(default_factory=dict)
+    _regimes: dict[tuple[int, tuple[str, str]], Regimes[ScheduleIndex]] = field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         self.names = TopicNames.of(self.settings)
@@ -95,7 +97,7 @@ class Log:
         """What of a series is withdrawn in a partition; None: it was not dropped there."""
         return (await self.rows(partition)).withdrawals.get(series)
 
-    async def regimes(self, partition: int, series: tuple[str, str]) -> Regimes:
+    async def regimes(self, partition: int, series: tuple[str, str]) -> Regimes[ScheduleIndex]:
         """By which rules a series was judged in a partition, and from where on."""
         if (partition, series) not in self._regimes:
             records = await self.records()

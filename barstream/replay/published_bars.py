@@ -20,7 +20,7 @@ from barstream.log.schedule import ScheduleRecord, schedule_records
 from barstream.log.selection import Selection
 from barstream.log.series import PartitionRows, series_rows
 from barstream.log.snapshot import Options, Span, chunks, held, offsets_at
-from barstream.market.schedule import Series
+from barstream.market.schedule import ScheduleIndex, Series
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.model.rejection import Reason
@@ -65,7 +65,7 @@ class Known:
     cut_us: dict[Series, int]
     topic_id: str | None
     unreliable: int
-    regimes: Regimes
+    regimes: Regimes[ScheduleIndex]
     rejected: pl.DataFrame
     withdrawn: Withdrawn
 
@@ -112,7 +112,7 @@ async def known_of(job: Job, options: Options, names: TopicNames, identity: str 
 
 async def _regimes(
     request: Request, options: Options, names: TopicNames, told: PartitionRows
-) -> Regimes:
+) -> Regimes[ScheduleIndex]:
     """What the log says, where the recorded rules are replayed; else what was asked for."""
     otherwise = RulesRow.of(request.settings)
     if not request.recorded:
@@ -146,7 +146,7 @@ async def _rejected_as(
 
 
 async def _rejected(
-    job: Job, options: Options, names: TopicNames, regimes: Regimes
+    job: Job, options: Options, names: TopicNames, regimes: Regimes[ScheduleIndex]
 ) -> pl.DataFrame:
     topic = names.ticks_rejected
     spans = await held(options, topic, [job.partition])

@@ -26,6 +26,7 @@ from barstream.model.period import MINUTE, Period
 from barstream.model.rejection import Reason
 from barstream.model.time import MINUTE_US
 from barstream.verify.graces import Graces
+from barstream.verify.hours import AlwaysOpenHours, HoursIndex
 from barstream.verify.judgement import JudgedBy, Judgement, Snapshot
 from barstream.verify.live import check_live, newest_live
 from barstream.verify.proof import Heartbeats
@@ -98,7 +99,9 @@ class Verification:
             asyncio.gather(*(self._published(each, names.rollups[each]) for each in periods)),
         )
         by_period = dict(zip(periods, uppers, strict=True))
-        regimes = Regimes.of(rows.rules, records, RulesRow.of(self._settings))
+        regimes = Regimes.made_by(
+            HoursIndex(), AlwaysOpenHours(), rows.rules, records, RulesRow.of(self._settings)
+        )
         graces = Graces.in_force(regimes, self._task.graces_before_us)
         # after the finals: by then each has its live record, and the heartbeat that closed it
         homes = {name: row.partition for name, row in seen.items()}
@@ -145,7 +148,11 @@ class Verification:
         return Refusals(found, self._partition, span.begin)
 
     async def _heartbeats(
-        self, regimes: Regimes, graces: Sequence[Graces], judge: Judge, withdrawn: Withdrawn
+        self,
+        regimes: Regimes[HoursIndex],
+        graces: Sequence[Graces],
+        judge: Judge,
+        withdrawn: Withdrawn,
     ) -> Heartbeats:
         topic = self._names.heartbeats
         span = await self._held(topic)

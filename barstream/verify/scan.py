@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from barstream.codecs.topics.withdrawal import Withdrawn, WithdrawnTicks
 from barstream.log.selection import Selection
-from barstream.market.session import LONGEST_TOLERANCE_US
 from barstream.model.time import MINUTE_US, SECOND_US
 from barstream.verify.findings import TICKS_SHOWN, Finding, Findings, ShownTick
+from barstream.verify.hours import LONGEST_TOLERANCE_US
 from barstream.verify.minute_fold import (
     FOLDED,
     TICK_SCHEMA,
