@@ -6,8 +6,10 @@ more, by columns: the core (`barstream.market.session`) looks at neighbouring pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -24,6 +26,8 @@ Longs = NDArray[np.int64]
 _EVER = 1 << 60
 #: What the schema of schedule rows allows at most.
 LONGEST_TOLERANCE_US: Final = 60 * MINUTE_US
+#: So many series are looked at together.
+_AT_ONCE: Final = 100
 _ROW: Final = {
     "series": pl.Int64, "open_us": pl.Int64, "close_us": pl.Int64, "trading_date": pl.Int64,
     "session": pl.Int64, "end_us": pl.Int64,
@@ -222,26 +226,26 @@ class HoursIndex:
 
     def updated(self, rows_of: Mapping[Name, Sequence[SessionRow]]) -> HoursIndex:
         """A new index in which each series of ``rows_of`` has exactly those rows."""
-        names = list(rows_of)
-        rows = _in_order(rows_of.values())
-        wrong = rows.filter(_contradicts_others())["series"].unique().to_list()
-        problems = self.problems.difference(names) | {names[number] for number in wrong}
-        hours, shared = dict(self._hours), dict(self._shared)
-        columns = [rows[column].to_numpy() for column in list(_ROW)[1:]]
-        ends = np.cumsum([len(rows_of[name]) for name in names]).tolist()
-        for name, end in zip(names, ends, strict=True):
-            count = len(rows_of[name])
-            if not count:
-                hours.pop(name, None)
-            elif name not in problems:
-                mine = [column[end - count : end] for column in columns]
-                digest = blake2b(b"".join(column.tobytes() for column in mine)).digest()
-                if digest not in shared:
+        names, hours, shared = list(rows_of), dict(self._hours), dict(self._shared)
+        problems = set(self.problems.difference(names))
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            rows = _in_order([rows_of[name] for name in some])
+            wrong = rows.filter(_contradicts_others())["series"].unique().to_list()
+            problems.update(some[number] for number in wrong)
+            columns = [rows[column].to_numpy() for column in list(_ROW)[1:]]
+            end = 0
+            for name in some:
+                begin, end = end, end + len(rows_of[name])
+                if begin == end:
+                    hours.pop(name, None)
+                elif name not in problems:
                     # copies: a part would hold the columns of all
-                    shared[digest] = Hours(*(column.copy() for column in mine))
-                hours[name] = shared[digest]
+                    mine = [column[begin:end].copy() for column in columns]
+                    digest = blake2b(b"".join(column.tobytes() for column in mine)).digest()
+                    hours[name] = shared.setdefault(digest, Hours(*mine))
         changed = (name for name in names if hours.get(name) is not self._hours.get(name))
-        return HoursIndex(hours, shared, frozenset(changed), problems)
+        return HoursIndex(hours, shared, frozenset(changed), frozenset(problems))
 
 
 class AlwaysOpenHours(HoursIndex):
@@ -255,17 +259,24 @@ class AlwaysOpenHours(HoursIndex):
         return self._always
 
 
-def _in_order(rows_of: Iterable[Sequence[SessionRow]]) -> pl.DataFrame:
+def _in_order(rows_of: Collection[Sequence[SessionRow]]) -> pl.DataFrame:
     """Columns `_ROW`, ascending by number of the series and opening."""
-    rows = [
-        (
-            number, row.open_us, row.close_us, row.trading_date, row.session,
-            row.close_us + row.close_tolerance_us,
-        )
-        for number, some in enumerate(rows_of)
-        for row in some
-    ]  # fmt: skip
-    return pl.DataFrame(rows, schema=_ROW, orient="row").sort("series", "open_us")
+    counts = [len(some) for some in rows_of]
+
+    def column(name: str) -> Longs:
+        every = chain.from_iterable(rows_of)
+        return np.fromiter(map(attrgetter(name), every), np.int64, sum(counts))
+
+    closes_us = column("close_us")
+    columns = {
+        "series": np.repeat(np.arange(len(counts)), counts),
+        "open_us": column("open_us"),
+        "close_us": closes_us,
+        "trading_date": column("trading_date"),
+        "session": column("session"),
+        "end_us": closes_us + column("close_tolerance_us"),
+    }
+    return pl.DataFrame(columns, schema=_ROW).sort("series", "open_us")
 
 
 def _contradicts_others() -> pl.Expr:
