@@ -14,10 +14,11 @@ from barstream.explain.tick_decoder import Spelling
 from barstream.explain.window import Progress
 from barstream.kafka.cluster import client_options
 from barstream.kafka.topics import TopicNames
+from barstream.log.partition_log import PartitionLog
 from barstream.log.rules import Regimes
 from barstream.log.schedule import ScheduleRecord, schedule_index, schedule_records
-from barstream.log.series import PartitionRows, series_rows, series_seen
-from barstream.log.snapshot import Clients, held
+from barstream.log.series import PartitionRows, series_seen
+from barstream.log.snapshot import Clients
 from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex
 from barstream.market.universe import SeriesSeen
 from barstream.model.period import Period
@@ -47,7 +48,7 @@ class Log:
     _schedules: dict[tuple[str, str], tuple[ScheduleIndex, list[ScheduleRecord]]] = field(
         default_factory=dict
     )
-    _rows: dict[int, PartitionRows] = field(default_factory=dict)
+    _opened: dict[int, PartitionLog] = field(default_factory=dict)
     _regimes: dict[tuple[int, tuple[str, str]], Regimes[ScheduleIndex]] = field(
         default_factory=dict
     )
@@ -85,13 +86,16 @@ class Log:
         topic, ticks = self.names.market_schedule, self.settings.ticks
         return await schedule_records(self.options, topic, ticks.registry_url, ticks.name_rule)
 
+    async def opened(self, partition: int) -> PartitionLog:
+        """A partition, its rows read; what is read of it after that fits to them."""
+        if partition not in self._opened:
+            opened = await PartitionLog.opened(self.options, self.names, partition)
+            self._opened[partition] = opened
+        return self._opened[partition]
+
     async def rows(self, partition: int) -> PartitionRows:
         """What a partition remembers."""
-        if partition not in self._rows:
-            topic = self.names.series
-            spans = await held(self.options, topic, [partition])
-            self._rows |= await series_rows(self.options, topic, spans)
-        return self._rows[partition]
+        return (await self.opened(partition)).rows
 
     async def withdrawal(self, partition: int, series: tuple[str, str]) -> WithdrawalRow | None:
         """What of a series is withdrawn in a partition; None: it was not dropped there."""

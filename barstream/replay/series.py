@@ -13,7 +13,7 @@ from barstream.codecs.topics.withdrawal import (
 )
 from barstream.kafka.cluster import client_options
 from barstream.kafka.topics import TopicNames
-from barstream.log.snapshot import newest_values
+from barstream.log.compaction import newest_values
 from barstream.market.schedule import Series
 from barstream.model.key import series_key
 from barstream.replay.diff import Compare

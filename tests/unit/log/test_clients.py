@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from barstream.kafka.topic_follower import TopicMissingError
-from barstream.log.snapshot import Clients, Span, chunks, held, newest_values, records
+from barstream.log.compaction import newest_values
+from barstream.log.snapshot import Clients, Span, chunks, held, records
 from tests.memory_kafka import MemoryKafka, reading_from
 
 
