@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from barstream.log.compaction import compacted, since_tombstones
-from barstream.log.finals import FIELDS, SCHEMA, frame_of
+from barstream.log.finals import SCHEMA, frame_of
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Options, Span, chunks
 from barstream.model.period import MINUTE
@@ -297,6 +297,3 @@ def longs(frame: pl.DataFrame, name: str, absent: int = -1) -> np.ndarray[Any, A
 def float_bits(frame: pl.DataFrame, name: str) -> np.ndarray[Any, Any]:
     """A column of floats as their 64 bits, shape (n,): equal only where they are identical."""
     return np.ascontiguousarray(frame[name].fill_null(float("nan")).to_numpy()).view(np.int64)
-
-
-FIELD_NAMES: Final = tuple(FIELDS)

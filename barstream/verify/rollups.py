@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from barstream.model.bar_fields import PRICES
 from barstream.model.period import DAY, Period
 from barstream.model.time import DAY_US, MINUTE_US
 from barstream.verify.buckets import end_us
@@ -24,7 +25,6 @@ from barstream.verify.series_number import SeriesNumbers
 from barstream.verify.tick_class import Judge
 
 Longs = NDArray[np.int64]
-_FLOATS: Final = frozenset({"open", "high", "low", "close", "volume"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def true_minutes(
     before = pl.col("close").forward_fill().over("series")
     return whole.with_columns(
         *(pl.when(flat).then(before).otherwise(pl.col(name)).alias(name)
-          for name in ("open", "high", "low", "close"))
+          for name in PRICES)
     )  # fmt: skip
 
 
