@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barstream.market import session
 from barstream.market.schedule import RowsSchedule, ScheduleIndex, SessionRow, find_conflicts
 from barstream.model.period import Period
 from barstream.model.time import DAY_US, MINUTE_US
 from barstream.rules.series import Rules
+from barstream.verify import hours
 from barstream.verify.buckets import end_us, first_dates
 from barstream.verify.hours import Hours, HoursIndex
 from barstream.verify.rollup_grid import first_instant, parents_of, to_come
@@ -61,6 +63,10 @@ def test_buckets_of_minutes_and_hours_begin_and_end_alike(period: Period, time_u
     start = parents_of(period, children, hours_of([SessionRow(*NAME, 0, 0, 0, DAY_US)]))
     assert start.tolist() == [period.floor(time_us // MINUTE_US * MINUTE_US)]
     assert end_us(period, int(start[0])) == period.advance(int(start[0]))
+
+
+def test_both_know_the_same_longest_tolerance() -> None:
+    assert hours.LONGEST_TOLERANCE_US == session.LONGEST_TOLERANCE_US
 
 
 def test_weeks_go_on_across_the_ends_of_years() -> None:
