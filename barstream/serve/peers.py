@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,8 +11,8 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
+from barstream.client.worker_client import bearer, cause_of
 from barstream.metrics import Metrics
-from barstream.serve.access import bearer
 
 #: On a request that a worker passes on: it is answered there, or refused, and never passed on.
 FORWARDED: Final = "X-Barstream-Forwarded"
@@ -83,8 +81,7 @@ class Peers:
             result = "timed_out"
             raise PeerError(f"it did not answer within {WITHIN_S:g} s", result) from error
         except aiohttp.ClientError as error:
-            # what the system calls it: the libraries in between put calls and addresses around it
-            raise PeerError(f"it cannot be reached ({_cause(error)})", result) from error
+            raise PeerError(f"it cannot be reached ({cause_of(error)})", result) from error
         else:
             result = _result(answer.status)
             return answer
@@ -114,16 +111,6 @@ class Peers:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-
-
-def _cause(error: aiohttp.ClientError) -> str:
-    """What the system calls it."""
-    cause = getattr(error, "os_error", error)
-    if isinstance(cause, socket.gaierror):  # the resolver has numbers of its own
-        return (cause.strerror or str(cause)).lower()
-    if isinstance(cause, OSError) and cause.errno is not None:
-        return os.strerror(cause.errno).lower()
-    return str(error)
 
 
 def _result(status: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from faust import App
 from faust.web.base import BlueprintManager
 
+from barstream.client.worker_client import ANY_ADDRESS, local_url, url_of
 from barstream.clock import system_clock_us
 from barstream.errors import BarstreamError
 from barstream.metrics import Metrics
@@ -36,8 +37,6 @@ from barstream.serve.worker_views import (
     Status,
 )
 
-#: Wildcards: no address to be found at.
-_ANY: Final = ("", "0.0.0.0", "::")  # noqa: S104
 _PASSIVE: Final = socket.AI_PASSIVE
 
 
@@ -139,11 +138,12 @@ class SiteSettings(Protocol):
 
 def app_options(settings: SiteSettings) -> dict[str, Any]:
     """Settings of the Faust app for its web server: bound to one host, nothing of Faust's own."""
+    host = socket.gethostname() if settings.host in ANY_ADDRESS else settings.host
     return {
         "web_bind": settings.host,
         "web_host": settings.host,
         "web_port": settings.port,
-        "canonical_url": settings.advertise_url or _base_url(settings.host, settings.port),
+        "canonical_url": settings.advertise_url or url_of(host, settings.port),
         "web_cors_options": {},
         "web_router_enabled": False,
         "web_tables_enabled": False,
@@ -203,8 +203,7 @@ def _refused(host: str, port: int, error: OSError) -> WebAddressError:
 
 def page_url(settings: SiteSettings) -> str:
     """Where the page is, seen from this machine."""
-    host = "127.0.0.1" if settings.host in _ANY else settings.host
-    return f"{_url(host, settings.port)}/"
+    return f"{local_url(settings.host, settings.port)}/"
 
 
 def is_loopback(host: str) -> bool:
@@ -220,11 +219,3 @@ def _own_names(app: App) -> list[str]:
     url = app.conf.canonical_url
     named = (app.conf.web_bind, app.conf.web_host, url.host, socket.gethostname())
     return [name for name in named if name]
-
-
-def _base_url(host: str, port: int) -> str:
-    return _url(socket.gethostname() if host in _ANY else host, port)
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from barstream.client.worker_client import cause_of
 from barstream.model.bar import Bar
 from barstream.model.bar_request import (
     BarRequest,
@@ -247,7 +248,7 @@ def test_why_a_worker_cannot_be_reached_is_told_as_the_system_calls_it(
     """The resolver has numbers of its own: -2 is no error of the system."""
     kind = aiohttp.ClientConnectorDNSError if error.errno == -2 else aiohttp.ClientConnectorError
     key: Any = None
-    assert peers._cause(kind(key, error)) == said
+    assert cause_of(kind(key, error)) == said
 
 
 def test_bars_of_every_series_come_in_the_order_of_their_keys(cluster: Cluster) -> None:
