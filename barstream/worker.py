@@ -56,6 +56,7 @@ from barstream.runtime.lifecycle import Lifecycle, LifecycleService, say_start
 from barstream.runtime.spellings import Spellings, refuse_unreachable
 from barstream.runtime.worker_log import configure
 from barstream.serve.connections import BACKLOG
+from barstream.serve.health import Reporting
 from barstream.serve.routes import (
     Limits,
     WebAddressError,
@@ -65,7 +66,6 @@ from barstream.serve.routes import (
     register,
     require_address,
 )
-from barstream.serve.status import Reporting
 from barstream.serve.worker_reads import WorkerReads
 from barstream.store.directory_lock import DirectoryLock
 from barstream.store.table_budget import TableBudget

@@ -37,11 +37,11 @@ from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.app import make_app
 from barstream.runtime.flush import bar_rows
+from barstream.serve.health import Reporting
+from barstream.serve.owner import Router
 from barstream.serve.peers import Peers
 from barstream.serve.reads import Placement, Readiness
-from barstream.serve.router import Router
 from barstream.serve.source import RoutedBars
-from barstream.serve.status import Reporting
 from barstream.serve.worker_reads import WorkerReads
 from barstream.store.finals import FinalsPartition
 

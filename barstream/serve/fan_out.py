@@ -10,9 +10,9 @@ from typing import Any
 from barstream.codecs.topics.bar_json import bar_from_json
 from barstream.model.bar_request import BarRequest, after_text
 from barstream.model.time import iso_from_us
-from barstream.serve.local_bars import read_bars, rendered
+from barstream.serve.owner import Gathered, Router
+from barstream.serve.query import read_bars, rendered
 from barstream.serve.reads import Reads
-from barstream.serve.router import Gathered, Router
 
 Row = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from barstream.codecs.topics.bar_json import bar_from_json
 from barstream.model.bar_request import BarRequest, after_text, place_text
 from barstream.model.time import iso_date_from_days
 from barstream.serve.fan_out import bars_here, by_key, first_rows, gathered_bars
-from barstream.serve.local_bars import read_live, rendered, still_here
+from barstream.serve.owner import Gathered, Local
 from barstream.serve.parameters import (
     SeriesRequest,
     bars_request,
@@ -18,9 +18,9 @@ from barstream.serve.parameters import (
     series_request,
 )
 from barstream.serve.peers import FORWARDED
+from barstream.serve.query import read_live, rendered, still_here
 from barstream.serve.quota import Quotas, RowQuota
 from barstream.serve.reads import NotHereError, Reads, Reference, SeriesInfo
-from barstream.serve.router import Gathered, Local
 from barstream.serve.site import BROKER, ReadView, target_of, time_text
 
 #: Rows of the list before the event loop gets its turn again: the first time a series is listed

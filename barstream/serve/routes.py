@@ -20,11 +20,11 @@ from barstream.model.key import FOLDED, NameRule
 from barstream.serve.access import own_name_required, token_required
 from barstream.serve.connections import Connections
 from barstream.serve.multi_series import AllBars, AllLive, BrokerBars, BrokerLive, Series
+from barstream.serve.owner import Router
 from barstream.serve.peers import Peers
 from barstream.serve.quota import Quotas
 from barstream.serve.reads import Reads
 from barstream.serve.response import Sending
-from barstream.serve.router import Router
 from barstream.serve.site import CONNECTIONS, SENDING, SITE, Site, errors_as_json
 from barstream.serve.source import RoutedBars
 from barstream.serve.views import BarsView, Live, Schedule, Where

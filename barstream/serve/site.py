@@ -20,12 +20,12 @@ from barstream.metrics import Metrics
 from barstream.model.key import NameRule
 from barstream.model.time import iso_micros_from_us
 from barstream.serve.connections import Connections
+from barstream.serve.owner import AGAIN, Missing, Router, UnroutedError
 from barstream.serve.parameters import BadParameterError
 from barstream.serve.peers import FORWARDED, PARTITIONS, WORKER, Answer
 from barstream.serve.quota import ClientGoneError, CrowdedError, Quotas, RowQuota
 from barstream.serve.reads import NotHereError, Owner, Reads
 from barstream.serve.response import Sending
-from barstream.serve.router import AGAIN, Missing, Router, UnroutedError
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from barstream.model.bar_request import (
 from barstream.model.key import FOLDED, NameRule
 from barstream.model.time import us_from_iso
 from barstream.serve.fan_out import gathered_bars
-from barstream.serve.local_bars import read_bars
+from barstream.serve.owner import TRIES, Router, UnroutedError, decoded
 from barstream.serve.peers import Answer
+from barstream.serve.query import read_bars
 from barstream.serve.reads import NotHereError, Reads
-from barstream.serve.router import TRIES, Router, UnroutedError, decoded
 
 
 class RoutedBars:

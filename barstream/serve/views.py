@@ -8,7 +8,6 @@ from typing import Any
 from barstream.codecs.topics.session import tolerance_to_json
 from barstream.model.bar_request import BarRequest, after_text
 from barstream.model.time import iso_date_from_days, iso_from_us
-from barstream.serve.local_bars import read_bars, read_live, rendered, still_here
 from barstream.serve.parameters import (
     RequestedRange,
     bars_request,
@@ -18,6 +17,7 @@ from barstream.serve.parameters import (
     series_names,
 )
 from barstream.serve.peers import Answer
+from barstream.serve.query import read_bars, read_live, rendered, still_here
 from barstream.serve.reads import NotHereError, Owner, Reads
 from barstream.serve.site import BROKER, SYMBOL, ReadView, time_text, unknown_series
 

@@ -17,7 +17,7 @@ from barstream.partition.finals_view import span
 from barstream.rules.series import NEVER_US
 from barstream.runtime.assignment import Assignment
 from barstream.runtime.partition_task import PartitionTask
-from barstream.serve.prices import Prices
+from barstream.serve.health import Reporting
 from barstream.serve.reads import (
     NotHereError,
     Owner,
@@ -27,7 +27,7 @@ from barstream.serve.reads import (
     Stats,
 )
 from barstream.serve.series_kind import Kinds
-from barstream.serve.status import Reporting
+from barstream.serve.series_list import Prices
 
 
 class WorkerReads:

@@ -34,7 +34,7 @@ from barstream.runtime.membership import Membership
 from barstream.runtime.restore_progress import RestoreProgress
 from barstream.runtime.spellings import Spellings
 from barstream.runtime.tally import Tally
-from barstream.serve.status import Reporting
+from barstream.serve.health import Reporting
 from barstream.store.finals import FinalsPartition
 
 if TYPE_CHECKING:

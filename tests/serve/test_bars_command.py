@@ -23,7 +23,7 @@ from barstream.cli.bar_lines import BarLines
 from barstream.cli.bars import _is_by_date
 from barstream.errors import BarstreamError
 from barstream.model.time import MINUTE_US
-from barstream.serve.local_bars import bar_json
+from barstream.serve.query import bar_json
 from barstream.serve.reads import Readiness
 from tests.pipeline import free_port
 

@@ -15,8 +15,8 @@ from barstream.model.period import MINUTE, Period
 from barstream.model.time import DAY_US, MINUTE_US
 from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
-from barstream.serve.prices import decimals_of
 from barstream.serve.reads import NotHereError, Reference, SeriesInfo
+from barstream.serve.series_list import decimals_of
 from barstream.serve.worker_reads import WorkerReads
 
 from .engine_stub import StubOwned, StubPartitions, feed, stub_partitions, stub_reporting

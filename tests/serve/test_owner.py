@@ -213,7 +213,7 @@ def silent_worker() -> Iterator[str]:
 def test_an_owner_that_does_not_answer_costs_a_bounded_time(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("barstream.serve.router.WITHIN_S", 0.5)
+    monkeypatch.setattr("barstream.serve.owner.WITHIN_S", 0.5)
     worker = cluster.other(1)
     with silent_worker() as url:
         cluster.holders[1] = url
@@ -510,6 +510,6 @@ def test_not_here_is_never_an_empty_answer(cluster: Cluster) -> None:
 
 
 async def _read(reads: MemoryReads) -> None:
-    from barstream.serve.local_bars import read_bars
+    from barstream.serve.query import read_bars
 
     await read_bars(reads, request(), frozenset({1}))
