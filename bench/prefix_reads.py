@@ -38,10 +38,9 @@ from barstream.rules.series import Rules
 from barstream.runtime.app import make_app
 from barstream.runtime.flush import bar_rows
 from barstream.serve.health import Reporting
-from barstream.serve.owner import Router
-from barstream.serve.peers import Peers
+from barstream.serve.owner import Peers, Router
+from barstream.serve.query import RoutedBars
 from barstream.serve.reads import Placement, Readiness
-from barstream.serve.source import RoutedBars
 from barstream.serve.worker_reads import WorkerReads
 from barstream.store.finals import FinalsPartition
 

@@ -1,18 +1,39 @@
-"""Bars of the partitions of this worker: of one series, or of many in the order of their keys."""
+"""The bars of a request: those of this worker's partitions, and one page of those of all workers.
+
+Whoever asks, over HTTP or inside the worker, is answered from here: of one series, or of many in
+the order of their keys.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from barstream.codecs.topics.bar_json import bar_to_json
+from barstream.codecs.topics.bar_json import bar_from_json
+from barstream.errors import with_advice
 from barstream.model.bar import Bar
-from barstream.model.bar_request import BarRequest, after_key
+from barstream.model.bar_request import (
+    MAX_PAGE,
+    BarPage,
+    BarRequest,
+    BarsUnavailableError,
+    UnknownPeriodError,
+    UnknownSeriesError,
+    after_key,
+    after_text,
+    target_of,
+)
+from barstream.model.key import FOLDED, NameRule
+from barstream.model.time import iso_from_us, us_from_iso
+from barstream.serve.owner import TRIES, Answer, Gathered, Router, UnroutedError, decoded
 from barstream.serve.reads import NotHereError, Reads
+from barstream.serve.render import rendered
 
-#: Bars read, or rendered, before the event loop gets its turn again: about 10 ms.
+#: Bars read before the event loop gets its turn again: about 10 ms.
 CHUNK: Final = 1000
 #: ... or series looked at.
 SEEKS: Final = 100
@@ -153,17 +174,168 @@ async def read_live(
     return found
 
 
-def bar_json(bar: Bar) -> dict[str, Any]:
-    """A bar as the API shows it: its fields and ``status``, ``final`` or ``live``."""
-    return {**bar_to_json(bar), "status": "final" if bar.final else "live"}
+Row = Mapping[str, Any]
 
 
-async def rendered(
-    bars: Sequence[Bar], render: Callable[[Bar], dict[str, Any]] = bar_json
-) -> list[dict[str, Any]]:
-    """Every bar as the API shows it."""
-    rows: list[dict[str, Any]] = []
-    for first in range(0, len(bars), CHUNK):
-        rows.extend(map(render, bars[first : first + CHUNK]))
-        await asyncio.sleep(0)
-    return rows
+def by_key(row: Row) -> tuple[str, str, str]:
+    """What bars are ordered by; as text, because ``bucket_start`` sorts as time does."""
+    return row["broker"], row["symbol"], row["bucket_start"]
+
+
+def first_rows(
+    gathered: Gathered, name: str, limit: int, key: Callable[[Row], Any]
+) -> tuple[list[Any], bool]:
+    """The first ``limit`` rows of all workers in order, and whether there are more.
+
+    Each of them has given its first ``limit`` rows, so that the first of all are among them.
+    """
+    rows = sorted((row for body in gathered.bodies for row in body[name]), key=key)
+    # a worker of an earlier version gives all it has, and does not say so
+    more = len(rows) > limit or any(body.get("truncated", False) for body in gathered.bodies)
+    return rows[:limit], more
+
+
+async def bars_here(reads: Reads, asked: BarRequest, partitions: frozenset[int]) -> dict[str, Any]:
+    """The bars of these partitions, in the order of their keys.
+
+    Raises:
+        NotHereError: one of them is not here, or no longer.
+    """
+    found = await read_bars(reads, asked, partitions)
+    retained_us = found.retained_from_us
+    return {
+        "truncated": found.left_off is not None,
+        "retained_from": None if retained_us is None else iso_from_us(retained_us),
+        "bars": await rendered(found.bars),
+    }
+
+
+async def gathered_bars(
+    router: Router, reads: Reads, asked: BarRequest, target: str
+) -> tuple[dict[str, Any], Gathered]:
+    """One page of what all workers have, and which of them did not answer.
+
+    Args:
+        router: asks the others.
+        reads: of this worker.
+        asked: what is asked.
+        target: the same as path and query.
+    """
+    gathered = await router.gather(target, lambda here: bars_here(reads, asked, here))
+    parts = gathered.bodies
+    # each part has as many as the page can take, so the first of all of them are the page
+    rows = heapq.merge(*(part["bars"] for part in parts), key=by_key, reverse=asked.descending)
+    bars = list(islice(rows, asked.limit))
+    count = sum(len(part["bars"]) for part in parts)
+    retained = [part["retained_from"] for part in parts if part["retained_from"]]
+    page: dict[str, Any] = {
+        "truncated": count > len(bars) or any(part["truncated"] for part in parts),
+        "retained_from": max(retained, default=None),
+        "bars": bars,
+    }
+    if page["truncated"]:
+        page["next_after"] = after_text(bar_from_json(bars[-1]))
+    return page, gathered
+
+
+class RoutedBars:
+    """A `barstream.model.bar_request.BarSource`: what is here is read here, the rest over HTTP.
+
+    Args:
+        reads: of this worker.
+        router: finds the others.
+        name_rule: how names are spelled.
+    """
+
+    def __init__(self, reads: Reads, router: Router, name_rule: NameRule = FOLDED) -> None:
+        self._reads = reads
+        self._router = router
+        self._name_rule = name_rule
+
+    async def page(self, request: BarRequest) -> BarPage:
+        """See `barstream.model.bar_request.BarSource.page`."""
+        spelled = [
+            None if name is None else self._name_rule.normalise(name)
+            for name in (request.broker, request.symbol)
+        ]
+        request = replace(
+            request, limit=min(request.limit, MAX_PAGE), broker=spelled[0], symbol=spelled[1]
+        )
+        if request.period not in self._reads.periods:
+            made = ", ".join(map(str, self._reads.periods))
+            raise UnknownPeriodError(
+                f"the pipeline makes bars of {made}, found {request.period}; add it to "
+                "bars.timeframes"
+            )
+        readiness = self._reads.ready()
+        if not readiness.ready:
+            raise BarsUnavailableError(
+                f"this worker is not ready yet: {'; '.join(readiness.reasons)}; ask again"
+            )
+        if request.broker is not None and request.symbol is not None:
+            return await self._series(request, request.broker, request.symbol)
+        return await self._many(request)
+
+    async def _series(self, request: BarRequest, broker: str, symbol: str) -> BarPage:
+        for last in range(1, TRIES + 1):
+            try:
+                found = await self._router.find(broker, symbol, target_of(request))
+                if isinstance(found, Answer):
+                    return await _page(request, found)
+                if found.partition is None:
+                    raise UnknownSeriesError(
+                        f"no tick of {broker} {symbol} was seen; check the spelling and its "
+                        "schedule"
+                    )
+                here = await read_bars(self._reads, request)
+            except UnroutedError as error:
+                partition = error.owner.partition
+                missing = () if partition is None else ((partition, error.owner.url),)
+                raise BarsUnavailableError(
+                    f"{broker} {symbol} cannot be read now: {error}; ask again", missing
+                ) from error
+            except NotHereError as error:
+                if last == TRIES:
+                    raise BarsUnavailableError(
+                        f"{broker} {symbol} went to another worker while it was read; ask again"
+                    ) from error
+                continue
+            # the exact volume is for revising, and does not go over HTTP either
+            bars = [
+                bar if bar.volume_units is None else bar.replace(volume_units=None)
+                for bar in here.bars
+            ]
+            rest = request.following(bars[-1]) if here.left_off is not None else None
+            return BarPage(bars, rest, here.retained_from_us)
+        raise AssertionError("unreachable")
+
+    async def _many(self, request: BarRequest) -> BarPage:
+        page, gathered = await gathered_bars(self._router, self._reads, request, target_of(request))
+        if gathered.missing:
+            first = gathered.missing[0]
+            raise BarsUnavailableError(
+                f"no answer for {len(gathered.missing)} of the partitions, the first is "
+                f"{first.partition}: {first.why}; ask again",
+                [(each.partition, each.url) for each in gathered.missing],
+            )
+        return _body_page(request, page)
+
+
+async def _page(request: BarRequest, answer: Answer) -> BarPage:
+    body = await decoded(answer)
+    if answer.status == 404:
+        raise UnknownSeriesError(with_advice(str(body.get("error")), body.get("what_to_do")))
+    if answer.status != 200 or not body:
+        raise BarsUnavailableError(
+            f"{answer.worker} answered {answer.status}: {body.get('error', 'nothing to be read')}"
+        )
+    return _body_page(request, body)
+
+
+def _body_page(request: BarRequest, body: dict[str, Any]) -> BarPage:
+    bars, retained = [bar_from_json(row) for row in body["bars"]], body["retained_from"]
+    return BarPage(
+        bars,
+        request.following(bars[-1]) if body["truncated"] else None,
+        None if retained is None else us_from_iso(retained),
+    )

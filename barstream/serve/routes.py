@@ -1,4 +1,4 @@
-"""Putting the views on a worker's Faust app."""
+"""The page, and putting all views on a worker's Faust app."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final, Protocol
 
+from aiohttp import web
 from faust import App
 from faust.web.base import BlueprintManager
 
@@ -18,26 +20,45 @@ from barstream.errors import BarstreamError
 from barstream.metrics import Metrics
 from barstream.model.key import FOLDED, NameRule
 from barstream.serve.access import own_name_required, token_required
-from barstream.serve.connections import Connections
-from barstream.serve.multi_series import AllBars, AllLive, BrokerBars, BrokerLive, Series
-from barstream.serve.owner import Router
-from barstream.serve.peers import Peers
+from barstream.serve.connections import Connections, Sending
+from barstream.serve.health import HealthLive, HealthReady, MetricsText, Status
+from barstream.serve.owner import Peers, Router
+from barstream.serve.query import RoutedBars
 from barstream.serve.quota import Quotas
 from barstream.serve.reads import Reads
-from barstream.serve.response import Sending
-from barstream.serve.site import CONNECTIONS, SENDING, SITE, Site, errors_as_json
-from barstream.serve.source import RoutedBars
-from barstream.serve.views import BarsView, Live, Schedule, Where
-from barstream.serve.worker_views import (
-    STATIC,
-    HealthLive,
-    HealthReady,
-    MetricsText,
-    Page,
-    Status,
+from barstream.serve.site import CONNECTIONS, SENDING, SITE, ReadView, Site, errors_as_json
+from barstream.serve.views import (
+    AllBars,
+    AllLive,
+    BarsView,
+    BrokerBars,
+    BrokerLive,
+    Live,
+    Schedule,
+    Series,
+    Where,
 )
 
 _PASSIVE: Final = socket.AI_PASSIVE
+
+STATIC: Final = Path(__file__).with_name("static")
+#: Inline styles are the chart library's; there are no inline scripts, and no other hosts.
+PAGE_POLICY: Final = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'none'"
+)
+
+
+class Page(ReadView):
+    """``GET /``: the page."""
+
+    view_name, view_path = "page", "/"
+
+    async def get(self, _request: Any) -> Any:
+        return web.FileResponse(
+            STATIC / "index.html",
+            headers={"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"},
+        )
 
 
 class WebAddressError(BarstreamError):

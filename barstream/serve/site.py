@@ -18,14 +18,20 @@ from faust.web.views import View
 from barstream.market.universe import did_you_mean, nearest_series
 from barstream.metrics import Metrics
 from barstream.model.key import NameRule
-from barstream.model.time import iso_micros_from_us
-from barstream.serve.connections import Connections
-from barstream.serve.owner import AGAIN, Missing, Router, UnroutedError
+from barstream.serve.connections import Connections, Sending
+from barstream.serve.owner import (
+    AGAIN,
+    FORWARDED,
+    PARTITIONS,
+    WORKER,
+    Answer,
+    Missing,
+    Router,
+    UnroutedError,
+)
 from barstream.serve.parameters import BadParameterError
-from barstream.serve.peers import FORWARDED, PARTITIONS, WORKER, Answer
 from barstream.serve.quota import ClientGoneError, CrowdedError, Quotas, RowQuota
 from barstream.serve.reads import NotHereError, Owner, Reads
-from barstream.serve.response import Sending
 
 log = logging.getLogger(__name__)
 
@@ -230,11 +236,6 @@ def unknown_series(reads: Reads, broker: str, symbol: str) -> NotFound:
         similar=[" ".join(each) for each in near],
         what_to_do=what_to_do,
     )
-
-
-def time_text(us: int | None) -> str | None:
-    """``2013-01-01T22:00:00.250000Z``, or None."""
-    return None if us is None else iso_micros_from_us(us)
 
 
 def _error(status: int, error: str, **context: Any) -> web.Response:

@@ -26,8 +26,7 @@ from barstream.serve.reads import (
     SeriesInfo,
     Stats,
 )
-from barstream.serve.series_kind import Kinds
-from barstream.serve.series_list import Prices
+from barstream.serve.series_list import Kinds, Prices
 
 
 class WorkerReads:

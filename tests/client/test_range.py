@@ -20,9 +20,8 @@ from barstream.partition.finals_view import FinalsView
 from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.flush import bar_rows
-from barstream.serve.owner import Router
-from barstream.serve.peers import Peers
-from barstream.serve.source import RoutedBars
+from barstream.serve.owner import Peers, Router
+from barstream.serve.query import RoutedBars
 from barstream.serve.worker_reads import WorkerReads
 from barstream.store.finals import FinalsPartition
 from tests.serve.engine_stub import OWN_URL, StubOwned, stub_partitions, stub_reporting

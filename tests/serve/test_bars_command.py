@@ -23,8 +23,8 @@ from barstream.cli.bar_lines import BarLines
 from barstream.cli.bars import _is_by_date
 from barstream.errors import BarstreamError
 from barstream.model.time import MINUTE_US
-from barstream.serve.query import bar_json
 from barstream.serve.reads import Readiness
+from barstream.serve.render import bar_json
 from tests.pipeline import free_port
 
 from .conftest import TEN_US, an_hour

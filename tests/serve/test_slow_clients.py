@@ -11,7 +11,7 @@ import pytest
 
 from barstream.model.time import MINUTE_US
 from barstream.serve import routes
-from barstream.serve.response import Sending
+from barstream.serve.connections import Sending
 from tests.pipeline import until
 
 from .conftest import TEN_US

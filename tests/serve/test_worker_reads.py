@@ -14,10 +14,10 @@ from barstream.model.bar_request import BarRequest
 from barstream.model.period import MINUTE, Period
 from barstream.rules.series import Rules
 from barstream.runtime.membership import Membership
-from barstream.serve.multi_series import series_page
 from barstream.serve.parameters import SeriesRequest
 from barstream.serve.query import read_live
 from barstream.serve.reads import NotHereError, Owner, Placement
+from barstream.serve.views import series_page
 from barstream.serve.worker_reads import WorkerReads
 
 from .engine_stub import (
