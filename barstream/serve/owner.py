@@ -207,7 +207,7 @@ class Router:
         raise AssertionError("unreachable")
 
     async def _ask(self, owner: Owner, target: str, deadline: float) -> Answer:
-        if owner.url is None or owner.url == self._reads.placement().url:
+        if owner.url is None or owner.url == self._reads.url:
             raise UnroutedError("no worker is known to hold it, partitions are moving", owner)
         try:
             answer = await self._peers.ask(owner.url, target, deadline)

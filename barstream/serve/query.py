@@ -94,7 +94,7 @@ def still_here(reads: Reads, partitions: Iterable[int]) -> None:
     Raises:
         NotHereError: one of the partitions is not here any more.
     """
-    gone = sorted(set(partitions) - reads.placement().here)
+    gone = sorted(set(partitions).difference(reads.here))
     if gone:
         raise NotHereError(f"partitions {gone} are not on this worker any more")
 

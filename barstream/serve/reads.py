@@ -167,6 +167,16 @@ class Reads(Protocol):
     """The engine as the web sees it."""
 
     @property
+    def url(self) -> str:
+        """Base URL of this worker."""
+        ...
+
+    @property
+    def here(self) -> Collection[int]:
+        """The partitions this worker holds, and may answer for."""
+        ...
+
+    @property
     def periods(self) -> Sequence[Period]:
         """Of the bars there are, the shortest first: minutes and the pipeline's roll-ups."""
         ...
@@ -254,9 +264,5 @@ class Reads(Protocol):
         ...
 
     def ready(self) -> Readiness:
-        """Whether this worker has recovered what it holds."""
-        ...
-
-    def stats(self) -> Stats:
-        """Numbers of the status line."""
+        """Once the schedule is read, the tables are restored and no rebalance runs."""
         ...

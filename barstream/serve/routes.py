@@ -25,7 +25,7 @@ from barstream.serve.health import HealthLive, HealthReady, MetricsText, Status
 from barstream.serve.owner import Peers, Router
 from barstream.serve.query import RoutedBars
 from barstream.serve.quota import Quotas
-from barstream.serve.reads import Reads
+from barstream.serve.reads import Reads, Stats
 from barstream.serve.site import CONNECTIONS, SENDING, SITE, ReadView, Site, errors_as_json
 from barstream.serve.views import (
     AllBars,
@@ -90,6 +90,7 @@ DEFAULT_LIMITS: Final = Limits()
 def register(
     app: App,
     reads: Reads,
+    stats: Callable[[], Stats],
     metrics: Metrics,
     now_us: Callable[[], int] = system_clock_us,
     *,
@@ -105,6 +106,7 @@ def register(
     Args:
         app: of the worker.
         reads: what it answers with.
+        stats: numbers of the status line.
         metrics: its numbers.
         now_us: the clock.
         token: what requests must show, and what other workers are shown; None: anyone may ask.
@@ -121,7 +123,7 @@ def register(
     peers = Peers(metrics, token)
     router = Router(reads, peers)
     server.web_app[SITE] = Site(
-        reads, router, metrics, now_us, name_rule,
+        reads, stats, router, metrics, now_us, name_rule,
         Quotas(metrics, limits.rows),
     )  # fmt: skip
     server.web_app[SENDING] = Sending(metrics)

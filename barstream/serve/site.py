@@ -31,7 +31,7 @@ from barstream.serve.owner import (
 )
 from barstream.serve.parameters import BadParameterError
 from barstream.serve.quota import ClientGoneError, CrowdedError, Quotas, RowQuota
-from barstream.serve.reads import NotHereError, Owner, Reads
+from barstream.serve.reads import NotHereError, Owner, Reads, Stats
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Site:
     """What the views of one worker work with."""
 
     reads: Reads
+    stats: Callable[[], Stats]
     router: Router
     metrics: Metrics
     now_us: Callable[[], int]
@@ -162,15 +163,17 @@ class ReadView(View):
         """
         if FORWARDED not in request.headers:
             return None
-        here = self.ready_reads(request).placement().here
+        here = self.ready_reads(request).here
         text = request.headers.get(PARTITIONS)
         if text is None:
-            return here
+            return frozenset(here)
         # a number of thousands of digits is none that Python reads
         numbers = (each for each in text.split(",") if each.isdecimal() and len(each) < 10)
         asked = frozenset(map(int, numbers))
-        if not asked <= here:
-            raise MisdirectedError(f"partitions {sorted(asked - here)} are not on this worker")
+        if not asked.issubset(here):
+            raise MisdirectedError(
+                f"partitions {sorted(asked.difference(here))} are not on this worker"
+            )
         return asked
 
     def lost(self, reads: Reads, error: NotHereError) -> ServiceUnavailable:
@@ -276,7 +279,7 @@ async def _answered(
     metrics.http_requests.labels(path, response.status).inc()
     metrics.http_request_seconds.labels(path).observe(time.perf_counter() - began)
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault(WORKER, request.app[SITE].reads.placement().url)
+    response.headers.setdefault(WORKER, request.app[SITE].reads.url)
     await sending.send(request, response)
     return response
 

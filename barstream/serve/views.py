@@ -118,17 +118,16 @@ class Where(ReadView):
         if owner.partition is None:
             self.ready_reads(request)  # a worker that is not ready may not know it yet
             raise unknown_series(reads, broker, symbol)
-        placement = reads.placement()
         return self.answer(
             {
                 "broker": broker,
                 "symbol": symbol,
                 "partition": owner.partition,
                 "here": owner.here,
-                "url": placement.url if owner.here else owner.url,
-                "partitions": len(placement.holders),
+                "url": reads.url if owner.here else owner.url,
+                "partitions": len(reads.placement().holders),
                 "scheduled": reads.schedule(broker, symbol, 0, 1) is not None,
-                "worker": placement.url,
+                "worker": reads.url,
                 "ready": readiness.ready,
                 "reasons": list(readiness.reasons),
             }
@@ -327,16 +326,15 @@ class Series(GatheringView):
         async def here(partitions: frozenset[int]) -> dict[str, Any]:
             page = await series_page(reads, asked, partitions)
             still_here(reads, partitions)
-            return {**page, "url": reads.placement().url}
+            return {**page, "url": reads.url}
 
         own = await self.own(request, here)
         if own is not None:
             return own
         gathered = await self.site(request).router.gather(target_of(request), here)
         whole = self.whole(gathered, partial=partial)
-        url = reads.placement().url
         for body in gathered.bodies:
-            if body["url"] != url:
+            if body["url"] != reads.url:
                 place = {"here": False, "url": body["url"]}
                 body["series"] = [{**row, **place} for row in body["series"]]
         # of those that nobody answers for: what every worker is told of every series

@@ -151,9 +151,6 @@ class MemoryReads:
     def ready(self) -> Readiness:
         return self.readiness
 
-    def stats(self) -> Stats:
-        return self.numbers
-
 
 def _reference(bars: Sequence[Bar]) -> Reference | None:
     if not bars:

@@ -84,6 +84,7 @@ def web_worker(
     bars = register(
         app,
         reads,
+        lambda: reads.numbers,
         metrics,
         token=token,
         name_rule=name_rule,
