@@ -133,12 +133,7 @@ class WorkerClient:
                 f"the pipeline makes bars of {body['period']}, found {request.period}; ask for "
                 "what it makes, or change bars.timeframes"
             )
-        bars, retained = [bar_from_json(row) for row in body["bars"]], body["retained_from"]
-        return BarPage(
-            bars,
-            request.following(bars[-1]) if body["truncated"] else None,
-            None if retained is None else us_from_iso(retained),
-        )
+        return page_of(request, body)
 
     async def _ask(self, target: str) -> tuple[int, Mapping[str, Any]]:
         if self._session is None:
@@ -171,6 +166,16 @@ class WorkerClient:
         where: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+def page_of(request: BarRequest, body: Mapping[str, Any]) -> BarPage:
+    """The answer of a worker as a page of bars."""
+    bars, retained = [bar_from_json(row) for row in body["bars"]], body["retained_from"]
+    return BarPage(
+        bars,
+        request.following(bars[-1]) if body["truncated"] else None,
+        None if retained is None else us_from_iso(retained),
+    )
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -291,29 +291,25 @@ class Sending:
         self._look_every_s = look_every_s
         self._waiting_bytes = 0
 
-    def has_room(self, response: web.StreamResponse) -> bool:
-        """Whether this answer may be sent now; a small one always."""
-        size = _size(response)
+    def has_room(self, size: int) -> bool:
+        """Whether an answer of so many bytes may be sent now; a small one always."""
         return size <= SMALL_BYTES or self._waiting_bytes + size <= self._most_bytes
 
-    async def send(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Send an answer that is whole; return when the client has read it or was let go."""
-        size = _size(response)
+    async def send(self, request: web.Request, response: web.StreamResponse, size: int) -> None:
+        """Send an answer that is whole; return when the client has read it or was let go.
+
+        Args:
+            request: what is answered.
+            response: the answer.
+            size: of its body, in bytes.
+        """
         if not size:
             return  # a file, or nothing: aiohttp sends it
         self._waiting_bytes += size
+        writing, left = None, size
         try:
             await response.prepare(request)
-            await self._written(request, response)
-        except ConnectionError as error:
-            log.debug("client gone: path=%s %r", request.path, error)
-        finally:
-            self._waiting_bytes -= size
-
-    async def _written(self, request: web.Request, response: web.StreamResponse) -> None:
-        writing = asyncio.ensure_future(response.write_eof())
-        left = _size(response)
-        try:
+            writing = asyncio.ensure_future(response.write_eof())
             while not (await asyncio.wait({writing}, timeout=self._look_every_s))[0]:
                 transport = request.transport
                 before, left = left, 0 if transport is None else transport.get_write_buffer_size()
@@ -323,10 +319,9 @@ class Sending:
                     break
             with suppress(ConnectionError):
                 await writing
+        except ConnectionError as error:
+            log.debug("client gone: path=%s %r", request.path, error)
         finally:
-            writing.cancel()
-
-
-def _size(response: web.StreamResponse) -> int:
-    body = response.body if isinstance(response, web.Response) else None
-    return len(body) if isinstance(body, bytes | bytearray) else 0
+            self._waiting_bytes -= size
+            if writing is not None:
+                writing.cancel()

@@ -19,7 +19,7 @@ from barstream.runtime.lifecycle import Held, Seen, schedule_command
 from barstream.serve.reads import Stats
 from barstream.serve.render import time_text
 from barstream.serve.series_list import SERIES_KINDS, Kinds
-from barstream.serve.site import ReadView
+from barstream.serve.site import SITE, ReadView, Site
 from barstream.serve.worker_reads import WorkerReads
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class HealthReady(ReadView):
     view_name, view_path = "health_ready", "/health/ready"
 
     async def get(self, request: Any) -> Any:
-        readiness = self.site(request).reads.ready()
+        readiness = request.app[SITE].reads.ready()
         body = {
             "ready": readiness.ready,
             "reasons": list(readiness.reasons),
@@ -237,7 +237,7 @@ class Status(ReadView):
     view_name, view_path = "status", "/status"
 
     async def get(self, request: Any) -> Any:
-        site = self.site(request)
+        site: Site = request.app[SITE]
         readiness, stats = site.reads.ready(), site.stats()
         return self.answer(
             {
@@ -298,5 +298,5 @@ class MetricsText(ReadView):
 
     async def get(self, request: Any) -> Any:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        body = encode(self.site(request).metrics.scraped())
+        body = encode(request.app[SITE].metrics.scraped())
         return web.Response(body=body, headers={"Content-Type": content_type})

@@ -179,31 +179,33 @@ class Router:
         self._reads = reads
         self._peers = peers
 
-    async def find(self, broker: str, symbol: str, target: str) -> Owner | Answer:
-        """Who is to answer for a series: this worker, or the answer of the one that holds it.
+    async def ask(self, owner: Owner, broker: str, symbol: str, target: str) -> Owner | Answer:
+        """What the worker that holds a series answers, or another one that has it by then.
 
         Args:
+            owner: of the series, which is not this worker.
             broker: normalised.
             symbol: normalised.
             target: path and query to be asked, as they came.
 
         Returns:
-            The owner when it is this worker, or nobody because no tick was seen; else the
-            answer of the owner, which is never 421 or 503.
+            The answer, which is never 421 or 503; the owner when it has become this worker, or
+            nobody.
 
         Raises:
             UnroutedError: the owner gives no answer, with the reason.
         """
         deadline = asyncio.get_running_loop().time() + WITHIN_S
         for last in range(1, TRIES + 1):
-            owner = self._reads.owner(broker, symbol)
-            if owner.here or owner.partition is None:
-                return owner
             try:
                 return await self._ask(owner, target, deadline)
             except UnroutedError:
-                if last == TRIES or self._reads.owner(broker, symbol) == owner:
+                now = self._reads.owner(broker, symbol)
+                if last == TRIES or now == owner:
                     raise
+                if now.here or now.partition is None:
+                    return now
+                owner = now
         raise AssertionError("unreachable")
 
     async def _ask(self, owner: Owner, target: str, deadline: float) -> Answer:

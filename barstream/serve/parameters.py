@@ -105,7 +105,10 @@ def bars_request(
     order = _choice(given, "order", ("asc", "desc"))
     partial = _choice(given, "partial", ("refuse", "allow"))
     from_us, to_us = _interval(given, EARLIEST_US, LATEST_US)
-    names = _prefix(broker, symbol, name_rule)
+    names = (
+        None if broker is None else _name("broker", broker, name_rule),
+        None if symbol is None else _name("symbol", symbol, name_rule),
+    )
     request = BarRequest(
         _period(given, periods), *names, from_us, to_us, _limit(given), order == "desc",
         _after(given, *names),
@@ -128,7 +131,10 @@ def live_request(
     of_many = ("timeframe", "limit", "after", "partial")
     given = _once(query, ("timeframe",) if symbol is not None else of_many)
     partial = _choice(given, "partial", ("refuse", "allow"))
-    names = _prefix(broker, symbol, name_rule)
+    names = (
+        None if broker is None else _name("broker", broker, name_rule),
+        None if symbol is None else _name("symbol", symbol, name_rule),
+    )
     limit = _limit(given, DEFAULT_ROWS)
     request = BarRequest(_period(given, periods), *names, limit=limit, after=_after(given, *names))
     return request, partial == "allow"
@@ -171,21 +177,15 @@ def no_parameters(query: Pairs) -> None:
     _once(query, ())
 
 
-def _prefix(
-    broker: str | None, symbol: str | None, name_rule: NameRule
-) -> tuple[str | None, str | None]:
-    return (
-        None if broker is None else _name("broker", broker, name_rule),
-        None if symbol is None else _name("symbol", symbol, name_rule),
-    )
-
-
 def _period(given: dict[str, str], periods: Sequence[Period]) -> Period:
     text = given.get("timeframe", "1m")
     # which there could be is a matter of the settings: whoever reads bars is told which there are
     known = (
         f"one of {', '.join(period.timeframe for period in periods)} (bars.timeframes adds others)"
     )
+    for period in periods:
+        if period.timeframe == text:
+            return period
     try:
         # the + of an offset arrives as a space when it was not escaped
         asked = Period.parse(text.strip().replace(" ", "+"))

@@ -11,8 +11,9 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from barstream.client.worker_client import page_of
 from barstream.codecs.topics.bar_json import bar_from_json
 from barstream.errors import with_advice
 from barstream.model.bar import Bar
@@ -28,23 +29,15 @@ from barstream.model.bar_request import (
     target_of,
 )
 from barstream.model.key import FOLDED, NameRule
-from barstream.model.time import iso_from_us, us_from_iso
+from barstream.model.time import iso_from_us
 from barstream.serve.owner import TRIES, Answer, Gathered, Router, UnroutedError, decoded
-from barstream.serve.reads import NotHereError, Reads
+from barstream.serve.reads import NotHereError, Owner, Reads
 from barstream.serve.render import rendered
 
 #: Bars read before the event loop gets its turn again: about 10 ms.
 CHUNK: Final = 1000
 #: ... or series looked at.
 SEEKS: Final = 100
-
-
-class BarPlace(NamedTuple):
-    """A key as `after_key` gives it."""
-
-    broker: str
-    symbol: str
-    bucket_us: int
 
 
 @dataclass(slots=True)
@@ -60,31 +53,66 @@ class FoundBars:
     retained_from_us: int | None = None
 
 
-def after_of(request: BarRequest) -> BarPlace | None:
-    """The key a request goes on after."""
-    return None if request.after is None else BarPlace(*after_key(request.after))
-
-
-async def read_bars(
-    reads: Reads, request: BarRequest, partitions: Iterable[int] | None = None
+async def read_series(
+    reads: Reads, request: BarRequest, broker: str, symbol: str, found: FoundBars | None = None
 ) -> FoundBars:
-    """What is here of a request: of one series, or of all of these partitions.
+    """The bars of one series.
+
+    Args:
+        reads: of this worker.
+        request: of it, or of many of which it is one.
+        broker: normalised.
+        symbol: normalised.
+        found: what there is of the series before it, and is added to.
+
+    Raises:
+        NotHereError: it is not here, or no longer.
+    """
+    found = FoundBars() if found is None else found
+    period, descending = request.period, request.descending
+    from_us = reads.bucket_of(broker, symbol, period, request.from_us)
+    to_us = request.to_us
+    if request.after is not None:
+        *name, bucket_us = after_key(request.after)
+        if name == [broker, symbol] and descending:
+            to_us = min(to_us, bucket_us)
+        elif name == [broker, symbol]:
+            from_us = max(from_us, bucket_us + 1)
+    retained_us = reads.retained_from_us(broker, symbol, period)
+    if retained_us is not None:
+        found.retained_from_us = max(retained_us, found.retained_from_us or retained_us)
+    while from_us < to_us:
+        room = request.limit - len(found.bars)
+        wanted = min(CHUNK, room + 1)
+        bars = reads.bars(broker, symbol, period, from_us, to_us, wanted, descending=descending)
+        found.bars.extend(bars[:room])
+        if len(bars) > room:
+            found.left_off = bars[room]
+            return found
+        if len(bars) < wanted:
+            return found
+        if descending:
+            to_us = bars[-1].bucket_start_us
+        else:
+            from_us = bars[-1].bucket_start_us + 1
+        await asyncio.sleep(0)
+    return found
+
+
+async def read_bars(reads: Reads, request: BarRequest, partitions: Iterable[int]) -> FoundBars:
+    """The bars of every series of these partitions, in the order of their keys.
 
     Raises:
         NotHereError: some of it is not here, or no longer.
     """
     found = FoundBars()
-    if request.broker is not None and request.symbol is not None:
-        await _read_series(reads, request, request.broker, request.symbol, found)
-        return found
-    held = reads.placement().here if partitions is None else frozenset(partitions)
-    for number, (broker, symbol) in enumerate(_names(reads, request, held), 1):
-        await _read_series(reads, request, broker, symbol, found)
+    for number, (broker, symbol) in enumerate(_names(reads, request, partitions), 1):
+        await read_series(reads, request, broker, symbol, found)
         if found.left_off is not None:
             break
         if number % SEEKS == 0:
             await asyncio.sleep(0)
-    still_here(reads, held)
+    still_here(reads, partitions)
     return found
 
 
@@ -103,7 +131,7 @@ def _names(
     reads: Reads, request: BarRequest, partitions: Iterable[int]
 ) -> Iterator[tuple[str, str]]:
     """The series asked for in the order of their keys, from the one to go on with."""
-    after = after_of(request)
+    after = None if request.after is None else after_key(request.after)
     names = reads.names(partitions)
     for broker, symbol in reversed(names) if request.descending else names:
         if request.broker is not None and broker != request.broker:
@@ -113,52 +141,15 @@ def _names(
             yield name
 
 
-async def _read_series(
-    reads: Reads, request: BarRequest, broker: str, symbol: str, found: FoundBars
-) -> None:
-    period, descending = request.period, request.descending
-    from_us = reads.bucket_of(broker, symbol, period, request.from_us)
-    to_us, after = request.to_us, after_of(request)
-    if after is not None and (broker, symbol) == after[:2]:
-        if descending:
-            to_us = min(to_us, after.bucket_us)
-        else:
-            from_us = max(from_us, after.bucket_us + 1)
-    retained_us = reads.retained_from_us(broker, symbol, period)
-    if retained_us is not None:
-        found.retained_from_us = max(retained_us, found.retained_from_us or retained_us)
-    while from_us < to_us:
-        room = request.limit - len(found.bars)
-        wanted = min(CHUNK, room + 1)
-        bars = reads.bars(broker, symbol, period, from_us, to_us, wanted, descending=descending)
-        found.bars.extend(bars[:room])
-        if len(bars) > room:
-            found.left_off = bars[room]
-            return
-        if len(bars) < wanted:
-            return
-        if descending:
-            to_us = bars[-1].bucket_start_us
-        else:
-            from_us = bars[-1].bucket_start_us + 1
-        await asyncio.sleep(0)
-
-
-async def read_live(
-    reads: Reads, request: BarRequest, partitions: Iterable[int] | None = None
-) -> FoundBars:
-    """The open bars of what is here of a request, in the order of their keys.
+async def read_live(reads: Reads, request: BarRequest, partitions: Iterable[int]) -> FoundBars:
+    """The open bars of every series of these partitions, in the order of their keys.
 
     Raises:
         NotHereError: some of it is not here, or no longer.
     """
     found = FoundBars()
-    if request.broker is not None and request.symbol is not None:
-        found.bars.extend(reads.live(request.broker, request.symbol, request.period))
-        return found
-    held = reads.placement().here if partitions is None else frozenset(partitions)
-    after = after_of(request)
-    for number, (broker, symbol) in enumerate(_names(reads, request, held), 1):
+    after = None if request.after is None else after_key(request.after)
+    for number, (broker, symbol) in enumerate(_names(reads, request, partitions), 1):
         for bar in reads.live(broker, symbol, request.period):
             if after is not None and (broker, symbol, bar.bucket_start_us) <= after:
                 continue
@@ -170,7 +161,7 @@ async def read_live(
             break
         if number % SEEKS == 0:
             await asyncio.sleep(0)
-    still_here(reads, held)
+    still_here(reads, partitions)
     return found
 
 
@@ -279,7 +270,10 @@ class RoutedBars:
     async def _series(self, request: BarRequest, broker: str, symbol: str) -> BarPage:
         for last in range(1, TRIES + 1):
             try:
-                found = await self._router.find(broker, symbol, target_of(request))
+                owner = self._reads.owner(broker, symbol)
+                found: Owner | Answer = owner
+                if owner.partition is not None and not owner.here:
+                    found = await self._router.ask(owner, broker, symbol, target_of(request))
                 if isinstance(found, Answer):
                     return await _page(request, found)
                 if found.partition is None:
@@ -287,7 +281,7 @@ class RoutedBars:
                         f"no tick of {broker} {symbol} was seen; check the spelling and its "
                         "schedule"
                     )
-                here = await read_bars(self._reads, request)
+                here = await read_series(self._reads, request, broker, symbol)
             except UnroutedError as error:
                 partition = error.owner.partition
                 missing = () if partition is None else ((partition, error.owner.url),)
@@ -318,7 +312,7 @@ class RoutedBars:
                 f"{first.partition}: {first.why}; ask again",
                 [(each.partition, each.url) for each in gathered.missing],
             )
-        return _body_page(request, page)
+        return page_of(request, page)
 
 
 async def _page(request: BarRequest, answer: Answer) -> BarPage:
@@ -329,13 +323,4 @@ async def _page(request: BarRequest, answer: Answer) -> BarPage:
         raise BarsUnavailableError(
             f"{answer.worker} answered {answer.status}: {body.get('error', 'nothing to be read')}"
         )
-    return _body_page(request, body)
-
-
-def _body_page(request: BarRequest, body: dict[str, Any]) -> BarPage:
-    bars, retained = [bar_from_json(row) for row in body["bars"]], body["retained_from"]
-    return BarPage(
-        bars,
-        request.following(bars[-1]) if body["truncated"] else None,
-        None if retained is None else us_from_iso(retained),
-    )
+    return page_of(request, body)

@@ -39,11 +39,6 @@ class Owner:
     here: bool
     url: str | None = None
 
-    @property
-    def partitions(self) -> tuple[int, ...]:
-        """Its partition, when there is one."""
-        return () if self.partition is None else (self.partition,)
-
 
 @dataclass(frozen=True, slots=True)
 class Placement:

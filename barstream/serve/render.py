@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from barstream.codecs.topics.bar_json import bar_to_json
@@ -20,13 +20,11 @@ def bar_json(bar: Bar) -> dict[str, Any]:
     return {**bar_to_json(bar), "status": "final" if bar.final else "live"}
 
 
-async def rendered(
-    bars: Sequence[Bar], render: Callable[[Bar], dict[str, Any]] = bar_json
-) -> list[dict[str, Any]]:
+async def rendered(bars: Sequence[Bar]) -> list[dict[str, Any]]:
     """Every bar as the API shows it."""
     rows: list[dict[str, Any]] = []
     for first in range(0, len(bars), CHUNK):
-        rows.extend(map(render, bars[first : first + CHUNK]))
+        rows.extend(map(bar_json, bars[first : first + CHUNK]))
         await asyncio.sleep(0)
     return rows
 

@@ -27,14 +27,13 @@ from barstream.serve.query import (
     by_key,
     first_rows,
     gathered_bars,
-    read_bars,
     read_live,
+    read_series,
     still_here,
 )
-from barstream.serve.quota import Quotas, RowQuota
-from barstream.serve.reads import NotHereError, Owner, Reads
+from barstream.serve.reads import NotHereError, Reads
 from barstream.serve.render import rendered, series_json, time_text
-from barstream.serve.site import BROKER, SYMBOL, ReadView, target_of, unknown_series
+from barstream.serve.site import BROKER, SITE, SYMBOL, ReadView, Site, target_of, unknown_series
 
 
 class BarsView(ReadView):
@@ -43,42 +42,40 @@ class BarsView(ReadView):
     view_name, view_path = "bars", f"/bars/{BROKER}/{SYMBOL}"
 
     async def get(self, request: Any, broker: str, symbol: str) -> Any:
-        reads = self.site(request).reads
-        rule = self.site(request).name_rule
-        asked, _ = bars_request(broker, symbol, request.query.items(), reads.periods, rule)
-        owner = await self.owner_or_answer(request, asked.broker or "", asked.symbol or "")
-        if isinstance(owner, Answer):
-            return self.passed_on(owner)
+        site: Site = request.app[SITE]
+        reads, query = site.reads, request.query.items()
+        asked, _ = bars_request(broker, symbol, query, reads.periods, site.name_rule)
+        broker, symbol = asked.broker or "", asked.symbol or ""
+        partition = await self.partition_or_answer(request, broker, symbol)
+        if isinstance(partition, Answer):
+            return self.passed_on(partition)
         async with self.turn(request, asked.limit):
-            return await self._page(reads, asked, owner)
-
-    async def _page(self, reads: Reads, asked: BarRequest, owner: Owner) -> Any:
-        try:
-            found = await read_bars(reads, asked)
-            bars = await rendered(found.bars)
-            still_here(reads, owner.partitions)
-        except NotHereError as error:
-            raise self.lost(reads, error) from None
-        retained_us, left_off = found.retained_from_us, found.left_off
-        body: dict[str, Any] = {
-            "broker": asked.broker,
-            "symbol": asked.symbol,
-            "timeframe": asked.period.timeframe,
-            "period": str(asked.period),
-            "partition": owner.partition,
-            "order": "desc" if asked.descending else "asc",
-            "truncated": left_off is not None,
-            "retained_from": None if retained_us is None else iso_from_us(retained_us),
-            "bars": bars,
-        }
-        if left_off is not None:
-            body["next_after"] = after_text(found.bars[-1])
-            if asked.descending:
-                # exclusive, so that the bar left off is the first of the next page
-                body["next_to"] = bars[-1]["bucket_start"]
-            else:
-                body["next_from"] = iso_from_us(left_off.bucket_start_us)
-        return self.answer(body)
+            try:
+                found = await read_series(reads, asked, broker, symbol)
+                bars = await rendered(found.bars)
+                still_here(reads, [partition])
+            except NotHereError as error:
+                raise self.lost(reads, error) from None
+            retained_us, left_off = found.retained_from_us, found.left_off
+            body: dict[str, Any] = {
+                "broker": broker,
+                "symbol": symbol,
+                "timeframe": asked.period.timeframe,
+                "period": str(asked.period),
+                "partition": partition,
+                "order": "desc" if asked.descending else "asc",
+                "truncated": left_off is not None,
+                "retained_from": None if retained_us is None else iso_from_us(retained_us),
+                "bars": bars,
+            }
+            if left_off is not None:
+                body["next_after"] = after_text(found.bars[-1])
+                if asked.descending:
+                    # exclusive, so that the bar left off is the first of the next page
+                    body["next_to"] = bars[-1]["bucket_start"]
+                else:
+                    body["next_from"] = iso_from_us(left_off.bucket_start_us)
+            return self.answer(body)
 
 
 class Live(ReadView):
@@ -87,18 +84,19 @@ class Live(ReadView):
     view_name, view_path = "live", f"/live/{BROKER}/{SYMBOL}"
 
     async def get(self, request: Any, broker: str, symbol: str) -> Any:
-        reads = self.site(request).reads
-        rule = self.site(request).name_rule
-        asked, _ = live_request(broker, symbol, request.query.items(), reads.periods, rule)
-        owner = await self.owner_or_answer(request, asked.broker or "", asked.symbol or "")
-        if isinstance(owner, Answer):
-            return self.passed_on(owner)
+        site: Site = request.app[SITE]
+        reads, query = site.reads, request.query.items()
+        asked, _ = live_request(broker, symbol, query, reads.periods, site.name_rule)
+        broker, symbol = asked.broker or "", asked.symbol or ""
+        partition = await self.partition_or_answer(request, broker, symbol)
+        if isinstance(partition, Answer):
+            return self.passed_on(partition)
         try:
-            bars = await rendered((await read_live(reads, asked)).bars)
-            still_here(reads, owner.partitions)
+            bars = await rendered(reads.live(broker, symbol, asked.period))
+            still_here(reads, [partition])
         except NotHereError as error:
             raise self.lost(reads, error) from None
-        body = {"broker": asked.broker, "symbol": asked.symbol}
+        body = {"broker": broker, "symbol": symbol}
         return self.answer({**body, "timeframe": asked.period.timeframe, "bars": bars})
 
 
@@ -112,8 +110,8 @@ class Where(ReadView):
 
     async def get(self, request: Any, broker: str, symbol: str) -> Any:
         no_parameters(request.query.items())
-        broker, symbol = series_names(broker, symbol, self.site(request).name_rule)
-        reads = self.site(request).reads
+        broker, symbol = series_names(broker, symbol, request.app[SITE].name_rule)
+        reads: Reads = request.app[SITE].reads
         owner, readiness = reads.owner(broker, symbol), reads.ready()
         if owner.partition is None:
             self.ready_reads(request)  # a worker that is not ready may not know it yet
@@ -140,7 +138,7 @@ class Schedule(ReadView):
     view_name, view_path = "schedule", f"/schedule/{BROKER}/{SYMBOL}"
 
     async def get(self, request: Any, broker: str, symbol: str) -> Any:
-        site = self.site(request)
+        site: Site = request.app[SITE]
         query = request.query.items()
         span = schedule_span(broker, symbol, query, site.now_us(), site.name_rule)
         async with self.turn(request, span.limit):
@@ -184,6 +182,8 @@ _ROWS: Final = 20
 class GatheringView(ReadView):
     """A view that every worker answers for the partitions it holds."""
 
+    gathers = True
+
     async def own(self, request: Any, here: Local) -> Any:
         """What another worker is told that asks this one; None when nobody has passed it on.
 
@@ -197,11 +197,7 @@ class GatheringView(ReadView):
         try:
             return self.answer(await here(partitions))
         except NotHereError as error:
-            raise self.lost(self.site(request).reads, error) from None
-
-    def quota_of(self, quotas: Quotas) -> RowQuota:
-        """Apart from those of one series: it waits for other workers."""
-        return quotas.many
+            raise self.lost(request.app[SITE].reads, error) from None
 
     def parts(self, request: Any, reads: Reads) -> int:
         """How many workers answer, each with a page of its own."""
@@ -230,7 +226,7 @@ class AllBars(GatheringView):
     async def bars(self, request: Any, broker: str | None) -> Any:
         """One page of the bars of every series of a broker, or of all."""
         reads = self.ready_reads(request)
-        query, rule = request.query.items(), self.site(request).name_rule
+        query, rule = request.query.items(), request.app[SITE].name_rule
         asked, partial = bars_request(broker, None, query, reads.periods, rule)
         async with self.turn(request, asked.limit * self.parts(request, reads)):
             return await self._page(request, reads, asked, partial=partial)
@@ -239,7 +235,7 @@ class AllBars(GatheringView):
         own = await self.own(request, lambda partitions: bars_here(reads, asked, partitions))
         if own is not None:
             return own
-        router = self.site(request).router
+        router = request.app[SITE].router
         page, gathered = await gathered_bars(router, reads, asked, target_of(request))
         whole = self.whole(gathered, partial=partial)
         return self.answer(
@@ -274,7 +270,7 @@ class AllLive(GatheringView):
     async def live(self, request: Any, broker: str | None) -> Any:
         """One page of the open bars of every series of a broker, or of all."""
         reads = self.ready_reads(request)
-        query, rule = request.query.items(), self.site(request).name_rule
+        query, rule = request.query.items(), request.app[SITE].name_rule
         asked, partial = live_request(broker, None, query, reads.periods, rule)
         async with self.turn(request, asked.limit * self.parts(request, reads)):
             return await self._page(request, reads, asked, partial=partial)
@@ -287,7 +283,7 @@ class AllLive(GatheringView):
         own = await self.own(request, here)
         if own is not None:
             return own
-        gathered = await self.site(request).router.gather(target_of(request), here)
+        gathered = await request.app[SITE].router.gather(target_of(request), here)
         body = {
             "broker": asked.broker,
             "timeframe": asked.period.timeframe,
@@ -331,7 +327,7 @@ class Series(GatheringView):
         own = await self.own(request, here)
         if own is not None:
             return own
-        gathered = await self.site(request).router.gather(target_of(request), here)
+        gathered = await request.app[SITE].router.gather(target_of(request), here)
         whole = self.whole(gathered, partial=partial)
         for body in gathered.bodies:
             if body["url"] != reads.url:

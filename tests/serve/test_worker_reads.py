@@ -238,7 +238,7 @@ def test_the_loop_has_its_turn_while_a_long_list_is_made(what: str) -> None:
         nonlocal turns
         listed: asyncio.Task[Any]
         if what == "live":
-            listed = asyncio.create_task(read_live(reads, BarRequest(MINUTE, limit=1_000)))
+            listed = asyncio.create_task(read_live(reads, BarRequest(MINUTE, limit=1_000), {0}))
         else:
             listed = asyncio.create_task(series_page(reads, SeriesRequest(1_000, None), {0}))
         while not listed.done():
