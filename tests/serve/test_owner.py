@@ -192,6 +192,23 @@ def test_a_series_that_moved_is_asked_for_once_more_where_it_is_now(
     assert (status, headers["X-Barstream-Worker"]) == (200, new.url)
 
 
+def test_a_series_that_has_come_here_while_its_owner_was_asked_is_read_here(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, gone = cluster.workers[0], f"http://127.0.0.1:{free_port()}"
+    worker.reads.here |= {1}
+    worker.reads.add(bar_of("B", 0))
+    found, owners = worker.reads.owner, list[Owner]()
+    known = lambda *name: owners.pop() if owners else found(*name)  # noqa: E731
+    monkeypatch.setattr(worker.reads, "owner", known)
+    owners.append(Owner(1, here=False, url=gone))
+    status, headers, body = worker.raw("/bars/FX/B")
+    assert (status, headers["X-Barstream-Worker"]) == (200, worker.url)
+    assert len(json.loads(body)["bars"]) == 1
+    owners.append(Owner(1, here=False, url=gone))
+    assert worker.page(request(symbol="B")).bars == [bar_of("B", 0)]
+
+
 def test_an_owner_that_recovers_is_named_with_its_reasons(cluster: Cluster) -> None:
     owner, worker = cluster.holder(1), cluster.other(1)
     owner.reads.readiness = Readiness(False, ["tables are being restored"])
@@ -420,15 +437,20 @@ class Leaving(MemoryReads):
         self.here = set()
         return found
 
+    def live(self, *args: Any, **kwargs: Any) -> Any:
+        found = super().live(*args, **kwargs)
+        self.here = set()
+        return found
+
 
 def test_a_worker_that_loses_a_partition_in_the_middle_answers_no_part_of_it() -> None:
     """Both ways of noticing: the next series is not there, and nothing is there at the end."""
     for symbols in (("A",), ("A", "B")):
         reads = Leaving()
-        reads.add(*(bar_of(symbol, 0) for symbol in symbols))
+        reads.add(*(bar_of(symbol, minute) for symbol in symbols for minute in (0, BARS - 1)))
         reads.holders[0] = "http://127.0.0.1:9"
         with web_worker(reads) as worker:
-            for path in ("/bars?partial=allow", "/bars/FX/A"):
+            for path in ("/bars?partial=allow", "/bars/FX/A", "/live?partial=allow", "/live/FX/A"):
                 reads.here = {0}
                 status, body = worker.get(path)
                 bars = body.get("bars", [])
