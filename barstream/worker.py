@@ -19,11 +19,11 @@ from faust.types import TP
 from mode import Service
 
 import agents.bars
+import agents.retention
+import agents.schedule
 import tables.finals
 import tables.series
 from agents.heartbeats import HeartbeatSender
-from agents.retention import RetentionService
-from agents.schedule import ScheduleService
 from barstream.client import bind
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickDecoder
@@ -53,6 +53,7 @@ from barstream.runtime.assignment import Assignment, MachineSettings
 from barstream.runtime.driver import Consumer
 from barstream.runtime.intake import Intake
 from barstream.runtime.lifecycle import Lifecycle, LifecycleService, say_start
+from barstream.runtime.schedule import ScheduleService
 from barstream.runtime.spellings import Spellings, refuse_unreachable
 from barstream.runtime.worker_log import configure
 from barstream.serve.connections import BACKLOG
@@ -194,7 +195,7 @@ class Worker:
         self.universe = Universe()
         self.flag = LeadershipFlag()
         self.app: BarstreamApp = make_app(settings, app_options(settings.web))
-        self.schedule = ScheduleService(settings, self.provider)
+        self.schedule = agents.schedule.declare(self.app, settings, self.provider)
         self.decoder = TickDecoder(
             settings.ticks,
             max_future_skew_us=settings.bars.max_future_skew_us,
@@ -292,7 +293,6 @@ class Worker:
         app.before_stop = self._stopping
         app.before_revoke = self.flag.clear
         app.after_assign = self._assigned
-        retention = RetentionService(self.partitions, self.options)
         declaration = app.declaration or Declaration.of(self.settings)
         agreement = Agreement(client_id(self.settings.app_id), declaration)
         agreeing = AgreementService(
@@ -311,7 +311,9 @@ class Worker:
         )  # fmt: skip
         self.metrics.before_scrape.append(reporting.update)
         self._seen = reporting.seen
-        app.first_services = (self.schedule, self.preparation, self.sender, retention, agreeing)
+        app.first_services = (*app.first_services, self.preparation, self.sender)
+        agents.retention.declare(app, self.partitions, self.options)
+        app.first_services = (*app.first_services, agreeing)
         # what agents of the same process read bars with
         web = self.settings.web
         shown = None if web.token is None else web.token.get_secret_value()

@@ -24,10 +24,10 @@ from barstream.serve.worker_reads import WorkerReads
 
 if TYPE_CHECKING:
     from agents.heartbeats import HeartbeatSender
-    from agents.schedule import ScheduleService
     from barstream.runtime.agreement import Other
     from barstream.runtime.app import BarstreamApp
     from barstream.runtime.assignment import Assignment
+    from barstream.runtime.schedule import ScheduleService
     from barstream.runtime.spellings import Spellings
 
 

@@ -12,9 +12,9 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from rocksdict import Options, Rdict
 
-from agents.retention import RetentionService
 from barstream.model.key import bar_key
 from barstream.runtime.assignment import Assignment
+from barstream.runtime.retention import RetentionService
 from barstream.runtime.standby import StandbyPartition
 from barstream.store.finals import FinalsPartition
 from tests.functional.topics import put

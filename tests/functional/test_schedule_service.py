@@ -11,7 +11,6 @@ from io import BytesIO
 import fastavro
 import pytest
 
-from agents.schedule import ScheduleService, next_reload_us
 from barstream.codecs.avro.body import without_logical_types
 from barstream.codecs.ticks.registry_frame import frame
 from barstream.codecs.topics.session import encode_session, session_key
@@ -22,7 +21,9 @@ from barstream.kafka.topic_follower import TopicMissingError
 from barstream.log.schedule import schedule_index, schedule_records
 from barstream.market.schedule import MarketScheduleProvider, SessionRow
 from barstream.model.time import SECOND_US, iso_date_from_days, us_from_iso
+from barstream.runtime.schedule import ScheduleService, next_reload_us
 from barstream.verify.schedule_changes import ScheduleChanges
+from tables.schedule import declare
 from tests.functional.topics import eventually, new_topic, put
 from tests.kafka_cluster import KafkaCluster
 from tests.property.verify_cases import untold
@@ -81,7 +82,7 @@ def test_every_row_is_judged_by_once_loaded_and_rows_apply_as_they_arrive(
     async def scenario() -> None:
         settings = settings_for(kafka.bootstrap, await new_topic(kafka.bootstrap, 3))
         await load_schedule(settings, [row(day) for day in range(20_000, 20_100)])
-        service = ScheduleService(settings, clock=FakeClock())
+        service = ScheduleService(settings, declare, clock=FakeClock())
         assert not service.provider.ready
         async with running(service):
             provider = service.provider
@@ -112,7 +113,7 @@ def test_refused_rows_leave_the_series_its_schedule_and_the_others_theirs(
         topic = await new_topic(kafka.bootstrap)
         settings = settings_for(kafka.bootstrap, topic)
         await load_schedule(settings, [row()])
-        async with running(ScheduleService(settings, clock=FakeClock())) as service:
+        async with running(ScheduleService(settings, declare, clock=FakeClock())) as service:
             # a transaction that is acknowledged may become visible a moment later
             await eventually(lambda: in_session(service.provider, 20_000, 7))
             overlapping = replace(row(session=1), open_us=row().open_us + HOUR_US)
@@ -165,7 +166,7 @@ def test_rows_of_another_producer_are_read_by_the_schema_they_name(kafka: KafkaC
             number = server.add(schema)
             await put(kafka.bootstrap, settings.topics.market_schedule, [theirs(number, 20_000)])
             clock = FakeClock()
-            service = ScheduleService(settings, clock=clock, retry_s=60)
+            service = ScheduleService(settings, declare, clock=clock, retry_s=60)
             async with running(service):
                 provider = service.provider
                 assert in_session(provider, 20_000, 7)
@@ -207,7 +208,7 @@ def test_the_topic_is_read_anew_at_five_past_midnight_utc(kafka: KafkaCluster) -
         clock = FakeClock()
         settings = settings_for(kafka.bootstrap, await new_topic(kafka.bootstrap))
         await load_schedule(settings, [row()])
-        async with running(ScheduleService(settings, clock=clock)) as service:
+        async with running(ScheduleService(settings, declare, clock=clock)) as service:
             index = service.provider.index
             assert service.status.last_reload_us == clock.now_us
             assert service.status.next_reload_us == us_from_iso("2024-01-03T00:05")
@@ -236,7 +237,7 @@ def test_a_failed_reload_keeps_the_index_is_reported_and_tried_again(
         clock = FakeClock()
         settings = settings_for(kafka.bootstrap, await new_topic(kafka.bootstrap))
         await load_schedule(settings, [row()])
-        async with running(ScheduleService(settings, clock=clock, retry_s=30)) as service:
+        async with running(ScheduleService(settings, declare, clock=clock, retry_s=30)) as service:
             index, topic = service.provider.index, service.topic
             service.topic = "a-topic-that-is-not-there"
             clock.now_us = us_from_iso("2024-01-03T00:05")
@@ -260,7 +261,7 @@ def test_a_failed_reload_keeps_the_index_is_reported_and_tried_again(
 def test_without_a_schedule_join_everything_is_open_and_no_topic_is_read() -> None:
     async def scenario() -> None:
         settings = settings_for("127.0.0.1:1", "none", schedule=False)
-        async with running(ScheduleService(settings)) as service:
+        async with running(ScheduleService(settings, declare)) as service:
             assert service.provider.is_in_session("anyone", "BTCUSD", us_from_iso("2024-01-07"))
             assert service.status.always_open
             assert service.status.hint is None
@@ -271,7 +272,7 @@ def test_without_a_schedule_join_everything_is_open_and_no_topic_is_read() -> No
 def test_an_empty_schedule_names_the_command_that_mends_it(kafka: KafkaCluster) -> None:
     async def scenario() -> None:
         settings = settings_for(kafka.bootstrap, await new_topic(kafka.bootstrap))
-        async with running(ScheduleService(settings, clock=FakeClock())) as service:
+        async with running(ScheduleService(settings, declare, clock=FakeClock())) as service:
             assert service.provider.ready
             assert "barstream schedule load" in str(service.status.hint)
 
@@ -284,7 +285,7 @@ def test_a_topic_that_is_missing_at_start_is_surfaced(
     monkeypatch.setattr("barstream.kafka.topic_follower.TOPIC_APPEARS_WITHIN_S", 0.1)
 
     async def scenario() -> None:
-        service = ScheduleService(settings_for(kafka.bootstrap, "no-such-schedule"))
+        service = ScheduleService(settings_for(kafka.bootstrap, "no-such-schedule"), declare)
         await service.start()
         with pytest.raises(TopicMissingError):
             await asyncio.wait_for(service.loaded(), 30)

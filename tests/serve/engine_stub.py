@@ -40,7 +40,7 @@ from barstream.store.finals import FinalsPartition
 
 if TYPE_CHECKING:
     from agents.heartbeats import HeartbeatSender
-    from agents.schedule import ScheduleService
+    from barstream.runtime.schedule import ScheduleService
 
 OWN_URL, OTHER_URL = "http://10.0.0.1:6066", "http://10.0.0.2:6066"
 

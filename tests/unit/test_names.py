@@ -15,6 +15,7 @@ NOUNS: Final = {"mapping", "feed", "seed"}
 SHARED: Final = {
     *("bar", "bars", "encoder", "errors", "finals", "findings", "flush", "heartbeats", "load"),
     *("names", "plan", "progress", "published_bars", "read_progress", "rejections", "report"),
+    "retention",  # declared in agents, done in runtime
     *("rollup_fold", "rollups", "rules", "run", "scan", "schedule", "series", "session"),
     *("tick_block", "tick_decoder", "topics", "trial", "worker"),
     *("query", "reads"),  # of before, see `tests/unit/test_public_names.py`

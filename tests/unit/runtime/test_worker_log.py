@@ -182,7 +182,7 @@ def test_a_level_shows_ours_and_the_warnings_of_libraries(loglevel: str) -> None
         log.warning("%s.warning", name)
     logging.getLogger("mode.services").info("mode.info")
     # services of Faust that are ours are told of under our names
-    logging.getLogger("agents.schedule").info("[^--ScheduleService]: of Faust")
+    logging.getLogger("barstream.runtime.schedule").info("[^--ScheduleService]: of Faust")
     logging.getLogger("aiokafka.consumer.group_coordinator").warning(
         "Heartbeat failed for group %s because it is rebalancing", "routine"
     )
