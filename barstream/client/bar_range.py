@@ -37,7 +37,7 @@ class Keys:
                 f"{self.period!r}"
             )
         if self.layout != BAR_KEY:
-            wanted = ", ".join(part.name for part in BAR_KEY.parts)
+            wanted = ", ".join(BAR_KEY.names)
             found = ", ".join(self.model.key)
             raise ValueError(
                 f"bars are kept by ({wanted}), found {self.model.name} with the key ({found}); "

@@ -69,8 +69,6 @@ BAR_FIELDS: Final = (
 )
 """In the order of `barstream.model.bar.Bar`, which has ``final`` and the exact volume behind."""
 
-BAR_KEY: Final = ("broker", "symbol", "bucket_start")
-
 NAMES: Final = tuple(field.name for field in BAR_FIELDS)
 ATTRIBUTES: Final = tuple(field.attribute for field in BAR_FIELDS)
 

@@ -113,11 +113,16 @@ class KeyLayout:
     _times: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        names = [part.name for part in self.parts]
+        names = self.names
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"a key must have parts, each name once; found {names}")
+            raise ValueError(f"a key must have parts, each name once; found {list(names)}")
         times = tuple(at for at, part in enumerate(self.parts) if part.kind == "time")
         object.__setattr__(self, "_times", times)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parts, in their order."""
+        return tuple(part.name for part in self.parts)
 
     def raw(self, *values: Any) -> bytes:
         """The key of values that are known to be right: normalised names, microseconds UTC."""
@@ -204,7 +209,7 @@ class KeyLayout:
         return begin + b"\0", begin + b"\1"
 
     def _list(self) -> str:
-        return ", ".join(part.name for part in self.parts)
+        return ", ".join(self.names)
 
 
 #: No UTF-8 begins with this byte, so it is past every key; own notes of a store may follow it.

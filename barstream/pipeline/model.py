@@ -1,7 +1,7 @@
 """Models: what the rows of a topic hold, and which columns make their key.
 
-The parts of a key and their order are declared here and nowhere else; bytes are made from the
-declaration by `barstream.model.key`.
+The parts of a key and their order are declared once: those of ours in `barstream.model.key`, which
+makes the bytes as well, and those of a model of one's own with the model.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY, FieldKind
-from barstream.model.key import KeyPart
+from barstream.model.bar_fields import BAR_FIELDS, FieldKind
+from barstream.model.key import BAR_KEY, SERIES_KEY, KeyPart
 
 Kind = Literal["text", "time", "date", "number", "flag"]
 
@@ -101,7 +101,7 @@ Tick: Final = Model(
         Column("price", "number"),
         Column("size", "number"),
     ),
-    key=("broker", "symbol"),
+    key=SERIES_KEY.names,
 )
 
 #: One session of one series.
@@ -129,5 +129,5 @@ _KINDS: Final[dict[FieldKind, Kind]] = {
 Rate: Final = Model(
     "Rate",
     tuple(Column(field.name, _KINDS.get(field.kind, "number")) for field in BAR_FIELDS),
-    key=BAR_KEY,
+    key=BAR_KEY.names,
 )

@@ -45,8 +45,8 @@ from barstream.log.snapshot import Span, chunks, held
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, Series
 from barstream.market.universe import SeriesSeen, did_you_mean, nearest_series
 from barstream.model.bar import Bar
-from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY
-from barstream.model.key import series_key
+from barstream.model.bar_fields import BAR_FIELDS
+from barstream.model.key import BAR_KEY, series_key
 from barstream.model.period import MINUTE, Period
 from barstream.model.rejection import Reason
 from barstream.model.time import iso_from_us
@@ -62,7 +62,7 @@ _PIECE: Final = 1 << 16
 _CONTENT: Final = tuple(
     field.name
     for field in BAR_FIELDS
-    if field.name not in (*BAR_KEY, "revision") and not field.is_lineage
+    if field.name not in (*BAR_KEY.names, "revision") and not field.is_lineage
 )
 
 

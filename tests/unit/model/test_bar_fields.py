@@ -12,7 +12,8 @@ import pytest
 from barstream.codecs.topics.bar import bar_columns
 from barstream.codecs.topics.bar_json import bar_from_json, bar_to_json
 from barstream.model.bar import Bar, synthetic_bar
-from barstream.model.bar_fields import ATTRIBUTES, BAR_FIELDS, BAR_KEY, NAMES, FieldKind
+from barstream.model.bar_fields import ATTRIBUTES, BAR_FIELDS, NAMES, FieldKind
+from barstream.model.key import BAR_KEY
 from barstream.verify.minute_fold import FOLDED
 from barstream.verify.rollup_fold import CHILD, ROLLED
 from tests.bar_page import PAGE, page
@@ -48,7 +49,7 @@ def test_the_schema_has_them_in_this_order_with_their_types() -> None:
 
 
 def test_its_key_is_among_them() -> None:
-    assert [name for name in NAMES if name in BAR_KEY] == list(BAR_KEY)
+    assert [name for name in NAMES if name in BAR_KEY.names] == list(BAR_KEY.names)
 
 
 def test_what_is_written_as_json_or_in_columns_has_all_of_them() -> None:
