@@ -19,11 +19,11 @@ from faust.types import TP
 from mode import Service
 
 import agents.bars
+import agents.heartbeats
 import agents.retention
 import agents.schedule
 import tables.finals
 import tables.series
-from agents.heartbeats import HeartbeatSender
 from barstream.client import bind
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickDecoder
@@ -31,7 +31,7 @@ from barstream.codecs.topics.rules import RulesRow
 from barstream.codecs.topics.series_seen import UniverseReading
 from barstream.config import Settings
 from barstream.garbage_collection import collect_rarely
-from barstream.heartbeat.leadership import LeadershipFlag
+from barstream.heartbeat.leader import HeartbeatTopics, Leader, LeaderPauses, PlanSources
 from barstream.kafka.client_id import client_id
 from barstream.kafka.cluster import client_options
 from barstream.kafka.consumer_group import Declaration
@@ -193,7 +193,6 @@ class Worker:
         self.metrics.show_timeframes(*(period.timeframe for period in self.plan.periods))
         self.provider = MarketScheduleProvider(settings.ticks.name_rule)
         self.universe = Universe()
-        self.flag = LeadershipFlag()
         self.app: BarstreamApp = make_app(settings, app_options(settings.web))
         self.schedule = agents.schedule.declare(self.app, settings, self.provider)
         self.decoder = TickDecoder(
@@ -214,7 +213,7 @@ class Worker:
         self.partitions = self._engine()
         self.partitions.preparation = self.preparation
         self.partitions.settled = lambda: not self.app.rebalancing
-        self.sender = self._sender(reader)
+        self.leader = self._leader(reader)
         self._wire()
 
     def _engine(self) -> PreparedPartitions:
@@ -263,26 +262,27 @@ class Worker:
         """The RocksDB store of a table; Faust opens it when the app starts."""
         return cast("Any", self.app.tables[table]).data
 
-    def _sender(self, universe: TopicFollower) -> HeartbeatSender:
-        settings = self.settings
-        return HeartbeatSender(
-            rules=HeartbeatRules.of(settings),
-            provider=self.provider,
-            universe=self.universe,
-            flag=self.flag,
-            options=self.options,
-            ticks_topic=self.names.ticks,
-            heartbeats_topic=self.names.heartbeats,
-            transactional_id=f"{settings.app_id}-heartbeats",
-            rebalancing=lambda: bool(self.app.rebalancing),
+    def _leader(self, universe: TopicFollower) -> Leader:
+        settings, names = self.settings, self.names
+        leader = Leader(
+            PlanSources(
+                HeartbeatRules.of(settings), self.provider, self.universe, self.plan.periods
+            ),
+            HeartbeatTopics(
+                self.options, names.ticks, names.heartbeats, f"{settings.app_id}-heartbeats"
+            ),
+            LeaderPauses(
+                jitter_us=settings.heartbeats.jitter_ms * 1000,
+                resume_hold_us=round(settings.heartbeats.resume_hold_s * SECOND_US),
+                # by then a worker that was deposed has lost its assignment too
+                reclaim_s=settings.kafka.session_timeout_s + 9,
+            ),
             ready=lambda: universe.is_caught_up,
-            wanted=self.plan.heartbeats,
-            periods=self.plan.periods,
-            jitter_us=settings.heartbeats.jitter_ms * 1000,
-            resume_hold_us=round(settings.heartbeats.resume_hold_s * SECOND_US),
-            # by then a worker that was deposed has lost its assignment too
-            reclaim_s=settings.kafka.session_timeout_s + 9,
+            rebalancing=lambda: bool(self.app.rebalancing),
         )
+        if self.plan.heartbeats:
+            agents.heartbeats.declare(self.app, leader)
+        return leader
 
     def _wire(self) -> None:
         app, names = self.app, self.names
@@ -291,7 +291,7 @@ class Worker:
         app.assignments = self.partitions
         app.on_disk = self.partitions.on_disk
         app.before_stop = self._stopping
-        app.before_revoke = self.flag.clear
+        app.before_revoke = self.leader.revoked
         app.after_assign = self._assigned
         declaration = app.declaration or Declaration.of(self.settings)
         agreement = Agreement(client_id(self.settings.app_id), declaration)
@@ -306,14 +306,13 @@ class Worker:
         agents.bars.declare(app, intake, names.ticks, names.heartbeats)
         reads = WorkerReads(app, self.partitions, self.provider, self.universe, names.ticks)
         reporting = Reporting(
-            reads, app, self.partitions, self.provider, self.reading, self.schedule, self.sender,
+            reads, app, self.partitions, self.provider, self.reading, self.schedule, self.leader,
             self.metrics, names.ticks, names.heartbeats, spellings, agreement,
         )  # fmt: skip
         self.metrics.before_scrape.append(reporting.update)
         self._seen = reporting.seen
-        app.first_services = (*app.first_services, self.preparation, self.sender)
         agents.retention.declare(app, self.partitions, self.options)
-        app.first_services = (*app.first_services, agreeing)
+        app.first_services = (*app.first_services, self.preparation, agreeing)
         # what agents of the same process read bars with
         web = self.settings.web
         shown = None if web.token is None else web.token.get_secret_value()
@@ -326,7 +325,7 @@ class Worker:
     def _assigned(self, assigned: set[TP]) -> Awaitable[None] | None:
         self.metrics.rebalances.inc()
         if TP(self.names.heartbeats, 0) in assigned:
-            self.flag.set()
+            self.leader.assigned()
         return None
 
     def _stopping(self) -> None:

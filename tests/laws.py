@@ -152,7 +152,7 @@ LAWS: Final = (
         "L14",
         "Heartbeats come from the worker that holds partition 0 of `hb_1m`, and it stops first "
         "when it is taken away.",
-        ("barstream/heartbeat/leadership.py:LeadershipFlag",),
+        ("barstream/heartbeat/leader.py:Leader", "barstream/heartbeat/leader.py:LeaderState"),
     ),
     Law(
         "L15",

@@ -1,5 +1,5 @@
 """Heartbeats on their way to Kafka: who sends them, when, from where on, and what came of it.
 
-What is due is planned in `barstream.rules.heartbeat_plan`; the service that puts all of it together
-is `agents.heartbeats`.
+What is due is planned in `barstream.rules.heartbeat_plan`; what wakes the leader is declared in
+`agents.heartbeats`.
 """

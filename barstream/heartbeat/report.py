@@ -1,4 +1,4 @@
-"""What the heartbeat sender shows of itself, and how its clock is compared with the broker's."""
+"""What the leader shows of itself, and how its clock is compared with the broker's."""
 
 from __future__ import annotations
 

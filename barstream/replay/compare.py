@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 from barstream.codecs.topics.bar import decode_bar
 from barstream.codecs.topics.bar_json import bar_to_json
 from barstream.model.bar import Bar
-from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY
-from barstream.model.key import split_bar_key
+from barstream.model.bar_fields import BAR_FIELDS
+from barstream.model.key import BAR_KEY, split_bar_key
 from barstream.model.period import Period
 from barstream.model.time import iso_from_us
 from barstream.replay.scope import Scope
@@ -20,7 +20,7 @@ Kind = Literal["different", "only_published", "only_replayed"]
 
 #: What two versions of a bar may differ in: not the key, nor how often it came again.
 _content_of: Final = attrgetter(
-    *(field.attribute for field in BAR_FIELDS if field.name not in (*BAR_KEY, "revision")),
+    *(field.attribute for field in BAR_FIELDS if field.name not in (*BAR_KEY.names, "revision")),
     "volume_units",
 )
 

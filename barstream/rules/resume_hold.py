@@ -1,7 +1,7 @@
 """When catching up may begin after an interval without the broker's acknowledgement.
 
 Feed handlers buffer while the broker is away.  Were the missed minutes closed the moment
-it is back, all they buffered would be late; so the sender waits ``hold`` first.  Two
+it is back, all they buffered would be late; so the leader waits ``hold`` first.  Two
 things tell of such an interval: sends that fail, and minutes long overdue although nobody
 has sent for as long (a leader that was frozen, or no leader at all).
 
@@ -22,7 +22,7 @@ OVERDUE_US: Final = 2 * MINUTE_US
 
 
 class ResumeRule:
-    """Decides whether the leader holds back; one per sender."""
+    """Decides whether the leader holds back; one per leader."""
 
     def __init__(self, hold_s: float) -> None:
         self._hold_s = hold_s

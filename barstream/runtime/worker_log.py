@@ -213,6 +213,8 @@ def configure(loglevel: str, stream: TextIO | None = None) -> Troubles:
         logging.getLogger(name).setLevel(
             logging.NOTSET if everything else max(level, logging.WARNING)
         )
+    # a timer tells each time that it looks at the clock
+    logging.getLogger("mode.timers").setLevel(max(level, logging.INFO))
     return troubles
 
 

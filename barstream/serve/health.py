@@ -23,7 +23,7 @@ from barstream.serve.site import SITE, ReadView, Site
 from barstream.serve.worker_reads import WorkerReads
 
 if TYPE_CHECKING:
-    from agents.heartbeats import HeartbeatSender
+    from barstream.heartbeat.leader import Leader
     from barstream.runtime.agreement import Other
     from barstream.runtime.app import BarstreamApp
     from barstream.runtime.assignment import Assignment
@@ -42,7 +42,7 @@ class Reporting:
         provider: MarketScheduleProvider,
         reading: UniverseReading,
         schedule: ScheduleService,
-        sender: HeartbeatSender,
+        leader: Leader,
         metrics: Metrics,
         ticks_topic: str,
         heartbeat_topic: str,
@@ -55,7 +55,7 @@ class Reporting:
         self._provider = provider
         self._reading = reading
         self._schedule = schedule
-        self._sender = sender
+        self._leader = leader
         self._metrics = metrics
         self._ticks_topic = ticks_topic
         self._heartbeat_topic = heartbeat_topic
@@ -69,14 +69,14 @@ class Reporting:
         index = self._provider.index
         return Stats(
             self._app.conf.id,
-            self._sender.flag.on,
+            self._leader.leads,
             sorted(self._reads.held),
             sum(self._lags(self._ticks_topic).values()),
             self._partitions.tally.accepted,
             dict(self._partitions.tally.rejected),
             self._unscheduled(),
             None if index.always_open else len(index),
-            self._sender.report.last_sent_us,
+            self._leader.report.last_sent_us,
             self._partitions.standbys.lag,
             {} if (judged_by := self._partitions.settings.judged_by) is None else judged_by.shown,
             self._spellings.respelled,
@@ -119,7 +119,7 @@ class Reporting:
             self._reads.partition_count()
             or sum(len(topics.get(self._ticks_topic, ())) for topics in given.values()),
             max(1, len(given)),
-            self._sender.flag.on,
+            self._leader.leads,
             *partitions.read_back,
         )
 
@@ -157,11 +157,11 @@ class Reporting:
             metrics.series.labels(kind).set(count)
         for partition, owned in self._partitions.owned.items():
             metrics.series_taken.labels(str(partition)).set(owned.engine.gate.fullness)
-        metrics.leader.set(self._sender.flag.on)
+        metrics.leader.set(self._leader.leads)
         for settings in ("same", "other", "unknown"):
             metrics.workers.labels(settings).set(self._agreement.count(settings))
         self._update_standbys()
-        self._update_sender()
+        self._update_leader()
         self._add("refused", self._reading.refused, metrics.universe_rows_refused)
         status = self._schedule.status
         metrics.schedule_rows.set(status.rows)
@@ -179,10 +179,10 @@ class Reporting:
         self._add("standby rows", standbys.rows, metrics.standby_rows)
         self._add("standby reopened", standbys.reopened, metrics.standby_reopened)
 
-    def _update_sender(self) -> None:
-        metrics, report = self._metrics, self._sender.report
+    def _update_leader(self) -> None:
+        metrics, report = self._metrics, self._leader.report
         # also while it cannot connect: due is what it was before the trouble, and more
-        metrics.heartbeats_behind.set(report.behind if self._sender.flag.on else 0)
+        metrics.heartbeats_behind.set(report.behind if self._leader.leads else 0)
         metrics.heartbeats_holding.set(report.holding)
         for why, count in (
             ("historical", report.skipped),

@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from barstream.model.bar_fields import BAR_KEY, NAMES
+from barstream.model.bar_fields import NAMES
+from barstream.model.key import BAR_KEY
 
 #: Whole sizes up to here add up without rounding in any order.
 _EXACT: Final = float(1 << 53)
@@ -37,7 +38,7 @@ TICK_SCHEMA: Final = {
 }
 #: What is no matter of the ticks of a bar.
 _GIVEN: Final = (
-    *BAR_KEY, "trading_date", "session", "synthetic", "revision", "close_offset",
+    *BAR_KEY.names, "trading_date", "session", "synthetic", "revision", "close_offset",
 )  # fmt: skip
 #: What `fold` gives beside ``bar``: a field that is added to bars is asked of it as well.
 FOLDED: Final = tuple(name for name in NAMES if name not in _GIVEN)

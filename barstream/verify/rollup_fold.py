@@ -10,10 +10,11 @@ from typing import Final
 
 import polars as pl
 
-from barstream.model.bar_fields import BAR_KEY, NAMES
+from barstream.model.bar_fields import NAMES
+from barstream.model.key import BAR_KEY
 from barstream.verify.minute_fold import sums
 
-_VALUES: Final = tuple(name for name in NAMES if name not in BAR_KEY)
+_VALUES: Final = tuple(name for name in NAMES if name not in BAR_KEY.names)
 #: What a parent is folded from, and what comes of it.
 CHILD: Final = ("series", "bucket_us", *_VALUES)
 #: Fields that follow from the children exactly.

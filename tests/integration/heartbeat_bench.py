@@ -1,4 +1,4 @@
-"""What the heartbeat tests share: topics, a worker's sender, and reading ``hb_1m`` back."""
+"""What the heartbeat tests share: topics, a worker's leader, and reading ``hb_1m`` back."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
-from agents.heartbeats import HeartbeatSender
+import agents.heartbeats
+from barstream.cancellation import cancel
 from barstream.clock import system_clock_us
 from barstream.codecs.topics.heartbeat import HeartbeatRecord, decode
-from barstream.heartbeat.leadership import LeadershipFlag
+from barstream.heartbeat.leader import HeartbeatTopics, Leader, LeaderPauses, PlanSources
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.market.universe import SeriesSeen, Universe
+from barstream.model.period import Period
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US, floor_minute
 from barstream.rules.heartbeat_plan import HeartbeatRules
+from barstream.runtime.app import BarstreamApp
 
 PARTITIONS = 3
 RULES = HeartbeatRules(grace_us=SECOND_US, inactive_after=5)
@@ -65,26 +68,30 @@ class Town:
             for value in values:
                 await producer.send_and_wait(topic, value, partition=partition)
 
-    def sender(
-        self, rows: Sequence[SeriesSeen], flag: LeadershipFlag, **changes: Any
-    ) -> HeartbeatSender:
+    def leader(
+        self,
+        rows: Sequence[SeriesSeen],
+        *,
+        leads: bool = True,
+        pauses: LeaderPauses = LeaderPauses(jitter_us=0),  # noqa: B008  frozen
+        options: dict[str, Any] | None = None,
+        rules: HeartbeatRules = RULES,
+        provider: MarketScheduleProvider | None = None,
+        periods: Sequence[Period] = (),
+        **changes: Any,
+    ) -> Leader:
+        """That of a worker which has partition 0, or not."""
         universe = Universe()
         for row in rows:
             universe.put(row)
-        given: dict[str, Any] = {
-            "rules": RULES,
-            "provider": MarketScheduleProvider.always_open(),
-            "universe": universe,
-            "flag": flag,
-            "options": self.options,
-            "ticks_topic": self.ticks,
-            "heartbeats_topic": self.beats,
-            "transactional_id": f"{self.name}-heartbeats",
-            "nap_s": 0.05,
-            "jitter_us": 0,
-            **changes,
-        }
-        return HeartbeatSender(**given)
+        provider = provider or MarketScheduleProvider.always_open()
+        topics = HeartbeatTopics(
+            options or self.options, self.ticks, self.beats, f"{self.name}-heartbeats"
+        )
+        leader = Leader(PlanSources(rules, provider, universe, periods), topics, pauses, **changes)
+        if leads:
+            leader.assigned()
+        return leader
 
     async def beats_committed(self) -> list[Beat]:
         """All of ``hb_1m`` that readers of committed records see, by partition and offset."""
@@ -112,14 +119,18 @@ class Town:
 
 
 @asynccontextmanager
-async def running(*senders: HeartbeatSender) -> AsyncIterator[None]:
-    for sender in senders:
-        await sender.start()
+async def running(*leaders: Leader) -> AsyncIterator[None]:
+    """What Faust runs of them once the tables are restored, without the rest of a worker."""
+    app = BarstreamApp("bench", broker="memory://")
+    for leader in leaders:
+        agents.heartbeats.declare(app, leader)
+    tasks = [cast("asyncio.Task[None]", app.add_future(task())) for task in app._app_tasks]
     try:
         yield
     finally:
-        for sender in senders:
-            await sender.stop()
+        await cancel(tasks)
+    if app.failure is not None:
+        raise app.failure
 
 
 async def eventually(met: Callable[[], bool], within_s: float = 20.0) -> None:
@@ -148,13 +159,7 @@ def due_minutes(row: SeriesSeen) -> list[int]:
     return list(range(row.closed_until_us, newest + MINUTE_US, MINUTE_US))
 
 
-def caught_up(sender: HeartbeatSender) -> bool:
+def caught_up(leader: Leader) -> bool:
     """It leads, and everything that was due at its last plan is acknowledged."""
-    report = sender.report
+    report = leader.report
     return report.leader and report.planned == report.remaining == 0
-
-
-def leading() -> LeadershipFlag:
-    flag = LeadershipFlag()
-    flag.set()
-    return flag

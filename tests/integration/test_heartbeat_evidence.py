@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from agents.heartbeats import HeartbeatSender
 from barstream.clock import system_clock_us
+from barstream.heartbeat.leader import Leader
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.market.universe import SeriesSeen
 from barstream.model.period import Period
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US, floor_minute, us_from_iso
-from tests.integration.heartbeat_bench import RULES, Town, eventually, leading, running
+from tests.integration.heartbeat_bench import RULES, Town, eventually, running
 
 WEEK, MONTH = Period.weeks(), Period.months()
 
@@ -29,13 +29,13 @@ def provider(*rows: SessionRow) -> MarketScheduleProvider:
     return made
 
 
-async def another_round(sender: HeartbeatSender, busy: SessionRow) -> None:
+async def another_round(leader: Leader, busy: SessionRow) -> None:
     """Have a minute of another series come due, and wait until it is sent: all is planned again."""
-    sent = sender.report.sent_total
+    sent = leader.report.sent_total
     date = busy.trading_date
-    sender.universe.put(SeriesSeen("DEMO", busy.symbol, 0, 0, date, True, busy.open_us))
-    sender.wake()
-    await eventually(lambda: sender.report.sent_total > sent)
+    leader.sources.universe.put(SeriesSeen("DEMO", busy.symbol, 0, 0, date, True, busy.open_us))
+    leader.wake()
+    await eventually(lambda: leader.report.sent_total > sent)
 
 
 def test_a_week_that_is_over_gets_one_repeat_with_its_barrier_from_each_leader(
@@ -52,16 +52,15 @@ def test_a_week_that_is_over_gets_one_repeat_with_its_barrier_from_each_leader(
         goes_on, goes_on_row = ended("GOES_ON", monday_us - 3 * DAY_US)
         later = ended("GOES_ON", monday_us + 8 * DAY_US)[0]
         for rounds in (busy[:2], busy[2:]):
-            sender = town.sender(
+            leader = town.leader(
                 [over_row, goes_on_row],
-                leading(),
                 provider=provider(over, goes_on, later, *busy),
                 periods=[WEEK],
             )
-            async with running(sender):
-                await eventually(lambda: sender.report.leader)  # noqa: B023
+            async with running(leader):
+                await eventually(lambda: leader.report.leader)  # noqa: B023
                 for each in rounds:
-                    await another_round(sender, each)
+                    await another_round(leader, each)
         beats = [b for b in await town.beats_committed() if b.partition == 1]
         assert [b.record.symbol for b in beats] == ["OVER", "OVER"]
         for beat in beats:
@@ -81,25 +80,24 @@ def test_the_repeat_is_sent_when_the_clock_passes_the_end_of_the_week_and_of_the
         await town.create(append_time=False)
         clock_us = [us_from_iso("2024-03-10T23:59:50Z")]  # a Sunday
         over, over_row = ended("OVER", us_from_iso("2024-03-08T10:00:00Z"))
-        sender = town.sender(
+        leader = town.leader(
             [over_row],
-            leading(),
             provider=provider(over),
             periods=[WEEK, MONTH],
             clock=lambda: clock_us[0],
         )
         sent_at = []
-        async with running(sender):
-            await eventually(lambda: sender.report.leader)
+        async with running(leader):
+            await eventually(lambda: leader.report.leader)
             ends = ["2024-03-11T00:00:00Z", "2024-04-01T00:00:00Z"]
             for number, end in enumerate(ends):
                 due_us = us_from_iso(end) + RULES.grace_us
                 clock_us[0] = due_us - 1
-                sender.wake()
+                leader.wake()
                 await asyncio.sleep(0.3)
-                assert sender.report.repeated == number
+                assert leader.report.repeated == number
                 clock_us[0] = due_us
-                await eventually(lambda: sender.report.repeated > number)  # noqa: B023
+                await eventually(lambda: leader.report.repeated > number)  # noqa: B023
                 clock_us[0] += SECOND_US
                 sent_at.append(due_us)
         beats = await town.beats_committed()
@@ -117,13 +115,13 @@ def test_a_series_whose_schedule_changed_gets_its_repeat_again(kafka: Any) -> No
         monday_us = WEEK.floor(system_clock_us())
         rows = [ended("OVER", monday_us - days * DAY_US)[0] for days in (4, 3)]
         row = ended("OVER", monday_us - 3 * DAY_US)[1]
-        sender = town.sender([row], leading(), provider=provider(*rows), periods=[WEEK])
-        async with running(sender):
-            await eventually(lambda: sender.report.repeated == 1)
-            index = sender.provider.index.updated({("DEMO", "OVER"): rows[:1]})
-            sender.provider.swap(index)
-            sender.wake()
-            await eventually(lambda: sender.report.repeated == 2)
+        leader = town.leader([row], provider=provider(*rows), periods=[WEEK])
+        async with running(leader):
+            await eventually(lambda: leader.report.repeated == 1)
+            index = leader.sources.provider.index.updated({("DEMO", "OVER"): rows[:1]})
+            leader.sources.provider.swap(index)
+            leader.wake()
+            await eventually(lambda: leader.report.repeated == 2)
         # a minute may be there twice: what a broker may not have taken is sent again
         minutes = dict.fromkeys(b.record.bucket_start_us for b in await town.beats_committed())
         assert list(minutes) == [row.close_us - MINUTE_US for row in reversed(rows)]

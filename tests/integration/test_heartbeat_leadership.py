@@ -1,4 +1,4 @@
-"""One sender at a time, proved from the topic itself; and no hole when it changes or fails."""
+"""One leader at a time, proved from the topic itself; and no hole when it changes or fails."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agents.heartbeats import HeartbeatSender
 from barstream.clock import system_clock_us
+from barstream.heartbeat.leader import Leader, LeaderPauses, LeaderState
 from barstream.market.universe import SeriesSeen
 from barstream.model.time import MINUTE_US, SECOND_US, floor_minute
 from tests.integration.heartbeat_bench import (
@@ -19,17 +19,18 @@ from tests.integration.heartbeat_bench import (
     caught_up,
     due_minutes,
     eventually,
-    leading,
     live_row,
     minutes_of,
     running,
 )
 
+SOON = LeaderPauses(0, reclaim_s=0.5)
 
-def add_minutes(sender: HeartbeatSender, row: SeriesSeen) -> None:
-    """Give the sender something to send now."""
-    sender.universe.put(row)
-    sender.wake()
+
+def add_minutes(leader: Leader, row: SeriesSeen) -> None:
+    """Give the leader something to send now."""
+    leader.sources.universe.put(row)
+    leader.wake()
 
 
 @pytest.mark.law("L14")
@@ -39,28 +40,26 @@ def test_a_deposed_leader_is_fenced_and_goes_on_as_follower(kafka: Any) -> None:
         town = Town(kafka.bootstrap)
         await town.create()
         row = live_row("A", 0)
-        old_flag, new_flag = leading(), leading()
-        old, new = town.sender([row], old_flag), town.sender([row], new_flag)
+        old, new = town.leader([row]), town.leader([row])
         async with running(old):
             await eventually(lambda: old.report.sent_total >= len(due_minutes(row)))
-            await new.start()
-            await eventually(lambda: new.report.leader)
-            zombie = live_row("ZOMBIE", 1)
-            add_minutes(old, zombie)
-            await eventually(lambda: old.report.fenced == 1)
-            assert not old_flag.on
-            assert not old.should_stop  # it did not crash: it plans on
-            planned_by = live_row("B", 2)
-            add_minutes(new, planned_by)
-            add_minutes(old, planned_by)
-            await eventually(lambda: bool(new.report.sent_total))
-            assert not old.report.leader
-            await new.stop()
+            async with running(new):
+                await eventually(lambda: new.report.leader)
+                zombie = live_row("ZOMBIE", 1)
+                add_minutes(old, zombie)
+                await eventually(lambda: old.report.fenced == 1)
+                assert not old.leads
+                assert old.state is LeaderState.DEPOSED  # it did not crash: it plans on
+                planned_by = live_row("B", 2)
+                add_minutes(new, planned_by)
+                add_minutes(old, planned_by)
+                await eventually(lambda: bool(new.report.sent_total))
+                assert not old.report.leader
         beats = await town.beats_committed()
         assert minutes_of(beats, "ZOMBIE") == []  # nothing of the deposed one is visible
         for symbol in "AB":
             minutes = minutes_of(beats, symbol)
-            assert minutes == sorted(set(minutes))  # each minute once: exactly one sender
+            assert minutes == sorted(set(minutes))  # each minute once: exactly one leader
 
     asyncio.run(scene())
 
@@ -70,16 +69,15 @@ def test_a_rightful_leader_fenced_by_a_frozen_one_comes_back(kafka: Any) -> None
     async def scene() -> None:
         town = Town(kafka.bootstrap)
         await town.create()
-        rightful = town.sender([live_row("A", 0)], leading(), reclaim_s=0.5)
-        zombie_flag = leading()
-        zombie = town.sender([], zombie_flag, reclaim_s=0.5)
+        rightful = town.leader([live_row("A", 0)], pauses=SOON)
+        zombie = town.leader([], pauses=SOON)
         async with running(rightful):
             await eventually(lambda: rightful.report.sent_total > 0)
             async with running(zombie):
                 await eventually(lambda: zombie.report.leader)
                 add_minutes(rightful, live_row("B", 1))
                 await eventually(lambda: rightful.report.fenced == 1)
-                zombie_flag.clear()
+                zombie.revoked()
                 await eventually(lambda: rightful.report.leader)
                 row = live_row("B", 1)
                 await eventually(lambda: caught_up(rightful))
@@ -97,9 +95,9 @@ def test_a_new_leader_goes_on_where_the_last_one_stopped(kafka: Any) -> None:
         rows = [live_row(symbol, n) for n, symbol in enumerate("ABC")]
         total = sum(len(due_minutes(row)) for row in rows)
         for _ in range(2):  # the universe still says that nothing of it is closed
-            sender = town.sender(rows, leading())
-            async with running(sender):
-                await eventually(partial(caught_up, sender))
+            leader = town.leader(rows)
+            async with running(leader):
+                await eventually(partial(caught_up, leader))
         beats = await town.beats_committed()
         assert total <= len(beats) <= total + len(rows)  # a minute may have come due meanwhile
         for row in rows:
@@ -108,25 +106,24 @@ def test_a_new_leader_goes_on_where_the_last_one_stopped(kafka: Any) -> None:
     asyncio.run(scene())
 
 
-def test_a_flag_that_went_off_and_on_between_two_rounds_takes_over_anew(kafka: Any) -> None:
+def test_a_leadership_that_went_and_came_between_two_rounds_takes_over_anew(kafka: Any) -> None:
     # Another worker led in between: with its old producer this one would only be fenced.
     async def scene() -> None:
         town = Town(kafka.bootstrap)
         await town.create()
-        flag = leading()
-        sender = town.sender([live_row("A", 0)], flag)
-        async with running(sender):
-            await eventually(lambda: sender.report.sent_total > 0)
-            other = town.sender([], leading())
+        leader = town.leader([live_row("A", 0)])
+        async with running(leader):
+            await eventually(lambda: leader.report.sent_total > 0)
+            other = town.leader([])
             async with running(other):
                 await eventually(lambda: other.report.leader)
-            flag.clear()
-            flag.set()
+            leader.revoked()
+            leader.assigned()
             row = live_row("B", 1)
-            sent = sender.report.sent_total
-            add_minutes(sender, row)
-            await eventually(lambda: sender.report.sent_total >= sent + len(due_minutes(row)))
-            assert sender.report.fenced == 0
+            sent = leader.report.sent_total
+            add_minutes(leader, row)
+            await eventually(lambda: leader.report.sent_total >= sent + len(due_minutes(row)))
+            assert leader.report.fenced == 0
 
     asyncio.run(scene())
 
@@ -138,7 +135,7 @@ def test_after_an_outage_the_sender_holds_back_then_catches_up_without_a_hole(
     #  frozen broker       thawed      + hold
     #  |xxxxxxxxxxxxxxxxxxx|-- feeds --|-> B's minutes, with barriers of after the outage
     kafka = new_kafka()
-    monkeypatch.setattr("agents.heartbeats.ROUND_WITHIN_S", 2.0)
+    monkeypatch.setattr("barstream.heartbeat.leader.ROUND_WITHIN_S", 2.0)
     hold_us = 3 * SECOND_US
 
     async def scene() -> None:
@@ -146,21 +143,21 @@ def test_after_an_outage_the_sender_holds_back_then_catches_up_without_a_hole(
         await town.create()
         options = {**town.options, "request_timeout_ms": 3000}
         first = live_row("A", 0)
-        sender = town.sender([first], leading(), resume_hold_us=hold_us, options=options)
-        async with running(sender):
-            await eventually(lambda: sender.report.sent_total >= len(due_minutes(first)))
+        leader = town.leader([first], pauses=LeaderPauses(0, hold_us), options=options)
+        async with running(leader):
+            await eventually(lambda: leader.report.sent_total >= len(due_minutes(first)))
             kafka.freeze()
             try:
                 row = live_row("B", 1)
-                add_minutes(sender, row)
+                add_minutes(leader, row)
                 await asyncio.sleep(9)
-                assert sender.report.errors > 0
+                assert leader.report.errors > 0
             finally:
                 kafka.thaw()
             thawed_us = system_clock_us()
             await town.append(town.ticks, 1, [b"buffered"] * 7)
-            await eventually(lambda: sender.report.holding, 30)
-            await eventually(lambda: caught_up(sender), 30)
+            await eventually(lambda: leader.report.holding, 30)
+            await eventually(lambda: caught_up(leader), 30)
         beats = await town.beats_committed()
         assert minutes_of(beats, "B")[: len(due_minutes(row))] == due_minutes(row)
         of_b = [beat for beat in beats if beat.record.symbol == "B"]
@@ -178,11 +175,11 @@ def test_killing_the_broker_in_a_catch_up_leaves_no_hole(new_kafka: Callable[...
         await town.create()
         rows = [live_row(f"S{n:03}", n % 3, minutes_back=60) for n in range(50)]
         rules = RULES.__class__(RULES.grace_us, 5, max_catch_up=400)
-        sender = town.sender(rows, leading(), rules=rules, resume_hold_us=0)
-        async with running(sender):
-            await eventually(lambda: sender.report.sent_total >= 800)
+        leader = town.leader(rows, rules=rules, pauses=LeaderPauses(0, 0))
+        async with running(leader):
+            await eventually(lambda: leader.report.sent_total >= 800)
             await asyncio.to_thread(kafka.restart)
-            await eventually(lambda: caught_up(sender), 60)
+            await eventually(lambda: caught_up(leader), 60)
         beats = await town.beats_committed()
         newest = floor_minute(system_clock_us()) - 3 * MINUTE_US
         for row in rows:

@@ -10,7 +10,6 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from barstream.clock import system_clock_us
-from barstream.heartbeat.leadership import LeadershipFlag
 from barstream.heartbeat.producer import Due, LoaderHeartbeats
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.time import MINUTE_US, SECOND_US, floor_minute
@@ -20,7 +19,6 @@ from tests.integration.heartbeat_bench import (
     Town,
     due_minutes,
     eventually,
-    leading,
     live_row,
     minutes_of,
     running,
@@ -35,10 +33,10 @@ def test_a_leader_catches_up_without_a_hole_in_order_each_in_the_partition_of_it
         await town.create()
         rows = [live_row("A", 2, minutes_back=9), live_row("B", 0), live_row("C", 2)]
         rules = HeartbeatRules(SECOND_US, 5, max_catch_up=20)  # several rounds
-        sender = town.sender(rows, leading(), rules=rules)
-        async with running(sender):
+        leader = town.leader(rows, rules=rules)
+        async with running(leader):
             wanted = sum(len(due_minutes(row)) for row in rows)
-            await eventually(lambda: sender.report.sent_total >= wanted)
+            await eventually(lambda: leader.report.sent_total >= wanted)
         beats = await town.beats_committed()
         for row in rows:
             minutes = minutes_of(beats, row.symbol)
@@ -71,9 +69,9 @@ def test_the_barrier_is_the_end_offset_with_control_records_and_open_transaction
         for _ in range(2):
             await feed.send_and_wait(town.ticks, b"t", partition=2)
         rows = [live_row(symbol, n, 2) for n, symbol in enumerate("ABC")]
-        sender = town.sender(rows, leading())
-        async with running(sender):
-            await eventually(lambda: sender.report.sent_total >= len(rows))
+        leader = town.leader(rows)
+        async with running(leader):
+            await eventually(lambda: leader.report.sent_total >= len(rows))
         await feed.abort_transaction()
         await feed.stop()
         beats = await town.beats_committed()
@@ -82,29 +80,28 @@ def test_the_barrier_is_the_end_offset_with_control_records_and_open_transaction
     asyncio.run(scene())
 
 
-def test_a_follower_plans_and_sends_nothing_until_its_flag_goes_on_and_stops_when_it_goes_off(
+def test_a_follower_plans_and_sends_nothing_until_it_leads_and_stops_when_it_does_not(
     kafka: Any,
 ) -> None:
     async def scene() -> None:
         town = Town(kafka.bootstrap)
         await town.create()
-        flag = LeadershipFlag()
         row = live_row("A", 0)
-        sender = town.sender([row], flag)
-        async with running(sender):
-            await eventually(lambda: sender.report.planned > 0)
+        leader = town.leader([row], leads=False)
+        async with running(leader):
+            await eventually(lambda: leader.report.planned > 0)
             assert await town.beats_committed() == []
-            assert not sender.report.leader
-            flag.set()
-            await eventually(lambda: sender.report.sent_total >= len(due_minutes(row)))
-            flag.clear()
-            await eventually(lambda: not sender.report.leader)
-            sent = sender.report.sent_total
-            sender.universe.put(live_row("B", 1))
-            sender.wake()
+            assert not leader.report.leader
+            leader.assigned()
+            await eventually(lambda: leader.report.sent_total >= len(due_minutes(row)))
+            leader.revoked()
+            await eventually(lambda: not leader.report.leader)
+            sent = leader.report.sent_total
+            leader.sources.universe.put(live_row("B", 1))
+            leader.wake()
             # once, by whichever round comes next: `planned` may already be of the one after it
-            await eventually(lambda: ("DEMO", "B") in sender._emitted.marks)
-            assert sender.report.sent_total == sent
+            await eventually(lambda: ("DEMO", "B") in leader._emitted.marks)
+            assert leader.report.sent_total == sent
         assert minutes_of(await town.beats_committed(), "B") == []
 
     asyncio.run(scene())
@@ -116,40 +113,39 @@ def test_a_leader_sends_nothing_while_the_group_is_rebalancing(kafka: Any) -> No
         await town.create()
         rebalancing = [False]
         row = live_row("A", 0)
-        sender = town.sender([row], leading(), rebalancing=lambda: rebalancing[0])
-        async with running(sender):
-            await eventually(lambda: sender.report.sent_total >= len(due_minutes(row)))
+        leader = town.leader([row], rebalancing=lambda: rebalancing[0])
+        async with running(leader):
+            await eventually(lambda: leader.report.sent_total >= len(due_minutes(row)))
             rebalancing[0] = True
-            sent, other = sender.report.sent_total, live_row("B", 1)
-            sender.universe.put(other)
-            sender.wake()
-            await eventually(lambda: sender.report.planned >= len(due_minutes(other)))
+            sent, other = leader.report.sent_total, live_row("B", 1)
+            leader.sources.universe.put(other)
+            leader.wake()
+            await eventually(lambda: leader.report.planned >= len(due_minutes(other)))
             await asyncio.sleep(0.5)
-            assert sender.report.sent_total == sent
+            assert leader.report.sent_total == sent
             rebalancing[0] = False
-            await eventually(lambda: sender.report.sent_total >= sent + len(due_minutes(other)))
+            await eventually(lambda: leader.report.sent_total >= sent + len(due_minutes(other)))
 
     asyncio.run(scene())
 
 
-def test_what_was_appended_when_the_flag_goes_off_is_never_seen(kafka: Any) -> None:
+def test_what_was_appended_when_the_leadership_goes_is_never_seen(kafka: Any) -> None:
     # Asked at taking over, before sending, and last between appending and committing.
     async def scene() -> None:
         town = Town(kafka.bootstrap)
         await town.create()
-        flag = leading()
         asked: list[bool] = []
 
         def rebalancing() -> bool:
             asked.append(True)
             if len(asked) == 3:
-                flag.clear()
-            return not flag.on
+                leader.revoked()
+            return not leader.leads
 
-        sender = town.sender([live_row("A", 0)], flag, rebalancing=rebalancing)
-        async with running(sender):
-            await eventually(lambda: len(asked) >= 3 and not sender.report.leader)
-        assert sender.report.sent_total == 0
+        leader = town.leader([live_row("A", 0)], rebalancing=rebalancing)
+        async with running(leader):
+            await eventually(lambda: len(asked) >= 3 and not leader.report.leader)
+        assert leader.report.sent_total == 0
         assert await town.beats_committed() == []
 
     asyncio.run(scene())
@@ -164,10 +160,10 @@ def test_nothing_is_sent_before_schedule_and_topics_are_ready(
         ready = [False]
         provider = MarketScheduleProvider()
         row = live_row("A", 0)
-        sender = town.sender([row], leading(), provider=provider, ready=lambda: ready[0])
-        async with running(sender):
+        leader = town.leader([row], provider=provider, ready=lambda: ready[0])
+        async with running(leader):
             await asyncio.sleep(0.3)
-            assert sender.report.errors == 0
+            assert leader.report.errors == 0
             await town.create()
             steps: list[Callable[[], None]] = [
                 lambda: ready.__setitem__(0, True),
@@ -177,27 +173,9 @@ def test_nothing_is_sent_before_schedule_and_topics_are_ready(
                 steps.reverse()
             steps[0]()
             await asyncio.sleep(0.3)
-            assert not sender.report.leader  # the other is still missing
+            assert not leader.report.leader  # the other is still missing
             steps[1]()
-            await eventually(lambda: sender.report.sent_total >= len(due_minutes(row)))
-
-    asyncio.run(scene())
-
-
-def test_start_twice_is_once_and_without_a_tumbling_window_it_is_never(kafka: Any) -> None:
-    async def scene() -> None:
-        town = Town(kafka.bootstrap)
-        await town.create()
-        row = live_row("A", 0)
-        sender = town.sender([row], leading())
-        unwanted = town.sender([live_row("B", 0)], leading(), wanted=False)
-        async with running(sender, sender, unwanted):
-            await eventually(lambda: sender.report.sent_total >= len(due_minutes(row)))
-            await asyncio.sleep(0.2)
-        beats = await town.beats_committed()
-        assert len(minutes_of(beats, "A")) == len(set(minutes_of(beats, "A")))
-        assert minutes_of(beats, "B") == []
-        assert unwanted.report.planned == 0
+            await eventually(lambda: leader.report.sent_total >= len(due_minutes(row)))
 
     asyncio.run(scene())
 
@@ -211,9 +189,9 @@ def test_a_minute_is_sent_when_the_clock_says_so_and_within_a_second(kafka: Any)
         minute_us = floor_minute(now_us) - MINUTE_US
         grace_us = now_us + 2 * SECOND_US - (minute_us + MINUTE_US)
         row = live_row("A", 1)._replace(closed_until_us=minute_us)
-        sender = town.sender([row], leading(), rules=HeartbeatRules(grace_us, 5))
-        async with running(sender):
-            await eventually(lambda: sender.report.sent_total > 0)
+        leader = town.leader([row], rules=HeartbeatRules(grace_us, 5))
+        async with running(leader):
+            await eventually(lambda: leader.report.sent_total > 0)
         (beat,) = await town.beats_committed()
         assert beat.record.bucket_start_us == minute_us
         due_us = minute_us + MINUTE_US + grace_us
@@ -228,18 +206,16 @@ def test_a_wrong_clock_sends_nothing_says_so_and_goes_on_when_it_is_right(kafka:
         await town.create()
         fast_us = [10 * MINUTE_US]
         row = live_row("A", 0)
-        sender = town.sender(
-            [row], leading(), clock=lambda: system_clock_us() + fast_us[0], nap_s=0.02
-        )
-        async with running(sender):
-            await eventually(lambda: sender.report.clock_wrong)
-            assert abs(sender.report.clock_offset_ms - 600_000) < 5_000
+        leader = town.leader([row], clock=lambda: system_clock_us() + fast_us[0])
+        async with running(leader):
+            await eventually(lambda: leader.report.clock_wrong)
+            assert abs(leader.report.clock_offset_ms - 600_000) < 5_000
             await asyncio.sleep(0.3)
-            assert sender.report.sent_total == 0
+            assert leader.report.sent_total == 0
             assert await town.beats_committed() == []
             fast_us[0] = 0
-            await eventually(lambda: sender.report.sent_total >= len(due_minutes(row)))
-            assert not sender.report.clock_wrong
+            await eventually(lambda: leader.report.sent_total >= len(due_minutes(row)))
+            assert not leader.report.clock_wrong
         minutes = minutes_of(await town.beats_committed(), "A")
         assert minutes[: len(due_minutes(row))] == due_minutes(row)
 
@@ -256,11 +232,9 @@ def test_a_clock_a_little_fast_still_closes_every_minute(kafka: Any) -> None:
         grace_us = system_clock_us() + 2 * SECOND_US - (minute_us + MINUTE_US)
         rules = HeartbeatRules(grace_us, 5)
         row = live_row("A", 0)._replace(closed_until_us=minute_us)
-        sender = town.sender(
-            [row], leading(), rules=rules, clock=lambda: system_clock_us() + 700_000
-        )
-        async with running(sender):
-            await eventually(lambda: sender.report.sent_total > sender.report.early)
+        leader = town.leader([row], rules=rules, clock=lambda: system_clock_us() + 700_000)
+        async with running(leader):
+            await eventually(lambda: leader.report.sent_total > leader.report.early)
         beats = await town.beats_committed()
         assert {b.record.bucket_start_us for b in beats} == {minute_us}
         assert beats[-1].appended_us >= rules.closes_at(minute_us)
@@ -295,10 +269,10 @@ def test_a_series_in_a_partition_the_topic_does_not_have_stops_no_other(kafka: A
         town = Town(kafka.bootstrap)
         await town.create()
         row = live_row("A", 0)
-        sender = town.sender([row, live_row("GHOST", 77)], leading())
-        async with running(sender):
-            await eventually(lambda: sender.report.sent_total >= len(due_minutes(row)))
-            assert sender.report.errors == 0
+        leader = town.leader([row, live_row("GHOST", 77)])
+        async with running(leader):
+            await eventually(lambda: leader.report.sent_total >= len(due_minutes(row)))
+            assert leader.report.errors == 0
         assert RULES.newest_due("DEMO", system_clock_us()) in minutes_of(
             await town.beats_committed(), "A"
         )

@@ -13,7 +13,6 @@ from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickColumns
 from barstream.codecs.topics.rules import RulesRow
 from barstream.codecs.topics.series_seen import UniverseReading
-from barstream.heartbeat.leadership import LeadershipFlag
 from barstream.heartbeat.report import HeartbeatReport
 from barstream.kafka.consumer_group import Declaration
 from barstream.kafka.partition_ends import PartitionEnds
@@ -39,7 +38,7 @@ from barstream.serve.worker_reads import WorkerReads
 from barstream.store.finals import FinalsPartition
 
 if TYPE_CHECKING:
-    from agents.heartbeats import HeartbeatSender
+    from barstream.heartbeat.leader import Leader
     from barstream.runtime.schedule import ScheduleService
 
 OWN_URL, OTHER_URL = "http://10.0.0.1:6066", "http://10.0.0.2:6066"
@@ -170,7 +169,7 @@ def stub_reporting(
     reading: UniverseReading | None = None,
     membership: Membership | None = None,
     highwater: int | None = None,
-    flag: LeadershipFlag | None = None,
+    leads: bool = False,
     spellings: Spellings | None = None,
     agreement: Agreement | None = None,
 ) -> Reporting:
@@ -184,7 +183,7 @@ def stub_reporting(
         provider,
         reading or UniverseReading(universe),
         cast("ScheduleService", SimpleNamespace(status=status)),
-        cast("HeartbeatSender", SimpleNamespace(flag=flag or LeadershipFlag(), report=report)),
+        cast("Leader", SimpleNamespace(leads=leads, report=report)),
         metrics or Metrics(),
         "ticks",
         "hb_1m",

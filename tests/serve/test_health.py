@@ -6,7 +6,6 @@ from aiokafka import TopicPartition
 
 from barstream.codecs.ticks.series_names import Respelled
 from barstream.codecs.topics.series_seen import UniverseReading
-from barstream.heartbeat.leadership import LeadershipFlag
 from barstream.heartbeat.report import HeartbeatReport
 from barstream.kafka.consumer_group import Declaration, Member
 from barstream.market.schedule import MarketScheduleProvider
@@ -58,12 +57,11 @@ def test_everything_the_heartbeat_sender_knows_of_itself_can_be_scraped() -> Non
 def test_a_leader_that_cannot_send_is_behind_by_all_that_is_due() -> None:
     """Not only by what a later round of a catch-up would take: else it never alerts."""
     provider, metrics = MarketScheduleProvider.always_open(), Metrics()
-    report, flag = HeartbeatReport(planned=3, remaining=4), LeadershipFlag()
+    report = HeartbeatReport(planned=3, remaining=4)
     partitions = stub_partitions(provider, Rules())
-    reporting = stub_reporting(partitions, provider, Universe(), metrics, report=report, flag=flag)
-    reporting.update()
+    stub_reporting(partitions, provider, Universe(), metrics, report=report).update()
     assert scraped(metrics, "heartbeats_behind_minutes") == 0, "it does not lead"
-    flag.set()
+    reporting = stub_reporting(partitions, provider, Universe(), metrics, report=report, leads=True)
     reporting.update()
     assert scraped(metrics, "heartbeats_behind_minutes") == 7
     report.sent(DAY, 3, 0)

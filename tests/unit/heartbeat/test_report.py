@@ -1,4 +1,4 @@
-"""Comparing the sender's clock with the broker's append times."""
+"""Comparing the leader's clock with the broker's append times."""
 
 from __future__ import annotations
 

@@ -114,7 +114,9 @@ def test_our_own_warnings_of_what_waits_for_a_broker_belong_to_its_outage(log: L
         "t",
         AWAY,
     )
-    log.say("agents.heartbeats", "heartbeats not acknowledged error=%r", KafkaTimeoutError())
+    log.say(
+        "barstream.heartbeat.leader", "heartbeats not acknowledged error=%r", KafkaTimeoutError()
+    )
     log.say(CLIENT, "Heartbeat session expired - marking coordinator dead")
     assert len(log.said) == 1
     log.troubles.answers(1)
@@ -241,7 +243,7 @@ def test_a_repeated_warning_is_counted_and_closed(log: Log) -> None:
 
 
 def test_a_trouble_that_was_not_repeated_needs_no_end(log: Log) -> None:
-    log.say("agents.heartbeats", "another worker leads now")
+    log.say("barstream.heartbeat.leader", "another worker leads now")
     log.now_s += 1_000
     log.troubles.look()
     assert log.said == ["another worker leads now"]

@@ -87,10 +87,10 @@ def test_a_bar_has_its_times_as_aware_datetimes_too() -> None:
 
 def test_verify_holds_every_one_of_them_to_something() -> None:
     """A field that is added and compared by nobody would be believed."""
-    of_minutes = {*FOLDED, *BAR_KEY, "trading_date", "session", "synthetic", "close_offset"}
+    of_minutes = {*FOLDED, *BAR_KEY.names, "trading_date", "session", "synthetic", "close_offset"}
     assert of_minutes | {"revision"} == set(NAMES)
-    assert {*ROLLED, *BAR_KEY, "revision"} == set(NAMES)
-    assert CHILD[2:] == tuple(name for name in NAMES if name not in BAR_KEY)
+    assert {*ROLLED, *BAR_KEY.names, "revision"} == set(NAMES)
+    assert CHILD[2:] == tuple(name for name in NAMES if name not in BAR_KEY.names)
 
 
 def test_the_page_is_the_one_that_is_made() -> None:

@@ -147,7 +147,7 @@ def test_malformed_requests_and_threads_that_have_ended_are_no_news(
 @pytest.fixture
 def logging_restored() -> Iterator[None]:
     root = logging.getLogger()
-    names = (*OURS, *LIBRARIES)
+    names = (*OURS, *LIBRARIES, "mode.timers")
     before = list(root.handlers), root.level, threading.excepthook
     levels = {name: logging.getLogger(name).level for name in names}
     yield
@@ -181,6 +181,7 @@ def test_a_level_shows_ours_and_the_warnings_of_libraries(loglevel: str) -> None
         log.info("%s.info", name)
         log.warning("%s.warning", name)
     logging.getLogger("mode.services").info("mode.info")
+    logging.getLogger("mode.timers").debug("aiokafka.debug of a look at the clock")
     # services of Faust that are ours are told of under our names
     logging.getLogger("barstream.runtime.schedule").info("[^--ScheduleService]: of Faust")
     logging.getLogger("aiokafka.consumer.group_coordinator").warning(
