@@ -91,7 +91,9 @@ def test_in_no_state_a_revoke_is_survived_and_an_assignment_is_lost() -> None:
 
 
 @pytest.mark.law("L14")
-@pytest.mark.parametrize("state", set(S) - {S.FOLLOWING}, ids=lambda state: state.name)
+@pytest.mark.parametrize(
+    "state", [each for each in S if each is not S.FOLLOWING], ids=lambda state: state.name
+)
 def test_what_is_taken_away_is_not_led_from_the_same_instant_on(state: LeaderState) -> None:
     leader = in_state(state)
     leader.assigned()
