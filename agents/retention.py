@@ -33,7 +33,7 @@ class RetentionService(Service):
 
     Args:
         partitions: what this worker holds.
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         clock: microseconds since the epoch.
         poll_s: how often it looks whether a day is over or a partition has come.
     """

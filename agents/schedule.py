@@ -24,7 +24,7 @@ from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.feeds.schedule_load import schedule_topic
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.topic_follower import TopicFollower
 from barstream.market.schedule import AlwaysOpenIndex, MarketScheduleProvider, Series
 from barstream.model.time import SECOND_US, datetime_from_us, iso_from_us, us_from_datetime

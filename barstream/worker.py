@@ -33,7 +33,7 @@ from barstream.config import Settings
 from barstream.garbage_collection import collect_rarely
 from barstream.heartbeat.leadership import LeadershipFlag
 from barstream.kafka.client_id import client_id
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.consumer_group import Declaration
 from barstream.kafka.topic_follower import TopicFollower
 from barstream.kafka.topics import TopicNames, require

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from barstream.codecs.ticks.decoder import TickDecoder
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.log.selection import Selection
 from barstream.log.snapshot import chunks
 from barstream.planner import plan_of

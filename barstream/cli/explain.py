@@ -112,7 +112,7 @@ async def _explain(
     from barstream.explain.rollups import UpperFacts
     from barstream.explain.run import gather, last_minute
     from barstream.explain.topics import Log
-    from barstream.kafka.cluster import reaching
+    from barstream.kafka.connection import reaching
     from barstream.model.period import MINUTE
 
     with ReadingProgress(quiet=quiet) as progress:

@@ -137,7 +137,7 @@ async def _simulate(
     from barstream.feeds.load_plan import partitions_of
     from barstream.feeds.simulation import SimulatedFeed
     from barstream.kafka.clients import KafkaError
-    from barstream.kafka.cluster import client_options
+    from barstream.kafka.connection import client_options
     from barstream.kafka.topics import TopicNames
     from barstream.model.time import MINUTE_US, SECOND_US
 

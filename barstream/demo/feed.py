@@ -16,7 +16,7 @@ from barstream.feeds.progress import Silent
 from barstream.feeds.simulated_ticks import Simulation, SimulationRules
 from barstream.feeds.simulation import SimulatedFeed
 from barstream.kafka.clients import KafkaError
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.topics import TopicNames
 
 WRONG_EVERY_S: Final = 120.0

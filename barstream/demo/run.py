@@ -21,7 +21,7 @@ from barstream.demo.tape import record
 from barstream.demo.venue import BROKER, LISTINGS, PAST_DATES, Listing, sessions
 from barstream.feeds.schedule_load import load_schedule
 from barstream.kafka.clients import TopicPartition, make_consumer
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.topics import TopicNames
 from barstream.market.session import SessionRow
 from barstream.model.period import MINUTE

@@ -26,7 +26,7 @@ from barstream.feeds.progress import Watcher
 from barstream.feeds.refusals import AlreadyLoadedError, NoSessionError
 from barstream.feeds.schedule_load import load_schedule
 from barstream.kafka.clients import TopicPartition, make_consumer
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.topics import TopicNames
 from barstream.market.calendar import calendar_rows, reach_of, warning_of
 from barstream.market.session import SessionRow

@@ -12,7 +12,7 @@ from barstream.config import Settings
 from barstream.explain.sessions import bucket_of
 from barstream.explain.tick_decoder import Spelling
 from barstream.explain.window import Progress
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.topics import TopicNames
 from barstream.log.rules import Regimes
 from barstream.log.schedule import ScheduleRecord, schedule_index, schedule_records

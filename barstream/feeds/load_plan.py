@@ -24,7 +24,7 @@ from barstream.feeds.options import FileOptions, FoundLayout, layout_of
 from barstream.feeds.order import disorders, in_time_order, refuse_unsorted
 from barstream.feeds.progress import Watcher
 from barstream.feeds.schedule_load import read_current
-from barstream.kafka.cluster import admin_client, client_options
+from barstream.kafka.connection import admin_client, client_options
 from barstream.kafka.topics import TopicNames
 from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex
 from barstream.model.key import FOLDED, NameRule

@@ -25,7 +25,7 @@ from barstream.codecs.topics.withdrawal import (
 from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.kafka.clients import KafkaConsumer, TopicPartition, make_consumer
-from barstream.kafka.cluster import admin_client, client_options
+from barstream.kafka.connection import admin_client, client_options
 from barstream.kafka.offsets import extents_of, offsets_required
 from barstream.kafka.topics.metadata import ensure_compacted
 from barstream.market.schedule import Series

@@ -23,7 +23,7 @@ from barstream.codecs.topics.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.kafka.clients import KafkaError, make_producer
-from barstream.kafka.cluster import client_options, reaching
+from barstream.kafka.connection import client_options, reaching
 from barstream.kafka.partitioner import default_partition
 from barstream.kafka.topic_follower import TopicFollower
 from barstream.kafka.topics.batch_size import SMALL_BATCH_BYTES

@@ -35,7 +35,7 @@ def make_consumer(
     """A consumer that commits nothing, not started.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         committed: whether records of aborted and open transactions are left out; of ends too.
         more: other options of aiokafka.
     """
@@ -52,7 +52,7 @@ def make_producer(options: Mapping[str, Any], **more: Any) -> KafkaProducer:
     """A producer whose records every replica in sync has before they count, not started.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         more: other options of aiokafka.
     """
     return KafkaProducer(**{**options, "acks": "all", **more})

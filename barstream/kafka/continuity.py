@@ -106,7 +106,7 @@ async def replaced(
     """The partitions in which another batch stands in the place of the one that was read.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         marks: of the batches that were read.
 
     Raises:
@@ -126,7 +126,7 @@ async def check_continued(
     """Refuse to go on where other ticks stand in the place of those that were applied.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         topic: of the ticks.
         read: by partition the first offset not applied, and the batch that holds the one before.
 

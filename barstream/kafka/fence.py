@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.kafka.changelog import decided
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.consumer_group import require_no_workers
 from barstream.kafka.writer import PartitionWriter
 

@@ -25,7 +25,7 @@ class PartitionEnds:
     """The end offsets of some topics' partitions, as they were ``every_s`` ago at most.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         topics: their names.
         every_s: how often they are asked for.
     """

@@ -23,7 +23,7 @@ async def poll(
     """Look until cancelled, or until a look raises; while no broker answers, nothing is known.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         every_s: how often.
         look: asks the client that it is given.
         committed: whether ends are those of committed records.

@@ -52,7 +52,7 @@ class ReadProgressMonitor:
     """Compares positions with the ends that a consumer of its own is told.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         topic: name of the tick topic.
         every_s: how often.
         allowed: so many looks without a move end the worker; together longer than a flush may

@@ -20,6 +20,7 @@ from aiokafka.structs import TopicPartition
 from barstream.cancellation import cancel
 from barstream.errors import BarstreamError
 from barstream.kafka.clients import make_consumer
+from barstream.kafka.connection import BrokerUnreachableError
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,6 @@ TOPIC_APPEARS_WITHIN_S: Final = 5.0
 
 class TopicMissingError(BarstreamError):
     """The topic to be read does not exist: create it (``barstream topics create``)."""
-
-
-class BrokerUnreachableError(BarstreamError):
-    """No broker answered in the time allowed: check ``bootstrap`` and that Kafka runs."""
 
 
 def _passes(error: KafkaError) -> bool:

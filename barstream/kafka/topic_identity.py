@@ -152,7 +152,7 @@ async def topic_ids(options: Mapping[str, Any], topics: Iterable[str]) -> TopicI
     """Identities of ``topics`` that there are.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         topics: names.
 
     Raises:

@@ -37,7 +37,7 @@ class TopicMonitor:
     """Compares the tick topic with what was applied of it.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         topic: name of the tick topic.
         every_s: how often.
 

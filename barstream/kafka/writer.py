@@ -62,7 +62,7 @@ class PartitionWriter:
     whoever held the partition before, which then can write nothing more to it.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         transactional_id: ``{app_id}-{partition}``.
         deadline_s: with idempotence batches never expire, so a flush needs a deadline.
         largest: by topic the most bytes it takes in a batch; asked for where it is not given.

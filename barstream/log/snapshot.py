@@ -37,7 +37,7 @@ _STALLED_AFTER_S: Final = 60.0
 _NO_TIME_US: Final = 0
 
 Options = Mapping[str, Any]
-"""Connection options, see `barstream.kafka.cluster.client_options`; `Clients` use them again."""
+"""Connection options, see `barstream.kafka.connection.client_options`; `Clients` use them again."""
 
 
 class _Client:

@@ -16,7 +16,7 @@ from barstream.codecs.topics.series_seen import encode as encode_seen
 from barstream.codecs.topics.state import POSITION_KEY, encode_position
 from barstream.config import Settings
 from barstream.kafka.clients import TopicPartition
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.fence import fenced_partitions
 from barstream.kafka.flush import Flush, Row
 from barstream.kafka.offsets import ends_of

@@ -13,7 +13,7 @@ import polars as pl
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickColumns
 from barstream.kafka.clients import make_consumer
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.flush import Flush, Row
 from barstream.kafka.topic_identity import topic_id
 from barstream.kafka.topics import TopicNames

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from barstream.config import Settings
-from barstream.kafka.cluster import client_options, reaching
+from barstream.kafka.connection import client_options, reaching
 from barstream.kafka.topic_follower import TopicMissingError
 from barstream.kafka.topics import TopicNames
 from barstream.log.selection import Selection

@@ -11,7 +11,7 @@ from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.feeds.schedule_file import read_schedule_file
 from barstream.feeds.schedule_load import dates_of, difference, read_current
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.topics import TopicNames
 from barstream.log.parallel import run_all
 from barstream.log.selection import Selection

@@ -11,7 +11,7 @@ from barstream.codecs.topics.withdrawal import (
     decode_withdrawal,
     is_withdrawal_key,
 )
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.topics import TopicNames
 from barstream.log.snapshot import newest_values
 from barstream.market.schedule import Series

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from barstream.config import Settings
 from barstream.kafka.clients import KafkaError
-from barstream.kafka.cluster import admin_client, client_options, explained
+from barstream.kafka.connection import admin_client, client_options, explained
 from barstream.kafka.topics import TopicNames, make_plan, metadata
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.log.snapshot import held

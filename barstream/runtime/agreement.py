@@ -159,7 +159,7 @@ class AgreementService(Service):
     Args:
         agreement: is told.
         group: the name of it.
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         generation: of the assignment that this worker had last.
     """
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
 
-from barstream.kafka.cluster import answers
+from barstream.kafka.connection import answers
 from barstream.kafka.troubles import Troubles, span
 from barstream.metrics import running_version
 from barstream.plurals import counted
@@ -259,7 +259,7 @@ class LifecycleService(Service):
         lifecycle: says what is new.
         troubles: knows which brokers are away.
         look: at the worker.
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         brokers: addresses of the brokers by number, as the clients know them now.
     """
 

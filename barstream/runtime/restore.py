@@ -38,7 +38,7 @@ async def restore(
     the end does not move.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         places: local partition by changelog partition.
         progress: kept up to date.
         advanced: told after each fetch how many rows it brought.

@@ -69,7 +69,7 @@ class Standbys:
     """Follows the changelogs of the standby partitions of this worker.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         stores: where the tables of a partition are.
         settled: whether the assignment under way is complete; nothing is followed before, so
             that a copy never delays what is served, and Faust has let go of what was revoked.

@@ -69,7 +69,7 @@ async def restored(
     """Open the tables of ``partitions`` and read what they lack.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         stores: where the tables are.
         partitions: every other writer to them has been fenced.
         progress: kept up to date.

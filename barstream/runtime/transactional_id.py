@@ -33,7 +33,7 @@ async def longest_rest_s(options: Mapping[str, Any]) -> float:
     """How long a producer may write nothing: by what the brokers say, an hour where they do not.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
     """
     try:
         async with asyncio.timeout(_ANSWER_WITHIN_S):
@@ -56,7 +56,7 @@ async def renew(
     """Have each partition that rests too long write its position, until cancelled.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         partitions: those held now.
     """
     while True:

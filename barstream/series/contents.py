@@ -21,7 +21,7 @@ from barstream.codecs.topics.withdrawal import (
 )
 from barstream.config import Settings
 from barstream.feeds.load_positions import LoadRecords
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.flush import Flush, Row
 from barstream.kafka.topics import TopicNames
 from barstream.log.selection import Selection

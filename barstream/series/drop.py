@@ -24,7 +24,7 @@ from barstream.codecs.topics.withdrawal import WithdrawalRow, is_withdrawal_key
 from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.feeds.load_positions import LoadRecords, load_records
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.consumer_group import require_no_workers
 from barstream.kafka.fence import fenced_partitions
 from barstream.kafka.topics import TopicNames

@@ -32,7 +32,7 @@ from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.feeds.load_positions import load_records
 from barstream.kafka.clients import TopicPartition, make_consumer
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.consumer_group import require_no_workers
 from barstream.kafka.fence import fenced_partitions
 from barstream.kafka.flush import Flush, Row

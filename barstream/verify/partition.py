@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from barstream.codecs.topics.rules import RulesRow
 from barstream.codecs.topics.withdrawal import Withdrawn
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.fetch_columns import JudgedBatches
 from barstream.kafka.topics import TopicNames
 from barstream.log.heartbeats import heartbeats

@@ -14,7 +14,7 @@ from typing import Any, Final
 from barstream.config import Settings
 from barstream.errors import ConfigError
 from barstream.garbage_collection import collect_rarely
-from barstream.kafka.cluster import admin_client, client_options
+from barstream.kafka.connection import admin_client, client_options
 from barstream.kafka.topic_follower import TopicMissingError
 from barstream.kafka.topics import TopicNames
 from barstream.kafka.topics.metadata import shapes

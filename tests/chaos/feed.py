@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from barstream.codecs.avro.body import encode_batch
 from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
 from barstream.heartbeat.producer import Due, LoaderHeartbeats
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.model.time import MINUTE_US, SECOND_US, us_from_iso
 from tests.pipeline import Pipeline
 

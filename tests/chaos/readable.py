@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 
 from barstream.codecs.avro.body import encode_batch
 from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.model.time import MINUTE_US, iso_from_us, us_from_iso
 from tests.pipeline import Pipeline
 

@@ -17,7 +17,7 @@ from barstream.codecs.ticks.registry_frame import frame
 from barstream.codecs.topics.session import encode_session, session_key
 from barstream.config import Settings
 from barstream.feeds.schedule_load import load_schedule, read_current
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.topic_follower import TopicMissingError
 from barstream.log.schedule import schedule_index, schedule_records
 from barstream.market.schedule import MarketScheduleProvider, SessionRow

@@ -7,11 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from barstream.kafka.topic_follower import (
-    BrokerUnreachableError,
-    TopicFollower,
-    TopicMissingError,
-)
+from barstream.kafka.connection import BrokerUnreachableError
+from barstream.kafka.topic_follower import TopicFollower, TopicMissingError
 from tests.functional.topics import eventually, new_topic, put, put_transaction
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import free_ports

@@ -22,7 +22,7 @@ from barstream.feeds.column_encoder import tick_encoder
 from barstream.feeds.progress import Silent
 from barstream.feeds.simulated_ticks import Simulation, SimulationRules
 from barstream.feeds.simulation import SimulatedFeed
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.partitioner import default_partition
 from barstream.kafka.topics.names import TopicNames
 from barstream.model.key import series_key

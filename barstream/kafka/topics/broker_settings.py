@@ -48,7 +48,7 @@ async def broker_setting(options: Mapping[str, Any], name: str) -> list[str]:
     """What each broker has for ``name``, of those that say.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         name: of the setting.
 
     Raises:

@@ -107,7 +107,7 @@ async def ensure_compacted(options: Mapping[str, Any], topic: str, replication: 
     """Create a compacted topic of one partition if there is none; why it was refused, or None.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        options: connection options, see `barstream.kafka.connection.client_options`.
         topic: its name.
         replication: how many copies.
 

@@ -11,7 +11,7 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from barstream.config import Settings
 from barstream.errors import ConfigError
-from barstream.kafka.cluster import client_options, ssl_context
+from barstream.kafka.connection import client_options, ssl_context
 from barstream.runtime.app import faust_credentials
 
 SASL = {"sasl_username": "ada", "sasl_password": "s3cret"}

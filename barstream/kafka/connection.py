@@ -20,7 +20,6 @@ from barstream.config import KafkaSettings, Settings
 from barstream.errors import BarstreamError, ConfigError
 from barstream.kafka import decompression
 from barstream.kafka.admin import AdminClient
-from barstream.kafka.topic_follower import BrokerUnreachableError
 from barstream.kafka.troubles import brief
 
 _CAUSE_WITHIN_S: Final = 5.0
@@ -37,6 +36,10 @@ class SilentError(Exception):
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self.addresses = addresses
+
+
+class BrokerUnreachableError(BarstreamError):
+    """No broker answered in the time allowed: check ``bootstrap`` and that Kafka runs."""
 
 
 class AccessRefusedError(BarstreamError):
