@@ -14,7 +14,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from mode import Service
 
@@ -33,6 +33,7 @@ from barstream.heartbeat.recovery import recover
 from barstream.heartbeat.report import HeartbeatReport
 from barstream.heartbeat.timer import Waker
 from barstream.kafka.clients import KafkaError, ProducerFenced
+from barstream.kafka.cluster import Cluster
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.market.universe import SeriesName, Universe
 from barstream.model.period import Period
@@ -64,7 +65,7 @@ class HeartbeatSender(Service):
         provider: the market schedule; nothing is planned before it is ready.
         universe: the series seen, kept up to date by a reader of ``series_seen``.
         flag: leadership; this service only ever deposes it (fenced) and reclaims it.
-        options: what an aiokafka client needs to connect.
+        cluster: where the topics are.
         ticks_topic, heartbeats_topic: names in Kafka.
         transactional_id: one for the application, so that a new leader fences the old.
         periods: of the upper bars; weeks and months may need a minute to be sent again.
@@ -86,7 +87,7 @@ class HeartbeatSender(Service):
         provider: MarketScheduleProvider,
         universe: Universe,
         flag: LeadershipFlag,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         ticks_topic: str,
         heartbeats_topic: str,
         transactional_id: str,
@@ -106,7 +107,7 @@ class HeartbeatSender(Service):
         self.universe = universe
         self.flag = flag
         self.report = HeartbeatReport()
-        self._options = options
+        self._cluster = cluster
         self._ticks_topic = ticks_topic
         self._topic = heartbeats_topic
         self._transactional_id = transactional_id
@@ -291,18 +292,18 @@ class HeartbeatSender(Service):
     async def _take_over(self) -> None:
         """Fence the leader before, then learn from the log where it stopped."""
         async with asyncio.timeout(RECOVER_WITHIN_S):
-            self._producer = LeaderProducer(self._options, self._topic, self._transactional_id)
-            self._barriers = Barriers(self._options, self._ticks_topic)
+            self._producer = LeaderProducer(self._cluster, self._topic, self._transactional_id)
+            self._barriers = Barriers(self._cluster, self._ticks_topic)
             await self._producer.start()
             await self._barriers.start()
             self._used_at_s = time.monotonic()
-            self._rest_s = await longest_rest_s(self._options)
+            self._rest_s = await longest_rest_s(self._cluster)
             now_us, rows, index = self._clock(), self.universe.rows(), self.provider.index
             windows = await asyncio.to_thread(
                 recovery_windows, now_us, rows, index, self.rules, WINDOW_US
             )
             recovered = await recover(
-                self._options, self._topic, now_us, windows, self.rules, index
+                self._cluster, self._topic, now_us, windows, self.rules, index
             )
         self._emitted = Emitted(recovered.marks)
         self._resume.took_over(recovered.newest_us, time.monotonic())

@@ -24,7 +24,7 @@ from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.feeds.schedule_load import schedule_topic
-from barstream.kafka.connection import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.topic_follower import TopicFollower
 from barstream.market.schedule import AlwaysOpenIndex, MarketScheduleProvider, Series
 from barstream.model.time import SECOND_US, datetime_from_us, iso_from_us, us_from_datetime
@@ -188,9 +188,7 @@ class ScheduleService(Service):
     async def _load(self) -> tuple[TopicFollower, ScheduleRows]:
         ticks = self._settings.ticks
         rows = declare(SessionSchemas.of(ticks.registry_url, ticks.name_rule))
-        reader = TopicFollower(
-            self.topic, rows.apply, client_options=client_options(self._settings)
-        )
+        reader = TopicFollower(self.topic, rows.apply, cluster=Cluster(self._settings))
         await reader.start()
         try:
             await reader.caught_up()

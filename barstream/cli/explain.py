@@ -117,7 +117,7 @@ async def _explain(
 
     with ReadingProgress(quiet=quiet) as progress:
         log = Log(settings, progress)
-        async with reaching(settings), log.options:
+        async with reaching(settings), log.cluster:
             bucket_us = await log.bucket(*series, period, time_us)
             facts = await gather(log, *series, period, bucket_us)
             found, told_by_us = report(facts, all_ticks=all_ticks)

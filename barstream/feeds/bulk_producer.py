@@ -29,14 +29,12 @@ class TickTooLargeError(BarstreamError):
     """One tick does not fit a batch: its schema holds far more than a tick."""
 
 
-def bulk_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Producer options for bulk sending: nothing twice, nothing lost, large batches."""
-    return {
-        **options,
-        "enable_idempotence": True,
-        "max_batch_size": MAX_BATCH_BYTES,
-        "max_request_size": 4 * MAX_BATCH_BYTES,
-    }
+#: Options of a producer for bulk sending: nothing twice, nothing lost, large batches.
+BULK_OPTIONS: Final[Mapping[str, Any]] = {
+    "enable_idempotence": True,
+    "max_batch_size": MAX_BATCH_BYTES,
+    "max_request_size": 4 * MAX_BATCH_BYTES,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from barstream.codecs.topics.series_seen import apply_row
 from barstream.errors import BarstreamError
 from barstream.kafka.clients import KafkaConsumer, TopicPartition, make_consumer
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.offsets import extents_of
 from barstream.kafka.topic_follower import TopicFollower
 from barstream.market.universe import SeriesName, Universe
@@ -28,7 +29,7 @@ class TailUnreadableError(BarstreamError):
     """The end of a topic could not be read in time: check the broker, then try again."""
 
 
-async def read_universe(options: Mapping[str, Any], topic: str) -> Universe:
+async def read_universe(cluster: Cluster, topic: str) -> Universe:
     """Every row of ``series_seen``.
 
     Raises:
@@ -41,14 +42,14 @@ async def read_universe(options: Mapping[str, Any], topic: str) -> Universe:
         apply_row(universe, key, value)
 
     async with TopicFollower(
-        topic, take, client_options=options, connect_timeout_s=READ_WITHIN_S
+        topic, take, cluster=cluster, connect_timeout_s=READ_WITHIN_S
     ) as reader:
         await reader.caught_up()
     return universe
 
 
 async def newest_minutes(
-    options: Mapping[str, Any], topics: Iterable[str], partitions: Iterable[int]
+    cluster: Cluster, topics: Iterable[str], partitions: Iterable[int]
 ) -> dict[SeriesName, int]:
     """Newest bucket of each series among the last records of ``topics``, keyed like bars.
 
@@ -62,7 +63,7 @@ async def newest_minutes(
     numbers, topics = sorted(set(partitions)), list(topics)
     assigned = [TopicPartition(topic, number) for topic in topics for number in numbers]
     standing: dict[str, set[bytes]] = {topic: set() for topic in topics}
-    consumer = make_consumer(options)
+    consumer = make_consumer(cluster)
     async with consumer:
         consumer.assign(assigned)
         held = await extents_of(consumer, assigned)

@@ -24,8 +24,8 @@ from barstream.feeds.options import FileOptions, FoundLayout, layout_of
 from barstream.feeds.order import disorders, in_time_order, refuse_unsorted
 from barstream.feeds.progress import Watcher
 from barstream.feeds.schedule_load import read_current
-from barstream.kafka.connection import admin_client, client_options
-from barstream.kafka.topics import TopicNames
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import admin_client
 from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex
 from barstream.model.key import FOLDED, NameRule
 
@@ -215,8 +215,8 @@ async def prepare(
         NoSessionError: a series has no session at the time of its ticks.
         BarstreamError: what is known of the series cannot be read.
     """
-    options = client_options(settings)
-    names = TopicNames.of(settings)
+    cluster = Cluster(settings)
+    names = cluster.names
     ticks = batch.ticks
     positions = positions_topic(settings)
     tick_partitions, beat_partitions, *_ = await partitions_of(
@@ -230,12 +230,12 @@ async def prepare(
     schedule = await sessions_of(settings, ticks)
     if not rules.without_sessions:
         refuse_without_session(ticks, schedule)
-    await ensure_topic(options, positions, settings.topics.replication)
-    universe = await read_universe(options, names.series_seen)
+    await ensure_topic(cluster, positions, settings.topics.replication)
+    universe = await read_universe(cluster, names.series_seen)
     seen = {row.name: row.partition for row in universe.rows() if row.partition >= 0}
     routes = Routes.of(ticks.names, tick_partitions, seen)
     newest = await newest_minutes(
-        options, (names.final_1m, names.heartbeats), routes.partition.tolist()
+        cluster, (names.final_1m, names.heartbeats), routes.partition.tolist()
     )
     known = closed_until(universe, newest)
     closed = {i: known[name] for i, name in enumerate(ticks.names) if name in known}
@@ -256,7 +256,7 @@ async def prepare(
         topics=LoadTopics(names.ticks, names.heartbeats, positions),
         rules=rules,
         encoder=encoder,
-        options=options,
+        cluster=cluster,
         clock_us=clock_us,
         watcher=watcher,
     )

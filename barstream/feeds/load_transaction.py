@@ -6,17 +6,18 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from barstream.codecs.topics.load_position import LastTick, LoadPosition, encode
-from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
+from barstream.feeds.bulk_producer import BULK_OPTIONS, BulkSender, Routes
 from barstream.feeds.encoder import ColumnEncoding, TickEncoder
 from barstream.feeds.files import FileTicks
 from barstream.heartbeat.producer import Barriers, Due, encode_rows, send_rows
 from barstream.kafka.clients import make_producer
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.producer_failure import cause_told
 from barstream.kafka.topics.batch_size import largest_batches
 
@@ -44,7 +45,7 @@ class LoadWriter:
         topics: where to write.
         transactional_id: of the load, the same in every run of it.
         encoder: ticks to record values.
-        options: what an aiokafka client needs to connect.
+        cluster: where the topics are.
         clock_us: the wall clock.
     """
 
@@ -57,7 +58,7 @@ class LoadWriter:
         topics: LoadTopics,
         transactional_id: str,
         encoder: TickEncoder,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         clock_us: Callable[[], int],
     ) -> None:
         self.position = position
@@ -67,10 +68,11 @@ class LoadWriter:
         self._topics = topics
         self._encoder = encoder
         self._clock_us = clock_us
-        self._options = options
-        self._barriers = Barriers(options, topics.ticks)
+        self._cluster = cluster
+        self._barriers = Barriers(cluster, topics.ticks)
         self._producer = make_producer(
-            bulk_options(options),
+            cluster,
+            **BULK_OPTIONS,
             transactional_id=transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         )
@@ -84,7 +86,7 @@ class LoadWriter:
         """
         await self._barriers.start()
         await self._producer.start()
-        sizes = await largest_batches(self._options, [self._topics.ticks])
+        sizes = await largest_batches(self._cluster, [self._topics.ticks])
         self._sender.most_bytes = sizes[self._topics.ticks]
 
     async def stop(self) -> None:

@@ -23,7 +23,8 @@ from barstream.codecs.topics.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.kafka.clients import KafkaError, make_producer
-from barstream.kafka.connection import client_options, reaching
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import reaching
 from barstream.kafka.partitioner import default_partition
 from barstream.kafka.topic_follower import TopicFollower
 from barstream.kafka.topics.batch_size import SMALL_BATCH_BYTES
@@ -86,7 +87,7 @@ async def read_current(settings: Settings) -> CurrentSchedule:
     reader = TopicFollower(
         schedule_topic(settings),
         rows.apply,
-        client_options=client_options(settings),
+        cluster=Cluster(settings),
         connect_timeout_s=CONNECT_TIMEOUT_S,
     )
     async with reaching(settings), reader:
@@ -174,7 +175,7 @@ async def publish(
     if not total:
         return
     producer = make_producer(
-        client_options(settings),
+        Cluster(settings),
         transactional_id=f"{settings.app_id}-schedule-load",
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         max_batch_size=SMALL_BATCH_BYTES,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
+from barstream.feeds.bulk_producer import BULK_OPTIONS, BulkSender, Routes
 from barstream.feeds.encoder import ColumnEncoding, NumberField, TickEncoder
 from barstream.feeds.progress import Watcher
 from barstream.feeds.simulated_series import Kind
 from barstream.feeds.simulated_ticks import MAX_STEP_TICKS, SimulatedTicks, Simulation
 from barstream.kafka.clients import make_producer
+from barstream.kafka.cluster import Cluster
 from barstream.model.time import SECOND_US
 
 STEP_S: Final = 0.1
@@ -36,7 +37,7 @@ class SimulatedFeed:
         topic: the tick topic.
         partitions: how many it has.
         encoder: ticks to record values.
-        options: what an aiokafka client needs to connect.
+        cluster: where the topics are.
         clock_us: the wall clock.
         watcher: is told of the progress.
     """
@@ -49,7 +50,7 @@ class SimulatedFeed:
         topic: str,
         partitions: int,
         encoder: TickEncoder,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         clock_us: Callable[[], int],
         watcher: Watcher,
     ) -> None:
@@ -59,7 +60,7 @@ class SimulatedFeed:
         self._clock_us = clock_us
         self._watcher = watcher
         self._garbage = np.random.default_rng(simulation.rules.seed)
-        self._producer = make_producer(bulk_options(options))
+        self._producer = make_producer(cluster, **BULK_OPTIONS)
         self._sender = BulkSender(self._producer, topic, Routes.of(self._names, partitions))
         self._stop = asyncio.Event()
         self._counts: Counter[Kind] = Counter()

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from barstream.codecs.topics.heartbeat import HeartbeatRecord, Source, encode
 from barstream.kafka.clients import KafkaProducer, TopicPartition, make_consumer, make_producer
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.producer_failure import cause_told, hear_out
 from barstream.kafka.topics.batch_size import SMALL_BATCH_BYTES
 
@@ -49,9 +50,9 @@ class Appended:
 class Barriers:
     """Asks for end offsets of the tick topic; a consumer of no group that fetches nothing."""
 
-    def __init__(self, options: Mapping[str, Any], ticks_topic: str) -> None:
+    def __init__(self, cluster: Cluster, ticks_topic: str) -> None:
         self._topic = ticks_topic
-        self._consumer = make_consumer(options, committed=False)
+        self._consumer = make_consumer(cluster, committed=False)
 
     async def start(self) -> None:
         """Connect; the tick topic must exist.
@@ -142,11 +143,11 @@ class LeaderProducer:
     Starting it fences whoever led before.
     """
 
-    def __init__(self, options: Mapping[str, Any], topic: str, transactional_id: str) -> None:
+    def __init__(self, cluster: Cluster, topic: str, transactional_id: str) -> None:
         self._topic = topic
         self._in_transaction = False
         self._producer = make_producer(
-            options,
+            cluster,
             transactional_id=transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             max_batch_size=SMALL_BATCH_BYTES,
@@ -206,7 +207,7 @@ class LoaderHeartbeats:
     read after that and covers them.  Use as an async context manager.
 
     Args:
-        options: what an aiokafka client needs to connect.
+        cluster: where the topics are.
         ticks_topic: where the ticks were loaded.
         heartbeats_topic: ``hb_1m``.
         clock_us: the wall clock, for ``sent_at``.
@@ -214,7 +215,7 @@ class LoaderHeartbeats:
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         ticks_topic: str,
         heartbeats_topic: str,
         clock_us: Callable[[], int],
@@ -223,9 +224,9 @@ class LoaderHeartbeats:
         self._topic = heartbeats_topic
         self._clock_us = clock_us
         self._source: Source = source
-        self._barriers = Barriers(options, ticks_topic)
+        self._barriers = Barriers(cluster, ticks_topic)
         self._producer = make_producer(
-            options, enable_idempotence=True, max_batch_size=SMALL_BATCH_BYTES
+            cluster, enable_idempotence=True, max_batch_size=SMALL_BATCH_BYTES
         )
 
     async def __aenter__(self) -> Self:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.poll import poll
 
 _ANSWER_WITHIN_S: Final = 10.0
@@ -25,15 +26,13 @@ class PartitionEnds:
     """The end offsets of some topics' partitions, as they were ``every_s`` ago at most.
 
     Args:
-        options: connection options, see `barstream.kafka.connection.client_options`.
+        cluster: where the topics are.
         topics: their names.
         every_s: how often they are asked for.
     """
 
-    def __init__(
-        self, options: Mapping[str, Any], topics: Collection[str], every_s: float = 1.0
-    ) -> None:
-        self._options = options
+    def __init__(self, cluster: Cluster, topics: Collection[str], every_s: float = 1.0) -> None:
+        self._cluster = cluster
         self._topics = tuple(topics)
         self._every_s = every_s
         self._ends: dict[tuple[str, int], int] = {}
@@ -50,7 +49,7 @@ class PartitionEnds:
         """Ask until cancelled; while no broker answers the ends stay as they were."""
         self._ends = {}
         await poll(
-            self._options, self._every_s, lambda client: self._ask(client, held()), at_once=True
+            self._cluster, self._every_s, lambda client: self._ask(client, held()), at_once=True
         )
 
     async def _ask(self, consumer: AIOKafkaConsumer, held: Collection[int]) -> None:

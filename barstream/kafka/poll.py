@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
 from barstream.kafka.clients import KafkaConsumer, KafkaError, make_consumer
+from barstream.kafka.cluster import Cluster
 
 log = logging.getLogger(__name__)
 
 
 async def poll(
-    options: Mapping[str, Any],
+    cluster: Cluster,
     every_s: float,
     look: Callable[[KafkaConsumer], Awaitable[None]],
     *,
@@ -23,13 +24,13 @@ async def poll(
     """Look until cancelled, or until a look raises; while no broker answers, nothing is known.
 
     Args:
-        options: connection options, see `barstream.kafka.connection.client_options`.
+        cluster: where the topics are.
         every_s: how often.
         look: asks the client that it is given.
         committed: whether ends are those of committed records.
         at_once: whether the first look comes before the first pause.
     """
-    consumer = make_consumer(options, committed=committed)
+    consumer = make_consumer(cluster, committed=committed)
     started, pause_s = False, 0.0 if at_once else every_s
     try:
         while True:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.errors import ReadingStalled
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.poll import poll
 
 _ANSWER_WITHIN_S: Final = 10.0
@@ -52,7 +53,7 @@ class ReadProgressMonitor:
     """Compares positions with the ends that a consumer of its own is told.
 
     Args:
-        options: connection options, see `barstream.kafka.connection.client_options`.
+        cluster: where the topics are.
         topic: name of the tick topic.
         every_s: how often.
         allowed: so many looks without a move end the worker; together longer than a flush may
@@ -61,12 +62,12 @@ class ReadProgressMonitor:
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         topic: str,
         every_s: float = 10.0,
         allowed: int = 12,
     ) -> None:
-        self._options = options
+        self._cluster = cluster
         self._topic = topic
         self._every_s = every_s
         self._allowed = allowed
@@ -80,7 +81,7 @@ class ReadProgressMonitor:
         progress = Progress(self._allowed)
         # committed: what an open transaction holds back is not there to be read
         await poll(
-            self._options,
+            self._cluster,
             self._every_s,
             lambda client: self._look(client, positions, progress),
             committed=True,

@@ -7,7 +7,7 @@ is defined here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -25,6 +25,7 @@ from aiokafka.protocol.types import (
 )
 
 from barstream.kafka.clients import make_consumer
+from barstream.kafka.cluster import Cluster
 
 _UNKNOWN_TOPIC: Final = 3
 
@@ -148,17 +149,17 @@ class TopicIds(NamedTuple):
     topics: dict[str, str]
 
 
-async def topic_ids(options: Mapping[str, Any], topics: Iterable[str]) -> TopicIds:
+async def topic_ids(cluster: Cluster, topics: Iterable[str]) -> TopicIds:
     """Identities of ``topics`` that there are.
 
     Args:
-        options: connection options, see `barstream.kafka.connection.client_options`.
+        cluster: where the topics are.
         topics: names.
 
     Raises:
         KafkaError: no broker answered.
     """
-    consumer = make_consumer(options, committed=False)
+    consumer = make_consumer(cluster, committed=False)
     await consumer.start()
     try:
         client = consumer._client

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.errors import TicksGone
 from barstream.kafka.clients import make_consumer
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.offsets import (
     START_OVER,
     Extent,
@@ -37,7 +38,7 @@ class TopicMonitor:
     """Compares the tick topic with what was applied of it.
 
     Args:
-        options: connection options, see `barstream.kafka.connection.client_options`.
+        cluster: where the topics are.
         topic: name of the tick topic.
         every_s: how often.
 
@@ -45,9 +46,9 @@ class TopicMonitor:
         identity: id of the topic when it was seen first; None where brokers give none.
     """
 
-    def __init__(self, options: Mapping[str, Any], topic: str, every_s: float = 5.0) -> None:
+    def __init__(self, cluster: Cluster, topic: str, every_s: float = 5.0) -> None:
         self.identity: str | None = None
-        self._options = options
+        self._cluster = cluster
         self._topic = topic
         self._every_s = every_s
 
@@ -58,7 +59,7 @@ class TopicMonitor:
             TicksGone: there is none of that name, or another one than before.
             KafkaError: no broker answered.
         """
-        consumer = make_consumer(self._options, committed=False)
+        consumer = make_consumer(self._cluster, committed=False)
         await consumer.start()
         try:
             found = await topic_id(consumer._client, self._topic)
@@ -76,7 +77,7 @@ class TopicMonitor:
             TicksGone: because the topic no longer holds it, or is another one.
         """
         await self.identify()
-        found = await extents(self._options, self._topic, [partition])
+        found = await extents(self._cluster, self._topic, [partition])
         check_position(self._topic, partition, position, found[partition])
 
     async def run(self, reached: Reached) -> None:
@@ -87,7 +88,7 @@ class TopicMonitor:
         """
         strikes: Counter[int] = Counter()
         await poll(
-            self._options, self._every_s, lambda client: self._look(client, reached, strikes)
+            self._cluster, self._every_s, lambda client: self._look(client, reached, strikes)
         )
 
     async def _look(

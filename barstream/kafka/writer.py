@@ -18,6 +18,7 @@ from aiokafka.errors import (
 from barstream.codecs.topics.batch_mark import HEADER, BatchMark, written_mark
 from barstream.errors import BarstreamError, BatchRefused, FlushStalled, StateUnusable, TicksGone
 from barstream.kafka.clients import TopicPartition, make_producer
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.flush import Row
 from barstream.kafka.offsets import check_identity
 from barstream.kafka.producer_failure import fatal_error, hear_out
@@ -62,7 +63,7 @@ class PartitionWriter:
     whoever held the partition before, which then can write nothing more to it.
 
     Args:
-        options: connection options, see `barstream.kafka.connection.client_options`.
+        cluster: where the topics are.
         transactional_id: ``{app_id}-{partition}``.
         deadline_s: with idempotence batches never expire, so a flush needs a deadline.
         largest: by topic the most bytes it takes in a batch; asked for where it is not given.
@@ -70,18 +71,18 @@ class PartitionWriter:
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         transactional_id: str,
         deadline_s: float = 60.0,
         largest: Mapping[str, int] | None = None,
     ) -> None:
-        self._options = options
+        self._cluster = cluster
         self._largest = dict(largest or {})
         self._deadline_s = deadline_s
         self.transactional_id = transactional_id
         self._sent: list[asyncio.Future[Any]] = []
         self._producer = make_producer(
-            options,
+            cluster,
             transactional_id=transactional_id,
             max_batch_size=_BATCH_BYTES,
             linger_ms=0,
@@ -211,7 +212,7 @@ class PartitionWriter:
     async def _ask_sizes(self, topics: Iterable[str]) -> None:
         unknown = {topic for topic in topics if topic not in self._largest}
         if unknown:
-            self._largest.update(await largest_batches(self._options, unknown))
+            self._largest.update(await largest_batches(self._cluster, unknown))
 
     async def _send(
         self, topic: str, partition: int, rows: Sequence[Row]

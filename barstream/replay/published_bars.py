@@ -10,8 +10,8 @@ import polars as pl
 from barstream.codecs.topics.rules import RulesRow
 from barstream.codecs.topics.withdrawal import Withdrawn
 from barstream.errors import BarstreamError
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.offsets import START_OVER, check_identity
-from barstream.kafka.topics import TopicNames
 from barstream.log import finals
 from barstream.log.heartbeats import heartbeats, without_withdrawn
 from barstream.log.rejections import rejected
@@ -19,7 +19,7 @@ from barstream.log.rules import Regime, Regimes
 from barstream.log.schedule import ScheduleRecord, schedule_records
 from barstream.log.selection import Selection
 from barstream.log.series import PartitionRows, series_rows
-from barstream.log.snapshot import Options, Span, chunks, held, offsets_at
+from barstream.log.snapshot import Span, chunks, held, offsets_at
 from barstream.market.schedule import Series
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
@@ -70,7 +70,7 @@ class Known:
     withdrawn: Withdrawn
 
 
-async def known_of(job: Job, options: Options, names: TopicNames, identity: str | None) -> Known:
+async def known_of(job: Job, cluster: Cluster, identity: str | None) -> Known:
     """Read what is published of the partition of ``job``.
 
     The position is read first and the finals after it, so that on a running system every close
@@ -79,30 +79,29 @@ async def known_of(job: Job, options: Options, names: TopicNames, identity: str 
     Raises:
         BarstreamError: the topics cannot be read, or the range holds nothing.
     """
-    request, partition = job.request, job.partition
-    one = [partition]
-    rows = await series_rows(options, names.series, await held(options, names.series, one))
+    request, partition, names = job.request, job.partition, cluster.names
+    rows = await series_rows(cluster, names.series, await held(cluster, names.series, [partition]))
     told = rows[partition]
     if told.position is not None:
         check_identity(names.ticks, told.position.topic_id, identity)
-    versions = await _minutes(options, names.final_1m, partition, request.wanted)
+    versions = await _minutes(cluster, names.final_1m, partition, request.wanted)
     newest = versions.unique("key", keep="last", maintain_order=True)
     newest = newest.filter(pl.col("kind") == "bar")
-    regimes = await _regimes(request, options, names, told)
+    regimes = await _regimes(request, cluster, told)
     closes, unreliable = recorded_closes(versions, revises=regimes.revises)
     skew_us = max(each.rules.max_future_skew_us for each in regimes.all)
-    ticks = await _ticks(job, options, names, told, closes, skew_us)
+    ticks = await _ticks(job, cluster, told, closes, skew_us)
     starts = starts_of(newest, closes, told.series, request.from_us, ticks.begin)
-    beats = await _beats(job, options, names, told)
+    beats = await _beats(job, cluster, told)
     if request.recorded:
         wanted = closes.filter(pl.col("close_offset") <= ticks.end)
         beats = from_finals(wanted, beats, regimes)
     else:
         beats = from_log(beats)
-    refused = await _rejected(job, options, names, regimes)
+    refused = await _rejected(job, cluster, regimes)
     if any(row.is_full for row in told.rules):
         # which series had been taken by then hangs on all that came before, and on drops since
-        beyond = await _rejected_as(Reason.TOO_MANY_SERIES, job, options, names)
+        beyond = await _rejected_as(Reason.TOO_MANY_SERIES, job, cluster)
         refused = pl.concat([refused, beyond]).unique("tick_offset", maintain_order=True)
     return Known(
         ticks, starts, beats, _cut(newest, told), identity, unreliable, regimes, refused,
@@ -110,9 +109,7 @@ async def known_of(job: Job, options: Options, names: TopicNames, identity: str 
     )  # fmt: skip
 
 
-async def _regimes(
-    request: Request, options: Options, names: TopicNames, told: PartitionRows
-) -> Regimes:
+async def _regimes(request: Request, cluster: Cluster, told: PartitionRows) -> Regimes:
     """What the log says, where the recorded rules are replayed; else what was asked for."""
     otherwise = RulesRow.of(request.settings)
     if not request.recorded:
@@ -120,50 +117,44 @@ async def _regimes(
         return Regimes([Regime(0, 0, otherwise, index, is_told=True)], index)
     records: list[ScheduleRecord] = []
     if otherwise.schedule is not None or any(row.schedule for row in told.rules):
-        ticks = request.settings.ticks
-        records = await schedule_records(
-            options, names.market_schedule, ticks.registry_url, ticks.name_rule
-        )
+        records = await schedule_records(cluster)
     return Regimes.of(told.rules, records, otherwise)
 
 
-async def ahead_of_clock(job: Job, options: Options, names: TopicNames) -> pl.DataFrame:
+async def ahead_of_clock(job: Job, cluster: Cluster) -> pl.DataFrame:
     """Ticks that were refused as future: where timestamps are not the broker's, by a clock.
 
     The rules may be others now, and what that clock said is known from nothing else.
     """
-    return await _rejected_as(Reason.FUTURE, job, options, names)
+    return await _rejected_as(Reason.FUTURE, job, cluster)
 
 
-async def _rejected_as(
-    reason: Reason, job: Job, options: Options, names: TopicNames
-) -> pl.DataFrame:
-    topic = names.ticks_rejected
-    found = await rejected(options, topic, await held(options, topic, [job.partition]), names.ticks)
+async def _rejected_as(reason: Reason, job: Job, cluster: Cluster) -> pl.DataFrame:
+    topic = cluster.names.ticks_rejected
+    spans = await held(cluster, topic, [job.partition])
+    found = await rejected(cluster, topic, spans, cluster.names.ticks)
     return found.filter(
         (pl.col("tick_partition") == job.partition) & (pl.col("reason") == reason)
     ).unique("tick_offset", keep="first", maintain_order=True)
 
 
-async def _rejected(
-    job: Job, options: Options, names: TopicNames, regimes: Regimes
-) -> pl.DataFrame:
-    topic = names.ticks_rejected
-    spans = await held(options, topic, [job.partition])
+async def _rejected(job: Job, cluster: Cluster, regimes: Regimes) -> pl.DataFrame:
+    topic = cluster.names.ticks_rejected
+    spans = await held(cluster, topic, [job.partition])
     if regimes.is_told or regimes.is_rewritten:  # a replay may have taken rejected ones in
         spans = {job.partition: Span(0, 0)}
-    found = await rejected(options, topic, spans, names.ticks)
+    found = await rejected(cluster, topic, spans, cluster.names.ticks)
     return found.filter(
         (pl.col("tick_partition") == job.partition) & (pl.col("tick_offset") < regimes.told_from)
     ).unique("tick_offset", keep="first", maintain_order=True)
 
 
-async def _minutes(options: Options, topic: str, partition: int, wanted: Selection) -> pl.DataFrame:
+async def _minutes(cluster: Cluster, topic: str, partition: int, wanted: Selection) -> pl.DataFrame:
     parts = [pl.DataFrame(schema={name: finals.SCHEMA[name] for name in _TOLD})]
-    spans = await held(options, topic, [partition])
+    spans = await held(cluster, topic, [partition])
     parts += [
         finals.frame_of(chunk, at).select(_TOLD)
-        async for chunk in chunks(options, topic, spans)
+        async for chunk in chunks(cluster, topic, spans)
         if (at := wanted.positions(chunk.keys))
     ]
     return pl.concat(parts)
@@ -171,18 +162,18 @@ async def _minutes(options: Options, topic: str, partition: int, wanted: Selecti
 
 async def _ticks(
     job: Job,
-    options: Options,
-    names: TopicNames,
+    cluster: Cluster,
     told: PartitionRows,
     closes: pl.DataFrame,
     skew_us: int,
 ) -> Span:
     """Offsets that can hold a tick of a bar in range, up to where the workers have come."""
-    there = (await held(options, names.ticks, [job.partition]))[job.partition]
+    ticks = cluster.names.ticks
+    there = (await held(cluster, ticks, [job.partition]))[job.partition]
     end = there.end if told.position is None else told.position.next_offset
     if end > there.end:
         raise BarstreamError(
-            f"{names.ticks}[{job.partition}] must hold the {end} offsets that were applied, but "
+            f"{ticks}[{job.partition}] must hold the {end} offsets that were applied, but "
             f"ends at {there.end}: Kafka lost what was behind that, or the topic was made again. "
             f"{START_OVER}"
         )
@@ -194,20 +185,19 @@ async def _ticks(
     elif job.request.from_us is not None:
         # an event time lies so far behind its append time at most
         earliest_us = job.request.from_us - skew_us - SECOND_US
-        found = await offsets_at(options, names.ticks, {job.partition: there}, earliest_us)
+        found = await offsets_at(cluster, ticks, {job.partition: there}, earliest_us)
         # none in a partition that has no bar so late, or none at all
         later = closes.filter(pl.col("bucket_start") >= job.request.from_us)["close_offset"].sort()
         begin = max(begin, min([found[job.partition], *later.head(1)]))
     return Span(min(begin, end), end)
 
 
-async def _beats(
-    job: Job, options: Options, names: TopicNames, told: PartitionRows
-) -> pl.DataFrame:
-    there = (await held(options, names.heartbeats, [job.partition]))[job.partition]
+async def _beats(job: Job, cluster: Cluster, told: PartitionRows) -> pl.DataFrame:
+    topic = cluster.names.heartbeats
+    there = (await held(cluster, topic, [job.partition]))[job.partition]
     end = there.end if told.position is None else told.position.heartbeat_offset
     span = Span(there.begin, max(there.begin, min(end, there.end)))
-    found = await heartbeats(options, names.heartbeats, {job.partition: span}, job.request.wanted)
+    found = await heartbeats(cluster, topic, {job.partition: span}, job.request.wanted)
     return without_withdrawn(found, told.withdrawn(job.partition))
 
 
@@ -222,21 +212,21 @@ def _cut(newest: pl.DataFrame, told: PartitionRows) -> dict[Series, int]:
 
 
 async def published_before(
-    job: Job, options: Options, names: TopicNames, starts: dict[Series, StartPoint]
+    job: Job, cluster: Cluster, starts: dict[Series, StartPoint]
 ) -> dict[Period, dict[Series, list[Bar]]]:
     """The published finals before each start that what comes after it is folded with."""
     known = [start.start_us for start in starts.values() if start.is_known]
     found: dict[Period, dict[Series, list[Bar]]] = {}
     if not known:
         return found
-    for period, topic in {MINUTE: names.final_1m, **names.rollups}.items():
+    for period, topic in {MINUTE: cluster.names.final_1m, **cluster.names.rollups}.items():
         # days and what is made of them are few, and a month is made of days long past
         since_us = min(known) - _LOOK_BACK_US if period.is_intraday else None
-        span = await held(options, topic, [job.partition])
+        span = await held(cluster, topic, [job.partition])
         wanted = Selection(
             job.request.wanted.broker, job.request.wanted.symbol, since_us, max(known)
         )
-        bars = finals.bars(finals.newest(await finals.versions(options, topic, span, wanted)))
+        bars = finals.bars(finals.newest(await finals.versions(cluster, topic, span, wanted)))
         series: dict[Series, list[Bar]] = found.setdefault(period, {})
         for bar in sorted(bars, key=lambda each: each.bucket_start_us):
             start: Any = starts.get((bar.broker, bar.symbol))

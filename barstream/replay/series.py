@@ -11,8 +11,7 @@ from barstream.codecs.topics.withdrawal import (
     decode_withdrawal,
     is_withdrawal_key,
 )
-from barstream.kafka.connection import client_options
-from barstream.kafka.topics import TopicNames
+from barstream.kafka.cluster import Cluster
 from barstream.log.snapshot import newest_values
 from barstream.market.schedule import Series
 from barstream.model.key import series_key
@@ -62,9 +61,10 @@ async def series_of(job: Compare, scope: Scope) -> tuple[dict[Series, SeriesNow]
     Raises:
         SwitchRefused: a series was dropped after the replay was made.
     """
-    names, options = TopicNames.of(job.settings), client_options(job.settings)
-    rows = await newest_values(options, names.series, job.partition)
-    shadow = await newest_values(options, ShadowTopics(names, job.suffix).scope, job.partition)
+    cluster = Cluster(job.settings)
+    names = cluster.names
+    rows = await newest_values(cluster, names.series, job.partition)
+    shadow = await newest_values(cluster, ShadowTopics(names, job.suffix).scope, job.partition)
     row_of_position = rows.pop(POSITION_KEY, None)
     withdrawals = [decode_withdrawal(*row) for row in rows.items() if is_withdrawal_key(row[0])]
     refuse_withdrawn(scope, Withdrawn.of(withdrawals, job.partition))

@@ -21,7 +21,7 @@ from barstream.codecs.topics.withdrawal import (
 )
 from barstream.config import Settings
 from barstream.feeds.load_positions import LoadRecords
-from barstream.kafka.connection import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.flush import Flush, Row
 from barstream.kafka.topics import TopicNames
 from barstream.log.selection import Selection
@@ -132,8 +132,7 @@ class HoldingReader:
         self._name = name
         self._judge = judge
         self.progress = progress
-        self._names = TopicNames.of(settings)
-        self._options = client_options(settings)
+        self._cluster = Cluster(settings)
         # one for all partitions: it remembers the schemas of a registry
         self.decoder = TickDecoder(
             settings.ticks, max_future_skew_us=settings.bars.max_future_skew_us
@@ -142,7 +141,7 @@ class HoldingReader:
     @property
     def finals(self) -> dict[Period, str]:
         """Topic of the finals of each period."""
-        return {MINUTE: self._names.final_1m, **self._names.rollups}
+        return {MINUTE: self._cluster.names.final_1m, **self._cluster.names.rollups}
 
     async def read(self, partition: int, ticks: Span, home: int | None) -> Holding:
         """What a partition has.
@@ -155,9 +154,9 @@ class HoldingReader:
         Raises:
             BarstreamError: a topic cannot be read, or the judge refused a tick.
         """
-        names, options = self._names, self._options
-        spans = await held(options, names.series, [partition])
-        rows = (await series_rows(options, names.series, spans))[partition]
+        names, cluster = self._cluster.names, self._cluster
+        spans = await held(cluster, names.series, [partition])
+        rows = (await series_rows(cluster, names.series, spans))[partition]
         before = rows.withdrawals.get(self._name)
         known = rows.withdrawn(partition).end(self._name)
         count = await self._count(partition, Span(max(ticks.begin, known.ticks), ticks.end))
@@ -172,7 +171,7 @@ class HoldingReader:
             if found := await self._keys(topic, partition):
                 keys[topic] = found
         # their end first: one that comes after it is not withdrawn
-        beats_end = (await held(options, names.heartbeats, [partition]))[partition].end
+        beats_end = (await held(cluster, names.heartbeats, [partition]))[partition].end
         beats = await self._keys(names.heartbeats, partition)
         if beats:
             keys[names.heartbeats] = beats
@@ -183,7 +182,7 @@ class HoldingReader:
 
     async def read_again(self, part: Holding, home: int | None) -> Holding:
         """What a partition has now; ticks that were counted are not read again."""
-        spans = await held(self._options, self._names.ticks, [part.partition])
+        spans = await held(self._cluster, self._cluster.names.ticks, [part.partition])
         span = spans[part.partition]
         left = Span(max(span.begin, part.end.ticks), span.end)
         now = await self.read(part.partition, left, home)
@@ -197,7 +196,7 @@ class HoldingReader:
 
     async def _count(self, partition: int, span: Span) -> int:
         count = 0
-        async for chunk in chunks(self._options, self._names.ticks, {partition: span}):
+        async for chunk in chunks(self._cluster, self._cluster.names.ticks, {partition: span}):
             at, time_us = await self.ticks_in(chunk)
             self._judge(chunk, at, time_us)
             count += len(at)
@@ -206,7 +205,7 @@ class HoldingReader:
 
     async def _keys(self, topic: str, partition: int) -> list[bytes]:
         wanted = Selection(*self._name)
-        return sorted(await newest_values(self._options, topic, partition, wanted))
+        return sorted(await newest_values(self._cluster, topic, partition, wanted))
 
 
 def tombstones(names: TopicNames, part: Holding, row: WithdrawalRow) -> Flush:

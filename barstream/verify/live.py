@@ -5,8 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from barstream.codecs.topics.bar import decode_bar
+from barstream.kafka.cluster import Cluster
 from barstream.log.selection import Selection
-from barstream.log.snapshot import Options, Span, chunks
+from barstream.log.snapshot import Span, chunks
 from barstream.verify.findings import Finding, Findings
 from barstream.verify.published_bars import Published
 from barstream.verify.series_number import SeriesNumbers
@@ -17,13 +18,13 @@ _SCHEMA = {"key": pl.Binary, "live": pl.Binary, "live_offset": pl.Int64}
 
 
 async def newest_live(
-    options: Options, topic: str, partition: int, span: Span, wanted: Selection
+    cluster: Cluster, topic: str, partition: int, span: Span, wanted: Selection
 ) -> pl.DataFrame:
     """Key, value (``live``) and offset of the newest record of each bar asked for."""
     found = pl.DataFrame(schema=_SCHEMA)
     parts: list[pl.DataFrame] = [found]
     held = 0
-    async for chunk in chunks(options, topic, {partition: span}):
+    async for chunk in chunks(cluster, topic, {partition: span}):
         at = wanted.positions(chunk.keys)
         parts.append(
             pl.DataFrame(

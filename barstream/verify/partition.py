@@ -12,9 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from barstream.codecs.topics.rules import RulesRow
 from barstream.codecs.topics.withdrawal import Withdrawn
-from barstream.kafka.connection import client_options
 from barstream.kafka.fetch_columns import JudgedBatches
-from barstream.kafka.topics import TopicNames
 from barstream.log.heartbeats import heartbeats
 from barstream.log.rejections import rejected
 from barstream.log.rules import Regimes
@@ -50,8 +48,7 @@ class Verification:
         self._task = task
         self._progress = progress
         self._settings = task.settings
-        self._names = TopicNames.of(task.settings)
-        self._options = Clients(client_options(task.settings))
+        self._cluster = Clients(task.settings)
         self._partition = task.partition
         self.series = SeriesNumbers()
         self.outcome = Outcome()
@@ -63,7 +60,7 @@ class Verification:
             BarstreamError: a topic cannot be read.
         """
         began = time.monotonic()
-        async with self._options:
+        async with self._cluster:
             await self._verify()
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
@@ -84,15 +81,15 @@ class Verification:
     # -- what is read before the ticks ----------------------------------------------------------
 
     async def _look(self) -> Snapshot:
-        options, names, partition = self._options, self._names, self._partition
+        cluster, names, partition = self._cluster, self._cluster.names, self._partition
         rows_span = await self._held(names.series)
-        rows = (await series_rows(options, names.series, {partition: rows_span}))[partition]
+        rows = (await series_rows(cluster, names.series, {partition: rows_span}))[partition]
         for name in rows.series:
             self.series.number(name)
         periods = in_order(self._task.periods)
         records, seen, refusals, published, uppers = await asyncio.gather(
             self._schedule(rows.rules),
-            series_seen(options, names.series_seen),
+            series_seen(cluster),
             self._refusals(),
             self._published(MINUTE, names.final_1m),
             asyncio.gather(*(self._published(each, names.rollups[each]) for each in periods)),
@@ -130,39 +127,40 @@ class Verification:
         )
 
     async def _held(self, topic: str) -> Span:
-        return (await held(self._options, topic, (self._partition,)))[self._partition]
+        return (await held(self._cluster, topic, (self._partition,)))[self._partition]
 
     async def _schedule(self, told: Iterable[RulesRow]) -> list[ScheduleRecord]:
         if not self._settings.bars.schedule and not any(row.schedule for row in told):
             return []
-        topic, ticks = self._names.market_schedule, self._settings.ticks
-        return await schedule_records(self._options, topic, ticks.registry_url, ticks.name_rule)
+        return await schedule_records(self._cluster)
 
     async def _refusals(self) -> Refusals:
-        topic = self._names.ticks_rejected
-        span = await self._held(topic)
-        found = await rejected(self._options, topic, {self._partition: span}, self._names.ticks)
+        names = self._cluster.names
+        span = await self._held(names.ticks_rejected)
+        found = await rejected(
+            self._cluster, names.ticks_rejected, {self._partition: span}, names.ticks
+        )
         return Refusals(found, self._partition, span.begin)
 
     async def _heartbeats(
         self, regimes: Regimes, graces: Sequence[Graces], judge: Judge, withdrawn: Withdrawn
     ) -> Heartbeats:
-        topic = self._names.heartbeats
+        topic = self._cluster.names.heartbeats
         span = await self._held(topic)
-        found = await heartbeats(self._options, topic, {self._partition: span}, tombstones=True)
+        found = await heartbeats(self._cluster, topic, {self._partition: span}, tombstones=True)
         return Heartbeats(
             found, self.series, graces, regimes, span.begin, judge, self._task.wanted, withdrawn
         )
 
     async def _published(self, period: Period, topic: str) -> Published:
         return await read_published(
-            self._options, topic, self._partition, await self._held(topic), self._task.wanted,
+            self._cluster, topic, self._partition, await self._held(topic), self._task.wanted,
             self.series, self.outcome.findings, period.timeframe,
         )  # fmt: skip
 
     async def _check_live(self, published: Published, period: Period, topic: str) -> None:
         span = await self._held(topic)
-        live = await newest_live(self._options, topic, self._partition, span, self._task.wanted)
+        live = await newest_live(self._cluster, topic, self._partition, span, self._task.wanted)
         check_live(
             published, live, span.begin, self.series, self._partition, period.timeframe,
             self.outcome.findings,
@@ -170,10 +168,10 @@ class Verification:
 
     async def _rows_since(self, since: int) -> PartitionRows:
         """The rows written since: every final that was read belongs to their position."""
-        topic = self._names.series
+        topic = self._cluster.names.series
         now = await self._held(topic)
         tail = {self._partition: Span(max(since, now.begin), now.end)}
-        return (await series_rows(self._options, topic, tail))[self._partition]
+        return (await series_rows(self._cluster, topic, tail))[self._partition]
 
     # -- the ticks ------------------------------------------------------------------------------
 
@@ -181,7 +179,7 @@ class Verification:
         decoders = Decoders(self._settings.ticks, snapshot.judge.regimes)
         span = {self._partition: await self._from(judgement.span(), decoders.most_skew_us)}
         judged = {self._partition: _judged(snapshot)}
-        async for chunk in chunks(self._options, self._names.ticks, span, judged):
+        async for chunk in chunks(self._cluster, self._cluster.names.ticks, span, judged):
             for part in decoders.parts(chunk):
                 await decoders.fetch(part)
                 judgement.take(part, decoders.decode(part))
@@ -198,7 +196,7 @@ class Verification:
             return span
         since_us = from_us - skew_us - MINUTE_US
         found = await offsets_at(
-            self._options, self._names.ticks, {self._partition: span}, since_us
+            self._cluster, self._cluster.names.ticks, {self._partition: span}, since_us
         )
         first = max(span.begin, found[self._partition])
         return Span(first, max(first, span.end))

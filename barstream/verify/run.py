@@ -14,7 +14,8 @@ from typing import Any, Final
 from barstream.config import Settings
 from barstream.errors import ConfigError
 from barstream.garbage_collection import collect_rarely
-from barstream.kafka.connection import admin_client, client_options
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import admin_client
 from barstream.kafka.topic_follower import TopicMissingError
 from barstream.kafka.topics import TopicNames
 from barstream.kafka.topics.metadata import shapes
@@ -52,7 +53,7 @@ async def tick_spans(settings: Settings) -> dict[int, Span]:
             f"lacks {', '.join(missing)}: run `barstream topics create`, or correct app_id and "
             "[topics]"
         )
-    return await held(client_options(settings), names.ticks)
+    return await held(Cluster(settings), names.ticks)
 
 
 async def records_of(settings: Settings, spans: Mapping[int, Span]) -> int:
@@ -61,7 +62,7 @@ async def records_of(settings: Settings, spans: Mapping[int, Span]) -> int:
     Raises:
         BarstreamError: no broker answers, or it refuses.
     """
-    minutes = await held(client_options(settings), TopicNames.of(settings).final_1m, tuple(spans))
+    minutes = await held(Cluster(settings), TopicNames.of(settings).final_1m, tuple(spans))
     return sum(span.end - span.begin for each in (spans, minutes) for span in each.values())
 
 

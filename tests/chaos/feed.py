@@ -23,9 +23,9 @@ from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 
 from barstream.codecs.avro.body import encode_batch
-from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
+from barstream.feeds.bulk_producer import BULK_OPTIONS, BulkSender, Routes
 from barstream.heartbeat.producer import Due, LoaderHeartbeats
-from barstream.kafka.connection import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.model.time import MINUTE_US, SECOND_US, us_from_iso
 from tests.pipeline import Pipeline
 
@@ -123,14 +123,14 @@ class Feed(threading.Thread):
 
     async def _feed(self) -> None:
         settings = self._made.settings
-        options = client_options(settings)
+        cluster = Cluster(settings)
         routes = Routes.of(self._names, settings.topics.partitions)
         partition = routes.partition.tolist()
         # it has to outlast the longest outage of its broker
-        producer = AIOKafkaProducer(**bulk_options(options), request_timeout_ms=300_000)
+        producer = AIOKafkaProducer(**cluster.options, **BULK_OPTIONS, request_timeout_ms=300_000)
         names = self._made.names
         async with (
-            LoaderHeartbeats(options, names.ticks, names.heartbeats, _now_us) as beats,
+            LoaderHeartbeats(cluster, names.ticks, names.heartbeats, _now_us) as beats,
         ):
             await producer.start()
             sender = BulkSender(producer, names.ticks, routes)

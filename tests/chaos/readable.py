@@ -16,7 +16,7 @@ import numpy as np
 from aiokafka import AIOKafkaProducer
 
 from barstream.codecs.avro.body import encode_batch
-from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
+from barstream.feeds.bulk_producer import BULK_OPTIONS, BulkSender, Routes
 from barstream.kafka.connection import client_options
 from barstream.model.time import MINUTE_US, iso_from_us, us_from_iso
 from tests.pipeline import Pipeline
@@ -85,7 +85,7 @@ class Minutes(threading.Thread):
     async def _send(self) -> None:
         names = [(BROKER, symbol) for symbol in SYMBOLS]
         routes = Routes.of(names, self._made.settings.topics.partitions)
-        producer = AIOKafkaProducer(**bulk_options(client_options(self._made.settings)))
+        producer = AIOKafkaProducer(**client_options(self._made.settings), **BULK_OPTIONS)
         await producer.start()
         sender = BulkSender(producer, self._made.names.ticks, routes)
         try:

@@ -21,6 +21,7 @@ from barstream.market.schedule import MarketScheduleProvider
 from barstream.market.universe import SeriesSeen, Universe
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US, floor_minute
 from barstream.rules.heartbeat_plan import HeartbeatRules
+from tests.cluster import cluster_at
 
 PARTITIONS = 3
 RULES = HeartbeatRules(grace_us=SECOND_US, inactive_after=5)
@@ -40,7 +41,8 @@ class Town:
     """Topics of one test, under names of their own."""
 
     def __init__(self, bootstrap: str) -> None:
-        self.options: dict[str, Any] = {"bootstrap_servers": bootstrap}
+        self.cluster = cluster_at(bootstrap)
+        self.options = self.cluster.options
         self.name = f"hb{uuid.uuid4().hex[:8]}"
         self.ticks, self.beats = f"{self.name}-ticks", f"{self.name}-beats"
 
@@ -76,7 +78,7 @@ class Town:
             "provider": MarketScheduleProvider.always_open(),
             "universe": universe,
             "flag": flag,
-            "options": self.options,
+            "cluster": self.cluster,
             "ticks_topic": self.ticks,
             "heartbeats_topic": self.beats,
             "transactional_id": f"{self.name}-heartbeats",

@@ -11,6 +11,7 @@ from aiokafka.errors import ProducerFenced
 
 from barstream.kafka.flush import Row
 from barstream.kafka.writer import PartitionWriter
+from tests.cluster import cluster_at
 from tests.pipeline import read_topic
 
 pytestmark = pytest.mark.kafka
@@ -27,12 +28,12 @@ def test_whoever_comes_later_fences_and_nothing_of_the_earlier_is_seen(
     """
 
     async def run() -> None:
-        options = {"bootstrap_servers": kafka.bootstrap}
-        admin = AIOKafkaAdminClient(**options)
+        cluster = cluster_at(kafka.bootstrap)
+        admin = AIOKafkaAdminClient(**cluster.options)
         await admin.start()
         await admin.create_topics([NewTopic(unique, 2, 1)])
         await admin.close()
-        first, second = (PartitionWriter(options, unique) for _ in range(2))
+        first, second = (PartitionWriter(cluster, unique) for _ in range(2))
         await first.start()
         send = first._send
 

@@ -13,6 +13,7 @@ from agents.heartbeats import HeartbeatSender
 from barstream.clock import system_clock_us
 from barstream.market.universe import SeriesSeen
 from barstream.model.time import MINUTE_US, SECOND_US, floor_minute
+from tests.cluster import cluster_at
 from tests.integration.heartbeat_bench import (
     RULES,
     Town,
@@ -144,9 +145,9 @@ def test_after_an_outage_the_sender_holds_back_then_catches_up_without_a_hole(
     async def scene() -> None:
         town = Town(kafka.bootstrap)
         await town.create()
-        options = {**town.options, "request_timeout_ms": 3000}
+        cluster = cluster_at(kafka.bootstrap, request_timeout_ms=3000)
         first = live_row("A", 0)
-        sender = town.sender([first], leading(), resume_hold_us=hold_us, options=options)
+        sender = town.sender([first], leading(), resume_hold_us=hold_us, cluster=cluster)
         async with running(sender):
             await eventually(lambda: sender.report.sent_total >= len(due_minutes(first)))
             kafka.freeze()

@@ -36,6 +36,7 @@ from barstream.runtime.spellings import Spellings
 from barstream.runtime.tally import Tally
 from barstream.serve.status import Reporting
 from barstream.store.finals import FinalsPartition
+from tests.cluster import cluster_at
 
 if TYPE_CHECKING:
     from agents.heartbeats import HeartbeatSender
@@ -108,7 +109,7 @@ class StubPartitions:
     settings: StubSettings
     owned: dict[int, StubOwned]
     generation: int = 1
-    ends: PartitionEnds = field(default_factory=lambda: PartitionEnds({}, ()))
+    ends: PartitionEnds = field(default_factory=lambda: PartitionEnds(cluster_at(), ()))
     progress: RestoreProgress | None = None
     standbys: StubStandbys = field(default_factory=StubStandbys)
     tally: Tally = field(default_factory=lambda: Tally(Metrics()))

@@ -14,6 +14,7 @@ from barstream.errors import TicksGone
 from barstream.kafka import writer
 from barstream.kafka.topic_identity import TopicMissing
 from barstream.kafka.writer import PartitionWriter, TopicOfId
+from tests.cluster import cluster_at
 
 SAME, OTHER = "one", "another"
 MISSING = TopicMissing("ticks")
@@ -52,7 +53,7 @@ def checked(
         monkeypatch.setattr(writer, "topic_id", asked.topic_id)
         monkeypatch.setattr(writer, "_ASK_AGAIN_S", 0.0)
         monkeypatch.setattr(writer, "_ANSWER_WITHIN_S", 0.01)
-        made = PartitionWriter({"bootstrap_servers": "127.0.0.1:9"}, "a-0")
+        made = PartitionWriter(cluster_at(), "a-0")
         made._producer = asked
         try:
             async with asyncio.timeout(20):
