@@ -10,12 +10,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.feeds.bulk_producer import BULK_OPTIONS, BulkSender, Routes
+from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_writer
 from barstream.feeds.encoder import ColumnEncoding, NumberField, TickEncoder
 from barstream.feeds.progress import Watcher
 from barstream.feeds.simulated_series import Kind
 from barstream.feeds.simulated_ticks import MAX_STEP_TICKS, SimulatedTicks, Simulation
-from barstream.kafka.clients import make_producer
 from barstream.kafka.cluster import Cluster
 from barstream.model.time import SECOND_US
 
@@ -60,8 +59,8 @@ class SimulatedFeed:
         self._clock_us = clock_us
         self._watcher = watcher
         self._garbage = np.random.default_rng(simulation.rules.seed)
-        self._producer = make_producer(cluster, **BULK_OPTIONS)
-        self._sender = BulkSender(self._producer, topic, Routes.of(self._names, partitions))
+        self._writer = bulk_writer(cluster)
+        self._sender = BulkSender(self._writer, topic, Routes.of(self._names, partitions))
         self._stop = asyncio.Event()
         self._counts: Counter[Kind] = Counter()
         self._sent: Counter[Kind] = Counter()
@@ -84,7 +83,7 @@ class SimulatedFeed:
         """
         self._left = count
         self._watcher.begin(0, count)
-        async with self._producer:
+        async with self._writer:
             for ticks in self._simulation.fast(start_us, self._clock_us()):
                 await self._send(ticks, flush=self._sender.outstanding >= _OUTSTANDING)
                 if self._ended:
@@ -107,7 +106,7 @@ class SimulatedFeed:
         """
         self._left = count
         self._watcher.begin(0, count)
-        async with self._producer:
+        async with self._writer:
             await self._by_clock(start_us, speed, seconds)
 
     async def onward(
@@ -127,7 +126,7 @@ class SimulatedFeed:
             KafkaError: ticks were not acknowledged.
         """
         self._watcher.begin(0, None)
-        async with self._producer:
+        async with self._writer:
             for start in range(0, len(past), MAX_STEP_TICKS):
                 if self._ended:
                     return

@@ -18,12 +18,11 @@ import time
 from typing import Any, Final
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 
 from barstream.codecs.avro.body import encode_batch
-from barstream.feeds.bulk_producer import BULK_OPTIONS, BulkSender, Routes
+from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_writer
 from barstream.heartbeat.producer import Due, LoaderHeartbeats
 from barstream.kafka.cluster import Cluster
 from barstream.model.time import MINUTE_US, SECOND_US, us_from_iso
@@ -127,13 +126,13 @@ class Feed(threading.Thread):
         routes = Routes.of(self._names, settings.topics.partitions)
         partition = routes.partition.tolist()
         # it has to outlast the longest outage of its broker
-        producer = AIOKafkaProducer(**cluster.options, **BULK_OPTIONS, request_timeout_ms=300_000)
+        writer = bulk_writer(cluster, request_timeout_ms=300_000)
         names = self._made.names
         async with (
             LoaderHeartbeats(cluster, names.ticks, names.heartbeats, _now_us) as beats,
         ):
-            await producer.start()
-            sender = BulkSender(producer, names.ticks, routes)
+            await writer.start()
+            sender = BulkSender(writer, names.ticks, routes)
             began = time.monotonic()
             closed_us = _START_US - MINUTE_US
             clock_us = _START_US
@@ -162,7 +161,7 @@ class Feed(threading.Thread):
                 if self._abandoned.is_set():
                     return
                 await asyncio.sleep(1)
-            await producer.stop()
+            await writer.stop()
 
     async def _beat(self, beats: LoaderHeartbeats, due: list[Due]) -> bool:
         try:

@@ -35,7 +35,7 @@ def test_whoever_comes_later_fences_and_nothing_of_the_earlier_is_seen(
         await admin.close()
         first, second = (PartitionWriter(cluster, unique) for _ in range(2))
         await first.start()
-        send = first._send
+        send = first.send
 
         async def send_then_lose(topic: str, partition: int, rows: Any) -> Any:
             if partition == 0 and taken_over == "before":
@@ -46,7 +46,7 @@ def test_whoever_comes_later_fences_and_nothing_of_the_earlier_is_seen(
                 await asyncio.sleep(0.5)  # until the broker has told the first one
             return sent
 
-        first._send = send_then_lose  # type: ignore[method-assign]
+        first.send = send_then_lose  # type: ignore[method-assign]
         rows = {(unique, partition): [Row(b"k", b"stale")] for partition in range(2)}
         with pytest.raises(ProducerFenced):
             await first.write(rows)
