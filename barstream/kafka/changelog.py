@@ -10,7 +10,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.errors import ReadingStalled
-from barstream.kafka.clients import make_consumer
+from barstream.kafka.clients import make_consumer, started_consumer
 from barstream.kafka.cluster import Cluster
 from barstream.kafka.fetch_columns import ColumnarTopics, install
 
@@ -49,9 +49,7 @@ async def settled_ends(
     Raises:
         ReadingStalled: they do not.
     """
-    raw = make_consumer(cluster, committed=False)
-    await raw.start()
-    try:
+    async with started_consumer(cluster, committed=False) as raw:
         deadline = time.monotonic() + _DECIDED_WITHIN_S
         while True:
             written: dict[TopicPartition, int] = await raw.end_offsets(places)
@@ -63,8 +61,6 @@ async def settled_ends(
                 raise _hanging(undecided, written)
             waiting(written)
             await asyncio.sleep(_SETTLE_S)
-    finally:
-        await raw.stop()
 
 
 async def decided(cluster: Cluster, places: list[TopicPartition]) -> None:

@@ -5,6 +5,8 @@ Whoever is given a client starts and stops it; a consumer is of no group and see
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer as KafkaConsumer
@@ -27,6 +29,7 @@ __all__ = [
     "TopicPartition",
     "make_consumer",
     "make_producer",
+    "started_consumer",
 ]
 
 
@@ -45,6 +48,19 @@ def make_consumer(cluster: Cluster, *, committed: bool = True, **more: Any) -> K
         isolation_level="read_committed" if committed else "read_uncommitted",
         **more,
     )
+
+
+@asynccontextmanager
+async def started_consumer(
+    cluster: Cluster, *, committed: bool = True, **more: Any
+) -> AsyncIterator[KafkaConsumer]:
+    """As `make_consumer`, for a question or two."""
+    consumer = make_consumer(cluster, committed=committed, **more)
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await consumer.stop()
 
 
 def make_producer(cluster: Cluster, **more: Any) -> KafkaProducer:

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from barstream.errors import ReadingStalled, TicksGone
-from barstream.kafka.clients import make_consumer
+from barstream.kafka.clients import make_consumer, started_consumer
 from barstream.kafka.cluster import Cluster
 
 _ANSWER_WITHIN_S: Final = 10.0
@@ -83,12 +83,8 @@ async def extents(cluster: Cluster, topic: str, partitions: Collection[int]) -> 
     """
     if not partitions:
         return {}
-    consumer = make_consumer(cluster, committed=False)
-    await consumer.start()
-    try:
+    async with started_consumer(cluster, committed=False) as consumer:
         found = await extents_of(consumer, [TopicPartition(topic, each) for each in partitions])
-    finally:
-        await consumer.stop()
     return {tp.partition: extent for tp, extent in found.items()}
 
 

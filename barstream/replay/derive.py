@@ -12,10 +12,9 @@ import polars as pl
 
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickColumns
-from barstream.kafka.clients import make_consumer
 from barstream.kafka.cluster import Cluster
 from barstream.kafka.flush import Flush, Row
-from barstream.kafka.topic_identity import topic_id
+from barstream.kafka.topic_identity import identity_of
 from barstream.kafka.writer import PartitionWriter
 from barstream.log.snapshot import chunks, parts
 from barstream.log.tick_decoder import Decoders
@@ -58,12 +57,7 @@ async def derive(job: Job, report: Report) -> Derived:
     settings = job.request.settings
     cluster = Cluster(settings)
     names = cluster.names
-    consumer = make_consumer(cluster, committed=False)
-    await consumer.start()
-    try:
-        identity = await topic_id(consumer._client, names.ticks)
-    finally:
-        await consumer.stop()
+    identity = await identity_of(cluster, names.ticks)
     known = await known_of(job, cluster, identity)
     before = await published_before(job, cluster, known.starts)
     producer = PartitionWriter(

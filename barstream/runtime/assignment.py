@@ -15,8 +15,6 @@ from barstream.errors import LostChunk, ReadingStalled, StateUnusable, TailLost,
 from barstream.kafka.cluster import Cluster
 from barstream.kafka.continuity import check_continued
 from barstream.kafka.offsets import extents
-from barstream.kafka.partition_ends import PartitionEnds
-from barstream.kafka.read_progress import ReadProgressMonitor
 from barstream.kafka.topic_monitor import TopicMonitor
 from barstream.kafka.topics.batch_size import largest_batches
 from barstream.kafka.topics.outputs import OutputTopics
@@ -118,11 +116,9 @@ class Assignment:
         self._owned: dict[int, PartitionTask] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._starts: dict[tuple[str, int], int] = {}
-        self.watch = TopicMonitor(settings.cluster, settings.ticks_topic)
-        self.ends = PartitionEnds(
-            settings.cluster, (settings.ticks_topic, settings.heartbeat_topic)
+        self.monitor = TopicMonitor(
+            settings.cluster, settings.ticks_topic, (settings.heartbeat_topic,)
         )
-        self._stalls = ReadProgressMonitor(settings.cluster, settings.ticks_topic)
         self._watching: asyncio.Task[None] | None = None
         self._ending: asyncio.Future[None] | None = None
 
@@ -198,7 +194,7 @@ class Assignment:
         progress.fenced = True
         tables = await restored(settings.cluster, self._stores, partitions, progress, self._metrics)
         self.read_back = (progress.rows, progress.seconds)
-        await self.watch.identify()
+        await self.monitor.identify()
         ticks = await extents(settings.cluster, settings.ticks_topic, partitions)
         beats = await extents(settings.cluster, settings.heartbeat_topic, partitions)
         engines: dict[int, PartitionMachine] = {}
@@ -223,7 +219,7 @@ class Assignment:
             engine.state.use_schedule(self._provider.index)
             rows_of = tables[partition][settings.outputs.series]
             start = restore_engine(
-                engine, rows_of, settings.ticks_topic, self.watch.identity, ticks[partition],
+                engine, rows_of, settings.ticks_topic, self.monitor.identity, ticks[partition],
                 beats[partition],
             )  # fmt: skip
             check_written(start.written, tables[partition], self._stores.ids)
@@ -239,7 +235,7 @@ class Assignment:
                 outputs,
                 self.tally,
                 settings.live_interval_s,
-                self.watch.identity,
+                self.monitor.identity,
                 RollUpAudit(engine.state, engine.book, self._metrics),
                 self._is_settled,
                 self._stores.ids,
@@ -322,9 +318,8 @@ class Assignment:
 
     async def _watched(self) -> None:
         watches: list[Coroutine[Any, Any, None]] = [
-            self.watch.run(self._reached),
-            self._stalls.run(self._positions),
-            self.ends.run(lambda: tuple(self._owned)),
+            self.monitor.watch(self._reached),
+            self.monitor.watch_reading(self._positions),
             renew(self.settings.cluster, self._owned.values),
             settle(self.settled, self.settings.settle_within_s, self._owned),
         ]

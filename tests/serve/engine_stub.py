@@ -16,7 +16,7 @@ from barstream.codecs.topics.series_seen import UniverseReading
 from barstream.heartbeat.leadership import LeadershipFlag
 from barstream.heartbeat.report import HeartbeatReport
 from barstream.kafka.consumer_group import Declaration
-from barstream.kafka.partition_ends import PartitionEnds
+from barstream.kafka.topic_monitor import TopicMonitor
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.market.universe import Universe
 from barstream.metrics import Metrics
@@ -109,7 +109,7 @@ class StubPartitions:
     settings: StubSettings
     owned: dict[int, StubOwned]
     generation: int = 1
-    ends: PartitionEnds = field(default_factory=lambda: PartitionEnds(cluster_at(), ()))
+    monitor: TopicMonitor = field(default_factory=lambda: TopicMonitor(cluster_at(), "ticks"))
     progress: RestoreProgress | None = None
     standbys: StubStandbys = field(default_factory=StubStandbys)
     tally: Tally = field(default_factory=lambda: Tally(Metrics()))
