@@ -15,7 +15,7 @@ from barstream.feeds.bulk_producer import Routes
 from barstream.feeds.container import TickSource
 from barstream.feeds.encoder import FLOATS, FeedFields, TickEncoder
 from barstream.feeds.files import FileTicks, identity, joined, read_ticks
-from barstream.feeds.known_series import closed_until, newest_minutes, read_universe
+from barstream.feeds.known_series import closed_until, newest_minutes
 from barstream.feeds.layout import FileLayout, TickFileError
 from barstream.feeds.load import Load, LoadRules
 from barstream.feeds.load_positions import ensure_topic, positions_topic
@@ -26,6 +26,7 @@ from barstream.feeds.progress import Watcher
 from barstream.feeds.schedule_load import read_current
 from barstream.kafka.cluster import Cluster
 from barstream.kafka.connection import admin_client
+from barstream.log.series import series_seen
 from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex
 from barstream.model.key import FOLDED, NameRule
 
@@ -231,13 +232,13 @@ async def prepare(
     if not rules.without_sessions:
         refuse_without_session(ticks, schedule)
     await ensure_topic(cluster, positions, settings.topics.replication)
-    universe = await read_universe(cluster, names.series_seen)
-    seen = {row.name: row.partition for row in universe.rows() if row.partition >= 0}
-    routes = Routes.of(ticks.names, tick_partitions, seen)
+    seen = await series_seen(cluster)
+    homes = {name: row.partition for name, row in seen.items() if row.partition >= 0}
+    routes = Routes.of(ticks.names, tick_partitions, homes)
     newest = await newest_minutes(
         cluster, (names.final_1m, names.heartbeats), routes.partition.tolist()
     )
-    known = closed_until(universe, newest)
+    known = closed_until(seen, newest)
     closed = {i: known[name] for i, name in enumerate(ticks.names) if name in known}
     return Load(
         ticks,
