@@ -272,6 +272,7 @@ class PartitionWriter(BatchWriter):
         Raises:
             StateUnusable: Kafka has lost the tail of a topic; nothing is written.
             TicksGone: ``read_from`` was deleted and made again; nothing is written.
+            RowTooLarge: a topic takes no batch of one of the rows; nothing is written.
             FlushStalled: not committed within the deadline; whether it was is not known.
             aiokafka.errors.ProducerFenced: another worker owns the partition, or may own it, since
                 the brokers have forgotten this one; nothing is written.

@@ -1,4 +1,4 @@
-"""Of the topic that rows follow from nothing is committed when it is another one by now."""
+"""Nothing is committed that is refused on the way, as when the topic of the ticks is another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from barstream.errors import TicksGone
+from barstream.errors import StateUnusable, TicksGone
 from barstream.kafka import writer
 from barstream.kafka.flush import Row
 from barstream.kafka.topic_identity import TopicMissing
@@ -110,3 +110,21 @@ def test_what_was_read_of_a_topic_that_is_gone_is_written(monkeypatch: pytest.Mo
 def test_a_broker_that_has_just_started_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TicksGone):
         checked(monkeypatch, MISSING, AWAY, OTHER)
+
+
+def test_what_comes_behind_takes_everything_back_when_it_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(_last: Any) -> Any:
+        raise StateUnusable("somebody wrote between")
+
+    async def run() -> list[str]:
+        asked = Asked(())
+        made = PartitionWriter(cluster_at(), "a-0", largest={"finals": 1_048_588})
+        made._producer = asked
+        monkeypatch.setattr(made, "_acknowledged", nothing)
+        with pytest.raises(StateUnusable, match="wrote between"):
+            await made.write({("finals", 0): [Row(b"k", b"v")]}, behind=refuse)
+        return asked.done
+
+    assert asyncio.run(run()) == ["begun", "aborted"]
