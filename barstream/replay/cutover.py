@@ -115,7 +115,7 @@ async def plan_of(job: Compare, cluster: Cluster, index: ScheduleIndex) -> Cutov
     names = cluster.names
     kept: Kept = {}
     found = await diff(job, lambda _: None, kept)
-    rows, position = await series_of(job, found.scope)
+    rows, position = await series_of(job, cluster, found.scope)
     touched = {split_bar_key(each.key)[:2] for each in found.differences}
     first_tick_us = {name: row.first_tick_us for name, row in rows.items()}
     # what retention took shows only against production's own first tick: the replay may have taken

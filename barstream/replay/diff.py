@@ -68,13 +68,12 @@ async def replayed_partitions(settings: Settings, suffix: str) -> list[Compare]:
     return [Compare(settings, suffix, partition) for partition in sorted(done)]
 
 
-async def scope_of(job: Compare) -> Scope:
+async def scope_of(job: Compare, cluster: Cluster) -> Scope:
     """What the replay of one partition covers.
 
     Raises:
         ReplayIncomplete: it is not complete.
     """
-    cluster = Cluster(job.settings)
     shadows = ShadowTopics(cluster.names, job.suffix)
     rows = await newest_values(cluster, shadows.scope, job.partition)
     scope = Scope.of(rows)
@@ -103,7 +102,7 @@ async def diff(
     cluster = Cluster(job.settings)
     names = cluster.names
     shadows = ShadowTopics(names, job.suffix)
-    scope = await scope_of(job)
+    scope = await scope_of(job, cluster)
     wanted = Selection(scope.derived.broker, scope.derived.symbol)
     found = PartitionDiff(scope)
     for period, topic in {MINUTE: names.final_1m, **names.rollups}.items():

@@ -52,7 +52,9 @@ class SeriesNow:
         return first_us
 
 
-async def series_of(job: Compare, scope: Scope) -> tuple[dict[Series, SeriesNow], int]:
+async def series_of(
+    job: Compare, cluster: Cluster, scope: Scope
+) -> tuple[dict[Series, SeriesNow], int]:
     """The series of a partition, and its position in the ticks; 0 where nothing was applied.
 
     One that only the replay has stands as the replay left it.  That state fits only where
@@ -61,7 +63,6 @@ async def series_of(job: Compare, scope: Scope) -> tuple[dict[Series, SeriesNow]
     Raises:
         SwitchRefused: a series was dropped after the replay was made.
     """
-    cluster = Cluster(job.settings)
     names = cluster.names
     rows = await newest_values(cluster, names.series, job.partition)
     shadow = await newest_values(cluster, ShadowTopics(names, job.suffix).scope, job.partition)

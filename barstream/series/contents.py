@@ -19,7 +19,6 @@ from barstream.codecs.topics.withdrawal import (
     WithdrawnEnd,
     encode_withdrawal,
 )
-from barstream.config import Settings
 from barstream.feeds.load_positions import LoadRecords
 from barstream.kafka.cluster import Cluster
 from barstream.kafka.flush import Flush, Row
@@ -116,7 +115,7 @@ class HoldingReader:
     """Reads what partitions have of one series.
 
     Args:
-        settings: completed by the pipeline's declaration.
+        cluster: its settings completed by the pipeline's declaration.
         name: of the series, normalised.
         judge: told of the ticks that are counted; what it raises ends the reading.
         progress: told how many ticks more were read, of whatever series.
@@ -124,7 +123,7 @@ class HoldingReader:
 
     def __init__(
         self,
-        settings: Settings,
+        cluster: Cluster,
         name: Series,
         judge: TickJudge = lambda *_: None,
         progress: Callable[[int], None] = lambda _: None,
@@ -132,7 +131,7 @@ class HoldingReader:
         self._name = name
         self._judge = judge
         self.progress = progress
-        self._cluster = Cluster(settings)
+        self._cluster, settings = cluster, cluster.settings
         # one for all partitions: it remembers the schemas of a registry
         self.decoder = TickDecoder(
             settings.ticks, max_future_skew_us=settings.bars.max_future_skew_us

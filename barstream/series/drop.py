@@ -67,7 +67,7 @@ class Drop:
 
     def __post_init__(self) -> None:
         self._cluster = Cluster(self.settings)
-        self._holdings = HoldingReader(self.settings, self.name, self._refuse_live, self.progress)
+        self._holdings = HoldingReader(self._cluster, self.name, self._refuse_live, self.progress)
 
     @property
     def _home(self) -> int | None:

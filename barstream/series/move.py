@@ -129,7 +129,7 @@ class Move:
     def __post_init__(self) -> None:
         self._cluster = Cluster(self.settings)
         # whatever its ticks are: it is looked at last whether its feed wrote meanwhile
-        self._holdings = HoldingReader(self.settings, self.name)
+        self._holdings = HoldingReader(self._cluster, self.name)
 
     @property
     def _spelled(self) -> str:

@@ -38,7 +38,8 @@ async def tick_spans(settings: Settings) -> dict[int, Span]:
     Raises:
         BarstreamError: no broker answers, it refuses, or a topic of the pipeline is missing.
     """
-    names = TopicNames.of(settings)
+    cluster = Cluster(settings)
+    names = cluster.names
     async with admin_client(settings) as admin:
         there = await shapes(admin)
     needed = [
@@ -53,7 +54,7 @@ async def tick_spans(settings: Settings) -> dict[int, Span]:
             f"lacks {', '.join(missing)}: run `barstream topics create`, or correct app_id and "
             "[topics]"
         )
-    return await held(Cluster(settings), names.ticks)
+    return await held(cluster, names.ticks)
 
 
 async def records_of(settings: Settings, spans: Mapping[int, Span]) -> int:
@@ -62,7 +63,8 @@ async def records_of(settings: Settings, spans: Mapping[int, Span]) -> int:
     Raises:
         BarstreamError: no broker answers, or it refuses.
     """
-    minutes = await held(Cluster(settings), TopicNames.of(settings).final_1m, tuple(spans))
+    cluster = Cluster(settings)
+    minutes = await held(cluster, cluster.names.final_1m, tuple(spans))
     return sum(span.end - span.begin for each in (spans, minutes) for span in each.values())
 
 
