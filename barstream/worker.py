@@ -56,6 +56,7 @@ from barstream.runtime.lifecycle import Lifecycle, LifecycleService, say_start
 from barstream.runtime.spellings import Spellings, refuse_unreachable
 from barstream.runtime.worker_log import configure
 from barstream.serve.connections import BACKLOG
+from barstream.serve.health import Reporting
 from barstream.serve.routes import (
     Limits,
     WebAddressError,
@@ -65,7 +66,6 @@ from barstream.serve.routes import (
     register,
     require_address,
 )
-from barstream.serve.status import Reporting
 from barstream.serve.worker_reads import WorkerReads
 from barstream.store.directory_lock import DirectoryLock
 from barstream.store.table_budget import TableBudget
@@ -303,19 +303,19 @@ class Worker:
             self.partitions, self.decoder, ConsumerReading(app), self.metrics, spellings
         )
         agents.bars.declare(app, intake, names.ticks, names.heartbeats)
+        reads = WorkerReads(app, self.partitions, self.provider, self.universe, names.ticks)
         reporting = Reporting(
-            app, self.partitions, self.provider, self.reading, self.schedule, self.sender,
+            reads, app, self.partitions, self.provider, self.reading, self.schedule, self.sender,
             self.metrics, names.ticks, names.heartbeats, spellings, agreement,
         )  # fmt: skip
         self.metrics.before_scrape.append(reporting.update)
         self._seen = reporting.seen
         app.first_services = (self.schedule, self.preparation, self.sender, retention, agreeing)
-        reads = WorkerReads(self.partitions, self.provider, self.universe, reporting)
         # what agents of the same process read bars with
         web = self.settings.web
         shown = None if web.token is None else web.token.get_secret_value()
         bound = register(
-            app, reads, self.metrics, token=shown, name_rule=rule, hosts=web.hosts,
+            app, reads, reporting.stats, self.metrics, token=shown, name_rule=rule, hosts=web.hosts,
             limits=Limits(web.max_connections, web.max_rows),
         )  # fmt: skip
         bind(bound)

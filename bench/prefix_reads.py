@@ -35,13 +35,10 @@ from barstream.model.time import MINUTE_US
 from barstream.partition.finals_view import FinalsView
 from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
-from barstream.runtime.app import make_app
+from barstream.runtime.app import BarstreamApp, make_app
 from barstream.runtime.flush import bar_rows
-from barstream.serve.peers import Peers
-from barstream.serve.reads import Placement, Readiness
-from barstream.serve.router import Router
-from barstream.serve.source import RoutedBars
-from barstream.serve.status import Reporting
+from barstream.serve.owner import Peers, Router
+from barstream.serve.query import RoutedBars
 from barstream.serve.worker_reads import WorkerReads
 from barstream.store.finals import FinalsPartition
 
@@ -109,26 +106,34 @@ def worker_with(series: int, bars: int, others: int, directory: Path) -> Worker:
     db = store._db_for_partition(0)
     db.flush()
     reads = WorkerReads(
-        cast("Any", SimpleNamespace(settings=SimpleNamespace(periods=(), rules=Rules(0, 5)))),
+        cast("BarstreamApp", MEMBER),
+        cast("Any", Held({0: SimpleNamespace(engine=engine, partition=0, fenced=False)})),
         MarketScheduleProvider.always_open(),
         Universe(),
-        cast("Reporting", Held(engine)),
+        "ticks",
     )
     size = sum(int(file["size"]) for file in db.live_files())
     return Worker(series, RoutedBars(reads, Router(reads, Peers(Metrics()))), read, size)
 
 
+#: The worker alone in its group.
+MEMBER = SimpleNamespace(
+    conf=SimpleNamespace(canonical_url=URL),
+    membership=SimpleNamespace(sure=True),
+    rebalancing=False,
+    assignor=SimpleNamespace(external_topic_distribution={URL: {"ticks": [0]}}),
+    consumer=SimpleNamespace(topic_partitions=lambda _topic: 1),
+)
+
+
+@dataclass
 class Held:
-    """What a worker reports of itself that holds the one partition there is."""
+    """The one partition there is."""
 
-    def __init__(self, engine: PartitionMachine) -> None:
-        self.held = {0: SimpleNamespace(engine=engine, partition=0)}
-
-    def placement(self) -> Placement:
-        return Placement(URL, frozenset({0}), {0: URL})
-
-    def readiness(self) -> Readiness:
-        return Readiness(ready=True)
+    owned: dict[int, Any]
+    settings: Any = field(default_factory=lambda: SimpleNamespace(periods=(), rules=Rules(0, 5)))
+    progress: None = None
+    generation: int = 1
 
 
 async def measure(workers: Sequence[Worker], bars: int, rounds: int) -> None:

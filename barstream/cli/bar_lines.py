@@ -7,15 +7,16 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from barstream.model.bar_fields import PRICES
+
 Bar = Mapping[str, Any]
 
-_PRICES: Final = ("open", "high", "low", "close")
 #: A bar is open whether or not its feed is live: the last one of a file from the past is not.
 _MARKS: Final = {"live": "● open", "synthetic": "no tick", "final": ""}
 _CLOCK_TIME, _DATE = 16, 10
 
 
-def decimals_of(bars: Iterable[Bar], names: Sequence[str] = _PRICES, least: int = 2) -> int:
+def decimals_of(bars: Iterable[Bar], names: Sequence[str] = PRICES, least: int = 2) -> int:
     """How many decimals the fields ``names`` (prices) need: ``least`` to 8."""
     decimals = least
     for bar in bars:
@@ -41,7 +42,7 @@ class BarLines:
         # an open bar is written as those that are closed, whatever its sum has by then
         closed = [bar for bar in bars if bar["status"] != "live"]
         self._volume_decimals = decimals_of(closed or bars, ("volume",), 0)
-        price_width = max([7, *(len(self._price(bar[name])) for bar in bars for name in _PRICES)])
+        price_width = max([7, *(len(self._price(bar[name])) for bar in bars for name in PRICES)])
         volume_width = max([7, *(len(self._volume(bar["volume"])) for bar in bars)])
         count_width = max([5, *(len(_count(bar)) for bar in bars)])
         start_width = max(len(self._first), self._start)
@@ -49,14 +50,14 @@ class BarLines:
 
     def header(self) -> Text:
         """The names of the columns."""
-        names = (self._first, "open", "high", "low", "close", "volume", "ticks")
+        names = (self._first, *PRICES, "volume", "ticks")
         return Text(self._line(names), style="bold")
 
     def line(self, bar: Bar) -> Text:
         """One bar."""
         cells = (
             f"{bar['bucket_start'][: self._start].replace('T', ' ')}",
-            *(self._price(bar[name]) for name in _PRICES),
+            *(self._price(bar[name]) for name in PRICES),
             self._volume(bar["volume"]),
             _count(bar),
         )

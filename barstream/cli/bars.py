@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+from urllib.parse import quote
 
 import click
 
 from barstream.cli.context import Name, Time, settings
 from barstream.client.worker_client import (
+    PATIENT,
     WorkerClient,
     WorkerRefusedError,
     WorkerUnreachableError,
+    local_url,
 )
 
-if TYPE_CHECKING:
-    from barstream.config.sections import WebSettings
-
 DEFAULT_LIMIT: Final = 50
+PAGE_LIMIT: Final = 5000
 POLL_S: Final = 0.5
 #: No tick yet, recovering, on its way to another worker: worth waiting for.
 _PASSING: Final = (404, 503)
@@ -83,27 +84,38 @@ def command(
 
     web = settings(ctx).web
     token = None if web.token is None else web.token.get_secret_value()
-    client = WorkerClient(url or _default_url(web), token=token)
+    client = WorkerClient(url or local_url(web.host, web.port), token, PATIENT)
     start, end = (None if us is None else iso_micros_from_us(us) for us in (start_us, end_us))
     query = BarQuery(client, broker, symbol, timeframe, start, end, limit)
     output = JsonOutput() if as_json else TerminalOutput(_is_by_date(timeframe))
-    if not follow:
-        bars, more = query.first()
-        if bars:
-            output.finals(bars)
-        else:
-            click.echo(f"no bars of {broker} {symbol} in this range", err=True)
-        if more:
-            click.echo(more, err=True)
-        return
-    try:
-        with output:
-            for finals, open_bars in query.follow():
+    if follow:
+        try:
+            asyncio.run(_follow(client, query, output))
+        except KeyboardInterrupt:
+            # the way to end it
+            return
+    bars, more = asyncio.run(_first(client, query))
+    if bars:
+        output.finals(bars)
+    else:
+        click.echo(f"no bars of {broker} {symbol} in this range", err=True)
+    if more:
+        click.echo(more, err=True)
+
+
+async def _first(client: WorkerClient, query: BarQuery) -> tuple[list[Bar], str | None]:
+    async with client:
+        return await query.first()
+
+
+async def _follow(
+    client: WorkerClient, query: BarQuery, output: JsonOutput | TerminalOutput
+) -> None:
+    with output:
+        async with client:
+            async for finals, open_bars in query.follow():
                 output.finals(finals)
                 output.open(open_bars)
-    except KeyboardInterrupt:
-        # the way to end it
-        return
 
 
 class BarQuery:
@@ -120,26 +132,29 @@ class BarQuery:
         limit: int | None,
     ) -> None:
         self._client = client
-        self._series = (broker, symbol, timeframe)
+        self._path = f"/bars/{quote(broker, safe='')}/{quote(symbol, safe='')}"
+        self._timeframe = timeframe
         self._start, self._end, self._limit = start, end, limit
 
-    def first(self) -> tuple[list[Bar], str | None]:
+    async def first(self) -> tuple[list[Bar], str | None]:
         """The bars asked for, ascending, and how to see those left off."""
         if self._start is None:
             limit = self._limit or DEFAULT_LIMIT
-            bars, older = self._client.latest(*self._series, limit, self._end)
+            query = {"order": "desc", "limit": limit, "to": self._end}
+            body = await self._client.get(self._path, {"timeframe": self._timeframe, **query})
+            bars = body["bars"][::-1]
             asked = self._limit is not None or self._end is not None
-            if older and asked:
+            if body["truncated"] and asked:
                 return bars, f"older bars: --to {bars[0]['bucket_start']}"
             return bars, None
         bars = []
-        for bar in self._client.since(*self._series, self._start, self._end):
+        async for bar in self._since(self._start, self._end):
             if len(bars) == self._limit:
                 return bars, f"more bars: --from {bar['bucket_start']}"
             bars.append(bar)
         return bars, None
 
-    def follow(self) -> Iterator[tuple[list[Bar], list[Bar]]]:
+    async def follow(self) -> AsyncIterator[tuple[list[Bar], list[Bar]]]:
         """New finals, each once, and the open bars, every half second; never ends."""
         told = after = None
         # a worker that is not there at the start is a mistake, later on it is an accident
@@ -147,9 +162,9 @@ class BarQuery:
         while True:
             try:
                 if after is None:
-                    bars, _ = self.first()
+                    bars, _ = await self.first()
                 else:
-                    bars = list(self._client.since(*self._series, after, None))
+                    bars = [bar async for bar in self._since(after, None)]
                 patient, told = True, None
             except (WorkerUnreachableError, WorkerRefusedError) as error:
                 status = error.status if isinstance(error, WorkerRefusedError) else None
@@ -165,7 +180,17 @@ class BarQuery:
             if finals:
                 after = finals[-1]["bucket_start"]
             yield finals, [bar for bar in bars if bar["status"] == "live"]
-            time.sleep(POLL_S)
+            await asyncio.sleep(POLL_S)
+
+    async def _since(self, start: str, end: str | None) -> AsyncIterator[Bar]:
+        """Every bar from ``start`` on, ascending, asked for page by page."""
+        next_from: str | None = start
+        while next_from:
+            span = {"from": next_from, "to": end, "limit": PAGE_LIMIT}
+            body = await self._client.get(self._path, {"timeframe": self._timeframe, **span})
+            for bar in body["bars"]:
+                yield bar
+            next_from = body.get("next_from")
 
 
 class JsonOutput(nullcontext[None]):
@@ -231,8 +256,3 @@ def _is_by_date(timeframe: str) -> bool:
         return not Period.parse(timeframe).is_intraday
     except ValueError:
         return False
-
-
-def _default_url(web: WebSettings) -> str:
-    host = web.host if web.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - bound to
-    return f"http://[{host}]:{web.port}" if ":" in host else f"http://{host}:{web.port}"

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from barstream.cli.bar_lines import decimals_of
+from barstream.model.bar_fields import PRICES
 
 Report = Mapping[str, Any]
 
@@ -19,7 +20,6 @@ _SESSIONS: Final = {
     "  before": "session_before",
     "  after": "session_after",
 }
-_PRICES: Final = ("open", "high", "low", "close")
 #: Of the missing children so many are named.
 _NAMED: Final = 5
 #: So many ticks are printed whatever they did, and so many that were refused for one reason.
@@ -92,7 +92,7 @@ def _versions(out: Lines, report: Report) -> None:
     if not versions:
         return
     titles = (
-        "topic", "offset", "appended", "open", "high", "low", "close", "volume", "ticks", "rev",
+        "topic", "offset", "appended", *PRICES, "volume", "ticks", "rev",
         "tick offsets", "close_offset",
     )  # fmt: skip
     rows: list[tuple[str, ...]] = [titles]
@@ -109,7 +109,7 @@ def _versions(out: Lines, report: Report) -> None:
         if "deleted" in one:
             rows.append((*place, "deleted"))
             continue
-        prices = [f"{one[field]:.{decimals}f}" for field in _PRICES]
+        prices = [f"{one[field]:.{decimals}f}" for field in PRICES]
         offsets = (
             "" if one["first_offset"] is None else f"{one['first_offset']}..{one['last_offset']}"
         )
@@ -142,7 +142,7 @@ def _ticks(out: Lines, report: Report, *, all_ticks: bool) -> None:
         return
     given = ticks["given_by"] or {}
     why: dict[int, list[str]] = {}
-    for name in _PRICES:
+    for name in PRICES:
         if name in given:
             why.setdefault(given[name], []).append(name)
     rejected = {one["offset"]: one["reason"] for one in report["rejected"]}

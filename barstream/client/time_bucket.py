@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, Self
 
 from barstream.client.bar_range import Keys
 from barstream.client.bar_source import bound_source
-from barstream.client.http_bars import HttpBars
 from barstream.client.wait import wait_until_final
+from barstream.client.worker_client import WorkerClient
 from barstream.model.bar import Bar
 from barstream.model.bar_request import BarPage, BarRequest, BarSource
 from barstream.model.key import KeyValue
@@ -84,7 +84,7 @@ class TimeBucket:
         Raises:
             BarstreamError: that is no such URL.
         """
-        return Connection(HttpBars(url, token))
+        return Connection(WorkerClient(url, token))
 
     async def to_list(
         self,
@@ -213,7 +213,7 @@ class Connection:
         source: asks a worker.
     """
 
-    def __init__(self, source: HttpBars) -> None:
+    def __init__(self, source: WorkerClient) -> None:
         self._source = source
 
     def get(self, model: Model, period: Period) -> TimeBucket:

@@ -11,6 +11,7 @@ from typing import Final
 from rich.console import Console
 
 from barstream.model.bar import Bar
+from barstream.model.bar_fields import PRICES
 from barstream.model.period import Period
 from barstream.model.time import datetime_from_us
 from barstream.plurals import counted
@@ -113,8 +114,7 @@ class FinalsTable:
         )
 
     def _header(self) -> str:
-        prices = ("open", "high", "low", "close")
-        return self._columns("UTC", "bar", "series", prices, "volume", "ticks", "")
+        return self._columns("UTC", "bar", "series", PRICES, "volume", "ticks", "")
 
     def _line(self, final: FinalBar) -> str:
         bar = final.bar

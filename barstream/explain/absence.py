@@ -16,6 +16,7 @@ from barstream.explain.sentences import at, counted, session_words, span
 from barstream.explain.sessions import session_at
 from barstream.explain.sleep import Sleep
 from barstream.log.rules import Regime
+from barstream.market.schedule import ScheduleIndex
 from barstream.market.universe import did_you_mean
 from barstream.model.period import MINUTE
 from barstream.model.time import (
@@ -370,7 +371,9 @@ def _why_passed_over(facts: Facts, row: SeriesFact) -> Absence:
     return next((one for one in possible if one is not None), None) or _unexplained(facts, row)
 
 
-def _why_passed_in(facts: Facts, row: SeriesFact, regime: Regime | None) -> Absence | None:
+def _why_passed_in(
+    facts: Facts, row: SeriesFact, regime: Regime[ScheduleIndex] | None
+) -> Absence | None:
     """Why it got none if it was closed by these rules; None: by these it should have one."""
     schedule, minute_us = facts.schedule_of(regime), facts.bucket_us
     then = None if schedule is None else session_at(schedule, minute_us)
@@ -393,7 +396,7 @@ def _why_passed_in(facts: Facts, row: SeriesFact, regime: Regime | None) -> Abse
     return None
 
 
-def _passed_in(facts: Facts, row: SeriesFact) -> list[Regime | None]:
+def _passed_in(facts: Facts, row: SeriesFact) -> list[Regime[ScheduleIndex] | None]:
     """By what the partition was judged when the minute was closed; None: that is not known.
 
     Of several the first by which the minute has no bar: a heartbeat may have been used before the

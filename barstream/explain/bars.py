@@ -10,6 +10,7 @@ from barstream.codecs.topics.withdrawal import WithdrawalRow
 from barstream.explain.facts import Neighbours, Version
 from barstream.explain.window import WINDOW, Progress, backward, forward
 from barstream.kafka.cluster import Cluster
+from barstream.log.compaction import compacted
 from barstream.log.finals import SCHEMA, bars, versions
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Span, held, offsets_at
@@ -89,8 +90,7 @@ class BarTopic:
         else:
             found, _ = await self._near(from_us, to_us, since_us)
             found = found[wanted.positions(found["key"].to_list())]
-        last = found.unique("key", keep="last", maintain_order=True)
-        return _versions(last.filter(pl.col("kind") == "bar").sort("bucket_start"))
+        return _versions(compacted(found).filter(pl.col("kind") == "bar").sort("bucket_start"))
 
     async def around(self, bucket_us: int, since_us: int) -> tuple[tuple[Version, ...], Neighbours]:
         """Every record of one bucket, and what lies beside it; of a bar with ticks not far back."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from barstream.log.rules import Regime, Regimes
-from barstream.market.schedule import SeriesSchedule, Session
+from barstream.market.schedule import ScheduleIndex, SeriesSchedule, Session
 from barstream.market.universe import SeriesSeen
 from barstream.model.bar import Bar, PartialBar
 from barstream.model.period import Period
@@ -216,7 +216,7 @@ class Facts:
     neighbours: Neighbours = field(default_factory=Neighbours)
     finals_begin: int = 0
     kept_days: float = 30.0
-    regimes: Regimes | None = None
+    regimes: Regimes[ScheduleIndex] | None = None
     ticks: tuple[Tick, ...] = ()
     before_close: Tick | None = None
     furthest: Tick | None = None
@@ -265,18 +265,18 @@ class Facts:
         bars = () if self.row is None else self.row.open_bars
         return next((bar for bar in bars if bar.bucket_us == self.bucket_us), None)
 
-    def regime_at(self, offset: int) -> Regime | None:
+    def regime_at(self, offset: int) -> Regime[ScheduleIndex] | None:
         """By what a tick at ``offset`` was judged; None where the log does not say."""
         regime = None if self.regimes is None else self.regimes.at(offset)
         return None if regime is None or not regime.is_told else regime
 
-    def regime_of_beat(self, beat: Beat) -> Regime | None:
+    def regime_of_beat(self, beat: Beat) -> Regime[ScheduleIndex] | None:
         """By what a heartbeat was taken; None where the log does not say."""
         if self.regimes is None:
             return None
         return self.regime_of(self.regimes.number_of_heartbeat(beat.offset))
 
-    def regime_of(self, number: int) -> Regime | None:
+    def regime_of(self, number: int) -> Regime[ScheduleIndex] | None:
         """One by its number; None where the log does not say."""
         regime = None if self.regimes is None else self.regimes.all[number]
         return None if regime is None or not regime.is_told else regime
@@ -287,7 +287,7 @@ class Facts:
             return True
         return self.regimes.may_have_lost(self.name, time_us, offset)
 
-    def rules_of(self, regime: Regime | None) -> RuleFacts:
+    def rules_of(self, regime: Regime[ScheduleIndex] | None) -> RuleFacts:
         """The rules of a regime; None: those of now."""
         if regime is None:
             return self.rules
@@ -297,7 +297,7 @@ class Facts:
             inactive_after=told.inactive_after, max_future_skew_us=told.max_future_skew_us,
         )  # fmt: skip
 
-    def schedule_of(self, regime: Regime | None) -> SeriesSchedule | None:
+    def schedule_of(self, regime: Regime[ScheduleIndex] | None) -> SeriesSchedule | None:
         """The sessions of the series in a regime; None: those of now."""
         if regime is None:
             return self.scheduled.schedule

@@ -108,18 +108,18 @@ def _or_never(time_us: int | None) -> int:
 
 
 async def _stand(log: Log, partition: int) -> Stand:
-    position = (await log.rows(partition)).position
+    opened = await log.opened(partition)
+    position = opened.rows.position
     ticks, beats = await asyncio.gather(
-        held(log.cluster, log.cluster.names.ticks, [partition]),
-        held(log.cluster, log.cluster.names.heartbeats, [partition]),
+        opened.span(log.cluster.names.ticks), opened.span(log.cluster.names.heartbeats)
     )
     return Stand(
         partition,
         None if position is None else position.next_offset,
-        ticks[partition].begin,
-        ticks[partition].end,
+        ticks.begin,
+        ticks.end,
         None if position is None else position.heartbeat_offset,
-        beats[partition].end,
+        beats.end,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from barstream.explain.facts import Facts, SeriesFact
 from barstream.log.rules import Regime
+from barstream.market.schedule import ScheduleIndex
 from barstream.model.bar import Bar
 from barstream.model.time import floor_minute
 from barstream.rules.series import NEVER_US
@@ -22,7 +23,7 @@ class Sleep:
     """
 
     def __init__(
-        self, facts: Facts, bars: Iterable[Bar] = (), regime: Regime | None = None
+        self, facts: Facts, bars: Iterable[Bar] = (), regime: Regime[ScheduleIndex] | None = None
     ) -> None:
         self._schedule = facts.schedule_of(regime)
         self.inactive_after = facts.rules_of(regime).inactive_after

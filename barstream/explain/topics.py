@@ -12,10 +12,11 @@ from barstream.config import Settings
 from barstream.explain.sessions import bucket_of
 from barstream.explain.tick_decoder import Spelling
 from barstream.explain.window import Progress
+from barstream.log.partition_log import PartitionLog
 from barstream.log.rules import Regimes
 from barstream.log.schedule import ScheduleRecord, schedule_index, schedule_records
-from barstream.log.series import PartitionRows, series_rows, series_seen
-from barstream.log.snapshot import Clients, held
+from barstream.log.series import PartitionRows, series_seen
+from barstream.log.snapshot import Clients
 from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex
 from barstream.market.universe import SeriesSeen
 from barstream.model.period import Period
@@ -45,8 +46,10 @@ class Log:
     _schedules: dict[tuple[str, str], tuple[ScheduleIndex, list[ScheduleRecord]]] = field(
         default_factory=dict
     )
-    _rows: dict[int, PartitionRows] = field(default_factory=dict)
-    _regimes: dict[tuple[int, tuple[str, str]], Regimes] = field(default_factory=dict)
+    _opened: dict[int, PartitionLog] = field(default_factory=dict)
+    _regimes: dict[tuple[int, tuple[str, str]], Regimes[ScheduleIndex]] = field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         self.cluster = Clients(self.settings)
@@ -76,19 +79,22 @@ class Log:
             self._schedules[broker, symbol] = index, records
         return self._schedules[broker, symbol]
 
+    async def opened(self, partition: int) -> PartitionLog:
+        """A partition, its rows read; what is read of it after that fits to them."""
+        if partition not in self._opened:
+            opened = await PartitionLog.opened(self.cluster, partition)
+            self._opened[partition] = opened
+        return self._opened[partition]
+
     async def rows(self, partition: int) -> PartitionRows:
         """What a partition remembers."""
-        if partition not in self._rows:
-            topic = self.cluster.names.series
-            spans = await held(self.cluster, topic, [partition])
-            self._rows |= await series_rows(self.cluster, topic, spans)
-        return self._rows[partition]
+        return (await self.opened(partition)).rows
 
     async def withdrawal(self, partition: int, series: tuple[str, str]) -> WithdrawalRow | None:
         """What of a series is withdrawn in a partition; None: it was not dropped there."""
         return (await self.rows(partition)).withdrawals.get(series)
 
-    async def regimes(self, partition: int, series: tuple[str, str]) -> Regimes:
+    async def regimes(self, partition: int, series: tuple[str, str]) -> Regimes[ScheduleIndex]:
         """By which rules a series was judged in a partition, and from where on."""
         if (partition, series) not in self._regimes:
             records = await self.records()

@@ -124,12 +124,6 @@ def _one_by_one(values: list[bytes | None], kinds: list[str]) -> tuple[pl.DataFr
     return pl.DataFrame(rows, schema=FIELDS), kinds
 
 
-def newest(found: pl.DataFrame) -> pl.DataFrame:
-    """The newest version of each key that no tombstone withdrew, in the order of `versions`."""
-    last = found.unique(["partition", "key"], keep="last", maintain_order=True)
-    return last.filter(pl.col("kind") != "tombstone")
-
-
 def bars(found: pl.DataFrame) -> list[Bar]:
     """The rows that are bars, as bars, in order."""
     rows = found.filter(pl.col("kind") == "bar").select(list(FIELDS)).iter_rows()

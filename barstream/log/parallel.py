@@ -42,9 +42,13 @@ def run_all(
     Raises:
         Exception: the first one of any job; the others are ended.
     """
+    # spawned and not forked: a fork would share event loop, sockets and the threads of polars
     context = multiprocessing.get_context("spawn")
     passed = context.Queue()
     count = min(processes or os.cpu_count() or 1, max(1, len(jobs)))
+    if count > 1:
+        # each process has one core: what polars starts beside it would only be in the way
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")
     pool = ProcessPoolExecutor(count, context, _begin, (passed,))
     try:
         futures: list[Future[Result]] = [pool.submit(_run, work, job) for job in jobs]

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Final, Self
+from typing import Final, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,36 @@ from barstream.model.key import NameRule
 from barstream.model.time import DAY_US
 
 Longs = NDArray[np.int64]
-_ALWAYS_OPEN: Final = AlwaysOpenIndex()
+
+
+class SeriesSessions(Protocol):
+    """The sessions of all series, immutable, as somebody makes them of rows.
+
+    Bars are made by a `ScheduleIndex`; `barstream.verify` has one of its own.
+    """
+
+    @property
+    def changed(self) -> frozenset[Series]:
+        """The series whose sessions differ from those of the index this was made from."""
+        ...
+
+    @property
+    def problems(self) -> object:
+        """What of the rows cannot stand together."""
+        ...
+
+    def updated(self, rows_of: Mapping[Series, Sequence[SessionRow]]) -> Self:
+        """A new index in which each series of ``rows_of`` has exactly those rows."""
+        ...
+
+
+Index = TypeVar("Index", bound=SeriesSessions)
 #: Sessions reach into the days beside their trading date.
 _DAYS_AROUND: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Regime:
+class Regime(Generic[Index]):
     """Rules, and from where on they held.
 
     Attributes:
@@ -51,7 +74,7 @@ class Regime:
     begin: int
     heartbeat_begin: int
     rules: RulesRow
-    index: ScheduleIndex
+    index: Index
     is_told: bool = True
     lost: frozenset[tuple[Series, int]] = field(default=frozenset())
 
@@ -60,7 +83,7 @@ class Regime:
         """Where it begins."""
         return self.begin, self.heartbeat_begin
 
-    def is_like(self, other: Regime) -> bool:
+    def is_like(self, other: Regime[Index]) -> bool:
         """Whether the same is judged alike."""
         return (
             self.index is other.index
@@ -77,7 +100,7 @@ def _without_schedule(rules: RulesRow) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-class Regimes:
+class Regimes(Generic[Index]):
     """The regimes of one partition, the first from offset 0 on.
 
     Args:
@@ -86,8 +109,8 @@ class Regimes:
         now: the schedule as it is.
     """
 
-    def __init__(self, regimes: Sequence[Regime], now: ScheduleIndex) -> None:
-        self.all: list[Regime] = []
+    def __init__(self, regimes: Sequence[Regime[Index]], now: Index) -> None:
+        self.all: list[Regime[Index]] = []
         for regime in regimes:
             if self.all and not self.all[-1].is_told and self.all[-1].place == regime.place:
                 self.all.pop()  # nothing was judged before the log said so
@@ -97,15 +120,27 @@ class Regimes:
         #: A replay was switched over to: what came before is not told.
         self.is_rewritten = False
         #: Makes those of every series, where these know the sessions of one.
-        self._every: Callable[[], Regimes] | None = None
+        self._every: Callable[[], Regimes[Index]] | None = None
         self.begin = np.array([each.begin for each in self.all], np.int64)
         self.heartbeat_begin = np.array([each.heartbeat_begin for each in self.all], np.int64)
         #: Ticks from here on were judged by rules the log says.
         self.told_from = next((each.begin for each in self.all if each.is_told), 1 << 62)
 
-    @classmethod
+    @staticmethod
     def of(
+        rows: Sequence[RulesRow],
+        records: Sequence[ScheduleRecord],
+        otherwise: RulesRow,
+        series: Series | None = None,
+    ) -> Regimes[ScheduleIndex]:
+        """As the log says them, with the sessions that bars are made by; see `made_by`."""
+        return Regimes.made_by(ScheduleIndex(), AlwaysOpenIndex(), rows, records, otherwise, series)
+
+    @classmethod
+    def made_by(
         cls,
+        none: Index,
+        always: Index,
         rows: Sequence[RulesRow],
         records: Sequence[ScheduleRecord],
         otherwise: RulesRow,
@@ -114,18 +149,20 @@ class Regimes:
         """As the log says them.
 
         Args:
+            none: an index without a row, from which the others are made.
+            always: that of a market that never closes.
             rows: of the partition, in the order in which they followed each other.
             records: of topic ``market_schedule``.
             otherwise: what ruled before the first of ``rows``, as far as anybody knows.
             series: whose sessions will be asked for, by its normalised names; None: those of any.
                 A schedule has hundreds of rows a series: those of others are not read then.
         """
-        readings: dict[bool | None, _Schedules] = {}
+        readings: dict[bool | None, _Schedules[Index]] = {}
 
-        def reading(row: RulesRow) -> _Schedules:
+        def reading(row: RulesRow) -> _Schedules[Index]:
             if row.fold_case not in readings:
                 name_rule = NameRule(row.fold_case is not False)
-                readings[row.fold_case] = _Schedules(records, name_rule, series)
+                readings[row.fold_case] = _Schedules(none, always, records, name_rule, series)
             return readings[row.fold_case]
 
         told = []
@@ -134,15 +171,15 @@ class Regimes:
                 row = replace(row, fold_case=otherwise.fold_case)
             index, lost = reading(row).index_of(row)
             told.append(Regime(row.from_offset, row.heartbeat_offset, row, index, True, lost))
-        now = _ALWAYS_OPEN if otherwise.schedule is None else reading(otherwise).newest()
+        now = always if otherwise.schedule is None else reading(otherwise).newest()
         found = cls([Regime(0, 0, otherwise, now, is_told=False), *told], now)
         found.is_rewritten = any(row.rewritten for row in rows)
         if series is not None:
-            found._every = partial(cls.of, rows, records, otherwise)
+            found._every = partial(cls.made_by, none, always, rows, records, otherwise)
         return found
 
     @cached_property
-    def _whole(self) -> Regimes:
+    def _whole(self) -> Regimes[Index]:
         """Those of every series: only from all rows is known how many there are."""
         return self if self._every is None else self._every()
 
@@ -158,7 +195,7 @@ class Regimes:
         """The regime each tick was judged in, shape (n,)."""
         return np.searchsorted(self.begin, offsets, side="right").astype(np.int64) - 1
 
-    def at(self, offset: int) -> Regime:
+    def at(self, offset: int) -> Regime[Index]:
         """The one a tick at ``offset`` was judged in."""
         return self.all[self.number_at(offset)]
 
@@ -192,7 +229,7 @@ class Regimes:
         return any(each.rules.late_policy == "revise" for each in self.all)
 
     @property
-    def current(self) -> Regime:
+    def current(self) -> Regime[Index]:
         """The last one."""
         return self.all[-1]
 
@@ -202,10 +239,12 @@ def told_rows(rows: Sequence[RulesRow]) -> Sequence[RulesRow]:
     return rows[max((at for at, row in enumerate(rows) if row.rewritten), default=0) :]
 
 
-class _Schedules:
+class _Schedules(Generic[Index]):
     """The schedule at places of its topic, ascending; what they share is one object.
 
     Args:
+        none: without a row.
+        always: of a market that never closes.
         records: of its topic.
         name_rule: how names are spelled.
         series: the only one whose rows are read; None: all are.  Where rows of others changed, it
@@ -213,8 +252,14 @@ class _Schedules:
     """
 
     def __init__(
-        self, records: Sequence[ScheduleRecord], name_rule: NameRule, series: Series | None = None
+        self,
+        none: Index,
+        always: Index,
+        records: Sequence[ScheduleRecord],
+        name_rule: NameRule,
+        series: Series | None = None,
     ) -> None:
+        self._none, self._always = none, always
         self._series = series
         self._records: dict[int, list[ScheduleRecord]] = {}
         for record in sorted(records, key=lambda each: (each.partition, each.offset)):
@@ -224,7 +269,7 @@ class _Schedules:
         self._start_over()
 
     def _start_over(self) -> None:
-        self._rows, self._index = ScheduleRows(self._schemas), ScheduleIndex()
+        self._rows, self._index = ScheduleRows(self._schemas), self._none
         self._ends: dict[int, int] = {}
         self._read_of: dict[int, int] = {}
         #: Of other series, the newest record of each key; and how many sessions there were.
@@ -232,16 +277,16 @@ class _Schedules:
         self._count = 0
         self._have_others_changed = False
 
-    def newest(self) -> ScheduleIndex:
+    def newest(self) -> Index:
         """By all there is."""
         self._read(dict.fromkeys(self._records, 1 << 62))
         self._take({name: self._rows.rows_of(name) for name in self._rows.take_dirty()})
         return self._index
 
-    def index_of(self, row: RulesRow) -> tuple[ScheduleIndex, frozenset[tuple[Series, int]]]:
+    def index_of(self, row: RulesRow) -> tuple[Index, frozenset[tuple[Series, int]]]:
         """The index a worker had, and of which dates it may have been another."""
         if row.schedule is None:
-            return _ALWAYS_OPEN, frozenset()
+            return self._always, frozenset()
         if any(row.schedule.get(part, 0) < end for part, end in self._ends.items()):
             self._start_over()  # its topic was made again
         self._have_others_changed |= row.sessions != self._count
@@ -269,7 +314,6 @@ class _Schedules:
     def _take(self, wanted: Mapping[Series, list[SessionRow]]) -> None:
         """The rows of some series; what changes nothing leaves the index."""
         index = self._index.updated(wanted)
-        index = index.succeeding(self._index)
         of_others = self._series is not None and self._have_others_changed
         if index.changed or index.problems != self._index.problems or of_others:
             self._index = index

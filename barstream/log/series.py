@@ -21,6 +21,7 @@ from barstream.codecs.topics.withdrawal import (
     is_withdrawal_key,
 )
 from barstream.kafka.cluster import Cluster
+from barstream.log.compaction import newest_records
 from barstream.log.errors import HistoryUnreadable
 from barstream.log.snapshot import Spans, chunks, held
 from barstream.market.universe import SeriesSeen, Universe
@@ -75,30 +76,20 @@ async def series_rows(cluster: Cluster, topic: str, spans: Spans) -> dict[int, P
         HistoryUnreadable: a row is none.
         RowTooNew: a later release has written one.
     """
-    newest: dict[int, dict[bytes, tuple[int, bytes | None]]] = {p: {} for p in spans}
-    async for chunk in chunks(cluster, topic, spans):
-        rows = newest[chunk.partition]
-        for key, value, offset in zip(
-            chunk.keys, chunk.values, chunk.offsets.tolist(), strict=True
-        ):
-            if key is not None:
-                rows[key] = offset, value
-    found: dict[int, PartitionRows] = {}
-    for partition, rows in newest.items():
-        part = found[partition] = PartitionRows()
-        for key, (offset, value) in rows.items():
-            if value is None:
-                continue
-            try:
-                _take(part, key, value, offset)
-            except RowTooNew as error:
-                where = f"{topic}[{partition}] at offset {offset}"
-                raise RowTooNew(error.version, where) from error
-            except ValueError as error:
-                raise HistoryUnreadable(
-                    f"{topic}[{partition}] offset {offset} must be a row of a series or a "
-                    f"position: {error}; does another program write to it?"
-                ) from error
+    found = {partition: PartitionRows() for partition in spans}
+    newest = await newest_records(cluster, topic, spans)
+    for partition, key, value, offset in newest.drop_nulls("value").iter_rows():
+        try:
+            _take(found[partition], key, value, offset)
+        except RowTooNew as error:
+            where = f"{topic}[{partition}] at offset {offset}"
+            raise RowTooNew(error.version, where) from error
+        except ValueError as error:
+            raise HistoryUnreadable(
+                f"{topic}[{partition}] offset {offset} must be a row of a series or a "
+                f"position: {error}; does another program write to it?"
+            ) from error
+    for part in found.values():
         part.rules.sort(key=lambda row: row.key)
     return found
 

@@ -27,7 +27,6 @@ from barstream.kafka.fetch_columns import ColumnarTopics, JudgedBatches, install
 from barstream.kafka.offsets import extents_of, offsets_required
 from barstream.kafka.topic_follower import TopicMissingError
 from barstream.log.errors import HistoryGone
-from barstream.log.selection import Selection
 
 _FETCH_BYTES: Final = 4 << 20
 #: Of so few offsets one fetch of this size usually brings all.
@@ -211,24 +210,6 @@ async def records(
             for record in found:
                 if record.offset < end:
                     yield record
-
-
-async def newest_values(
-    cluster: Cluster, topic: str, partition: int, wanted: Selection | None = None
-) -> dict[bytes, bytes]:
-    """The newest value of each key, without those that were withdrawn."""
-    wanted = wanted or Selection()
-    newest: dict[bytes, bytes] = {}
-    async for chunk in chunks(cluster, topic, await held(cluster, topic, [partition])):
-        for at in wanted.positions(chunk.keys):
-            key, value = chunk.keys[at], chunk.values[at]
-            if key is None:
-                continue
-            if value is None:
-                newest.pop(key, None)
-            else:
-                newest[key] = value
-    return newest
 
 
 def cut(chunk: RecordChunk, end: int) -> RecordChunk:

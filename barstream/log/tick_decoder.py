@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickColumns, TickDecoder
@@ -26,7 +27,7 @@ class Decoders:
         SchemaError: the local schema or the mapping cannot be used.
     """
 
-    def __init__(self, settings: TickSettings, regimes: Regimes) -> None:
+    def __init__(self, settings: TickSettings, regimes: Regimes[Any]) -> None:
         self._regimes = regimes
         self._made: dict[tuple[int, bool], TickDecoder] = {}
         for regime in regimes.all:

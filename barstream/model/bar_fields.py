@@ -36,6 +36,7 @@ class BarField(NamedTuple):
         attribute: of `barstream.model.bar.Bar`, with the unit in its name.
         nullable: whether there are bars without it.
         is_lineage: whether it says where ticks stood in the log, and nothing of the market.
+        is_price: whether it is the price of a tick.
     """
 
     name: str
@@ -43,6 +44,7 @@ class BarField(NamedTuple):
     kind: FieldKind
     nullable: bool = False
     is_lineage: bool = False
+    is_price: bool = False
 
 
 BAR_FIELDS: Final = (
@@ -51,10 +53,10 @@ BAR_FIELDS: Final = (
     BarField("bucket_start", "bucket_start_us", FieldKind.BUCKET),
     BarField("trading_date", "trading_date", FieldKind.DATE),
     BarField("session", "session", FieldKind.INT),
-    BarField("open", "open", FieldKind.FLOAT),
-    BarField("high", "high", FieldKind.FLOAT),
-    BarField("low", "low", FieldKind.FLOAT),
-    BarField("close", "close", FieldKind.FLOAT),
+    BarField("open", "open", FieldKind.FLOAT, is_price=True),
+    BarField("high", "high", FieldKind.FLOAT, is_price=True),
+    BarField("low", "low", FieldKind.FLOAT, is_price=True),
+    BarField("close", "close", FieldKind.FLOAT, is_price=True),
     BarField("volume", "volume", FieldKind.FLOAT),
     BarField("tick_count", "tick_count", FieldKind.LONG),
     BarField("open_time", "open_time_us", FieldKind.TIME, nullable=True),
@@ -71,6 +73,10 @@ BAR_KEY: Final = ("broker", "symbol", "bucket_start")
 
 NAMES: Final = tuple(field.name for field in BAR_FIELDS)
 ATTRIBUTES: Final = tuple(field.attribute for field in BAR_FIELDS)
+
+PRICES: Final = tuple(field.name for field in BAR_FIELDS if field.is_price)
+
+FLOATS: Final = tuple(field.name for field in BAR_FIELDS if field.kind is FieldKind.FLOAT)
 
 values_of: Final = attrgetter(*ATTRIBUTES)
 """The values of a bar, in the order of `BAR_FIELDS`."""

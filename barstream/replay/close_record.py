@@ -20,6 +20,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from barstream.log.compaction import compacted, since_tombstones
+
 SERIES: Final = ["broker", "symbol"]
 
 
@@ -62,18 +64,11 @@ def recorded_closes(versions: pl.DataFrame, *, revises: bool) -> tuple[pl.DataFr
         how many were left out because they stand out of order.
     """
     if revises:
-        withdrawn = (
-            versions.filter(pl.col("kind") == "tombstone")
-            .group_by("key")
-            .agg(since=pl.col("offset").max())
-        )
-        alive = versions.join(withdrawn, on="key", how="left").filter(
-            pl.col("since").is_null() | (pl.col("offset") > pl.col("since"))
-        )
-        told = alive.sort("offset").unique("key", keep="first", maintain_order=True)
+        alive = since_tombstones(versions.sort("offset"))
+        told = alive.unique("key", keep="first", maintain_order=True)
         told = told.filter(pl.col("revision") == 0)
     else:
-        told = versions.sort("offset").unique("key", keep="last", maintain_order=True)
+        told = compacted(versions.sort("offset"))
     told = told.filter((pl.col("kind") == "bar") & pl.col("close_offset").is_not_null())
     first = pl.col("first_offset").min().over(SERIES).alias("first_tick")
     told = told.select(*SERIES, "bucket_start", "close_offset", "offset", first)

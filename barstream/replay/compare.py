@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from barstream.codecs.topics.bar import decode_bar
 from barstream.codecs.topics.bar_json import bar_to_json
 from barstream.model.bar import Bar
+from barstream.model.bar_fields import BAR_FIELDS, BAR_KEY
 from barstream.model.key import split_bar_key
 from barstream.model.period import Period
 from barstream.model.time import iso_from_us
@@ -16,9 +18,11 @@ from barstream.replay.scope import Scope
 
 Kind = Literal["different", "only_published", "only_replayed"]
 
-#: Not of the value: what they are is in the key, or follows from the topic.
-_NO_FIELDS: Final = frozenset({"broker", "symbol", "bucket_start_us", "final"})
-_FIELDS: Final = tuple(name for name in Bar.__struct_fields__ if name not in _NO_FIELDS)
+#: What two versions of a bar may differ in: not the key, nor how often it came again.
+_content_of: Final = attrgetter(
+    *(field.attribute for field in BAR_FIELDS if field.name not in (*BAR_KEY, "revision")),
+    "volume_units",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,4 +193,4 @@ def _is_mended(found: BarDifference) -> bool:
     old, new = found.published, found.replayed
     if old is None or new is None or old.revision <= new.revision:
         return False
-    return all(getattr(old, name) == getattr(new, name) for name in _FIELDS if name != "revision")
+    return bool(_content_of(old) == _content_of(new))

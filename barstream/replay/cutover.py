@@ -20,8 +20,9 @@ from barstream.kafka.fence import fenced_partitions
 from barstream.kafka.flush import Flush, Row
 from barstream.kafka.offsets import ends_of
 from barstream.kafka.topics import TopicNames
+from barstream.log.partition_log import PartitionLog
 from barstream.log.schedule import current_index
-from barstream.log.series import PartitionRows, series_rows
+from barstream.log.series import PartitionRows
 from barstream.log.snapshot import held, records
 from barstream.market.schedule import ScheduleIndex, Series
 from barstream.market.universe import SeriesSeen
@@ -145,8 +146,7 @@ async def plan_of(job: Compare, cluster: Cluster, index: ScheduleIndex) -> Cutov
         _add_series(flush, names, job.partition, rows[name], close, date)
     written = sum(map(len, mend.bars.values()))
     added = await _add_rejected(flush, job, cluster)
-    spans = await held(cluster, names.series, [job.partition])
-    told = (await series_rows(cluster, names.series, spans))[job.partition]
+    told = (await PartitionLog.opened(cluster, job.partition)).rows
     if len(flush):
         _add_rules(flush, job, names, told)
     await _add_position(flush, job.partition, cluster, told)

@@ -9,8 +9,9 @@ from barstream.config import Settings
 from barstream.kafka.cluster import Cluster
 from barstream.kafka.connection import reaching
 from barstream.kafka.topic_follower import TopicMissingError
+from barstream.log.compaction import newest_values
 from barstream.log.selection import Selection
-from barstream.log.snapshot import held, newest_values
+from barstream.log.snapshot import held
 from barstream.model.period import MINUTE, Period
 from barstream.replay.compare import BarDifference, ComparisonCounts, compare
 from barstream.replay.errors import ReplayIncomplete

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from barstream.log.rules import Regimes
+from barstream.market.schedule import ScheduleIndex
 from barstream.model.time import MINUTE_US
 from barstream.partition.heartbeat_queue import QueuedHeartbeat
 from barstream.partition.machine import PartitionMachine
@@ -23,7 +24,9 @@ def from_log(heartbeats: pl.DataFrame) -> pl.DataFrame:
     return heartbeats.sort("offset").with_columns(regime=pl.lit(0)).select(_COLUMNS)
 
 
-def from_finals(closes: pl.DataFrame, heartbeats: pl.DataFrame, regimes: Regimes) -> pl.DataFrame:
+def from_finals(
+    closes: pl.DataFrame, heartbeats: pl.DataFrame, regimes: Regimes[ScheduleIndex]
+) -> pl.DataFrame:
     """One heartbeat for each recorded close, and those of the log where they can have been taken.
 
     Those of the log still matter: for minutes that got no bar, and as evidence that an instant
@@ -59,7 +62,9 @@ def from_finals(closes: pl.DataFrame, heartbeats: pl.DataFrame, regimes: Regimes
     return both.sort("regime", "barrier", "kind", "offset").select(_COLUMNS)
 
 
-def _regimes_of(closes: pl.DataFrame, heartbeats: pl.DataFrame, regimes: Regimes) -> pl.Series:
+def _regimes_of(
+    closes: pl.DataFrame, heartbeats: pl.DataFrame, regimes: Regimes[ScheduleIndex]
+) -> pl.Series:
     """The regime each recorded close was made in.
 
     Of those that begin at its very offset its heartbeat tells, if it is there.  Else a tick closed
@@ -81,7 +86,7 @@ def _regimes_of(closes: pl.DataFrame, heartbeats: pl.DataFrame, regimes: Regimes
     return pl.Series(np.clip(told, np.maximum(first, 0), last), dtype=pl.Int64)
 
 
-def _ends_us(heartbeats: pl.DataFrame, regimes: Regimes) -> pl.Series:
+def _ends_us(heartbeats: pl.DataFrame, regimes: Regimes[ScheduleIndex]) -> pl.Series:
     """When the minute of each heartbeat ends, by the sessions of its regime."""
     ends_us = heartbeats["bucket_start"] + MINUTE_US
     for broker, symbol, number in heartbeats.select(*SERIES, "regime").unique().iter_rows():

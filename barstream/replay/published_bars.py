@@ -13,14 +13,15 @@ from barstream.errors import BarstreamError
 from barstream.kafka.cluster import Cluster
 from barstream.kafka.offsets import START_OVER, check_identity
 from barstream.log import finals
+from barstream.log.compaction import compacted
 from barstream.log.heartbeats import heartbeats, without_withdrawn
+from barstream.log.partition_log import PartitionLog
 from barstream.log.rejections import rejected
 from barstream.log.rules import Regime, Regimes
-from barstream.log.schedule import ScheduleRecord, schedule_records
 from barstream.log.selection import Selection
-from barstream.log.series import PartitionRows, series_rows
+from barstream.log.series import PartitionRows
 from barstream.log.snapshot import Span, chunks, held, offsets_at
-from barstream.market.schedule import Series
+from barstream.market.schedule import ScheduleIndex, Series
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.model.rejection import Reason
@@ -65,7 +66,7 @@ class Known:
     cut_us: dict[Series, int]
     topic_id: str | None
     unreliable: int
-    regimes: Regimes
+    regimes: Regimes[ScheduleIndex]
     rejected: pl.DataFrame
     withdrawn: Withdrawn
 
@@ -73,52 +74,49 @@ class Known:
 async def known_of(job: Job, cluster: Cluster, identity: str | None) -> Known:
     """Read what is published of the partition of ``job``.
 
-    The position is read first and the finals after it, so that on a running system every close
-    up to the position is among them.
+    The position is read first and the finals after it (`barstream.log.partition_log`), so that on
+    a running system every close up to the position is among them.
 
     Raises:
         BarstreamError: the topics cannot be read, or the range holds nothing.
     """
-    request, partition, names = job.request, job.partition, cluster.names
-    rows = await series_rows(cluster, names.series, await held(cluster, names.series, [partition]))
-    told = rows[partition]
+    request, names = job.request, cluster.names
+    log = await PartitionLog.opened(cluster, job.partition)
+    told = log.rows
     if told.position is not None:
         check_identity(names.ticks, told.position.topic_id, identity)
-    versions = await _minutes(cluster, names.final_1m, partition, request.wanted)
-    newest = versions.unique("key", keep="last", maintain_order=True)
-    newest = newest.filter(pl.col("kind") == "bar")
-    regimes = await _regimes(request, cluster, told)
+    versions = await _minutes(log, request.wanted)
+    newest = compacted(versions).filter(pl.col("kind") == "bar")
+    regimes = await _regimes(request, log)
     closes, unreliable = recorded_closes(versions, revises=regimes.revises)
     skew_us = max(each.rules.max_future_skew_us for each in regimes.all)
-    ticks = await _ticks(job, cluster, told, closes, skew_us)
+    ticks = await _ticks(job, log, closes, skew_us)
     starts = starts_of(newest, closes, told.series, request.from_us, ticks.begin)
-    beats = await _beats(job, cluster, told)
+    beats = await _beats(job, log)
     if request.recorded:
         wanted = closes.filter(pl.col("close_offset") <= ticks.end)
         beats = from_finals(wanted, beats, regimes)
     else:
         beats = from_log(beats)
-    refused = await _rejected(job, cluster, regimes)
+    refused = await _rejected(log, regimes)
     if any(row.is_full for row in told.rules):
         # which series had been taken by then hangs on all that came before, and on drops since
         beyond = await _rejected_as(Reason.TOO_MANY_SERIES, job, cluster)
         refused = pl.concat([refused, beyond]).unique("tick_offset", maintain_order=True)
     return Known(
         ticks, starts, beats, _cut(newest, told), identity, unreliable, regimes, refused,
-        told.withdrawn(partition),
+        log.withdrawn,
     )  # fmt: skip
 
 
-async def _regimes(request: Request, cluster: Cluster, told: PartitionRows) -> Regimes:
+async def _regimes(request: Request, log: PartitionLog) -> Regimes[ScheduleIndex]:
     """What the log says, where the recorded rules are replayed; else what was asked for."""
     otherwise = RulesRow.of(request.settings)
     if not request.recorded:
         index = request.index
         return Regimes([Regime(0, 0, otherwise, index, is_told=True)], index)
-    records: list[ScheduleRecord] = []
-    if otherwise.schedule is not None or any(row.schedule for row in told.rules):
-        records = await schedule_records(cluster)
-    return Regimes.of(told.rules, records, otherwise)
+    records = await log.schedule_records(request.settings)
+    return Regimes.of(log.rows.rules, records, otherwise)
 
 
 async def ahead_of_clock(job: Job, cluster: Cluster) -> pl.DataFrame:
@@ -138,44 +136,38 @@ async def _rejected_as(reason: Reason, job: Job, cluster: Cluster) -> pl.DataFra
     ).unique("tick_offset", keep="first", maintain_order=True)
 
 
-async def _rejected(job: Job, cluster: Cluster, regimes: Regimes) -> pl.DataFrame:
-    topic = cluster.names.ticks_rejected
-    spans = await held(cluster, topic, [job.partition])
+async def _rejected(log: PartitionLog, regimes: Regimes[ScheduleIndex]) -> pl.DataFrame:
+    topic, partition = log.names.ticks_rejected, log.partition
+    span = await log.span(topic)
     if regimes.is_told or regimes.is_rewritten:  # a replay may have taken rejected ones in
-        spans = {job.partition: Span(0, 0)}
-    found = await rejected(cluster, topic, spans, cluster.names.ticks)
+        span = Span(0, 0)
+    found = await rejected(log.cluster, topic, {partition: span}, log.names.ticks)
     return found.filter(
-        (pl.col("tick_partition") == job.partition) & (pl.col("tick_offset") < regimes.told_from)
+        (pl.col("tick_partition") == partition) & (pl.col("tick_offset") < regimes.told_from)
     ).unique("tick_offset", keep="first", maintain_order=True)
 
 
-async def _minutes(cluster: Cluster, topic: str, partition: int, wanted: Selection) -> pl.DataFrame:
+async def _minutes(log: PartitionLog, wanted: Selection) -> pl.DataFrame:
     parts = [pl.DataFrame(schema={name: finals.SCHEMA[name] for name in _TOLD})]
-    spans = await held(cluster, topic, [partition])
+    topic = log.names.final_1m
+    spans = {log.partition: await log.span(topic)}
     parts += [
         finals.frame_of(chunk, at).select(_TOLD)
-        async for chunk in chunks(cluster, topic, spans)
+        async for chunk in chunks(log.cluster, topic, spans)
         if (at := wanted.positions(chunk.keys))
     ]
     return pl.concat(parts)
 
 
-async def _ticks(
-    job: Job,
-    cluster: Cluster,
-    told: PartitionRows,
-    closes: pl.DataFrame,
-    skew_us: int,
-) -> Span:
+async def _ticks(job: Job, log: PartitionLog, closes: pl.DataFrame, skew_us: int) -> Span:
     """Offsets that can hold a tick of a bar in range, up to where the workers have come."""
-    ticks = cluster.names.ticks
-    there = (await held(cluster, ticks, [job.partition]))[job.partition]
-    end = there.end if told.position is None else told.position.next_offset
+    there, position = await log.span(log.names.ticks), log.rows.position
+    end = there.end if position is None else position.next_offset
     if end > there.end:
         raise BarstreamError(
-            f"{ticks}[{job.partition}] must hold the {end} offsets that were applied, but "
-            f"ends at {there.end}: Kafka lost what was behind that, or the topic was made again. "
-            f"{START_OVER}"
+            f"{log.names.ticks}[{job.partition}] must hold the {end} offsets that were applied, "
+            f"but ends at {there.end}: Kafka lost what was behind that, or the topic was made "
+            f"again. {START_OVER}"
         )
     if job.end is not None:
         end = min(end, job.end)
@@ -185,20 +177,21 @@ async def _ticks(
     elif job.request.from_us is not None:
         # an event time lies so far behind its append time at most
         earliest_us = job.request.from_us - skew_us - SECOND_US
-        found = await offsets_at(cluster, ticks, {job.partition: there}, earliest_us)
+        spans = {job.partition: there}
+        found = await offsets_at(log.cluster, log.names.ticks, spans, earliest_us)
         # none in a partition that has no bar so late, or none at all
         later = closes.filter(pl.col("bucket_start") >= job.request.from_us)["close_offset"].sort()
         begin = max(begin, min([found[job.partition], *later.head(1)]))
     return Span(min(begin, end), end)
 
 
-async def _beats(job: Job, cluster: Cluster, told: PartitionRows) -> pl.DataFrame:
-    topic = cluster.names.heartbeats
-    there = (await held(cluster, topic, [job.partition]))[job.partition]
-    end = there.end if told.position is None else told.position.heartbeat_offset
-    span = Span(there.begin, max(there.begin, min(end, there.end)))
-    found = await heartbeats(cluster, topic, {job.partition: span}, job.request.wanted)
-    return without_withdrawn(found, told.withdrawn(job.partition))
+async def _beats(job: Job, log: PartitionLog) -> pl.DataFrame:
+    topic, position = log.names.heartbeats, log.rows.position
+    there = await log.span(topic)
+    end = there.end if position is None else position.heartbeat_offset
+    spans = {job.partition: Span(there.begin, max(there.begin, min(end, there.end)))}
+    found = await heartbeats(log.cluster, topic, spans, job.request.wanted)
+    return without_withdrawn(found, log.withdrawn)
 
 
 def _cut(newest: pl.DataFrame, told: PartitionRows) -> dict[Series, int]:
@@ -226,7 +219,7 @@ async def published_before(
         wanted = Selection(
             job.request.wanted.broker, job.request.wanted.symbol, since_us, max(known)
         )
-        bars = finals.bars(finals.newest(await finals.versions(cluster, topic, span, wanted)))
+        bars = finals.bars(compacted(await finals.versions(cluster, topic, span, wanted)))
         series: dict[Series, list[Bar]] = found.setdefault(period, {})
         for bar in sorted(bars, key=lambda each: each.bucket_start_us):
             start: Any = starts.get((bar.broker, bar.symbol))

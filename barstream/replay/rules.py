@@ -8,7 +8,7 @@ import numpy as np
 
 from barstream.codecs.topics.rules import RulesRow
 from barstream.log.rules import Regime, Regimes
-from barstream.market.schedule import MarketScheduleProvider
+from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.partition.machine import PartitionMachine
 from barstream.replay.heartbeats import Beats
 from barstream.rules.series import Rules
@@ -27,7 +27,9 @@ class RulesInTurn:
         number: of the regime in force.
     """
 
-    def __init__(self, regimes: Regimes, begin: int, feed_delay_us: Mapping[str, int]) -> None:
+    def __init__(
+        self, regimes: Regimes[ScheduleIndex], begin: int, feed_delay_us: Mapping[str, int]
+    ) -> None:
         self._regimes = regimes
         self._feed_delay_us = feed_delay_us
         self.number = int(regimes.numbers(np.array([begin], np.int64))[0])
@@ -35,7 +37,7 @@ class RulesInTurn:
         self.provider.swap(self.regime.index)
 
     @property
-    def regime(self) -> Regime:
+    def regime(self) -> Regime[ScheduleIndex]:
         """The one in force."""
         return self._regimes.all[self.number]
 

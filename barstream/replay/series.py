@@ -12,7 +12,7 @@ from barstream.codecs.topics.withdrawal import (
     is_withdrawal_key,
 )
 from barstream.kafka.cluster import Cluster
-from barstream.log.snapshot import newest_values
+from barstream.log.compaction import newest_values
 from barstream.market.schedule import Series
 from barstream.model.key import series_key
 from barstream.replay.diff import Compare

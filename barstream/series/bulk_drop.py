@@ -21,8 +21,9 @@ from barstream.kafka.cluster import Cluster
 from barstream.kafka.consumer_group import require_no_workers
 from barstream.kafka.fence import fenced_partitions
 from barstream.kafka.flush import Flush
+from barstream.log.compaction import newest_values
 from barstream.log.series import PartitionRows, series_rows, series_seen
-from barstream.log.snapshot import Span, chunks, held, newest_values
+from barstream.log.snapshot import Span, chunks, held
 from barstream.market.schedule import Series
 from barstream.market.universe import SeriesSeen
 from barstream.model.key import series_key, split_bar_key

@@ -23,9 +23,10 @@ from barstream.feeds.load_positions import LoadRecords
 from barstream.kafka.cluster import Cluster
 from barstream.kafka.flush import Flush, Row
 from barstream.kafka.topics import TopicNames
+from barstream.log.compaction import newest_values
+from barstream.log.partition_log import PartitionLog
 from barstream.log.selection import Selection
-from barstream.log.series import series_rows
-from barstream.log.snapshot import Span, chunks, held, newest_values
+from barstream.log.snapshot import Span, chunks, held
 from barstream.market.schedule import Series
 from barstream.model.key import series_key, split_bar_key
 from barstream.model.period import MINUTE, Period
@@ -153,11 +154,10 @@ class HoldingReader:
         Raises:
             BarstreamError: a topic cannot be read, or the judge refused a tick.
         """
-        names, cluster = self._cluster.names, self._cluster
-        spans = await held(cluster, names.series, [partition])
-        rows = (await series_rows(cluster, names.series, spans))[partition]
-        before = rows.withdrawals.get(self._name)
-        known = rows.withdrawn(partition).end(self._name)
+        names = self._cluster.names
+        log = await PartitionLog.opened(self._cluster, partition)
+        before = log.rows.withdrawals.get(self._name)
+        known = log.withdrawn.end(self._name)
         count = await self._count(partition, Span(max(ticks.begin, known.ticks), ticks.end))
         keys: dict[str, list[bytes]] = {}
         bars: dict[str, StoredBars] = {}
@@ -170,11 +170,11 @@ class HoldingReader:
             if found := await self._keys(topic, partition):
                 keys[topic] = found
         # their end first: one that comes after it is not withdrawn
-        beats_end = (await held(cluster, names.heartbeats, [partition]))[partition].end
+        beats_end = (await log.span(names.heartbeats)).end
         beats = await self._keys(names.heartbeats, partition)
         if beats:
             keys[names.heartbeats] = beats
-        if self._name in rows.series:
+        if self._name in log.rows.series:
             keys[names.series] = [series_key(*self._name)]
         end = WithdrawnEnd(max(ticks.end, known.ticks), max(beats_end, known.heartbeats))
         return Holding(partition, count, end, bars, keys, len(beats), partition == home, before)

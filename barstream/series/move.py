@@ -36,10 +36,11 @@ from barstream.kafka.cluster import Cluster
 from barstream.kafka.consumer_group import require_no_workers
 from barstream.kafka.fence import fenced_partitions
 from barstream.kafka.flush import Flush, Row
+from barstream.log.compaction import newest_values
 from barstream.log.rejections import rejected
 from barstream.log.selection import Selection
 from barstream.log.series import PartitionRows, series_rows, series_seen
-from barstream.log.snapshot import Span, chunks, held, newest_values
+from barstream.log.snapshot import Span, chunks, held
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, Series
 from barstream.market.universe import SeriesSeen, did_you_mean, nearest_series
 from barstream.model.bar import Bar

@@ -30,11 +30,6 @@ _LONGEST_HOST: Final = 260
 _SHOWN_CHARACTERS: Final = 100
 
 
-def bearer(token: str) -> dict[str, str]:
-    """The header that shows ``token``."""
-    return {hdrs.AUTHORIZATION: f"Bearer {token}"}
-
-
 def token_required(token: str) -> Middleware:
     """A middleware that lets requests through that show ``token``.
 

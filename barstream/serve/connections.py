@@ -1,26 +1,33 @@
-"""Connections of clients: how many a worker holds at once, and how long one may take to ask.
+"""Connections of clients: how many a worker holds at once, how long one may take, and how much.
 
 Each is a descriptor, and a process without descriptors opens neither tables nor a way to its
 brokers: a thousand sockets that ask for nothing must not end a worker.  So their number is bounded.
 Beyond it room is made by closing the one that has not asked for the longest time; a newcomer is
 refused only where all of them are being answered.  And who has begun to ask has to come to an end.
+
+An answer is whole in memory until its client has read it.  A client that asks and does not read
+would keep it there, and each such connection another one.  So large answers have a common bound,
+beyond it they are refused, and a client that reads next to nothing is let go.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import select
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, cast
 
 from aiohttp import web
 from yarl import URL
 
 from barstream.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 #: For a whole request, from the connection or its first byte on.
 ASK_WITHIN_S: Final = 10.0
@@ -33,6 +40,13 @@ BACKLOG: Final = 64
 #: ... and waiting there while the loop is busy; beyond that a client tries again after a second.
 _WAITING: Final = 1_024
 _LOOK_EVERY_S: Final = 1.0
+
+#: Answers up to this fit the buffers of a connection; their number is bounded by that of sockets.
+SMALL_BYTES: Final = 64 << 10
+MOST_WAITING_BYTES: Final = 64 << 20
+#: In so many seconds a client has to read so much of what is left.
+LOOK_EVERY_S: Final = 10.0
+LEAST_READ_BYTES: Final = 64 << 10
 
 _REFUSAL: Final = (
     json.dumps(
@@ -255,3 +269,59 @@ class _Site(web.BaseSite):
             # what waits in the kernel is no descriptor yet, and asyncio has one number for both
             with socket.socket(fileno=os.dup(listening.fileno())) as same:
                 same.listen(_WAITING)
+
+
+class Sending:
+    """Sends answers, within bounds.
+
+    Args:
+        metrics: counts clients that were let go.
+        most_bytes: of large answers on their way together.
+        look_every_s: how long a client may take to read `LEAST_READ_BYTES`.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        most_bytes: int = MOST_WAITING_BYTES,
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        self._metrics = metrics
+        self._most_bytes = most_bytes
+        self._look_every_s = look_every_s
+        self._waiting_bytes = 0
+
+    def has_room(self, size: int) -> bool:
+        """Whether an answer of so many bytes may be sent now; a small one always."""
+        return size <= SMALL_BYTES or self._waiting_bytes + size <= self._most_bytes
+
+    async def send(self, request: web.Request, response: web.StreamResponse, size: int) -> None:
+        """Send an answer that is whole; return when the client has read it or was let go.
+
+        Args:
+            request: what is answered.
+            response: the answer.
+            size: of its body, in bytes.
+        """
+        if not size:
+            return  # a file, or nothing: aiohttp sends it
+        self._waiting_bytes += size
+        writing, left = None, size
+        try:
+            await response.prepare(request)
+            writing = asyncio.ensure_future(response.write_eof())
+            while not (await asyncio.wait({writing}, timeout=self._look_every_s))[0]:
+                transport = request.transport
+                before, left = left, 0 if transport is None else transport.get_write_buffer_size()
+                if transport is not None and before - left < min(LEAST_READ_BYTES, before):
+                    self._metrics.http_clients_dropped.inc()
+                    transport.abort()
+                    break
+            with suppress(ConnectionError):
+                await writing
+        except ConnectionError as error:
+            log.debug("client gone: path=%s %r", request.path, error)
+        finally:
+            self._waiting_bytes -= size
+            if writing is not None:
+                writing.cancel()

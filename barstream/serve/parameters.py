@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from barstream.model.bar_request import (
     EARLIEST_US,
@@ -41,6 +41,7 @@ _LONGEST_MARK: Final = 2_400
 _SHOWN: Final = 100
 
 Pairs = Iterable[tuple[str, str]]
+_Name = TypeVar("_Name", str, str | None)
 
 
 class BadParameterError(ValueError):
@@ -105,7 +106,7 @@ def bars_request(
     order = _choice(given, "order", ("asc", "desc"))
     partial = _choice(given, "partial", ("refuse", "allow"))
     from_us, to_us = _interval(given, EARLIEST_US, LATEST_US)
-    names = _prefix(broker, symbol, name_rule)
+    names = _name("broker", broker, name_rule), _name("symbol", symbol, name_rule)
     request = BarRequest(
         _period(given, periods), *names, from_us, to_us, _limit(given), order == "desc",
         _after(given, *names),
@@ -128,7 +129,7 @@ def live_request(
     of_many = ("timeframe", "limit", "after", "partial")
     given = _once(query, ("timeframe",) if symbol is not None else of_many)
     partial = _choice(given, "partial", ("refuse", "allow"))
-    names = _prefix(broker, symbol, name_rule)
+    names = _name("broker", broker, name_rule), _name("symbol", symbol, name_rule)
     limit = _limit(given, DEFAULT_ROWS)
     request = BarRequest(_period(given, periods), *names, limit=limit, after=_after(given, *names))
     return request, partial == "allow"
@@ -171,17 +172,11 @@ def no_parameters(query: Pairs) -> None:
     _once(query, ())
 
 
-def _prefix(
-    broker: str | None, symbol: str | None, name_rule: NameRule
-) -> tuple[str | None, str | None]:
-    return (
-        None if broker is None else _name("broker", broker, name_rule),
-        None if symbol is None else _name("symbol", symbol, name_rule),
-    )
-
-
 def _period(given: dict[str, str], periods: Sequence[Period]) -> Period:
     text = given.get("timeframe", "1m")
+    for period in periods:
+        if period.timeframe == text:
+            return period
     # which there could be is a matter of the settings: whoever reads bars is told which there are
     known = (
         f"one of {', '.join(period.timeframe for period in periods)} (bars.timeframes adds others)"
@@ -241,7 +236,10 @@ def _shown(text: str) -> str:
     return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
 
 
-def _name(parameter: str, text: str, name_rule: NameRule) -> str:
+def _name(parameter: str, text: _Name, name_rule: NameRule) -> _Name:
+    """Normalised; None stays None."""
+    if text is None:
+        return None
     try:
         return name_rule.normalise(text)
     except ValueError as error:

@@ -71,18 +71,21 @@ class RowQuota:
             CrowdedError: too many requests wait, or this one has waited for too long.
         """
         rows = min(rows, self._most)
-        await self._take(rows)
+        if self._waiting or rows > self._free:
+            await self._turn(rows)
+        else:
+            self._free -= rows
         self._metrics.http_rows.inc(rows)
         try:
             yield
         finally:
             self._metrics.http_rows.dec(rows)
-            self._give_back(rows)
+            self._free += rows
+            if self._waiting:
+                self._admit()
 
-    async def _take(self, rows: int) -> None:
-        if not self._waiting and rows <= self._free:
-            self._free -= rows
-            return
+    async def _turn(self, rows: int) -> None:
+        """Wait until so many are free for this request, and take them."""
         if len(self._waiting) >= self._most_waiting:
             raise self._crowded(
                 "waiting", f"{len(self._waiting)} requests wait for their turn to be read"
@@ -99,16 +102,14 @@ class RowQuota:
                     self._waiting.remove(waiting)
                 self._admit()
             else:
-                self._give_back(rows)  # its turn came as it gave up
+                # its turn came as it gave up
+                self._free += rows
+                self._admit()
             if isinstance(error, TimeoutError):
                 raise self._crowded(
                     "late", f"it waited for {self._wait_s:g} s for its turn to be read"
                 ) from None
             raise
-
-    def _give_back(self, rows: int) -> None:
-        self._free += rows
-        self._admit()
 
     def _admit(self) -> None:
         while self._waiting and self._waiting[0].rows <= self._free:

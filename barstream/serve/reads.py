@@ -39,11 +39,6 @@ class Owner:
     here: bool
     url: str | None = None
 
-    @property
-    def partitions(self) -> tuple[int, ...]:
-        """Its partition, when there is one."""
-        return () if self.partition is None else (self.partition,)
-
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -167,6 +162,16 @@ class Reads(Protocol):
     """The engine as the web sees it."""
 
     @property
+    def url(self) -> str:
+        """Base URL of this worker."""
+        ...
+
+    @property
+    def here(self) -> Collection[int]:
+        """The partitions this worker holds, and may answer for."""
+        ...
+
+    @property
     def periods(self) -> Sequence[Period]:
         """Of the bars there are, the shortest first: minutes and the pipeline's roll-ups."""
         ...
@@ -254,9 +259,5 @@ class Reads(Protocol):
         ...
 
     def ready(self) -> Readiness:
-        """Whether this worker has recovered what it holds."""
-        ...
-
-    def stats(self) -> Stats:
-        """Numbers of the status line."""
+        """Once the schedule is read, the tables are restored and no rebalance runs."""
         ...

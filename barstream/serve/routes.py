@@ -1,4 +1,4 @@
-"""Putting the views on a worker's Faust app."""
+"""The page, and putting all views on a worker's Faust app."""
 
 from __future__ import annotations
 
@@ -7,38 +7,58 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final, Protocol
 
+from aiohttp import web
 from faust import App
 from faust.web.base import BlueprintManager
 
+from barstream.client.worker_client import ANY_ADDRESS, local_url, url_of
 from barstream.clock import system_clock_us
 from barstream.errors import BarstreamError
 from barstream.metrics import Metrics
 from barstream.model.key import FOLDED, NameRule
 from barstream.serve.access import own_name_required, token_required
-from barstream.serve.connections import Connections
-from barstream.serve.multi_series import AllBars, AllLive, BrokerBars, BrokerLive, Series
-from barstream.serve.peers import Peers
+from barstream.serve.connections import Connections, Sending
+from barstream.serve.health import HealthLive, HealthReady, MetricsText, Status
+from barstream.serve.owner import Peers, Router
+from barstream.serve.query import RoutedBars
 from barstream.serve.quota import Quotas
-from barstream.serve.reads import Reads
-from barstream.serve.response import Sending
-from barstream.serve.router import Router
-from barstream.serve.site import CONNECTIONS, SENDING, SITE, Site, errors_as_json
-from barstream.serve.source import RoutedBars
-from barstream.serve.views import BarsView, Live, Schedule, Where
-from barstream.serve.worker_views import (
-    STATIC,
-    HealthLive,
-    HealthReady,
-    MetricsText,
-    Page,
-    Status,
+from barstream.serve.reads import Reads, Stats
+from barstream.serve.site import CONNECTIONS, SENDING, SITE, ReadView, Site, errors_as_json
+from barstream.serve.views import (
+    AllBars,
+    AllLive,
+    BarsView,
+    BrokerBars,
+    BrokerLive,
+    Live,
+    Schedule,
+    Series,
+    Where,
 )
 
-#: Wildcards: no address to be found at.
-_ANY: Final = ("", "0.0.0.0", "::")  # noqa: S104
 _PASSIVE: Final = socket.AI_PASSIVE
+
+STATIC: Final = Path(__file__).with_name("static")
+#: Inline styles are the chart library's; there are no inline scripts, and no other hosts.
+PAGE_POLICY: Final = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'none'"
+)
+
+
+class Page(ReadView):
+    """``GET /``: the page."""
+
+    view_name, view_path = "page", "/"
+
+    async def get(self, _request: Any) -> Any:
+        return web.FileResponse(
+            STATIC / "index.html",
+            headers={"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"},
+        )
 
 
 class WebAddressError(BarstreamError):
@@ -70,6 +90,7 @@ DEFAULT_LIMITS: Final = Limits()
 def register(
     app: App,
     reads: Reads,
+    stats: Callable[[], Stats],
     metrics: Metrics,
     now_us: Callable[[], int] = system_clock_us,
     *,
@@ -85,6 +106,7 @@ def register(
     Args:
         app: of the worker.
         reads: what it answers with.
+        stats: numbers of the status line.
         metrics: its numbers.
         now_us: the clock.
         token: what requests must show, and what other workers are shown; None: anyone may ask.
@@ -101,7 +123,7 @@ def register(
     peers = Peers(metrics, token)
     router = Router(reads, peers)
     server.web_app[SITE] = Site(
-        reads, router, metrics, now_us, name_rule,
+        reads, stats, router, metrics, now_us, name_rule,
         Quotas(metrics, limits.rows),
     )  # fmt: skip
     server.web_app[SENDING] = Sending(metrics)
@@ -139,11 +161,12 @@ class SiteSettings(Protocol):
 
 def app_options(settings: SiteSettings) -> dict[str, Any]:
     """Settings of the Faust app for its web server: bound to one host, nothing of Faust's own."""
+    host = socket.gethostname() if settings.host in ANY_ADDRESS else settings.host
     return {
         "web_bind": settings.host,
         "web_host": settings.host,
         "web_port": settings.port,
-        "canonical_url": settings.advertise_url or _base_url(settings.host, settings.port),
+        "canonical_url": settings.advertise_url or url_of(host, settings.port),
         "web_cors_options": {},
         "web_router_enabled": False,
         "web_tables_enabled": False,
@@ -203,8 +226,7 @@ def _refused(host: str, port: int, error: OSError) -> WebAddressError:
 
 def page_url(settings: SiteSettings) -> str:
     """Where the page is, seen from this machine."""
-    host = "127.0.0.1" if settings.host in _ANY else settings.host
-    return f"{_url(host, settings.port)}/"
+    return f"{local_url(settings.host, settings.port)}/"
 
 
 def is_loopback(host: str) -> bool:
@@ -220,11 +242,3 @@ def _own_names(app: App) -> list[str]:
     url = app.conf.canonical_url
     named = (app.conf.web_bind, app.conf.web_host, url.host, socket.gethostname())
     return [name for name in named if name]
-
-
-def _base_url(host: str, port: int) -> str:
-    return _url(socket.gethostname() if host in _ANY else host, port)
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 from faust.web.exceptions import NotFound, ServiceUnavailable, WebError
@@ -18,14 +18,20 @@ from faust.web.views import View
 from barstream.market.universe import did_you_mean, nearest_series
 from barstream.metrics import Metrics
 from barstream.model.key import NameRule
-from barstream.model.time import iso_micros_from_us
-from barstream.serve.connections import Connections
+from barstream.serve.connections import Connections, Sending
+from barstream.serve.owner import (
+    AGAIN,
+    FORWARDED,
+    PARTITIONS,
+    WORKER,
+    Answer,
+    Missing,
+    Router,
+    UnroutedError,
+)
 from barstream.serve.parameters import BadParameterError
-from barstream.serve.peers import FORWARDED, PARTITIONS, WORKER, Answer
-from barstream.serve.quota import ClientGoneError, CrowdedError, Quotas, RowQuota
-from barstream.serve.reads import NotHereError, Owner, Reads
-from barstream.serve.response import Sending
-from barstream.serve.router import AGAIN, Missing, Router, UnroutedError
+from barstream.serve.quota import ClientGoneError, CrowdedError, Quotas
+from barstream.serve.reads import NotHereError, Reads, Stats
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +44,7 @@ class Site:
     """What the views of one worker work with."""
 
     reads: Reads
+    stats: Callable[[], Stats]
     router: Router
     metrics: Metrics
     now_us: Callable[[], int]
@@ -67,14 +74,8 @@ class ReadView(View):
         """``value`` as a JSON response that no cache keeps."""
         return self.json(value, status=status, headers={"Cache-Control": "no-store"})
 
-    def site(self, request: Any) -> Site:
-        """What this view works with."""
-        site: Site = request.app[SITE]
-        return site
-
-    def quota_of(self, quotas: Quotas) -> RowQuota:
-        """From which of them this view takes what it reads for a client."""
-        return quotas.one
+    #: Whether what it reads waits for other workers; it has a quota of its own then.
+    gathers: ClassVar[bool] = False
 
     @asynccontextmanager
     async def turn(self, request: Any, rows: int) -> AsyncIterator[None]:
@@ -84,8 +85,10 @@ class ReadView(View):
             CrowdedError: too much is being read already.
             ClientGoneError: who asked is not there any more.
         """
-        quotas = self.site(request).quotas
-        quota = quotas.passed_on if FORWARDED in request.headers else self.quota_of(quotas)
+        quotas: Quotas = request.app[SITE].quotas
+        quota = quotas.many if self.gathers else quotas.one
+        if FORWARDED in request.headers:
+            quota = quotas.passed_on
         async with quota.taken(rows):
             if request.transport is None or request.transport.is_closing():
                 raise ClientGoneError
@@ -97,7 +100,7 @@ class ReadView(View):
         Raises:
             ServiceUnavailable: the worker is recovering; a part of the truth is no answer.
         """
-        reads = self.site(request).reads
+        reads: Reads = request.app[SITE].reads
         readiness = reads.ready()
         if not readiness.ready:
             raise ServiceUnavailable(
@@ -108,8 +111,8 @@ class ReadView(View):
             )
         return reads
 
-    async def owner_or_answer(self, request: Any, broker: str, symbol: str) -> Owner | Answer:
-        """Where the series is, if it is here; else what the worker that holds it answers.
+    async def partition_or_answer(self, request: Any, broker: str, symbol: str) -> int | Answer:
+        """The partition of a series that is here, else what the worker that holds it answers.
 
         Raises:
             MisdirectedError: it is not here, and another worker believed it was.
@@ -117,9 +120,9 @@ class ReadView(View):
             ServiceUnavailable: the worker that holds it gives no answer.
         """
         reads = self.ready_reads(request)
-        if FORWARDED in request.headers:
-            owner = reads.owner(broker, symbol)
-            if owner.partition is not None and not owner.here:
+        owner = reads.owner(broker, symbol)
+        if owner.partition is not None and not owner.here:
+            if FORWARDED in request.headers:
                 raise MisdirectedError(
                     f"{broker} {symbol} is not on this worker",
                     broker=broker,
@@ -127,9 +130,9 @@ class ReadView(View):
                     partition=owner.partition,
                     url=owner.url,
                 )
-        else:
+            router: Router = request.app[SITE].router
             try:
-                found = await self.site(request).router.find(broker, symbol, target_of(request))
+                found = await router.ask(owner, broker, symbol, target_of(request))
             except UnroutedError as error:
                 raise _unrouted(broker, symbol, error) from error
             if isinstance(found, Answer):
@@ -137,7 +140,7 @@ class ReadView(View):
             owner = found
         if owner.partition is None:
             raise unknown_series(reads, broker, symbol)
-        return owner
+        return owner.partition
 
     def passed_on(self, answer: Answer) -> Any:
         """An answer of another worker, byte for byte."""
@@ -156,15 +159,17 @@ class ReadView(View):
         """
         if FORWARDED not in request.headers:
             return None
-        here = self.ready_reads(request).placement().here
+        here = self.ready_reads(request).here
         text = request.headers.get(PARTITIONS)
         if text is None:
-            return here
+            return frozenset(here)
         # a number of thousands of digits is none that Python reads
         numbers = (each for each in text.split(",") if each.isdecimal() and len(each) < 10)
         asked = frozenset(map(int, numbers))
-        if not asked <= here:
-            raise MisdirectedError(f"partitions {sorted(asked - here)} are not on this worker")
+        if not asked.issubset(here):
+            raise MisdirectedError(
+                f"partitions {sorted(asked.difference(here))} are not on this worker"
+            )
         return asked
 
     def lost(self, reads: Reads, error: NotHereError) -> ServiceUnavailable:
@@ -232,11 +237,6 @@ def unknown_series(reads: Reads, broker: str, symbol: str) -> NotFound:
     )
 
 
-def time_text(us: int | None) -> str | None:
-    """``2013-01-01T22:00:00.250000Z``, or None."""
-    return None if us is None else iso_micros_from_us(us)
-
-
 def _error(status: int, error: str, **context: Any) -> web.Response:
     return web.json_response({"error": error, **context}, status=status)
 
@@ -246,54 +246,63 @@ async def errors_as_json(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Count and time a request; whatever goes wrong is answered in JSON too."""
+    site, sending = request.app[SITE], request.app[SENDING]
+    resource = request.match_info.route.resource
+    path = resource.canonical if resource is not None else "unknown"
     with request.app[CONNECTIONS].answering(request.transport) as is_file:
-        response = await _answered(request, handler)
+        began = time.perf_counter()
+        try:
+            response = await handler(request)
+        except (BadParameterError, CrowdedError, ClientGoneError, web.HTTPException) as error:
+            if isinstance(error, web.HTTPException) and error.status < 400:
+                raise
+            response = _refusal(request, error)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+                # below /static, a name that no file system could hold
+                response = _error(404, f"{request.method} {_shown(request)}: Not Found")
+            else:
+                log.exception("A request failed. path=%s", request.path)
+                response = _error(500, "an error of this worker, not of the request; see its log")
+        size = _end_line(response)
+        if not sending.has_room(size):
+            response = _error(
+                503,
+                "too many large answers wait to be read by their clients",
+                what_to_do="ask again, or for less (limit=500)",
+            )
+            size = _end_line(response)
+        if response.status == 503:
+            response.headers["Retry-After"] = "1"
+        site.metrics.http_requests.labels(path, response.status).inc()
+        site.metrics.http_request_seconds.labels(path).observe(time.perf_counter() - began)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.setdefault(WORKER, site.reads.url)
+        await sending.send(request, response, size)
         if isinstance(response, web.FileResponse):
             is_file()
     return response
 
 
-async def _answered(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    metrics = request.app[SITE].metrics
-    resource = request.match_info.route.resource
-    path = resource.canonical if resource is not None else "unknown"
-    began = time.perf_counter()
-    response = await _answer_or_error(request, handler)
-    _end_line(response)
-    sending = request.app[SENDING]
-    if not sending.has_room(response):
-        response = _error(
-            503,
-            "too many large answers wait to be read by their clients",
-            what_to_do="ask again, or for less (limit=500)",
-        )
-        _end_line(response)
-    if response.status == 503:
-        response.headers["Retry-After"] = "1"
-    metrics.http_requests.labels(path, response.status).inc()
-    metrics.http_request_seconds.labels(path).observe(time.perf_counter() - began)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault(WORKER, request.app[SITE].reads.placement().url)
-    await sending.send(request, response)
-    return response
+def _end_line(response: web.StreamResponse) -> int:
+    """JSON is a line of text: a shell's prompt stands below it, not behind it.
+
+    Returns:
+        Bytes of the body; 0 for a file.
+    """
+    if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
+        return 0
+    body = response.body
+    if response.content_type == "application/json" and not body.endswith(b"\n"):
+        response.body = body = body + b"\n"
+    return len(body)
 
 
-def _end_line(response: web.StreamResponse) -> None:
-    """JSON is a line of text: a shell's prompt stands below it, not behind it."""
-    if isinstance(response, web.Response) and response.content_type == "application/json":
-        body = response.body
-        if isinstance(body, bytes) and not body.endswith(b"\n"):
-            response.body = body + b"\n"
-
-
-async def _answer_or_error(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except BadParameterError as error:
+def _refusal(
+    request: web.Request,
+    error: BadParameterError | CrowdedError | ClientGoneError | web.HTTPException,
+) -> web.Response:
+    if isinstance(error, BadParameterError):
         return _error(
             400,
             str(error),
@@ -301,23 +310,14 @@ async def _answer_or_error(
             required=error.required,
             found=error.found,
         )
-    except CrowdedError as error:
+    if isinstance(error, CrowdedError):
         return _error(503, str(error), what_to_do="ask again, or for less (limit=500)")
-    except ClientGoneError:
+    if isinstance(error, ClientGoneError):
         return _error(499, "the client has hung up")
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        response = _error(error.status, f"{request.method} {_shown(request)}: {error.reason}")
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
-        return response
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            # below /static, a name that no file system could hold
-            return _error(404, f"{request.method} {_shown(request)}: Not Found")
-        log.exception("A request failed. path=%s", request.path)
-        return _error(500, "an error of this worker, not of the request; see its log")
+    response = _error(error.status, f"{request.method} {_shown(request)}: {error.reason}")
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
 
 
 def _shown(request: web.Request) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import merge
 from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
 
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.market.session import Session
@@ -17,39 +18,59 @@ from barstream.partition.finals_view import span
 from barstream.rules.series import NEVER_US
 from barstream.runtime.assignment import Assignment
 from barstream.runtime.partition_task import PartitionTask
-from barstream.serve.prices import Prices
 from barstream.serve.reads import (
     NotHereError,
     Owner,
     Placement,
     Readiness,
     SeriesInfo,
-    Stats,
 )
-from barstream.serve.series_kind import Kinds
-from barstream.serve.status import Reporting
+from barstream.serve.series_list import Kinds, Prices
+
+if TYPE_CHECKING:
+    from barstream.runtime.app import BarstreamApp
 
 
 class WorkerReads:
-    """The engine as the web sees it; see `barstream.serve.reads.Reads`."""
+    """The engine as the web sees it; see `barstream.serve.reads.Reads`.
+
+    Attributes:
+        url: base URL of this worker.
+        periods: of the bars there are, the shortest first.
+    """
 
     def __init__(
         self,
+        app: BarstreamApp,
         partitions: Assignment,
         provider: MarketScheduleProvider,
         universe: Universe,
-        reporting: Reporting,
+        ticks_topic: str,
     ) -> None:
+        self.url = str(app.conf.canonical_url).rstrip("/")
+        self.periods: Sequence[Period] = (MINUTE, *partitions.settings.periods)
+        self._app = app
         self._partitions = partitions
         self._provider = provider
         self._universe = universe
-        self._reporting = reporting
+        self._ticks_topic = ticks_topic
         self._kinds = Kinds(provider, partitions.settings.rules.inactive_after)
         self._prices = Prices(self.periods)
 
     @property
-    def periods(self) -> Sequence[Period]:
-        return (MINUTE, *self._partitions.settings.periods)
+    def held(self) -> Mapping[int, PartitionTask]:
+        """The partitions that are this worker's: not those another one may have taken over."""
+        if not self._app.membership.sure:
+            return {}
+        return {
+            partition: owned
+            for partition, owned in self._partitions.owned.items()
+            if not owned.fenced
+        }
+
+    @property
+    def here(self) -> Collection[int]:
+        return self.held.keys()
 
     def bars(
         self,
@@ -63,14 +84,18 @@ class WorkerReads:
         descending: bool,
     ) -> Sequence[Bar]:
         engine = self._here(broker, symbol).engine
+        view = engine.book
+        found = {bar.bucket_start_us: bar for bar in engine.live(broker, symbol, period)}
+        # what no flush has committed yet is not to be called final: its transaction may fail
+        found |= {
+            bar.bucket_start_us: bar.replace(close_offset=None, final=False)
+            for bar in view.uncommitted(period, broker, symbol)
+            if from_us <= bar.bucket_start_us < to_us
+        }
+        # the stored final wins
         bounds = span(broker, symbol, from_us, to_us)
-        rows = engine.book.rows(period, *bounds, limit, descending=descending)
-        found = {bar.bucket_start_us: bar for _, bar in rows}
-        # what no flush has committed yet is shown as live; the stored final wins
-        for bar in engine.book.uncommitted(period, broker, symbol):
-            found.setdefault(bar.bucket_start_us, _as_live(bar))
-        for bar in engine.live(broker, symbol, period):
-            found.setdefault(bar.bucket_start_us, bar)
+        rows = view.rows(period, *bounds, limit, descending=descending)
+        found |= {bar.bucket_start_us: bar for _, bar in rows}
         chosen = sorted((start for start in found if from_us <= start < to_us), reverse=descending)
         return [found[start] for start in chosen[:limit]]
 
@@ -86,14 +111,14 @@ class WorkerReads:
         return ts_us if session is None else period.floor(ts_us, session.open_us)
 
     def retained_from_us(self, broker: str, symbol: str, period: Period) -> int | None:
-        book = self._here(broker, symbol).engine.book
-        return book.retained_from_us(period, broker, symbol)
+        view = self._here(broker, symbol).engine.book
+        return view.retained_from_us(period, broker, symbol)
 
     def live(self, broker: str, symbol: str, period: Period) -> Sequence[Bar]:
         return self._here(broker, symbol).engine.live(broker, symbol, period)
 
     def names(self, partitions: Iterable[int]) -> list[tuple[str, str]]:
-        held, found = self._reporting.held, []
+        held, found = self.held, []
         for partition in partitions:
             if partition not in held:
                 raise NotHereError(f"partition {partition} is not on this worker")
@@ -109,12 +134,23 @@ class WorkerReads:
         yield from self._provider.index.series()
 
     def placement(self) -> Placement:
-        return self._reporting.placement()
+        holders: dict[int, str | None] = dict.fromkeys(range(self.partition_count()))
+        for url, topics in self.distribution().items():
+            holders.update(dict.fromkeys(topics.get(self._ticks_topic, ()), str(url).rstrip("/")))
+        return Placement(self.url, frozenset(self.held), holders)
+
+    def distribution(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
+        """Partitions by topic by worker, as the group's leader told at the last assignment."""
+        return cast("Any", self._app.assignor).external_topic_distribution  # type: ignore[no-any-return]
+
+    def partition_count(self) -> int:
+        """How many tick partitions there are; 0 until the consumer knows."""
+        return self._app.consumer.topic_partitions(self._ticks_topic) or 0
 
     def series(
         self, partitions: Collection[int], after: tuple[str, str] | None = None
     ) -> Iterable[SeriesInfo]:
-        held, holders = self._reporting.held, self._reporting.placement().holders
+        held, holders = self.held, self.placement().holders
         here = {
             (series.broker, series.symbol): owned
             for partition, owned in held.items()
@@ -155,8 +191,8 @@ class WorkerReads:
             return Owner(None, False)
         return Owner(
             row.partition,
-            row.partition in self._reporting.held,
-            self._reporting.placement().holders.get(row.partition),
+            row.partition in self.held,
+            self.placement().holders.get(row.partition),
         )
 
     def schedule(
@@ -166,21 +202,44 @@ class WorkerReads:
         return None if schedule is None else schedule.sessions_between(from_us, to_us)
 
     def ready(self) -> Readiness:
-        return self._reporting.readiness()
+        reasons: list[str] = []
+        if not self._provider.ready:
+            reasons.append("the market schedule is being read")
+        if (restoring := self._partitions.progress) is not None:
+            reasons.append(restoring.awaited)
+        elif self._app.rebalancing or self._partitions.generation < 0:
+            reasons.append("partitions are being assigned")
+        elif not self._app.membership.sure:
+            reasons.append(self._silence())
+        reasons += [
+            f"another worker has taken partition {partition} over, a rebalance is awaited"
+            for partition, owned in sorted(self._partitions.owned.items())
+            if owned.fenced
+        ]
+        progress: dict[str, Any] = {"partitions": len(self.held)}
+        if restoring is not None:
+            progress |= restoring.shown()
+        return Readiness(not reasons, reasons, progress)
 
-    def stats(self) -> Stats:
-        return self._reporting.stats()
+    def _silence(self) -> str:
+        membership = self._app.membership
+        silent_s = membership.silent_s
+        heard = "has not answered yet" if silent_s is None else f"was silent for {silent_s:.0f} s"
+        return (
+            f"the coordinator of the consumer group {heard}: {membership.session_timeout_s:g} s "
+            "after the last word another worker may have taken over"
+        )
 
     def _here(self, broker: str, symbol: str) -> PartitionTask:
         owned = self._holder(broker, symbol)
         if owned is None and (row := self._universe.get(broker, symbol)) is not None:
-            owned = self._reporting.held.get(row.partition)
+            owned = self.held.get(row.partition)
         if owned is None:
             raise NotHereError(f"{broker} {symbol} is not on this worker")
         return owned
 
     def _holder(self, broker: str, symbol: str) -> PartitionTask | None:
-        for owned in self._reporting.held.values():
+        for owned in self.held.values():
             series = owned.engine.state.get(broker, symbol)
             if series is not None and series.first_tick_us != NEVER_US:
                 return owned
@@ -214,8 +273,3 @@ class WorkerReads:
 
 def _name(row: SeriesSeen) -> tuple[str, str]:
     return row.name
-
-
-def _as_live(bar: Bar) -> Bar:
-    """A copy of a final whose transaction is not committed yet: not to be called final."""
-    return bar.replace(close_offset=None, final=False)

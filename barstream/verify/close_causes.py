@@ -13,6 +13,7 @@ from barstream.log.rules import Regimes
 from barstream.model.time import MINUTE_US, iso_micros_from_us
 from barstream.verify.findings import Finding, Findings
 from barstream.verify.graces import Graces
+from barstream.verify.hours import HoursIndex
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published_bars import Published, longs
 from barstream.verify.scan import Recomputed, Scan, minute_end, shown_ticks
@@ -34,7 +35,7 @@ class CloseRules:
     """
 
     graces: Sequence[Graces]
-    regimes: Regimes
+    regimes: Regimes[HoursIndex]
     begin: int
     position: int
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,11 +11,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from barstream.codecs.topics.withdrawal import Withdrawn
+from barstream.model.bar_fields import BAR_FIELDS, PRICES, FieldKind
 from barstream.model.time import MINUTE_US
 from barstream.verify.expected_minutes import Stretch, expected_minutes
 from barstream.verify.findings import Finding, Findings, Kind
 from barstream.verify.hours import Minutes
-from barstream.verify.minute_fold import fold
+from barstream.verify.minute_fold import FOLDED, fold
 from barstream.verify.published_bars import Published, longs
 from barstream.verify.scan import Recomputed, shown_ticks
 from barstream.verify.schedule_changes import ScheduleChanges
@@ -25,11 +26,16 @@ from barstream.verify.tick_class import Judge
 
 Longs = NDArray[np.int64]
 _NEVER_US: Final = -(1 << 60)
-_PRICES: Final = ("open", "high", "low", "close")
-_EMPTY: Final = {
-    "volume": 0.0, "tick_count": 0, "open_time": None, "close_time": None, "synthetic": True,
-    "first_offset": None, "last_offset": None,
-}  # fmt: skip
+_ZERO: Final = {FieldKind.FLOAT: 0.0, FieldKind.LONG: 0}
+#: What a bar without a tick has beside its prices.
+_EMPTY: Final[Mapping[str, Any]] = {
+    **{
+        field.name: None if field.nullable else _ZERO[field.kind]
+        for field in BAR_FIELDS
+        if field.name in FOLDED and not field.is_price
+    },
+    "synthetic": True,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,11 +407,11 @@ class _Series:
             return
         close = self._all.ticks.close[self._low : self._low + len(self._bars)]
         price = self._prices_before(flat, close)
-        wanted: dict[str, Any] = dict.fromkeys(_PRICES, price) | _EMPTY
+        wanted: dict[str, Any] = {**dict.fromkeys(PRICES, price), **_EMPTY}
         wrong: dict[int, list[str]] = {}
         for name, value in wanted.items():
             column = self._bars[name]
-            if name in _PRICES:
+            if name in PRICES:
                 found = column.to_numpy()[flat].view(np.int64)
                 odd = (found != price.view(np.int64)) & ~np.isnan(price)
             elif value is None:
@@ -417,11 +423,11 @@ class _Series:
         for place, names in wrong.items():
             bar = int(flat[place])
             for name in names:
-                expected = float(price[place]) if name in _PRICES else wanted[name]
+                expected = float(price[place]) if name in PRICES else wanted[name]
                 if self._add(
                     "field", int(self._bucket[bar]),
                     f"{name} of a minute without a tick must be "
-                    + ("the close before it" if name in _PRICES else "empty"),
+                    + ("the close before it" if name in PRICES else "empty"),
                     self._bars["appended_us"][bar], name, expected, self._bars[name][bar],
                     offset=self._bars["close_offset"][bar],
                 ):  # fmt: skip

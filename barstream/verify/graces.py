@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from barstream.log.rules import Regimes
+from barstream.verify.hours import HoursIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Graces:
         return cls(min(every), max(every))
 
     @classmethod
-    def in_force(cls, regimes: Regimes, before_us: Iterable[int] = ()) -> list[Self]:
+    def in_force(cls, regimes: Regimes[HoursIndex], before_us: Iterable[int] = ()) -> list[Self]:
         """Those of each regime.
 
         Args:

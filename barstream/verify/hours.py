@@ -1,17 +1,37 @@
-"""The sessions of one series as arrays: which instants and minutes they hold."""
+"""The sessions of series as arrays: which rows stand, and which instants and minutes they hold.
+
+Made of the rows as the topic has them.  Which of them contradict each other is decided here once
+more, by columns: the core (`barstream.market.session`) looks at neighbouring pairs.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import blake2b
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from barstream.market.schedule import SeriesSchedule, UtcCalendar
 from barstream.model.time import DAY_US, MINUTE_US
+from barstream.verify.series_number import Name
+
+if TYPE_CHECKING:
+    from barstream.market.schedule import SessionRow
 
 Longs = NDArray[np.int64]
 _EVER = 1 << 60
+#: What the schema of schedule rows allows at most.
+LONGEST_TOLERANCE_US: Final = 60 * MINUTE_US
+#: So many series are looked at together.
+_AT_ONCE: Final = 100
+_ROW: Final = {
+    "series": pl.Int64, "open_us": pl.Int64, "close_us": pl.Int64, "trading_date": pl.Int64,
+    "session": pl.Int64, "end_us": pl.Int64,
+}  # fmt: skip
 
 
 class Minutes(NamedTuple):
@@ -49,20 +69,6 @@ class Hours:
         self.trading_date = trading_date
         self.session = session
         self.dates, self._ordinal = np.unique(trading_date, return_inverse=True)
-
-    @classmethod
-    def of(cls, schedule: SeriesSchedule) -> Hours:
-        """The hours of a schedule."""
-        if isinstance(schedule, UtcCalendar):
-            return AlwaysOpen()
-        rows = list(schedule.sessions_between(-_EVER, _EVER))
-        return cls(
-            np.array([row.open_us for row in rows], np.int64),
-            np.array([row.close_us for row in rows], np.int64),
-            np.array([row.trading_date for row in rows], np.int64),
-            np.array([row.number for row in rows], np.int64),
-            np.array([row.close_us + row.close_tolerance_us for row in rows], np.int64),
-        )
 
     def at(self, time_us: Longs) -> Longs:
         """The row of the session that takes a tick, -1 where there is none; same shape.
@@ -156,10 +162,6 @@ class AlwaysOpen(Hours):
         none = np.empty(0, np.int64)
         super().__init__(none, none, none, none)
 
-    @classmethod
-    def of(cls, schedule: SeriesSchedule) -> Self:  # noqa: ARG003 - all alike
-        return cls()
-
     def at(self, time_us: Longs) -> Longs:
         return np.maximum(time_us // DAY_US, -1)
 
@@ -192,6 +194,110 @@ class AlwaysOpen(Hours):
     @property
     def last_date(self) -> int:
         return _EVER
+
+
+class HoursIndex:
+    """The hours of all series by their rows, immutable; series with the same hours share them.
+
+    A series whose rows contradict each other keeps the hours it had.
+
+    Args:
+        hours: by series.
+        shared: hours by what they are made of.
+        changed: the series whose hours differ from those of the index this was made from.
+        problems: the series whose rows contradict each other.
+    """
+
+    def __init__(
+        self,
+        hours: Mapping[Name, Hours] | None = None,
+        shared: Mapping[bytes, Hours] | None = None,
+        changed: frozenset[Name] = frozenset(),
+        problems: frozenset[Name] = frozenset(),
+    ) -> None:
+        self._hours = dict(hours or {})
+        self._shared = dict(shared or {})
+        self.changed = changed
+        self.problems = problems
+
+    def of_series(self, name: Name) -> Hours | None:
+        """The hours of a series by its normalised names; None: it has no rows."""
+        return self._hours.get(name)
+
+    def updated(self, rows_of: Mapping[Name, Sequence[SessionRow]]) -> HoursIndex:
+        """A new index in which each series of ``rows_of`` has exactly those rows."""
+        names, hours, shared = list(rows_of), dict(self._hours), dict(self._shared)
+        problems = set(self.problems.difference(names))
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            rows = _in_order([rows_of[name] for name in some])
+            wrong = rows.filter(_contradicts_others())["series"].unique().to_list()
+            problems.update(some[number] for number in wrong)
+            columns = [rows[column].to_numpy() for column in list(_ROW)[1:]]
+            end = 0
+            for name in some:
+                begin, end = end, end + len(rows_of[name])
+                if begin == end:
+                    hours.pop(name, None)
+                elif name not in problems:
+                    # copies: a part would hold the columns of all
+                    mine = [column[begin:end].copy() for column in columns]
+                    digest = blake2b(b"".join(column.tobytes() for column in mine)).digest()
+                    hours[name] = shared.setdefault(digest, Hours(*mine))
+        changed = (name for name in names if hours.get(name) is not self._hours.get(name))
+        return HoursIndex(hours, shared, frozenset(changed), frozenset(problems))
+
+
+class AlwaysOpenHours(HoursIndex):
+    """Of a pipeline without schedule: every series keeps the UTC calendar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._always = AlwaysOpen()
+
+    def of_series(self, name: Name) -> Hours:  # noqa: ARG002 - all alike
+        return self._always
+
+
+def _in_order(rows_of: Collection[Sequence[SessionRow]]) -> pl.DataFrame:
+    """Columns `_ROW`, ascending by number of the series and opening."""
+    counts = [len(some) for some in rows_of]
+
+    def column(name: str) -> Longs:
+        every = chain.from_iterable(rows_of)
+        return np.fromiter(map(attrgetter(name), every), np.int64, sum(counts))
+
+    closes_us = column("close_us")
+    columns = {
+        "series": np.repeat(np.arange(len(counts)), counts),
+        "open_us": column("open_us"),
+        "close_us": closes_us,
+        "trading_date": column("trading_date"),
+        "session": column("session"),
+        "end_us": closes_us + column("close_tolerance_us"),
+    }
+    return pl.DataFrame(columns, schema=_ROW).sort("series", "open_us")
+
+
+def _contradicts_others() -> pl.Expr:
+    """Whether a row ends before it begins, or reaches into what those before it have claimed.
+
+    A session claims its whole minutes and its close tolerance, and the trading dates before its
+    own; and no two have one date and number.
+    """
+
+    def claimed(what: pl.Expr) -> pl.Expr:
+        return what.cum_max().shift(1).over("series")
+
+    opens, closes, date = pl.col("open_us"), pl.col("close_us"), pl.col("trading_date")
+    minutes_end = (closes + (MINUTE_US - 1)) // MINUTE_US
+    return (
+        (closes <= opens)
+        | pl.struct("series", "trading_date", "session").is_duplicated()
+        | (opens // MINUTE_US < claimed(minutes_end)).fill_null(value=False)
+        | (opens < claimed(pl.col("end_us"))).fill_null(value=False)
+        | (date < claimed(date)).fill_null(value=False)
+    )
 
 
 def _minutes(

@@ -24,6 +24,7 @@ from barstream.verify.completeness import Bounds, Completeness
 from barstream.verify.expected_minutes import stretches_of
 from barstream.verify.findings import Finding
 from barstream.verify.graces import Graces
+from barstream.verify.hours import HoursIndex
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published_bars import Published, longs
 from barstream.verify.reach import Reach
@@ -50,7 +51,7 @@ class JudgedBy:
     """
 
     graces: Sequence[Graces]
-    regimes: Regimes
+    regimes: Regimes[HoursIndex]
     wanted: Selection
 
 

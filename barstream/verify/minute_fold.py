@@ -17,6 +17,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from barstream.model.bar_fields import BAR_KEY, NAMES
+
 #: Whole sizes up to here add up without rounding in any order.
 _EXACT: Final = float(1 << 53)
 
@@ -33,11 +35,12 @@ TICK_SCHEMA: Final = {
     "price": pl.Float64,
     "size": pl.Float64,
 }
-#: What `fold` gives beside ``bar``, named as in the bar schema.
-FOLDED: Final = (
-    "open", "high", "low", "close", "volume", "tick_count", "open_time", "close_time",
-    "first_offset", "last_offset",
+#: What is no matter of the ticks of a bar.
+_GIVEN: Final = (
+    *BAR_KEY, "trading_date", "session", "synthetic", "revision", "close_offset",
 )  # fmt: skip
+#: What `fold` gives beside ``bar``: a field that is added to bars is asked of it as well.
+FOLDED: Final = tuple(name for name in NAMES if name not in _GIVEN)
 
 
 def fold(ticks: pl.DataFrame) -> pl.DataFrame:

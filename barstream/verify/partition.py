@@ -1,31 +1,31 @@
 """Verifying one partition: read what it says of itself, scan its ticks once, compare.
 
-In this order, so that it holds while workers run: how far things have come first, then what was
-published by then, then the ticks all of that needs.
+In the order in which `barstream.log.partition_log` reads, so that it holds while workers run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from barstream.codecs.topics.rules import RulesRow
-from barstream.codecs.topics.withdrawal import Withdrawn
 from barstream.kafka.fetch_columns import JudgedBatches
+from barstream.log.compaction import newest_records
 from barstream.log.heartbeats import heartbeats
+from barstream.log.partition_log import PartitionLog
 from barstream.log.rejections import rejected
 from barstream.log.rules import Regimes
-from barstream.log.schedule import ScheduleRecord, schedule_records
-from barstream.log.series import PartitionRows, series_rows, series_seen
-from barstream.log.snapshot import Clients, Span, chunks, held, offsets_at
+from barstream.log.series import series_seen
+from barstream.log.snapshot import Clients, Span, chunks, offsets_at
 from barstream.log.tick_decoder import Decoders
 from barstream.model.period import MINUTE, Period
 from barstream.model.rejection import Reason
 from barstream.model.time import MINUTE_US
 from barstream.verify.graces import Graces
+from barstream.verify.hours import AlwaysOpenHours, HoursIndex
 from barstream.verify.judgement import JudgedBy, Judgement, Snapshot
-from barstream.verify.live import check_live, newest_live
+from barstream.verify.live import check_live
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published_bars import Published, read_published
 from barstream.verify.rejection_comparison import Refusals
@@ -82,34 +82,36 @@ class Verification:
 
     async def _look(self) -> Snapshot:
         cluster, names, partition = self._cluster, self._cluster.names, self._partition
-        rows_span = await self._held(names.series)
-        rows = (await series_rows(cluster, names.series, {partition: rows_span}))[partition]
+        log = await PartitionLog.opened(cluster, partition)
+        rows = log.rows
         for name in rows.series:
             self.series.number(name)
         periods = in_order(self._task.periods)
         records, seen, refusals, published, uppers = await asyncio.gather(
-            self._schedule(rows.rules),
+            log.schedule_records(self._settings),
             series_seen(cluster),
-            self._refusals(),
-            self._published(MINUTE, names.final_1m),
-            asyncio.gather(*(self._published(each, names.rollups[each]) for each in periods)),
+            self._refusals(log),
+            self._published(log, MINUTE, names.final_1m),
+            asyncio.gather(*(self._published(log, each, names.rollups[each]) for each in periods)),
         )
         by_period = dict(zip(periods, uppers, strict=True))
-        regimes = Regimes.of(rows.rules, records, RulesRow.of(self._settings))
+        regimes = Regimes.made_by(
+            HoursIndex(), AlwaysOpenHours(), rows.rules, records, RulesRow.of(self._settings)
+        )
         graces = Graces.in_force(regimes, self._task.graces_before_us)
         # after the finals: by then each has its live record, and the heartbeat that closed it
         homes = {name: row.partition for name, row in seen.items()}
         judge = Judge(partition, self.series, self._task.wanted, regimes, homes)
-        beats = await self._heartbeats(regimes, graces, judge, rows.withdrawn(partition))
+        beats = await self._heartbeats(log, regimes, graces, judge)
         await asyncio.gather(
-            self._check_live(published, MINUTE, names.live_1m),
+            self._check_live(log, published, MINUTE, names.live_1m),
             *(
-                self._check_live(by_period[period], period, topic)
+                self._check_live(log, by_period[period], period, topic)
                 for period, topic in names.live_rollups.items()
                 if period in by_period
             ),
         )
-        rows_now = await self._rows_since(rows_span.end)
+        rows_now = await log.rows_now()
         position = rows_now.position or rows.position
         return Snapshot(
             partition=partition,
@@ -123,55 +125,55 @@ class Verification:
             beats=beats,
             judge=judge,
             changes=ScheduleChanges(records, max(each.longest_us for each in graces), regimes),
-            ticks=await self._held(names.ticks),
+            ticks=await log.span(names.ticks),
         )
 
-    async def _held(self, topic: str) -> Span:
-        return (await held(self._cluster, topic, (self._partition,)))[self._partition]
-
-    async def _schedule(self, told: Iterable[RulesRow]) -> list[ScheduleRecord]:
-        if not self._settings.bars.schedule and not any(row.schedule for row in told):
-            return []
-        return await schedule_records(self._cluster)
-
-    async def _refusals(self) -> Refusals:
-        names = self._cluster.names
-        span = await self._held(names.ticks_rejected)
+    async def _refusals(self, log: PartitionLog) -> Refusals:
+        topic = self._cluster.names.ticks_rejected
+        span = await log.span(topic)
         found = await rejected(
-            self._cluster, names.ticks_rejected, {self._partition: span}, names.ticks
+            self._cluster, topic, {self._partition: span}, self._cluster.names.ticks
         )
         return Refusals(found, self._partition, span.begin)
 
     async def _heartbeats(
-        self, regimes: Regimes, graces: Sequence[Graces], judge: Judge, withdrawn: Withdrawn
+        self,
+        log: PartitionLog,
+        regimes: Regimes[HoursIndex],
+        graces: Sequence[Graces],
+        judge: Judge,
     ) -> Heartbeats:
         topic = self._cluster.names.heartbeats
-        span = await self._held(topic)
+        span = await log.span(topic)
         found = await heartbeats(self._cluster, topic, {self._partition: span}, tombstones=True)
         return Heartbeats(
-            found, self.series, graces, regimes, span.begin, judge, self._task.wanted, withdrawn
+            found,
+            self.series,
+            graces,
+            regimes,
+            span.begin,
+            judge,
+            self._task.wanted,
+            log.withdrawn,
         )
 
-    async def _published(self, period: Period, topic: str) -> Published:
+    async def _published(self, log: PartitionLog, period: Period, topic: str) -> Published:
         return await read_published(
-            self._cluster, topic, self._partition, await self._held(topic), self._task.wanted,
+            self._cluster, topic, self._partition, await log.span(topic), self._task.wanted,
             self.series, self.outcome.findings, period.timeframe,
         )  # fmt: skip
 
-    async def _check_live(self, published: Published, period: Period, topic: str) -> None:
-        span = await self._held(topic)
-        live = await newest_live(self._cluster, topic, self._partition, span, self._task.wanted)
+    async def _check_live(
+        self, log: PartitionLog, published: Published, period: Period, topic: str
+    ) -> None:
+        span = await log.span(topic)
+        live = await newest_records(
+            self._cluster, topic, {self._partition: span}, self._task.wanted
+        )
         check_live(
             published, live, span.begin, self.series, self._partition, period.timeframe,
             self.outcome.findings,
         )  # fmt: skip
-
-    async def _rows_since(self, since: int) -> PartitionRows:
-        """The rows written since: every final that was read belongs to their position."""
-        topic = self._cluster.names.series
-        now = await self._held(topic)
-        tail = {self._partition: Span(max(since, now.begin), now.end)}
-        return (await series_rows(self._cluster, topic, tail))[self._partition]
 
     # -- the ticks ------------------------------------------------------------------------------
 

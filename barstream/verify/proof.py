@@ -16,6 +16,7 @@ from barstream.log.rules import Regimes
 from barstream.log.selection import Selection
 from barstream.model.time import MINUTE_US, iso_from_us
 from barstream.verify.graces import Graces
+from barstream.verify.hours import HoursIndex
 from barstream.verify.series_number import SeriesNumbers, offset_key
 from barstream.verify.tick_class import Judge
 
@@ -60,7 +61,7 @@ class Heartbeats:
         found: pl.DataFrame,
         series: SeriesNumbers,
         graces: Sequence[Graces],
-        regimes: Regimes,
+        regimes: Regimes[HoursIndex],
         begin: int,
         judge: Judge,
         wanted: Selection = EVERYTHING,

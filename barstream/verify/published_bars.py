@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from barstream.kafka.cluster import Cluster
-from barstream.log.finals import FIELDS, SCHEMA, frame_of
+from barstream.log.compaction import compacted, since_tombstones
+from barstream.log.finals import SCHEMA, frame_of
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Span, chunks
 from barstream.model.period import MINUTE
@@ -116,7 +117,7 @@ class PublishedReading:
         versions = versions.with_columns(series=pl.Series(numbers, dtype=pl.Int64))
         _check_versions(versions, partition, timeframe, findings)
         first = (
-            _standing(versions)
+            since_tombstones(versions)
             .filter((pl.col("kind") == "bar") & (pl.col("revision") == 0))
             .unique("key", keep="first", maintain_order=True)
             .select(
@@ -129,8 +130,8 @@ class PublishedReading:
                 first_appended_us="appended_us",
             )
         )
-        last = versions.unique("key", keep="last", maintain_order=True)
-        taken = versions.filter(pl.col("kind") == "bar").unique("key", keep="last")
+        last = compacted(versions)
+        taken = compacted(versions.filter(pl.col("kind") == "bar"))
         withdrawn = (
             last.filter(pl.col("kind") == "tombstone")
             .select("key", "series", "bucket_us")
@@ -180,21 +181,9 @@ def _with_keys(found: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _standing(versions: pl.DataFrame) -> pl.DataFrame:
-    """Without what came before a tombstone of the same key: that bar is withdrawn."""
-    tombstones = versions.filter(pl.col("kind") == "tombstone")
-    if tombstones.is_empty():
-        return versions
-    since = tombstones.group_by("key").agg(since=pl.col("offset").max())
-    joined = versions.join(since, on="key", how="left", maintain_order="left")
-    return joined.filter(pl.col("since").is_null() | (pl.col("offset") > pl.col("since"))).drop(
-        "since"
-    )
-
-
 def _last_ones(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
     """Of each series the last bar and the last one with ticks, newest versions."""
-    whole = _standing(pl.concat(frames))
+    whole = since_tombstones(pl.concat(frames))
     whole = whole.filter(pl.col("kind") == "bar").sort("bucket_us", "offset")
     names = ["key_broker", "key_symbol"]
     last = whole.unique(names, keep="last")
@@ -228,7 +217,7 @@ def _check_keys(versions: pl.DataFrame, partition: int, timeframe: str, findings
                 timeframe=timeframe, published=repr(row["key"]),
             )
         )  # fmt: skip
-    newest = versions.unique("key", keep="last", maintain_order=True)
+    newest = compacted(versions)
     pairs = {"broker": "key_broker", "symbol": "key_symbol", "bucket_start": "bucket_us"}
     wrong = newest.filter(
         (pl.col("kind") == "bar")
@@ -255,7 +244,7 @@ def _check_versions(
     What broke this is superseded once a later revision stands: that one is held to the ticks.
     """
     twice = versions.filter(pl.col("key").is_duplicated())
-    stands = dict(twice.unique("key", keep="last").select("key", "revision").iter_rows())
+    stands = dict(compacted(twice).select("key", "revision").iter_rows())
     last: dict[bytes, dict[str, Any]] = {}
     columns = [*_OF_KEY, "key", "kind", "value", "offset", "revision"]
     for row in twice.select(columns).iter_rows(named=True):
@@ -275,11 +264,8 @@ def _check_versions(
                     field="revision", expected=None, published=row["revision"],
                 )
             )  # fmt: skip
-    for row in (
-        versions.unique("key", keep="last")
-        .filter(pl.col("kind") == "unreadable")
-        .iter_rows(named=True)
-    ):
+    unreadable = compacted(versions).filter(pl.col("kind") == "unreadable")
+    for row in unreadable.iter_rows(named=True):
         findings.add(
             Finding(
                 "difference", "unreadable", partition,
@@ -312,6 +298,3 @@ def longs(frame: pl.DataFrame, name: str, absent: int = -1) -> np.ndarray[Any, A
 def float_bits(frame: pl.DataFrame, name: str) -> np.ndarray[Any, Any]:
     """A column of floats as their 64 bits, shape (n,): equal only where they are identical."""
     return np.ascontiguousarray(frame[name].fill_null(float("nan")).to_numpy()).view(np.int64)
-
-
-FIELD_NAMES: Final = tuple(FIELDS)

@@ -11,6 +11,7 @@ from barstream.log.rules import Regimes
 from barstream.log.selection import Selection
 from barstream.model.time import DAY_US
 from barstream.verify.findings import Finding, Findings, Kind, ShownTick
+from barstream.verify.hours import HoursIndex
 from barstream.verify.published_bars import Published
 from barstream.verify.reach import Reach
 from barstream.verify.rejection_comparison import Refusals
@@ -53,7 +54,7 @@ class Rejections:
         wanted: Selection,
         changes: ScheduleChanges,
         findings: Findings,
-        regimes: Regimes,
+        regimes: Regimes[HoursIndex],
     ) -> None:
         self._regimes = regimes
         self._partition = partition

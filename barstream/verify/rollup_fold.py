@@ -10,19 +10,14 @@ from typing import Final
 
 import polars as pl
 
+from barstream.model.bar_fields import BAR_KEY, NAMES
 from barstream.verify.minute_fold import sums
 
+_VALUES: Final = tuple(name for name in NAMES if name not in BAR_KEY)
 #: What a parent is folded from, and what comes of it.
-CHILD: Final = (
-    "series", "bucket_us", "trading_date", "session", "open", "high", "low", "close", "volume",
-    "tick_count", "open_time", "close_time", "synthetic", "revision", "first_offset",
-    "last_offset", "close_offset",
-)  # fmt: skip
+CHILD: Final = ("series", "bucket_us", *_VALUES)
 #: Fields that follow from the children exactly.
-ROLLED: Final = (
-    "trading_date", "session", "open", "high", "low", "close", "volume", "tick_count",
-    "open_time", "close_time", "synthetic", "first_offset", "last_offset", "close_offset",
-)  # fmt: skip
+ROLLED: Final = tuple(name for name in _VALUES if name != "revision")
 
 
 def roll(children: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from barstream.model.period import Period
 from barstream.model.time import DAY_US, MINUTE_US
+from barstream.verify.buckets import end_us, first_dates, length_us
 from barstream.verify.hours import AlwaysOpen, Hours, Minutes
 
 Longs = NDArray[np.int64]
@@ -29,14 +30,12 @@ def parents_of(period: Period, children: pl.DataFrame, hours: Hours) -> Longs:
         if period.anchor == "session":
             return _from_opens(period, start_us, hours)
         origin_us = (period.offset or 0) * MINUTE_US
-        return start_us - (start_us - origin_us) % period.size_us
+        return start_us - (start_us - origin_us) % length_us(period)
     if period.is_made_of_days:
         dates = start_us // DAY_US
     else:
         dates = children["trading_date"].cast(pl.Int64).to_numpy()
-    distinct, which = np.unique(dates, return_inverse=True)
-    floors = np.array([period.floor_date(date) * DAY_US for date in distinct.tolist()], np.int64)
-    return floors[which] if len(floors) else np.empty(0, np.int64)
+    return first_dates(period, dates) * DAY_US
 
 
 def _from_opens(period: Period, start_us: Longs, hours: Hours) -> Longs:
@@ -49,20 +48,20 @@ def _from_opens(period: Period, start_us: Longs, hours: Hours) -> Longs:
         opens = np.where(row >= 0, floors[np.maximum(row, 0)], start_us)
     else:
         opens = start_us
-    return start_us - (start_us - opens) % period.size_us
+    return start_us - (start_us - opens) % length_us(period)
 
 
 def to_come(period: Period, bucket_us: int, closed_us: int, hours: Hours) -> Minutes:
     """In-session minutes of a bucket that start at or after ``closed_us``."""
-    end_us = period.advance(bucket_us)
+    until_us = end_us(period, bucket_us)
     if period.is_intraday:
-        left = hours.minutes(max(bucket_us, closed_us), end_us)
+        left = hours.minutes(max(bucket_us, closed_us), until_us)
         if period.anchor == "session":
             # the next session has buckets of its own
             mine = left.open_us // MINUTE_US * MINUTE_US <= bucket_us
             left = Minutes(*(column[mine] for column in left))
         return left
-    first, end = bucket_us // DAY_US, end_us // DAY_US
+    first, end = bucket_us // DAY_US, until_us // DAY_US
     close_us = hours.close_of(first, end)
     if close_us is None or close_us <= closed_us:
         return hours.minutes(0, 0)
@@ -75,5 +74,5 @@ def first_instant(period: Period, bucket_us: int, hours: Hours) -> int:
     """When the first session that reaches into a bucket opens, its own start otherwise."""
     if period.is_intraday:
         return bucket_us
-    open_us = hours.open_of(bucket_us // DAY_US, period.advance(bucket_us) // DAY_US)
+    open_us = hours.open_of(bucket_us // DAY_US, end_us(period, bucket_us) // DAY_US)
     return bucket_us if open_us is None else open_us

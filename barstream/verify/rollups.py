@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from barstream.model.bar_fields import PRICES
 from barstream.model.period import DAY, Period
 from barstream.model.time import DAY_US, MINUTE_US
+from barstream.verify.buckets import end_us
 from barstream.verify.completeness import Completeness
 from barstream.verify.findings import Finding, Findings, Kind
 from barstream.verify.hours import Hours
@@ -23,7 +25,6 @@ from barstream.verify.series_number import SeriesNumbers
 from barstream.verify.tick_class import Judge
 
 Longs = NDArray[np.int64]
-_FLOATS: Final = frozenset({"open", "high", "low", "close", "volume"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def true_minutes(
     before = pl.col("close").forward_fill().over("series")
     return whole.with_columns(
         *(pl.when(flat).then(before).otherwise(pl.col(name)).alias(name)
-          for name in ("open", "high", "low", "close"))
+          for name in PRICES)
     )  # fmt: skip
 
 
@@ -183,7 +184,7 @@ class Uppers:
         hours, stand = self._grid(number), self.stands[number]
         if hours is None:
             return "cut"
-        end_us = period.advance(bucket_us)
+        over_us = end_us(period, bucket_us)
         first_us = first_instant(period, bucket_us, hours)
         if first_us < stand.kept_us or not self.inside(*self._extent(period, bucket_us, hours)):
             return "cut"
@@ -191,9 +192,9 @@ class Uppers:
             return "may"  # what is still to come is not known
         left = to_come(period, bucket_us, stand.closed_us, hours)
         if not len(left.start_us):
-            if not period.is_made_of_days or hours.last_date >= end_us // DAY_US:
+            if not period.is_made_of_days or hours.last_date >= over_us // DAY_US:
                 return "must"
-            has_evidence = stand.evidence_us >= end_us + self.grace_us
+            has_evidence = stand.evidence_us >= over_us + self.grace_us
             return "may" if has_evidence else "not_yet"
         now = to_come(period, bucket_us, stand.closed_now_us, hours)
         if stand.seen_on is not None:
@@ -204,17 +205,17 @@ class Uppers:
         if not awake.any():
             return "may"
         # it was final when the series fell asleep inside it, and is revised by what came after
-        _, over_us = self._extent(period, bucket_us, hours)
-        woken = (stand.woken_us > first_us) & (stand.woken_us < over_us)
+        _, closes_us = self._extent(period, bucket_us, hours)
+        woken = (stand.woken_us > first_us) & (stand.woken_us < closes_us)
         return "may" if woken.any() else "not_yet"
 
     @staticmethod
     def _extent(period: Period, bucket_us: int, hours: Hours) -> tuple[int, int]:
-        end_us = period.advance(bucket_us)
+        over_us = end_us(period, bucket_us)
         if period.is_intraday:
-            return bucket_us, end_us
-        close_us = hours.close_of(bucket_us // DAY_US, end_us // DAY_US)
-        return first_instant(period, bucket_us, hours), end_us if close_us is None else close_us
+            return bucket_us, over_us
+        close_us = hours.close_of(bucket_us // DAY_US, over_us // DAY_US)
+        return first_instant(period, bucket_us, hours), over_us if close_us is None else close_us
 
     def _compare(self, period: Period, row: dict[str, Any], published: Published) -> None:
         verdict = row["verdict"]
@@ -247,7 +248,7 @@ class Uppers:
         """
         number, bucket_us = row["series"], row["bucket_us"]
         if period.is_intraday or not self.judge.has_changed(
-            number, bucket_us, period.advance(bucket_us)
+            number, bucket_us, end_us(period, bucket_us)
         ):
             return None
         if period != DAY:
@@ -328,8 +329,8 @@ class Uppers:
         series = self.series.names[row["series"]]
         appended_us = row.get("appended_us")
         by_structure = rule != "field" or name in {"trading_date", "session"}
-        end_us = period.advance(row["bucket_us"])
-        by_structure &= self.judge.has_changed(row["series"], row["bucket_us"], end_us) or (
+        over_us = end_us(period, row["bucket_us"])
+        by_structure &= self.judge.has_changed(row["series"], row["bucket_us"], over_us) or (
             not self.judge.regimes.is_told
             and self.changes.explain(series, row["bucket_us"], appended_us, None)
         )

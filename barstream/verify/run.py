@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
-import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from typing import Any, Final
+from typing import Final
 
 from barstream.config import Settings
 from barstream.errors import ConfigError
-from barstream.garbage_collection import collect_rarely
 from barstream.kafka.cluster import Cluster
 from barstream.kafka.connection import admin_client
 from barstream.kafka.topic_follower import TopicMissingError
 from barstream.kafka.topics import TopicNames
 from barstream.kafka.topics.metadata import shapes
+from barstream.log.parallel import run_all
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Span, held
 from barstream.model.period import MINUTE
 from barstream.verify.partition import Verification
 from barstream.verify.task import Outcome, Task
 
-_LOOK_S: Final = 0.1
 #: A process takes a second or two to start: fewer records are read in less.
 _RECORDS_A_PROCESS: Final = 250_000
 
@@ -87,51 +82,16 @@ def verify(tasks: list[Task], processes: int, told: Told) -> Outcome:
     whole, began = Outcome(), time.monotonic()
     if processes == 1 or len(tasks) == 1:
         for task in tasks:
-            whole.take(asyncio.run(Verification(task, told).run()))
+            whole.take(asyncio.run(_verified(task, told)))
     else:
-        _in_processes(tasks, processes, told, whole)
+        for outcome in run_all(_verified, tasks, processes, told):
+            whole.take(outcome)
     whole.seconds = time.monotonic() - began
     return whole
 
 
-def _in_processes(tasks: list[Task], processes: int, told: Told, whole: Outcome) -> None:
-    # spawned and not forked: a fork would share event loop, sockets and the threads of polars
-    context = multiprocessing.get_context("spawn")
-    counts = context.Queue()
-    # each process has one core: what polars starts beside it would only be in the way
-    os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    count = min(processes, len(tasks))
-    with ProcessPoolExecutor(count, context, initializer=_begin, initargs=(counts,)) as pool:
-        left = {pool.submit(_run, task) for task in tasks}
-        try:
-            while left:
-                done, left = wait(left, _LOOK_S, FIRST_COMPLETED)
-                _drain(counts, told)
-                for future in done:
-                    whole.take(future.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _drain(counts: Any, told: Told) -> None:
-    while True:
-        try:
-            told(counts.get_nowait())
-        except queue.Empty:
-            return
-
-
-_counts: list[Any] = []
-
-
-def _begin(counts: Any) -> None:
-    _counts.append(counts)
-    collect_rarely()
-
-
-def _run(task: Task) -> Outcome:
-    return asyncio.run(Verification(task, _counts[0].put).run())
+async def _verified(task: Task, told: Told) -> Outcome:
+    return await Verification(task, told).run()
 
 
 def tasks_of(

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from barstream.codecs.topics.withdrawal import Withdrawn, WithdrawnTicks
 from barstream.log.selection import Selection
-from barstream.market.session import LONGEST_TOLERANCE_US
+from barstream.model.bar_fields import FLOATS
 from barstream.model.time import MINUTE_US, SECOND_US
 from barstream.verify.findings import TICKS_SHOWN, Finding, Findings, ShownTick
+from barstream.verify.hours import LONGEST_TOLERANCE_US
 from barstream.verify.minute_fold import (
     FOLDED,
     TICK_SCHEMA,
@@ -46,7 +47,6 @@ from barstream.verify.tick_class import (
 from barstream.verify.watermarks import Watermarks
 
 Longs = NDArray[np.int64]
-_FLOATS: Final = ("open", "high", "low", "close", "volume")
 _REASONS: Final = {
     PARTITION: "partition", UNSCHEDULED: "unscheduled", OFF_SESSION: "off_session",
 }  # fmt: skip
@@ -184,8 +184,8 @@ class Scan:
             ),
             np.int64,
         )
-        self._bits = {name: float_bits(bars, name) for name in _FLOATS}
-        self._whole = {name: longs(bars, name) for name in FOLDED if name not in _FLOATS}
+        self._bits = {name: float_bits(bars, name) for name in FLOATS}
+        self._whole = {name: longs(bars, name) for name in FOLDED if name not in FLOATS}
         self._synthetic = bars["synthetic"].to_numpy()
         self._states_exact = bars["volume_exact"].is_not_null().to_numpy()
         self._first_offset = self._whole["first_offset"]
@@ -441,7 +441,7 @@ class Scan:
         wrong = np.zeros(len(bar), np.bool_)
         differs: dict[str, NDArray[np.bool_]] = {"synthetic": self._synthetic[bar]}
         for name in FOLDED:
-            if name in _FLOATS:
+            if name in FLOATS:
                 differs[name] = float_bits(folded, name) != self._bits[name][bar]
             else:
                 differs[name] = folded[name].to_numpy() != self._whole[name][bar]

@@ -13,6 +13,7 @@ from barstream.log.rules import Regimes
 from barstream.log.schedule import ScheduleRecord
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.verify.findings import Kind
+from barstream.verify.hours import HoursIndex
 from barstream.verify.series_number import Name
 
 #: A row changes what is said of its trading date; sessions reach into the days beside it.
@@ -35,7 +36,9 @@ class ScheduleChanges:
         regimes: what the log says of the rules.
     """
 
-    def __init__(self, records: Iterable[ScheduleRecord], grace_us: int, regimes: Regimes) -> None:
+    def __init__(
+        self, records: Iterable[ScheduleRecord], grace_us: int, regimes: Regimes[HoursIndex]
+    ) -> None:
         self._regimes = regimes
         self._open_us = MINUTE_US + grace_us
         self._appended: dict[Name, dict[int, int]] = {}

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from barstream.codecs.ticks.decoder import TickColumns
 from barstream.log.rules import Regimes
 from barstream.log.selection import Selection
-from barstream.market.schedule import ScheduleIndex
 from barstream.model.time import DAY_US, MINUTE_US
-from barstream.verify.hours import Hours
+from barstream.verify.hours import Hours, HoursIndex
 from barstream.verify.series_number import Name, SeriesNumbers
 
 Longs = NDArray[np.int64]
@@ -112,16 +111,15 @@ class Judge:
         partition: int,
         series: SeriesNumbers,
         wanted: Selection,
-        regimes: Regimes,
+        regimes: Regimes[HoursIndex],
         homes: Mapping[Name, int],
     ) -> None:
         self._series = series
         self.regimes = regimes
         self.rejudged: dict[tuple[int, int], Rejudged] = {}
-        shared: dict[int, Hours] = {}
 
-        def of(index: ScheduleIndex) -> _Sessions:
-            return _Sessions(partition, series, wanted, index, homes, shared)
+        def of(index: HoursIndex) -> _Sessions:
+            return _Sessions(partition, series, wanted, index, homes)
 
         by_index = {id(each.index): each.index for each in regimes.all}
         made = {identity: of(index) for identity, index in by_index.items()}
@@ -207,9 +205,8 @@ class _Sessions:
         partition: int,
         series: SeriesNumbers,
         wanted: Selection,
-        index: ScheduleIndex,
+        index: HoursIndex,
         homes: Mapping[Name, int],
-        shared: dict[int, Hours],
     ) -> None:
         self._partition = partition
         self._series = series
@@ -217,8 +214,6 @@ class _Sessions:
         self._index = index
         self._homes = homes
         self._hours: list[Hours | None] = []
-        #: What several indexes share is one object.
-        self._shared = shared
         self._wrong = np.empty(0, np.int8)
         self._asked = np.empty(0, np.bool_)
         #: The session looked at last, an empty one before the first.
@@ -247,12 +242,7 @@ class _Sessions:
             return
         wrong, asked = [], []
         for name in names[first:]:
-            schedule = self._index.for_series(*name)
-            hours = None
-            if schedule is not None:
-                hours = self._shared.get(id(schedule))
-                if hours is None:
-                    hours = self._shared[id(schedule)] = Hours.of(schedule)
+            hours = self._index.of_series(name)
             self._hours.append(hours)
             self._has_tolerance |= hours is not None and hours.is_tolerant
             asked.append(self._wanted.has_series(*name))

@@ -12,7 +12,6 @@ import pytest
 from barstream import Period, Rate, TimeBucket
 from barstream.client import bind
 from barstream.market.schedule import MarketScheduleProvider
-from barstream.market.universe import Universe
 from barstream.metrics import Metrics
 from barstream.model.period import MINUTE
 from barstream.model.time import MINUTE_US, iso_from_us
@@ -20,12 +19,10 @@ from barstream.partition.finals_view import FinalsView
 from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.flush import bar_rows
-from barstream.serve.peers import Peers
-from barstream.serve.router import Router
-from barstream.serve.source import RoutedBars
-from barstream.serve.worker_reads import WorkerReads
+from barstream.serve.owner import Peers, Router
+from barstream.serve.query import RoutedBars
 from barstream.store.finals import FinalsPartition
-from tests.serve.engine_stub import OWN_URL, StubOwned, stub_partitions, stub_reporting
+from tests.serve.engine_stub import OWN_URL, StubOwned, stub_partitions, stub_reads
 from tests.serve.memory_reads import FIVE, make_bar
 from tests.unit.store.test_finals import Store
 
@@ -122,11 +119,8 @@ def stored(path: Path, others: int) -> Stored:
             for number in range(MINUTES * MINUTE_US // step_us)
         ]
         table.write([(row.key or b"", row.value) for row in bar_rows(bars)], 1)
-    universe = Universe()
-    reads = WorkerReads(
-        partitions.real, provider, universe, stub_reporting(partitions, provider, universe)
-    )
-    assert reads.placement().url == OWN_URL
+    reads = stub_reads(partitions, provider)
+    assert reads.url == OWN_URL
     bind(RoutedBars(reads, Router(reads, Peers(Metrics()))))
     return Stored(list(stores.values()))
 

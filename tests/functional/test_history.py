@@ -11,7 +11,8 @@ from aiokafka import AIOKafkaProducer
 from barstream.codecs.topics.heartbeat import HeartbeatRecord, encode
 from barstream.kafka.fetch_columns import MAX_RECORDS
 from barstream.kafka.topic_follower import TopicMissingError
-from barstream.log.finals import bars, newest, versions
+from barstream.log.compaction import compacted
+from barstream.log.finals import bars, versions
 from barstream.log.heartbeats import heartbeats
 from barstream.log.rejections import rejected
 from barstream.log.selection import Selection
@@ -127,10 +128,10 @@ def test_every_version_of_a_bar_is_there_and_the_newest_one_counts(kafka: Any) -
         assert found["kind"].to_list() == ["bar", "bar", "bar", "tombstone"]
         assert found["offset"].to_list() == [0, 1, 2, 4]
         assert bars(found) == [first, second, revised]
-        assert bars(newest(found)) == [revised]
+        assert bars(compacted(found)) == [revised]
         await _put(kafka.bootstrap, topic, [unreadable])
-        again = newest(await versions(cluster, topic, await held(cluster, topic)))
-        assert again["kind"].to_list() == ["bar", "unreadable"]
+        again = compacted(await versions(cluster, topic, await held(cluster, topic)))
+        assert again["kind"].to_list() == ["bar", "tombstone", "unreadable"]
 
     asyncio.run(scene())
 

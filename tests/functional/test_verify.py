@@ -276,7 +276,7 @@ def test_small_work_starts_no_process_of_its_own(
     def started(*_: object, **__: object) -> None:
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(run, "ProcessPoolExecutor", started)
+    monkeypatch.setattr(run, "run_all", started)
     done = CliRunner().invoke(cli, ["verify"], env=copies.made.env)
     assert done.exit_code == 0, done.output
     assert "no differences" in done.output

@@ -147,7 +147,7 @@ class Life:
     def told(self) -> Told:
         """What the log says of the rules."""
 
-        def decoded(regimes: Regimes, start: int, end: int) -> Parts:
+        def decoded(regimes: Regimes[Any], start: int, end: int) -> Parts:
             decoders = Decoders(TICKS, regimes)
             for part in decoders.parts(self.workers.records(start, end)):
                 yield part, decoders.decode(part)

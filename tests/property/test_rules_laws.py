@@ -17,7 +17,7 @@ from barstream.codecs.avro.body import decode, encode
 from barstream.codecs.topics.rules import RulesRow
 from barstream.log.rules import Regime, Regimes
 from barstream.log.selection import Selection
-from barstream.market.schedule import Session
+from barstream.market.schedule import ScheduleIndex, Session
 from barstream.model.period import Period
 from barstream.model.time import DAY_US, MINUTE_US
 from barstream.partition.machine import PartitionMachine
@@ -115,7 +115,7 @@ def test_the_regimes_of_one_series_say_of_it_what_those_of_all_say(
                 assert one.may_have_lost(name, day_us, offset) == lost
 
 
-def _sessions(regime: Regime, name: tuple[str, str]) -> list[Session]:
+def _sessions(regime: Regime[ScheduleIndex], name: tuple[str, str]) -> list[Session]:
     schedule = regime.index.for_series(*name)
     return [] if schedule is None else list(schedule.sessions_between(0, FOREVER_US))
 

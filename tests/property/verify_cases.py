@@ -23,12 +23,13 @@ from barstream.log.schedule import ScheduleRecord
 from barstream.log.selection import Selection
 from barstream.log.series import PartitionRows, SeriesRow
 from barstream.log.snapshot import Span
-from barstream.market.schedule import AlwaysOpenIndex, MarketScheduleProvider
+from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.model.period import Period
 from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import NEVER_US, Rules
 from barstream.runtime.flush import build_flush
 from barstream.verify.graces import Graces
+from barstream.verify.hours import AlwaysOpenHours, HoursIndex
 from barstream.verify.judgement import JudgedBy, Judgement, Snapshot
 from barstream.verify.proof import Heartbeats
 from barstream.verify.published_bars import PublishedReading
@@ -68,7 +69,7 @@ class Told:
 
     records: Sequence[ScheduleRecord]
     now: RulesRow
-    decoded: Callable[[Regimes, int, int], Parts]
+    decoded: Callable[[Regimes[Any], int, int], Parts]
 
 
 class Logged(Protocol):
@@ -152,17 +153,35 @@ def rules_row(rules: Rules) -> RulesRow:
     )
 
 
-def untold() -> Regimes:
+def untold() -> Regimes[HoursIndex]:
     """Of a market that never closes, and a log that does not say by which rules it was judged."""
-    index = AlwaysOpenIndex()
+    index: HoursIndex = AlwaysOpenHours()
     return Regimes([Regime(0, 0, rules_row(Rules()), index, is_told=False)], index)
 
 
-def _regimes(case: Logged, rows: PartitionRows, told: Told | None) -> Regimes:
+def _regimes(case: Logged, rows: PartitionRows, told: Told | None) -> Regimes[HoursIndex]:
     if told is not None:
-        return Regimes.of(rows.rules, told.records, told.now)
-    index = case.provider.index
+        return Regimes.made_by(HoursIndex(), AlwaysOpenHours(), rows.rules, told.records, told.now)
+    index = hours_of(case.provider.index)
     return Regimes([Regime(0, 0, rules_row(case.rules), index, is_told=False)], index)
+
+
+def hours_of(index: ScheduleIndex) -> HoursIndex:
+    """What verifying makes of the rows of an index."""
+    if index.always_open:
+        return AlwaysOpenHours()
+    rows_of: dict[tuple[str, str], list[SessionRow]] = {}
+    for name in index.series():
+        schedule = index.for_series(*name)
+        assert schedule is not None
+        rows_of[name] = [
+            SessionRow(
+                *name, each.trading_date, each.number, each.open_us, each.close_us,
+                each.close_tolerance_us,
+            )
+            for each in schedule.sessions_between(-(1 << 60), 1 << 60)
+        ]  # fmt: skip
+    return HoursIndex().updated(rows_of)
 
 
 def _since(rows: pl.DataFrame, begin: int) -> pl.DataFrame:

@@ -34,7 +34,8 @@ from barstream.runtime.membership import Membership
 from barstream.runtime.restore_progress import RestoreProgress
 from barstream.runtime.spellings import Spellings
 from barstream.runtime.tally import Tally
-from barstream.serve.status import Reporting
+from barstream.serve.health import Reporting
+from barstream.serve.worker_reads import WorkerReads
 from barstream.store.finals import FinalsPartition
 from tests.cluster import cluster_at
 
@@ -133,20 +134,8 @@ def stub_partitions(
     return StubPartitions(StubSettings(rules, periods), {0: StubOwned(engine)})
 
 
-def stub_reporting(
-    partitions: StubPartitions,
-    provider: MarketScheduleProvider,
-    universe: Universe,
-    metrics: Metrics | None = None,
-    report: HeartbeatReport | None = None,
-    reading: UniverseReading | None = None,
-    membership: Membership | None = None,
-    highwater: int | None = None,
-    flag: LeadershipFlag | None = None,
-    spellings: Spellings | None = None,
-    agreement: Agreement | None = None,
-) -> Reporting:
-    """Reporting of a worker that holds partition 0 of two; another one holds the other."""
+def stub_app(membership: Membership | None = None, highwater: int | None = None) -> BarstreamApp:
+    """Of a worker that holds partition 0 of three; another one holds 1, and nobody 2."""
     conf = SimpleNamespace(id="app", canonical_url=OWN_URL)
     topics = {OWN_URL: {"ticks": [0], "hb_1m": [0]}, OTHER_URL: {"ticks": [1]}}
     consumer = SimpleNamespace(highwater=lambda _tp: highwater, topic_partitions={"ticks": 3}.get)
@@ -160,10 +149,38 @@ def stub_reporting(
         consumer=consumer,
         membership=membership,
     )
+    return cast("BarstreamApp", app)
+
+
+def stub_reads(
+    partitions: StubPartitions,
+    provider: MarketScheduleProvider,
+    universe: Universe | None = None,
+    membership: Membership | None = None,
+) -> WorkerReads:
+    app, universe = stub_app(membership), universe or Universe()
+    return WorkerReads(app, partitions.real, provider, universe, "ticks")
+
+
+def stub_reporting(
+    partitions: StubPartitions,
+    provider: MarketScheduleProvider,
+    universe: Universe,
+    metrics: Metrics | None = None,
+    report: HeartbeatReport | None = None,
+    reading: UniverseReading | None = None,
+    membership: Membership | None = None,
+    highwater: int | None = None,
+    flag: LeadershipFlag | None = None,
+    spellings: Spellings | None = None,
+    agreement: Agreement | None = None,
+) -> Reporting:
+    app = stub_app(membership, highwater)
     status = SimpleNamespace(rows=0, series=0, refused=9, failures=1)
     report = report or HeartbeatReport()
     return Reporting(
-        cast("BarstreamApp", app),
+        WorkerReads(app, partitions.real, provider, universe, "ticks"),
+        app,
         partitions.real,
         provider,
         reading or UniverseReading(universe),

@@ -9,7 +9,6 @@ from barstream.market.schedule import ScheduleIndex, Session
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import MINUTE_US
-from barstream.serve.prices import decimals_of
 from barstream.serve.reads import (
     NotHereError,
     Owner,
@@ -19,6 +18,7 @@ from barstream.serve.reads import (
     SeriesInfo,
     Stats,
 )
+from barstream.serve.series_list import decimals_of
 
 Series = tuple[str, str]
 FIVE, HOUR = Period.minutes(5), Period.hours(1)
@@ -150,9 +150,6 @@ class MemoryReads:
 
     def ready(self) -> Readiness:
         return self.readiness
-
-    def stats(self) -> Stats:
-        return self.numbers
 
 
 def _reference(bars: Sequence[Bar]) -> Reference | None:

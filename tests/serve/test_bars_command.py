@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import pytest
 from click.testing import CliRunner, Result
 
+from barstream import TimeBucket
 from barstream.cli import cli
 from barstream.cli.bar_lines import BarLines
 from barstream.cli.bars import _is_by_date
+from barstream.errors import BarstreamError
 from barstream.model.time import MINUTE_US
-from barstream.serve.local_bars import bar_json
 from barstream.serve.reads import Readiness
+from barstream.serve.render import bar_json
 from tests.pipeline import free_port
 
 from .conftest import TEN_US, an_hour
@@ -53,7 +58,7 @@ def test_json_is_one_object_a_line(shared_worker: WebWorker) -> None:
 def test_from_gives_every_bar_however_many_pages_it_takes(
     monkeypatch: pytest.MonkeyPatch, shared_worker: WebWorker
 ) -> None:
-    monkeypatch.setattr("barstream.client.worker_client.PAGE_LIMIT", 7)
+    monkeypatch.setattr("barstream.cli.bars.PAGE_LIMIT", 7)
     result = run("FX", "EURUSD", "--from", "2024-03-04", "--json", "--url", shared_worker.url)
     assert len(set(result.stdout.splitlines())) == 61
 
@@ -70,6 +75,31 @@ def test_without_a_worker_the_url_and_the_command_to_start_one_are_named() -> No
     assert result.exit_code == 2
     assert f"{url} (connection refused)" in result.stderr
     assert "barstream worker" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://127.0.0.1", "127.0.0.1:6066", "http://", "http://127.0.0.1:99999", "http://a:b"]
+)
+def test_what_is_no_url_of_a_worker_is_refused_before_anybody_is_asked(url: str) -> None:
+    # by the command and by a program alike
+    result = run("FX", "EURUSD", "--url", url)
+    assert result.exit_code == 2
+    wanted = f"the URL of a worker must be such as http://127.0.0.1:6066, found {url!r}"
+    assert wanted in result.stderr
+    with pytest.raises(BarstreamError, match=re.escape(wanted)):
+        TimeBucket.connect(url)
+
+
+def test_a_worker_that_hangs_up_without_an_answer_is_told_apart_from_none() -> None:
+    def hang_up() -> None:
+        for _ in range(2):  # the client tries once more
+            server.accept()[0].close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        pool.submit(hang_up)
+        result = run("FX", "EURUSD", "--url", f"http://127.0.0.1:{server.getsockname()[1]}")
+    assert result.exit_code == 2
+    assert "(Remote end closed connection without response)" in result.stderr
 
 
 def test_the_worker_is_found_by_the_settings(

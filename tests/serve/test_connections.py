@@ -12,8 +12,7 @@ import pytest
 
 from barstream.model.time import MINUTE_US
 from barstream.serve import routes
-from barstream.serve.connections import Connections
-from barstream.serve.response import Sending
+from barstream.serve.connections import Connections, Sending
 from barstream.serve.routes import Limits
 from tests.pipeline import until
 from tests.prometheus import Prometheus

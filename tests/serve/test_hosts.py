@@ -11,7 +11,7 @@ import pytest
 from barstream.config import load_settings
 from barstream.errors import ConfigError
 from barstream.serve.access import is_answered
-from barstream.serve.peers import Answer, Peers
+from barstream.serve.owner import Answer, Peers
 from barstream.serve.routes import VIEWS
 
 from .conftest import an_hour

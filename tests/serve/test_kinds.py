@@ -6,7 +6,7 @@ from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, Ses
 from barstream.market.universe import SeriesSeen
 from barstream.rules.heartbeat_plan import HeartbeatRules, plan
 from barstream.rules.series import Rules
-from barstream.serve.series_kind import Kinds
+from barstream.serve.series_list import Kinds
 
 from .engine_stub import feed, stub_partitions
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from barstream import Rate, TimeBucket
 from barstream.cli import cli
-from barstream.client.http_bars import HttpBars
+from barstream.client.worker_client import WorkerClient
 from barstream.model.bar_request import BarRequest, UnknownSeriesError
 from barstream.model.key import FOLDED, MAX_NAME, NameRule
 from barstream.model.period import MINUTE
@@ -108,12 +108,9 @@ def test_python_reads_every_name_inside_a_worker_and_over_http(
         put(pair, name, name)
 
     async def over_http(url: str) -> None:
-        source = HttpBars(url)
-        try:
+        async with WorkerClient(url) as client:
             for name in ROUGH:
-                assert len((await source.page(BarRequest(MINUTE, name, name))).bars) == 1
-        finally:
-            await source.close()
+                assert len((await client.page(BarRequest(MINUTE, name, name))).bars) == 1
 
     for worker in pair:
         asyncio.run(over_http(worker.url))

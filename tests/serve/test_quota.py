@@ -16,9 +16,9 @@ import pytest
 
 from barstream.metrics import Metrics
 from barstream.model.time import MINUTE_US
-from barstream.serve import multi_series, routes, views
+from barstream.serve import query, render, routes, views
 from barstream.serve import quota as quotas
-from barstream.serve.peers import Answer, Peers
+from barstream.serve.owner import Answer, Peers
 from barstream.serve.quota import CrowdedError, RowQuota
 from barstream.serve.routes import Limits
 from tests.pipeline import until
@@ -149,8 +149,8 @@ class Held:
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     made = Held()
-    for module in (views, multi_series):
-        monkeypatch.setattr(module, "rendered", made.wrap(module.rendered))
+    for module in (views, query):
+        monkeypatch.setattr(module, "rendered", made.wrap(render.rendered))
     return made
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from barstream.model.time import MINUTE_US
 from barstream.serve import routes
-from barstream.serve.response import Sending
+from barstream.serve.connections import Sending
 from tests.pipeline import until
 
 from .conftest import TEN_US
@@ -86,9 +86,13 @@ def test_readers_that_stand_still_are_refused_beyond_a_bound(patient: WebWorker)
 
 def test_readers_that_stand_still_are_let_go(worker: WebWorker) -> None:
     with ExitStack() as stack:
-        for _ in range(3):
-            stack.enter_context(closing(asking(worker)))
+        clients = [stack.enter_context(closing(asking(worker))) for _ in range(3)]
         until(lambda: dropped(worker) == 3, 30, "they are let go")
+        for client in clients:
+            found = bytearray()
+            while part := client.recv(65_536):
+                found += part
+            assert found.count(b"bucket_start") < BARS, "nothing is kept for them"
     assert worker.get(LARGE)[0] == 200
 
 

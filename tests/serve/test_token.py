@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -140,9 +140,13 @@ def test_a_worker_with_another_token_is_named_and_not_answered_for() -> None:
 
 
 def test_the_client_and_timebucket_show_it_or_say_what_is_wanted(guarded: WebWorker) -> None:
-    assert WorkerClient(guarded.url, token=TOKEN).get("/status", {})["ready"]
+    async def status(token: str | None) -> Mapping[str, Any]:
+        async with WorkerClient(guarded.url, token) as client:
+            return await client.get("/status", {})
+
+    assert asyncio.run(status(TOKEN))["ready"]
     with pytest.raises(WorkerRefusedError, match="BARSTREAM_WEB__TOKEN") as refused:
-        WorkerClient(guarded.url).get("/status", {})
+        asyncio.run(status(None))
     assert refused.value.status == 401
 
     async def read(token: str | None) -> int:
@@ -183,8 +187,8 @@ def test_the_token_does_not_follow_a_redirect_to_another_host() -> None:
             await runner.setup()
             await web.TCPSite(runner, "localhost", port).start()
             runners.append(runner)
-        client = WorkerClient(f"http://localhost:{here}", token=TOKEN)
-        await asyncio.to_thread(client.get, "/status", {})
+        async with WorkerClient(f"http://localhost:{here}", TOKEN) as client:
+            await client.get("/status", {})
         service = TimeBucket.connect(f"http://localhost:{here}", token=TOKEN)
         bars = service.get(Rate, Period.minutes(1))
         with pytest.raises((BarstreamError, KeyError)):

@@ -15,7 +15,7 @@ from barstream.market.schedule import ScheduleIndex, SessionRow
 from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US, days_from_iso_date, us_from_iso
 from barstream.runtime.agreement import Other, SettingDifference
-from barstream.serve.local_bars import CHUNK
+from barstream.serve.query import CHUNK
 from barstream.serve.reads import NotHereError, Readiness, Stats
 
 from .conftest import TEN_US

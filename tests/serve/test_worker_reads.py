@@ -14,10 +14,10 @@ from barstream.model.bar_request import BarRequest
 from barstream.model.period import MINUTE, Period
 from barstream.rules.series import Rules
 from barstream.runtime.membership import Membership
-from barstream.serve.local_bars import read_live
-from barstream.serve.multi_series import series_page
 from barstream.serve.parameters import SeriesRequest
+from barstream.serve.query import read_live
 from barstream.serve.reads import NotHereError, Owner, Placement
+from barstream.serve.views import series_page
 from barstream.serve.worker_reads import WorkerReads
 
 from .engine_stub import (
@@ -26,6 +26,7 @@ from .engine_stub import (
     StubPartitions,
     feed,
     stub_partitions,
+    stub_reads,
     stub_reporting,
 )
 from .memory_reads import FIVE, MemoryReads, make_bar
@@ -34,17 +35,6 @@ MINUTE_US = 60_000_000
 DAY = 1440 * MINUTE_US
 TODAY = time.time_ns() // 1000 // DAY
 EVER = (0, 1 << 55, 10)
-
-
-def worker_reads(
-    partitions: StubPartitions,
-    provider: MarketScheduleProvider,
-    universe: Universe | None = None,
-    membership: Membership | None = None,
-) -> WorkerReads:
-    universe = universe or Universe()
-    reporting = stub_reporting(partitions, provider, universe, membership=membership)
-    return WorkerReads(partitions.real, provider, universe, reporting)
 
 
 def always_open(*periods: Period) -> tuple[MarketScheduleProvider, StubPartitions]:
@@ -60,8 +50,7 @@ def test_series_that_had_no_tick_for_long_are_listed_as_asleep_here_and_elsewher
     for symbol, day in (("FAR_AWAKE", TODAY - 1), ("FAR_ASLEEP", TODAY - 6)):
         universe.put(SeriesSeen("B", symbol, 3, day * DAY, day, True, day * DAY))
     kinds: dict[str, Any] = {
-        info.symbol: info.kind
-        for info in worker_reads(partitions, provider, universe).series({0, 3})
+        info.symbol: info.kind for info in stub_reads(partitions, provider, universe).series({0, 3})
     }
     assert kinds == {
         "AWAKE": "live", "ASLEEP": "asleep", "FAR_AWAKE": "live", "FAR_ASLEEP": "asleep",
@@ -74,14 +63,17 @@ def test_a_partition_that_another_worker_took_over_answers_nothing_and_is_not_re
     owned = partitions.owned[0]
     feed(owned.engine, "X", [TODAY * DAY, TODAY * DAY + 5 * MINUTE_US])
     owned.stored().put(make_bar(TODAY * DAY, broker="B", symbol="X"))
-    reads = worker_reads(partitions, provider)
+    reads = stub_reads(partitions, provider)
     assert len(reads.bars("B", "X", MINUTE, *EVER, descending=False)) == 6
     assert reads.owner("B", "X") == Owner(0, here=True)
     assert reads.names([0]) == [("B", "X")]
     assert reads.ready().ready
 
+    reporting = stub_reporting(partitions, provider, Universe())
+    assert list(reporting.stats().partitions) == [0]
     owned.fenced = True
     assert_nothing_is_read(reads)
+    assert list(reporting.stats().partitions) == []
     readiness = reads.ready()
     assert not readiness.ready
     assert "partition 0" in readiness.reasons[0]
@@ -96,7 +88,7 @@ def assert_nothing_is_read(reads: WorkerReads) -> None:
         reads.names([0])
     assert not reads.owner("B", "X").here
     assert list(reads.series({0})) == []
-    assert list(reads.stats().partitions) == []
+    assert list(reads.here) == []
     assert reads.placement().here == frozenset()
 
 
@@ -114,7 +106,7 @@ def test_a_worker_that_was_frozen_does_not_answer_for_what_it_may_have_lost() ->
     membership = Membership(6.0, lambda: now_s[0])
     provider, partitions = always_open()
     feed(partitions.owned[0].engine, "X", [TODAY * DAY])
-    reads = worker_reads(partitions, provider, membership=membership)
+    reads = stub_reads(partitions, provider, membership=membership)
     assert_nothing_is_read(reads)
 
     membership.heard(100.0)
@@ -143,7 +135,7 @@ def test_final_wins_over_live_and_what_is_not_committed_is_live() -> None:
     provider, partitions = always_open(FIVE)
     owned, start_us = partitions.owned[0], TODAY * DAY
     feed(owned.engine, "X", [start_us + minute * MINUTE_US for minute in range(12)])
-    reads = worker_reads(partitions, provider)
+    reads = stub_reads(partitions, provider)
 
     def statuses(period: Period, *, descending: bool = False, limit: int = 100) -> list[Any]:
         bars = reads.bars("B", "X", period, 0, 1 << 55, limit, descending=descending)
@@ -175,7 +167,7 @@ def test_a_few_bars_are_the_first_or_the_last_of_many_on_disk(limit: int) -> Non
         feed(owned.engine, symbol, [start_us])
     bars = [make_bar(start_us + n * MINUTE_US, broker="B", symbol="X") for n in range(1, 6)]
     owned.stored().put(*bars)
-    reads = worker_reads(partitions, provider)
+    reads = stub_reads(partitions, provider)
     span = (start_us + MINUTE_US, start_us + 6 * MINUTE_US)
     assert reads.bars("B", "X", MINUTE, *span, limit, descending=False) == bars[:limit]
     assert reads.bars("B", "X", MINUTE, *span, limit, descending=True) == bars[::-1][:limit]
@@ -190,7 +182,7 @@ def test_an_instant_means_the_bucket_of_its_session() -> None:
     """
     provider, at = MarketScheduleProvider(), 12 * 60 * MINUTE_US + 7 * MINUTE_US
     provider.swap(ScheduleIndex.build([SessionRow("B", "X", 0, 0, at + 1, at + 143 * MINUTE_US)]))
-    reads = worker_reads(stub_partitions(provider, Rules()), provider)
+    reads = stub_reads(stub_partitions(provider, Rules()), provider)
     anchored = Period.parse("1h@session")
     hour = 60 * MINUTE_US
     for asked_us, start_us in (
@@ -206,7 +198,7 @@ def test_an_instant_means_the_bucket_of_its_session() -> None:
 
 def test_every_partition_has_a_holder_or_is_known_to_have_none() -> None:
     provider, partitions = always_open()
-    reads = worker_reads(partitions, provider)
+    reads = stub_reads(partitions, provider)
     assert reads.placement() == Placement(
         OWN_URL, frozenset({0}), {0: OWN_URL, 1: OTHER_URL, 2: None}
     )
@@ -224,7 +216,7 @@ def test_the_list_of_series_goes_on_after_a_name_here_and_elsewhere() -> None:
         universe.put(SeriesSeen("B", symbol, 0, 1, TODAY, True, TODAY * DAY))
     for symbol, partition in (("E", 3), ("B", 3), ("F", 2)):
         universe.put(SeriesSeen("B", symbol, partition, 1, TODAY, True, TODAY * DAY))
-    reads = worker_reads(partitions, provider, universe)
+    reads = stub_reads(partitions, provider, universe)
     names = [("B", symbol) for symbol in "ABCDE"]
     for at in range(len(names) + 1):
         after = names[at - 1] if at else None
@@ -246,7 +238,7 @@ def test_the_loop_has_its_turn_while_a_long_list_is_made(what: str) -> None:
         nonlocal turns
         listed: asyncio.Task[Any]
         if what == "live":
-            listed = asyncio.create_task(read_live(reads, BarRequest(MINUTE, limit=1_000)))
+            listed = asyncio.create_task(read_live(reads, BarRequest(MINUTE, limit=1_000), {0}))
         else:
             listed = asyncio.create_task(series_page(reads, SeriesRequest(1_000, None), {0}))
         while not listed.done():

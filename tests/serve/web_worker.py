@@ -17,8 +17,8 @@ import faust
 from barstream.metrics import Metrics
 from barstream.model.bar_request import BarPage, BarRequest
 from barstream.model.key import FOLDED, NameRule
+from barstream.serve.query import RoutedBars
 from barstream.serve.routes import DEFAULT_LIMITS, Limits, app_options, register
-from barstream.serve.source import RoutedBars
 from tests.pipeline import free_port
 
 from .memory_reads import MemoryReads
@@ -84,6 +84,7 @@ def web_worker(
     bars = register(
         app,
         reads,
+        lambda: reads.numbers,
         metrics,
         token=token,
         name_rule=name_rule,

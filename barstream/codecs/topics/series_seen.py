@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from operator import attrgetter
 from typing import Final
 
 from barstream.codecs.avro import body
@@ -15,23 +16,24 @@ _NO_PARTITION: Final = 100_000
 #: What a worker writes for a time that never was; any negative number is read like it.
 _NEVER_US: Final = -(1 << 60)
 
+#: By name in the schema the attribute of `SeriesSeen`, in the order of both.
+_FIELDS: Final = {
+    "broker": "broker",
+    "symbol": "symbol",
+    "partition": "partition",
+    "first_tick": "first_tick_us",
+    "last_trading_date": "last_trading_date",
+    "live": "live",
+    "closed_until": "closed_until_us",
+}
+_values_of: Final = attrgetter(*_FIELDS.values())
+
 log = logging.getLogger(__name__)
 
 
 def encode(row: SeriesSeen) -> bytes:
     """The value of a row; its key is ``series_key(row.broker, row.symbol)``."""
-    return body.encode(
-        "series_seen",
-        {
-            "broker": row.broker,
-            "symbol": row.symbol,
-            "partition": row.partition,
-            "first_tick": row.first_tick_us,
-            "last_trading_date": row.last_trading_date,
-            "live": row.live,
-            "closed_until": row.closed_until_us,
-        },
-    )
+    return body.encode("series_seen", dict(zip(_FIELDS, _values_of(row), strict=True)))
 
 
 def decode(value: bytes) -> SeriesSeen:
@@ -41,15 +43,7 @@ def decode(value: bytes) -> SeriesSeen:
         ValueError: the bytes are not one row.
     """
     row = body.decode("series_seen", value)
-    return SeriesSeen(
-        row["broker"],
-        row["symbol"],
-        row["partition"],
-        row["first_tick"],
-        row["last_trading_date"],
-        row["live"],
-        row["closed_until"],
-    )
+    return SeriesSeen(*(row[name] for name in _FIELDS))
 
 
 def apply_row(universe: Universe, key: bytes | None, value: bytes | None) -> None:

@@ -13,6 +13,13 @@ from barstream.codecs.avro.body import decode, encode, load_schema, without_logi
 from barstream.codecs.topics.batch_mark import BatchMark
 from barstream.codecs.topics.row_version import ROW_VERSION, is_first
 from barstream.codecs.topics.state_checks import check_series
+from barstream.codecs.topics.state_fields import (
+    OPEN_BAR_NAMES,
+    SERIES_FIELDS,
+    VOLUME,
+    StateField,
+    open_bar_values,
+)
 from barstream.model import exact_sum
 from barstream.model.bar import PartialBar
 from barstream.rules.series import LIVENESS_TICKS, PartitionState, SeriesState
@@ -100,23 +107,20 @@ def _first_position(value: bytes) -> dict[str, Any]:
 
 def encode_series(partition: PartitionState, series: SeriesState) -> bytes:
     """Value of the row of ``series``."""
-    slot = series.slot
     return encode(
         "series_state",
         {
             "row_version": ROW_VERSION,
-            "broker": series.broker,
-            "symbol": series.symbol,
-            "closed_until": int(partition.closed_until_us[slot]),
-            "watermark": int(partition.watermark_us[slot]),
-            "previous_close": series.previous_close,
-            "filled_date": series.filled_date,
-            "first_tick": series.first_tick_us,
-            "last_trading_date": series.last_trading_date,
-            "since_timely": int(partition.since_timely[slot]),
+            **{each.name: _value(each, partition, series) for each in SERIES_FIELDS},
             "open_bars": [_open_bar(bar) for _, bar in sorted(series.open_bars.items())],
         },
     )
+
+
+def _value(field: StateField, partition: PartitionState, series: SeriesState) -> Any:
+    if field.is_column:
+        return int(getattr(partition, field.attribute)[series.slot])
+    return getattr(series, field.attribute)
 
 
 def decode_series(value: bytes) -> dict[str, Any]:
@@ -162,12 +166,13 @@ def restore_series(partition: PartitionState, key: bytes, value: bytes) -> Serie
     row = decode_series(value)
     check_series(key, row)
     series = partition.add(row["broker"], row["symbol"])
-    partition.closed_until_us[series.slot] = row["closed_until"]
-    partition.watermark_us[series.slot] = row["watermark"]
     # rows of before it was bounded hold as many ticks as a fetch had after the last timely one
-    partition.since_timely[series.slot] = min(row["since_timely"], LIVENESS_TICKS)
-    series.previous_close = row["previous_close"]
-    series.first_tick_us = row["first_tick"]
+    row["since_timely"] = min(row["since_timely"], LIVENESS_TICKS)
+    for name, attribute, _, is_column in SERIES_FIELDS:
+        if is_column:
+            getattr(partition, attribute)[series.slot] = row[name]
+        else:
+            setattr(series, attribute, row[name])
     series.open_bars = {bar["bucket_start"]: open_bar_of(bar) for bar in row["open_bars"]}
     partition.saw_trading_date(series, row["last_trading_date"])
     partition.saw_final(series, row["filled_date"])
@@ -175,41 +180,11 @@ def restore_series(partition: PartitionState, key: bytes, value: bytes) -> Serie
 
 
 def _open_bar(bar: PartialBar) -> dict[str, Any]:
-    return {
-        "bucket_start": bar.bucket_us,
-        "trading_date": bar.trading_date,
-        "session": bar.session,
-        "open": bar.open,
-        "open_time": bar.open_time_us,
-        "open_offset": bar.open_offset,
-        "high": bar.high,
-        "low": bar.low,
-        "close": bar.close,
-        "close_time": bar.close_time_us,
-        "last_tick_offset": bar.close_offset,
-        "volume": exact_sum.to_bytes(bar.volume_units),
-        "tick_count": bar.tick_count,
-        "first_offset": bar.first_offset,
-        "last_offset": bar.last_offset,
-    }
+    row = dict(zip(OPEN_BAR_NAMES, open_bar_values(bar), strict=True))
+    return row | {VOLUME: exact_sum.to_bytes(bar.volume_units)}
 
 
 def open_bar_of(row: dict[str, Any]) -> PartialBar:
     """The bar of a row ``OpenBar``."""
-    return PartialBar(
-        row["bucket_start"],
-        row["trading_date"],
-        row["session"],
-        row["open"],
-        row["open_time"],
-        row["open_offset"],
-        row["high"],
-        row["low"],
-        row["close"],
-        row["close_time"],
-        row["last_tick_offset"],
-        exact_sum.from_bytes(row["volume"]),
-        row["tick_count"],
-        row["first_offset"],
-        row["last_offset"],
-    )
+    row = row | {VOLUME: exact_sum.from_bytes(row[VOLUME])}
+    return PartialBar(*(row[name] for name in OPEN_BAR_NAMES))

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from barstream.codecs.topics.state_fields import SERIES_FIELDS, StateKind
 from barstream.market.session import LONGEST_TOLERANCE_US
 from barstream.model import exact_sum
 from barstream.model.key import is_stored_name, series_key
@@ -32,16 +33,19 @@ def check_series(key: bytes, row: Mapping[str, Any]) -> None:
     broker, symbol = row["broker"], row["symbol"]
     _must(key == series_key(broker, symbol), f"the row is of {broker} {symbol}, the key is {key!r}")
     _must(is_stored_name(broker) and is_stored_name(symbol), "names are trimmed")
-    for name in ("closed_until", "watermark", "first_tick"):
-        _must(_is_time_or_never(row[name]), f"{name} {row[name]} is no time from 1970 to 9999")
-    closed_us, price = row["closed_until"], row["previous_close"]
+    for name, _, kind, _ in SERIES_FIELDS:
+        value = row[name]
+        if kind is StateKind.TIME:
+            _must(_is_time_or_never(value), f"{name} {value} is no time from 1970 to 9999")
+        elif kind is StateKind.PRICE:
+            _must(value is None or math.isfinite(value), f"{name} {value} is no price")
+        elif kind is StateKind.DATE:
+            _must(value is None or _is_date(value), f"{name} {value} is no day from 1970 to 9999")
+        elif kind is StateKind.COUNT:
+            _must(value >= 0, f"{name} {value}")
+    closed_us = row["closed_until"]
     aligned = closed_us == NEVER_US or closed_us % MINUTE_US == 0
     _must(aligned, f"closed_until {closed_us} is not the start of a minute")
-    _must(price is None or math.isfinite(price), f"previous_close {price} is no price")
-    for name in ("last_trading_date", "filled_date"):
-        date = row[name]
-        _must(date is None or _is_date(date), f"{name} {date} is no day from 1970 to 9999")
-    _must(row["since_timely"] >= 0, f"since_timely {row['since_timely']}")
     starts = [bar["bucket_start"] for bar in row["open_bars"]]
     _must(starts == sorted(set(starts)), "open bars ascend")
     for bar in row["open_bars"]:

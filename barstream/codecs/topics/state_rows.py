@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -19,6 +20,12 @@ import pyruhvro
 from barstream.codecs.avro.body import load_schema, serialize
 from barstream.codecs.topics.row_version import ROW_VERSION
 from barstream.codecs.topics.state import encode_series
+from barstream.codecs.topics.state_fields import (
+    OPEN_BAR_FIELDS,
+    OPEN_BAR_NAMES,
+    SERIES_FIELDS,
+    VOLUME,
+)
 from barstream.model import exact_sum
 from barstream.model.bar import PartialBar
 from barstream.rules.series import PartitionState, SeriesState
@@ -28,7 +35,8 @@ _NO_MORE: Final = b"\0"
 #: What columns cost once is more than fewer rows than these cost one by one.
 FEW: Final = 50
 _SEVEN_BITS: Final = 0x7F
-_VOLUME: Final = "volume"
+_AT: Final = OPEN_BAR_NAMES.index(VOLUME)
+_BEFORE, _AFTER = slice(_AT), slice(_AT + 1, None)
 
 
 class _Part(NamedTuple):
@@ -43,8 +51,7 @@ def _parts() -> tuple[_Part, _Part, _Part]:
     """The fields from the version to the list, and those of its items around the volume."""
     _, *head, bars = load_schema("series_state")["fields"]
     items = bars["type"]["items"]["fields"]
-    at = next(number for number, field in enumerate(items) if field["name"] == _VOLUME)
-    return _part(head), _part(items[:at]), _part(items[at + 1 :])
+    return _part(head), _part(items[_BEFORE]), _part(items[_AFTER])
 
 
 def _part(fields: list[Any]) -> _Part:
@@ -63,9 +70,9 @@ def encode_series_rows(partition: PartitionState, series: Sequence[SeriesState])
         map(
             b"".join,
             zip(
-                _encoded(before, _before(bars)),
+                _encoded(before, _columns(bars, _BEFORE)),
                 map(_volume, bars),
-                _encoded(after, _after(bars)),
+                _encoded(after, _columns(bars, _AFTER)),
                 strict=True,
             ),
         )
@@ -96,40 +103,15 @@ def _encoded(part: _Part, columns: Sequence[Any]) -> list[bytes]:
 def _heads(partition: PartitionState, series: Sequence[SeriesState]) -> list[Any]:
     slots = [each.slot for each in series]
     return [
-        [each.broker for each in series],
-        [each.symbol for each in series],
-        partition.closed_until_us[slots],
-        partition.watermark_us[slots],
-        [each.previous_close for each in series],
-        [each.filled_date for each in series],
-        [each.first_tick_us for each in series],
-        [each.last_trading_date for each in series],
-        partition.since_timely[slots],
+        getattr(partition, field.attribute)[slots]
+        if field.is_column
+        else list(map(attrgetter(field.attribute), series))
+        for field in SERIES_FIELDS
     ]
 
 
-def _before(bars: Sequence[PartialBar]) -> list[Any]:
-    return [
-        [bar.bucket_us for bar in bars],
-        [bar.trading_date for bar in bars],
-        [bar.session for bar in bars],
-        [bar.open for bar in bars],
-        [bar.open_time_us for bar in bars],
-        [bar.open_offset for bar in bars],
-        [bar.high for bar in bars],
-        [bar.low for bar in bars],
-        [bar.close for bar in bars],
-        [bar.close_time_us for bar in bars],
-        [bar.close_offset for bar in bars],
-    ]
-
-
-def _after(bars: Sequence[PartialBar]) -> list[Any]:
-    return [
-        [bar.tick_count for bar in bars],
-        [bar.first_offset for bar in bars],
-        [bar.last_offset for bar in bars],
-    ]
+def _columns(bars: Sequence[PartialBar], which: slice) -> list[Any]:
+    return [list(map(attrgetter(attribute), bars)) for _, attribute in OPEN_BAR_FIELDS[which]]
 
 
 @cache

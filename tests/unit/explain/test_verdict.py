@@ -187,7 +187,7 @@ def test_a_tick_that_was_late_and_was_taken_in_by_a_switch_over_is_one_of_the_ba
     assert not never_revised.parts.agrees, "nothing but a revision takes a rejected tick in"
 
 
-def in_turn(*regimes: tuple[int, int, int, RowsSchedule | None]) -> Regimes:
+def in_turn(*regimes: tuple[int, int, int, RowsSchedule | None]) -> Regimes[ScheduleIndex]:
     """Regimes of (first tick offset, first heartbeat offset, grace in seconds, sessions)."""
     index = ScheduleIndex()
     found = []

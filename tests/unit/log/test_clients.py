@@ -8,7 +8,8 @@ import pytest
 
 from barstream.config import load_settings
 from barstream.kafka.topic_follower import TopicMissingError
-from barstream.log.snapshot import Clients, Span, chunks, held, newest_values, records
+from barstream.log.compaction import newest_values
+from barstream.log.snapshot import Clients, Span, chunks, held, records
 from tests.memory_kafka import MemoryKafka, reading_from
 
 

@@ -8,6 +8,7 @@ from barstream.codecs.topics.rules import RulesRow
 from barstream.codecs.topics.session import encode_session, session_key
 from barstream.log.rules import Regimes
 from barstream.log.schedule import ScheduleRecord
+from barstream.market.schedule import ScheduleIndex
 from barstream.market.session import SessionRow
 from barstream.model.time import DAY_US, MINUTE_US
 
@@ -35,7 +36,7 @@ def told(*places: tuple[int, int, int], **fields: object) -> list[RulesRow]:
     ]
 
 
-def closes(regimes: Regimes, offset: int) -> list[int]:
+def closes(regimes: Regimes[ScheduleIndex], offset: int) -> list[int]:
     """When sessions of the series close, by the rows in force at an offset."""
     schedule = regimes.at(offset).index.for_series(*NAME)
     return [] if schedule is None else [s.close_us for s in schedule.sessions_between(0, 1 << 60)]

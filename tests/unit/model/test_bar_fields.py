@@ -13,6 +13,9 @@ from barstream.codecs.topics.bar import bar_columns
 from barstream.codecs.topics.bar_json import bar_from_json, bar_to_json
 from barstream.model.bar import Bar, synthetic_bar
 from barstream.model.bar_fields import ATTRIBUTES, BAR_FIELDS, BAR_KEY, NAMES, FieldKind
+from barstream.verify.minute_fold import FOLDED
+from barstream.verify.rollup_fold import CHILD, ROLLED
+from tests.bar_page import PAGE, page
 
 SCHEMA: Final = json.loads(
     (Path(__file__).parents[3] / "barstream" / "schemas" / "bar.avsc").read_text()
@@ -79,3 +82,15 @@ def test_a_bar_has_its_times_as_aware_datetimes_too() -> None:
     )
     assert traded.open_time == bar.bucket_start + timedelta(microseconds=1)
     assert traded.close_time == bar.bucket_start + timedelta(seconds=59, microseconds=999_999)
+
+
+def test_verify_holds_every_one_of_them_to_something() -> None:
+    """A field that is added and compared by nobody would be believed."""
+    of_minutes = {*FOLDED, *BAR_KEY, "trading_date", "session", "synthetic", "close_offset"}
+    assert of_minutes | {"revision"} == set(NAMES)
+    assert {*ROLLED, *BAR_KEY, "revision"} == set(NAMES)
+    assert CHILD[2:] == tuple(name for name in NAMES if name not in BAR_KEY)
+
+
+def test_the_page_is_the_one_that_is_made() -> None:
+    assert PAGE.read_text() == page(), "make it again: python -m tests.bar_page > docs/bars.md"

@@ -9,9 +9,12 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barstream.log.rules import Regime, Regimes
+from barstream.market.schedule import ScheduleIndex
 from barstream.replay.close_record import in_order, recorded_closes
 from barstream.replay.heartbeats import from_finals
-from tests.property.verify_cases import untold
+from barstream.rules.series import Rules
+from tests.property.verify_cases import rules_row
 
 MINUTE = 60_000_000
 SCHEMA = {
@@ -19,6 +22,9 @@ SCHEMA = {
     "symbol": pl.String, "bucket_start": pl.Int64, "revision": pl.Int32,
     "first_offset": pl.Int64, "close_offset": pl.Int64,
 }  # fmt: skip
+#: Of a log that does not say by which rules it was judged.
+_OPEN = ScheduleIndex()
+UNTOLD = Regimes([Regime(0, 0, rules_row(Rules()), _OPEN, is_told=False)], _OPEN)
 
 
 def versions(*rows: tuple[int, int, int] | int) -> pl.DataFrame:
@@ -91,7 +97,7 @@ def test_a_heartbeat_of_the_log_is_taken_no_earlier_than_the_closes_up_to_its_mi
             "bucket_start": [2 * MINUTE, 0], "barrier": [15, 3],
         }
     )  # fmt: skip
-    beats = from_finals(closes, sent, untold())
+    beats = from_finals(closes, sent, UNTOLD)
     assert beats.select("bucket_start", "barrier", "appended_us").rows() == [
         (0, 10, 8), (0, 10, None), (2 * MINUTE, 20, 7), (MINUTE, 20, None),
     ]  # fmt: skip
@@ -108,5 +114,5 @@ def test_a_heartbeat_from_before_the_first_tick_closes_nothing_later_either() ->
             "bucket_start": [MINUTE], "barrier": [1],
         }
     )  # fmt: skip
-    beats = from_finals(closes, sent, untold())
+    beats = from_finals(closes, sent, UNTOLD)
     assert beats.select("bucket_start", "barrier").rows() == [(0, 10)]

@@ -13,11 +13,11 @@ from barstream.log import rejections as rejected_history
 from barstream.log.rules import Regime, Regimes
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Span
-from barstream.market.schedule import AlwaysOpenIndex
 from barstream.model.rejection import Reason
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.rules.series import Rules
 from barstream.verify.findings import Findings
+from barstream.verify.hours import AlwaysOpenHours, HoursIndex
 from barstream.verify.published_bars import PublishedReading
 from barstream.verify.reach import Reach
 from barstream.verify.rejection_comparison import Refusals
@@ -31,9 +31,9 @@ from tests.property.verify_cases import rules_row, untold
 WRITTEN_US = 10 * DAY_US
 
 
-def told() -> Regimes:
+def told() -> Regimes[HoursIndex]:
     """Of a log that says by which rules it was judged."""
-    index = AlwaysOpenIndex()
+    index: HoursIndex = AlwaysOpenHours()
     return Regimes([Regime(0, 0, rules_row(Rules()), index)], index)
 
 

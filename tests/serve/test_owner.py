@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from barstream.client.worker_client import cause_of
 from barstream.model.bar import Bar
 from barstream.model.bar_request import (
     BarRequest,
@@ -24,7 +25,7 @@ from barstream.model.bar_request import (
 )
 from barstream.model.period import MINUTE
 from barstream.model.time import MINUTE_US
-from barstream.serve import peers
+from barstream.serve import owner
 from barstream.serve.reads import NotHereError, Owner, Readiness
 from tests.pipeline import free_port
 
@@ -191,6 +192,23 @@ def test_a_series_that_moved_is_asked_for_once_more_where_it_is_now(
     assert (status, headers["X-Barstream-Worker"]) == (200, new.url)
 
 
+def test_a_series_that_has_come_here_while_its_owner_was_asked_is_read_here(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, gone = cluster.workers[0], f"http://127.0.0.1:{free_port()}"
+    worker.reads.here |= {1}
+    worker.reads.add(bar_of("B", 0))
+    found, owners = worker.reads.owner, list[Owner]()
+    known = lambda *name: owners.pop() if owners else found(*name)  # noqa: E731
+    monkeypatch.setattr(worker.reads, "owner", known)
+    owners.append(Owner(1, here=False, url=gone))
+    status, headers, body = worker.raw("/bars/FX/B")
+    assert (status, headers["X-Barstream-Worker"]) == (200, worker.url)
+    assert len(json.loads(body)["bars"]) == 1
+    owners.append(Owner(1, here=False, url=gone))
+    assert worker.page(request(symbol="B")).bars == [bar_of("B", 0)]
+
+
 def test_an_owner_that_recovers_is_named_with_its_reasons(cluster: Cluster) -> None:
     owner, worker = cluster.holder(1), cluster.other(1)
     owner.reads.readiness = Readiness(False, ["tables are being restored"])
@@ -212,7 +230,8 @@ def silent_worker() -> Iterator[str]:
 def test_an_owner_that_does_not_answer_costs_a_bounded_time(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("barstream.serve.router.WITHIN_S", 0.5)
+    assert owner.WITHIN_S == 5.0
+    monkeypatch.setattr(owner, "WITHIN_S", 0.5)
     worker = cluster.other(1)
     with silent_worker() as url:
         cluster.holders[1] = url
@@ -223,7 +242,6 @@ def test_an_owner_that_does_not_answer_costs_a_bounded_time(
             assert (status, took < 3) == (503, True)
             assert "did not answer within" in body["error"]
     assert routed(worker, "timed_out") == 4
-    assert peers.WITHIN_S == 5.0
 
 
 def test_an_owner_that_is_gone_is_named(cluster: Cluster) -> None:
@@ -247,7 +265,7 @@ def test_why_a_worker_cannot_be_reached_is_told_as_the_system_calls_it(
     """The resolver has numbers of its own: -2 is no error of the system."""
     kind = aiohttp.ClientConnectorDNSError if error.errno == -2 else aiohttp.ClientConnectorError
     key: Any = None
-    assert peers._cause(kind(key, error)) == said
+    assert cause_of(kind(key, error)) == said
 
 
 def test_bars_of_every_series_come_in_the_order_of_their_keys(cluster: Cluster) -> None:
@@ -419,15 +437,20 @@ class Leaving(MemoryReads):
         self.here = set()
         return found
 
+    def live(self, *args: Any, **kwargs: Any) -> Any:
+        found = super().live(*args, **kwargs)
+        self.here = set()
+        return found
+
 
 def test_a_worker_that_loses_a_partition_in_the_middle_answers_no_part_of_it() -> None:
     """Both ways of noticing: the next series is not there, and nothing is there at the end."""
     for symbols in (("A",), ("A", "B")):
         reads = Leaving()
-        reads.add(*(bar_of(symbol, 0) for symbol in symbols))
+        reads.add(*(bar_of(symbol, minute) for symbol in symbols for minute in (0, BARS - 1)))
         reads.holders[0] = "http://127.0.0.1:9"
         with web_worker(reads) as worker:
-            for path in ("/bars?partial=allow", "/bars/FX/A"):
+            for path in ("/bars?partial=allow", "/bars/FX/A", "/live?partial=allow", "/live/FX/A"):
                 reads.here = {0}
                 status, body = worker.get(path)
                 bars = body.get("bars", [])
@@ -509,6 +532,6 @@ def test_not_here_is_never_an_empty_answer(cluster: Cluster) -> None:
 
 
 async def _read(reads: MemoryReads) -> None:
-    from barstream.serve.local_bars import read_bars
+    from barstream.serve.query import read_bars
 
     await read_bars(reads, request(), frozenset({1}))

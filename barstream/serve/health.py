@@ -1,28 +1,33 @@
-"""What a worker says of itself: readiness, the status line and the gauges of its metrics."""
+"""What a worker says of itself: readiness, the status line, its metrics, and the views of them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from aiohttp import web
 from faust.types import TP
+from prometheus_client.exposition import choose_encoder
 
 from barstream.codecs.topics.series_seen import UniverseReading
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.metrics import Metrics
 from barstream.rules.series import NEVER_US
 from barstream.runtime.agreement import Agreement
-from barstream.runtime.lifecycle import Held, Seen
-from barstream.serve.reads import Placement, Readiness, Stats
-from barstream.serve.series_kind import SERIES_KINDS, Kinds
+from barstream.runtime.lifecycle import Held, Seen, schedule_command
+from barstream.serve.reads import Stats
+from barstream.serve.render import time_text
+from barstream.serve.series_list import SERIES_KINDS, Kinds
+from barstream.serve.site import SITE, ReadView, Site
+from barstream.serve.worker_reads import WorkerReads
 
 if TYPE_CHECKING:
     from agents.heartbeats import HeartbeatSender
     from agents.schedule import ScheduleService
+    from barstream.runtime.agreement import Other
     from barstream.runtime.app import BarstreamApp
     from barstream.runtime.assignment import Assignment
-    from barstream.runtime.partition_task import PartitionTask
     from barstream.runtime.spellings import Spellings
 
 
@@ -31,6 +36,7 @@ class Reporting:
 
     def __init__(
         self,
+        reads: WorkerReads,
         app: BarstreamApp,
         partitions: Assignment,
         provider: MarketScheduleProvider,
@@ -43,6 +49,7 @@ class Reporting:
         spellings: Spellings,
         agreement: Agreement,
     ) -> None:
+        self._reads = reads
         self._app = app
         self._partitions = partitions
         self._provider = provider
@@ -57,54 +64,13 @@ class Reporting:
         self._counted: Counter[str] = Counter()
         self._kinds = Kinds(provider, partitions.settings.rules.inactive_after)
 
-    @property
-    def held(self) -> Mapping[int, PartitionTask]:
-        """The partitions that are this worker's: not those another one may have taken over."""
-        if not self._app.membership.sure:
-            return {}
-        return {
-            partition: owned
-            for partition, owned in self._partitions.owned.items()
-            if not owned.fenced
-        }
-
-    def readiness(self) -> Readiness:
-        """Ready once the schedule is read, the tables are restored and no rebalance runs."""
-        reasons: list[str] = []
-        if not self._provider.ready:
-            reasons.append("the market schedule is being read")
-        if (restoring := self._partitions.progress) is not None:
-            reasons.append(restoring.awaited)
-        elif self._app.rebalancing or self._partitions.generation < 0:
-            reasons.append("partitions are being assigned")
-        elif not self._app.membership.sure:
-            reasons.append(self._silence())
-        reasons += [
-            f"another worker has taken partition {partition} over, a rebalance is awaited"
-            for partition, owned in sorted(self._partitions.owned.items())
-            if owned.fenced
-        ]
-        progress: dict[str, Any] = {"partitions": len(self.held)}
-        if restoring is not None:
-            progress |= restoring.shown()
-        return Readiness(not reasons, reasons, progress)
-
-    def _silence(self) -> str:
-        membership = self._app.membership
-        silent_s = membership.silent_s
-        heard = "has not answered yet" if silent_s is None else f"was silent for {silent_s:.0f} s"
-        return (
-            f"the coordinator of the consumer group {heard}: {membership.session_timeout_s:g} s "
-            "after the last word another worker may have taken over"
-        )
-
     def stats(self) -> Stats:
         """The status line."""
         index = self._provider.index
         return Stats(
             self._app.conf.id,
             self._sender.flag.on,
-            sorted(self.held),
+            sorted(self._reads.held),
             sum(self._lags(self._ticks_topic).values()),
             self._partitions.tally.accepted,
             dict(self._partitions.tally.rejected),
@@ -122,7 +88,7 @@ class Reporting:
         index = self._provider.index
         return [
             name
-            for owned in self.held.values()
+            for owned in self._reads.held.values()
             for name in reversed(owned.engine.gate.unscheduled)
             # rows may have come since its last tick was refused
             if index.for_series(*name) is None
@@ -130,7 +96,7 @@ class Reporting:
 
     def seen(self) -> Seen:
         """What the log tells of when it changes."""
-        readiness, index = self.readiness(), self._provider.index
+        readiness, index = self._reads.ready(), self._provider.index
         partitions = self._partitions
         given_out = self._app.rebalancing or partitions.restoring or partitions.generation < 0
         scheduled = self._provider.ready and not index.always_open
@@ -145,37 +111,22 @@ class Reporting:
         )
 
     def _given(self) -> Held:
-        partitions, given = self._partitions, self._distribution()
+        partitions, given = self._partitions, self._reads.distribution()
         return Held(
             frozenset(partitions.owned),
             frozenset(partitions.standbys.held),
             # who does not lead the group asks for the number of partitions later
-            self._count()
+            self._reads.partition_count()
             or sum(len(topics.get(self._ticks_topic, ())) for topics in given.values()),
             max(1, len(given)),
             self._sender.flag.on,
             *partitions.read_back,
         )
 
-    def placement(self) -> Placement:
-        """Where the tick partitions are, as the group's leader told at the last assignment."""
-        holders: dict[int, str | None] = dict.fromkeys(range(self._count()))
-        for url, topics in self._distribution().items():
-            holders.update(dict.fromkeys(topics.get(self._ticks_topic, ()), str(url).rstrip("/")))
-        url = str(self._app.conf.canonical_url).rstrip("/")
-        return Placement(url, frozenset(self.held), holders)
-
-    def _distribution(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
-        return cast("Any", self._app.assignor).external_topic_distribution  # type: ignore[no-any-return]
-
-    def _count(self) -> int:
-        """How many tick partitions there are; 0 until the consumer knows."""
-        return self._app.consumer.topic_partitions(self._ticks_topic) or 0
-
     def _lags(self, topic: str) -> Mapping[int, int]:
         """End offset less applied position, by partition held."""
         lags: dict[int, int] = {}
-        for partition, owned in self.held.items():
+        for partition, owned in self._reads.held.items():
             # the later one: what was fetched may be newer than what was asked for, or far older
             fetched = self._app.consumer.highwater(TP(topic, partition)) or 0
             end = max(fetched, self._partitions.monitor.end_of(topic, partition) or 0)
@@ -191,12 +142,12 @@ class Reporting:
     def update(self) -> None:
         """Bring the gauges up to date, before a scrape."""
         metrics = self._metrics
-        metrics.ready.set(self.readiness().ready)
+        metrics.ready.set(self._reads.ready().ready)
         for topic in (self._ticks_topic, self._heartbeat_topic):
             for partition, lag in self._lags(topic).items():
                 metrics.lag.labels(topic, str(partition)).set(lag)
         kinds = Counter(dict.fromkeys(SERIES_KINDS, 0))
-        for partition, owned in self.held.items():
+        for partition, owned in self._reads.held.items():
             state = owned.engine.state
             metrics.heartbeats_waiting.labels(str(partition)).set(len(owned.engine.waiting))
             for series in state:
@@ -254,3 +205,98 @@ class Reporting:
         """Raise a counter by what a total has grown since it was looked at last."""
         counter.inc(total - self._counted[name])  # type: ignore[attr-defined]
         self._counted[name] = total
+
+
+class HealthLive(ReadView):
+    """``GET /health/live``: the process answers."""
+
+    view_name, view_path = "health_live", "/health/live"
+
+    async def get(self, _request: Any) -> Any:
+        return self.answer({"live": True})
+
+
+class HealthReady(ReadView):
+    """``GET /health/ready``: 200 when reads are answered, 503 with the reasons until then."""
+
+    view_name, view_path = "health_ready", "/health/ready"
+
+    async def get(self, request: Any) -> Any:
+        readiness = request.app[SITE].reads.ready()
+        body = {
+            "ready": readiness.ready,
+            "reasons": list(readiness.reasons),
+            "progress": dict(readiness.progress),
+        }
+        return self.answer(body, 200 if readiness.ready else 503)
+
+
+class Status(ReadView):
+    """``GET /status``: the status line of the page; answered while recovering, too."""
+
+    view_name, view_path = "status", "/status"
+
+    async def get(self, request: Any) -> Any:
+        site: Site = request.app[SITE]
+        readiness, stats = site.reads.ready(), site.stats()
+        return self.answer(
+            {
+                "now": time_text(site.now_us()),
+                "app_id": stats.app_id,
+                "ready": readiness.ready,
+                "reasons": list(readiness.reasons),
+                "progress": dict(readiness.progress),
+                "timeframes": [period.timeframe for period in site.reads.periods],
+                "leader": stats.leader,
+                "partitions": list(stats.partitions),
+                "standbys": [
+                    {"partition": partition, "rows_behind": behind}
+                    for partition, behind in sorted(stats.standbys.items())
+                ],
+                "lag": stats.lag,
+                "ticks": stats.ticks,
+                "rejected": dict(stats.rejected),
+                "unscheduled": [_named(each) for each in stats.unscheduled],
+                "respelled": [
+                    {
+                        **_named(each.series),
+                        "spellings": [_named(each.first), _named(each.other)],
+                    }
+                    for each in stats.respelled
+                ],
+                "what_to_do": schedule_command(stats.unscheduled),
+                "scheduled_series": stats.scheduled_series,
+                "last_heartbeat": time_text(stats.last_heartbeat_us),
+                "rules": dict(stats.rules),
+                "version": stats.version,
+                "other_workers": [_worker(each) for each in stats.others],
+            }
+        )
+
+
+def _worker(other: Other) -> dict[str, Any]:
+    return {
+        "url": other.member.url,
+        "client": other.member.client,
+        "version": other.version,
+        "settings": other.settings,
+        "differences": [
+            {"setting": each.name, "here": each.here, "there": each.there}
+            for each in other.differences
+        ],
+    }
+
+
+def _named(series: tuple[str, str]) -> dict[str, str]:
+    return {"broker": series[0], "symbol": series[1]}
+
+
+class MetricsText(ReadView):
+    """``GET /metrics``: Prometheus text, or OpenMetrics when asked for."""
+
+    view_name, view_path = "metrics", "/metrics"
+
+    async def get(self, request: Any) -> Any:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        body = encode(request.app[SITE].metrics.scraped())
+        return web.Response(body=body, headers={"Content-Type": content_type})

@@ -18,7 +18,7 @@ from barstream.runtime.agreement import Agreement
 from barstream.runtime.restore_progress import RestoreProgress, TableProgress
 from barstream.runtime.spellings import Spellings
 
-from .engine_stub import StubStandbys, feed, stub_partitions, stub_reporting
+from .engine_stub import StubStandbys, feed, stub_partitions, stub_reads, stub_reporting
 
 DAY = 1440 * 60_000_000
 
@@ -101,18 +101,18 @@ def test_a_restore_shows_how_far_it_has_come_and_what_is_left() -> None:
     now_s = [100.0]
     partitions = stub_partitions(MarketScheduleProvider.always_open(), Rules())
     partitions.progress = progress = RestoreProgress(lambda: now_s[0])
-    reporting = stub_reporting(partitions, MarketScheduleProvider.always_open(), Universe())
-    assert reporting.readiness().reasons[-1] == "the transaction coordinator of Kafka is awaited"
+    reads = stub_reads(partitions, MarketScheduleProvider.always_open())
+    assert reads.ready().reasons[-1] == "the transaction coordinator of Kafka is awaited"
     progress.fenced = True
-    shown = reporting.readiness().progress
+    shown = reads.ready().progress
     assert shown["percent"] is None, "the ends are not known yet"
-    assert reporting.readiness().reasons[-1] == "tables are being restored from their changelogs"
+    assert reads.ready().reasons[-1] == "tables are being restored from their changelogs"
     finals, series = TopicPartition("finals", 0), TopicPartition("series", 0)
     progress.tables[finals] = TableProgress(start=1000, end=2000, position=1400, rows=390)
     progress.tables[series] = TableProgress(start=50, end=50, position=50)
     now_s[0] += 8.0
-    shown = reporting.readiness().progress
-    assert not reporting.readiness().ready
+    shown = reads.ready().progress
+    assert not reads.ready().ready
     assert (shown["rows_read"], shown["rows_remaining"]) == (390, 600)
     assert (shown["percent"], shown["seconds"], shown["seconds_left"]) == (40.0, 8.0, 12.0)
     assert [table["topic"] for table in shown["tables"]] == ["finals"]

@@ -1,15 +1,129 @@
-"""Reads of series that other workers hold: passed on to them, and answered as they answer."""
+"""The owner of a series among the workers: who it is, and its answer when that is another one.
+
+Reads of series that other workers hold are passed on to them, and answered as they answer; reads
+of many series are asked of each worker for the partitions it holds.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from barstream.serve.peers import WITHIN_S, Answer, PeerError, Peers
+import aiohttp
+from yarl import URL
+
+from barstream.client.worker_client import bearer, cause_of
+from barstream.metrics import Metrics
 from barstream.serve.reads import NotHereError, Owner, Placement, Reads
+
+#: On a request that a worker passes on: it is answered there, or refused, and never passed on.
+FORWARDED: Final = "X-Barstream-Forwarded"
+#: ... and the partitions an answer must be of, when it is not of one series.
+PARTITIONS: Final = "X-Barstream-Partitions"
+#: On every answer: the worker that gave it.
+WORKER: Final = "X-Barstream-Worker"
+
+#: For everything that a read asks of other workers, a second try included.
+WITHIN_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What another worker answered, as it came."""
+
+    status: int
+    body: bytes
+    content_type: str
+    worker: str
+
+
+class PeerError(Exception):
+    """Another worker gave no answer; the message says why, ``result`` in one word."""
+
+    def __init__(self, message: str, result: str) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class Peers:
+    """The other workers, one HTTP session for all of them.
+
+    Args:
+        metrics: counts what comes back.
+        token: shown to them; None: they want none.
+    """
+
+    def __init__(self, metrics: Metrics, token: str | None = None) -> None:
+        self._metrics = metrics
+        self._shown = {} if token is None else bearer(token)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def ask(
+        self, url: str, target: str, deadline: float, partitions: Iterable[int] | None = None
+    ) -> Answer:
+        """The answer to ``GET target`` of the worker at ``url``, whatever its status.
+
+        Args:
+            url: base URL of the worker.
+            target: path and query as they came, escaped.
+            deadline: on the clock of the event loop.
+            partitions: those the answer must be of, all of them.
+
+        Raises:
+            PeerError: no answer, or none in time.
+        """
+        headers = {FORWARDED: "1", **self._shown}
+        if partitions is not None:
+            headers[PARTITIONS] = ",".join(map(str, sorted(partitions)))
+        began, result = time.perf_counter(), "gone"
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer = await self._ask(url, target, headers)
+        except TimeoutError as error:
+            result = "timed_out"
+            raise PeerError(f"it did not answer within {WITHIN_S:g} s", result) from error
+        except aiohttp.ClientError as error:
+            raise PeerError(f"it cannot be reached ({cause_of(error)})", result) from error
+        else:
+            result = _result(answer.status)
+            return answer
+        finally:
+            self._metrics.routed_reads.labels(result).inc()
+            self._metrics.routed_read_seconds.observe(time.perf_counter() - began)
+
+    async def _ask(self, url: str, target: str, headers: Mapping[str, str]) -> Answer:
+        if self._session is None:
+            # made here because a session belongs to the loop it is made in; workers are near,
+            # so no proxy is asked
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=None), connector=aiohttp.TCPConnector(limit=0)
+            )
+        async with self._session.get(
+            URL(url + target, encoded=True), headers=headers, allow_redirects=False
+        ) as response:
+            return Answer(
+                response.status,
+                await response.read(),
+                response.headers.get("Content-Type", "application/json"),
+                response.headers.get(WORKER, url),
+            )
+
+    async def close(self, _app: Any = None) -> None:
+        """Let the connections go."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _result(status: int) -> str:
+    if status == 421:
+        return "moved"
+    return "answered" if status < 500 else "refused"
+
 
 #: Who holds a partition is asked once more when it is not who it was thought to be.
 TRIES: Final = 2
@@ -65,35 +179,37 @@ class Router:
         self._reads = reads
         self._peers = peers
 
-    async def find(self, broker: str, symbol: str, target: str) -> Owner | Answer:
-        """Who is to answer for a series: this worker, or the answer of the one that holds it.
+    async def ask(self, owner: Owner, broker: str, symbol: str, target: str) -> Owner | Answer:
+        """What the worker that holds a series answers, or another one that has it by then.
 
         Args:
+            owner: of the series, which is not this worker.
             broker: normalised.
             symbol: normalised.
             target: path and query to be asked, as they came.
 
         Returns:
-            The owner when it is this worker, or nobody because no tick was seen; else the
-            answer of the owner, which is never 421 or 503.
+            The answer, which is never 421 or 503; the owner when it has become this worker, or
+            nobody.
 
         Raises:
             UnroutedError: the owner gives no answer, with the reason.
         """
         deadline = asyncio.get_running_loop().time() + WITHIN_S
         for last in range(1, TRIES + 1):
-            owner = self._reads.owner(broker, symbol)
-            if owner.here or owner.partition is None:
-                return owner
             try:
                 return await self._ask(owner, target, deadline)
             except UnroutedError:
-                if last == TRIES or self._reads.owner(broker, symbol) == owner:
+                now = self._reads.owner(broker, symbol)
+                if last == TRIES or now == owner:
                     raise
+                if now.here or now.partition is None:
+                    return now
+                owner = now
         raise AssertionError("unreachable")
 
     async def _ask(self, owner: Owner, target: str, deadline: float) -> Answer:
-        if owner.url is None or owner.url == self._reads.placement().url:
+        if owner.url is None or owner.url == self._reads.url:
             raise UnroutedError("no worker is known to hold it, partitions are moving", owner)
         try:
             answer = await self._peers.ask(owner.url, target, deadline)

@@ -1,24 +1,35 @@
-"""What the series list says of prices: the newest one, its decimals, and what it is compared to.
+"""What the series list says of a series: its kind, and its prices.
 
-The newest price stands in the state of a series.  Decimals and reference take a few seeks in the
-local stores; they are looked up once and kept, until the trading date turns or a final of the
-series is revised.
+Its kind is judged as the planner of heartbeats judges it, by the same function.  The newest price
+stands in its state.  Decimals, and what that price is compared to, take a few seeks in the local
+stores; they are looked up once and kept, until the trading date turns or a final is revised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from barstream.clock import system_clock_us
+from barstream.market.schedule import MarketScheduleProvider
+from barstream.market.universe import UNKNOWN, SeriesSeen, Standing, standing
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import END_OF_TIME_US, MINUTE_US, floor_minute
 from barstream.partition.finals_view import span
 from barstream.partition.machine import PartitionMachine
-from barstream.rules.series import SeriesState
-from barstream.serve.reads import Reference
+from barstream.rules.series import PartitionState, SeriesState
+from barstream.serve.reads import Reference, SeriesKind
+
+_KIND: Final[Mapping[Standing, SeriesKind]] = {
+    "active": "live",
+    "historical": "historical",
+    "asleep": "asleep",
+    "unscheduled": "unscheduled",
+}
+SERIES_KINDS: Final = tuple(_KIND.values())
 
 #: What a mid of two doubles adds to their decimals is behind it: 1.1215600000000001 is 1.12156.
 _SIGNIFICANT: Final = 10
@@ -27,6 +38,46 @@ _MOST_DECIMALS: Final = 12
 _ENOUGH_PRICES: Final = 16
 #: ... taken from at most so many finals of each period.
 _FINALS: Final = 8
+
+
+class Kinds:
+    """The kind of a series now, wherever it is.
+
+    Args:
+        provider: the market schedule.
+        inactive_after: trading dates without a tick after which a series is asleep.
+        clock: microseconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        provider: MarketScheduleProvider,
+        inactive_after: int,
+        clock: Callable[[], int] = system_clock_us,
+    ) -> None:
+        self._provider = provider
+        self._inactive_after = inactive_after
+        self._clock = clock
+
+    def of_row(self, row: SeriesSeen) -> SeriesKind:
+        """The kind of a series by its row of the universe."""
+        schedule = self._provider.index.for_series(row.broker, row.symbol)
+        return _KIND[standing(row, schedule, self._clock(), self._inactive_after)]
+
+    def of_state(self, partition: int, state: PartitionState, series: SeriesState) -> SeriesKind:
+        """The kind of a series held here: its state knows more than its latest row."""
+        seen = series.last_trading_date
+        return self.of_row(
+            SeriesSeen(
+                series.broker,
+                series.symbol,
+                partition,
+                series.first_tick_us,
+                UNKNOWN if seen is None else seen,
+                state.is_live(series),
+                int(state.closed_until_us[series.slot]),
+            )
+        )
 
 
 def decimals_of(price: float) -> int:

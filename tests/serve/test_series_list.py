@@ -9,17 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
-from barstream.market.universe import Universe
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import DAY_US, MINUTE_US
 from barstream.partition.machine import PartitionMachine
 from barstream.rules.series import Rules
-from barstream.serve.prices import decimals_of
 from barstream.serve.reads import NotHereError, Reference, SeriesInfo
-from barstream.serve.worker_reads import WorkerReads
+from barstream.serve.series_list import decimals_of
 
-from .engine_stub import StubOwned, StubPartitions, feed, stub_partitions, stub_reporting
+from .engine_stub import StubOwned, StubPartitions, feed, stub_partitions, stub_reads
 
 GRACE_US = 5_000_000
 DAY = 20_000
@@ -41,9 +39,7 @@ class Worker:
             self.provider.swap(ScheduleIndex.build(sessions))
         rules = Rules(grace_us=GRACE_US, late_policy=late_policy)
         self.partitions: StubPartitions = stub_partitions(self.provider, rules, *periods)
-        universe = Universe()
-        reporting = stub_reporting(self.partitions, self.provider, universe)
-        self.reads = WorkerReads(self.partitions.real, self.provider, universe, reporting)
+        self.reads = stub_reads(self.partitions, self.provider)
 
     @property
     def engine(self) -> PartitionMachine:
