@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from barstream.kafka.cluster import Cluster
 from barstream.runtime.app import BarstreamApp
 from barstream.runtime.assignment import Assignment
 from barstream.runtime.retention import RetentionService
 
 
-def declare(app: BarstreamApp, partitions: Assignment, options: Mapping[str, Any]) -> None:
+def declare(app: BarstreamApp, partitions: Assignment, cluster: Cluster) -> None:
     """Register who looks for them."""
-    app.first_services = (*app.first_services, RetentionService(partitions, options))
+    app.first_services = (*app.first_services, RetentionService(partitions, cluster))

@@ -89,6 +89,13 @@ class BatchRefused(BarstreamError):
     """
 
 
+class RowTooLarge(BarstreamError):
+    """One row is larger than its topic takes in a batch; nothing of its transaction is written.
+
+    Raise ``max.message.bytes`` of the topic, or leave out what made the row so large.
+    """
+
+
 class ReadingStalled(BarstreamError):
     """A partition is not read although there are ticks to read, or a changelog gives none.
 

@@ -33,10 +33,10 @@ from barstream.config import Settings
 from barstream.garbage_collection import collect_rarely
 from barstream.heartbeat.leader import HeartbeatTopics, Leader, LeaderPauses, PlanSources
 from barstream.kafka.client_id import client_id
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.consumer_group import Declaration
 from barstream.kafka.topic_follower import TopicFollower
-from barstream.kafka.topics import TopicNames, require
+from barstream.kafka.topics import require
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.kafka.troubles import Troubles, span
 from barstream.market.schedule import MarketScheduleProvider
@@ -187,8 +187,7 @@ class Worker:
         self._loglevel = loglevel
         self.plan = plan_of(settings)
         self.settings = settings = self.plan.settings
-        self.names = TopicNames.of(settings)
-        self.options = client_options(settings)
+        self.cluster = Cluster(settings)
         self.metrics = Metrics()
         self.metrics.show_timeframes(*(period.timeframe for period in self.plan.periods))
         self.provider = MarketScheduleProvider(settings.ticks.name_rule)
@@ -202,9 +201,9 @@ class Worker:
         )
         self.reading = UniverseReading(self.universe)
         reader = TopicFollower(
-            self.names.series_seen,
+            self.cluster.names.series_seen,
             self.reading,
-            client_options=self.options,
+            cluster=self.cluster,
             on_failure=self._failed,
         )
         self.preparation = Preparation(
@@ -217,7 +216,7 @@ class Worker:
         self._wire()
 
     def _engine(self) -> PreparedPartitions:
-        settings, names = self.settings, self.names
+        settings, names = self.settings, self.cluster.names
         outputs = OutputTopics(
             names.ticks, names.final_1m, names.live_1m, names.ticks_rejected, names.series,
             names.series_seen, names.rollups, names.live_rollups,
@@ -239,7 +238,7 @@ class Worker:
                 names.ticks,
                 names.heartbeats,
                 outputs,
-                self.options,
+                self.cluster,
                 settings.recovery.settle_within_s,
                 RulesRow.of(settings),
                 settings.bars.max_series,
@@ -263,13 +262,13 @@ class Worker:
         return cast("Any", self.app.tables[table]).data
 
     def _leader(self, universe: TopicFollower) -> Leader:
-        settings, names = self.settings, self.names
+        settings, names = self.settings, self.cluster.names
         leader = Leader(
             PlanSources(
                 HeartbeatRules.of(settings), self.provider, self.universe, self.plan.periods
             ),
             HeartbeatTopics(
-                self.options, names.ticks, names.heartbeats, f"{settings.app_id}-heartbeats"
+                self.cluster, names.ticks, names.heartbeats, f"{settings.app_id}-heartbeats"
             ),
             LeaderPauses(
                 jitter_us=settings.heartbeats.jitter_ms * 1000,
@@ -285,7 +284,7 @@ class Worker:
         return leader
 
     def _wire(self) -> None:
-        app, names = self.app, self.names
+        app, names = self.app, self.cluster.names
         app.columnar_topics = frozenset({names.ticks, names.heartbeats})
         app.ticks_topic = names.ticks
         app.assignments = self.partitions
@@ -296,7 +295,7 @@ class Worker:
         declaration = app.declaration or Declaration.of(self.settings)
         agreement = Agreement(client_id(self.settings.app_id), declaration)
         agreeing = AgreementService(
-            agreement, self.settings.app_id, self.options, lambda: self.partitions.generation
+            agreement, self.settings.app_id, self.cluster, lambda: self.partitions.generation
         )
         rule = self.settings.ticks.name_rule
         spellings = Spellings(rule, lambda: self.provider.index, self.metrics)
@@ -311,7 +310,7 @@ class Worker:
         )  # fmt: skip
         self.metrics.before_scrape.append(reporting.update)
         self._seen = reporting.seen
-        agents.retention.declare(app, self.partitions, self.options)
+        agents.retention.declare(app, self.partitions, self.cluster)
         app.first_services = (*app.first_services, self.preparation, agreeing)
         # what agents of the same process read bars with
         web = self.settings.web
@@ -324,7 +323,7 @@ class Worker:
 
     def _assigned(self, assigned: set[TP]) -> Awaitable[None] | None:
         self.metrics.rebalances.inc()
-        if TP(self.names.heartbeats, 0) in assigned:
+        if TP(self.cluster.names.heartbeats, 0) in assigned:
             self.leader.assigned()
         return None
 
@@ -361,7 +360,7 @@ class Worker:
 
     def _run(self, troubles: Troubles) -> int:
         lifecycle = LifecycleService(
-            self.lifecycle, troubles, self._seen, self.options,
+            self.lifecycle, troubles, self._seen, self.cluster,
             lambda: cast("Consumer", self.app.consumer).brokers(),
         )  # fmt: skip
         self.app.first_services = (*self.app.first_services, lifecycle)

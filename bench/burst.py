@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from bench.throughput import cpu_seconds
 from bench.workload import produce
 from tests.chaos.observation import Observer, Sample

@@ -25,7 +25,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.model.time import DAY_US, iso_date_from_days, iso_from_us
 from bench.workload import BROKER, START_US, produce, symbol
 from tests.kafka_cluster import KafkaCluster

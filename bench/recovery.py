@@ -25,7 +25,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.model.key import split_bar_key
 from barstream.model.time import MINUTE_US
 from bench.workload import START_US, produce

@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from bench.workload import produce
 from tests.kafka_cluster import KafkaCluster
 from tests.pipeline import Pipeline, until

@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 from barstream.codecs.ticks.decoder import TickDecoder
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import client_options
 from barstream.log.selection import Selection
 from barstream.log.snapshot import chunks
 from barstream.planner import plan_of
@@ -33,7 +34,7 @@ async def decoded(made: Pipeline) -> int:
     decoder = TickDecoder(made.settings.ticks)
     count = 0
     spans = await tick_spans(made.settings)
-    async for chunk in chunks(client_options(made.settings), made.names.ticks, spans):
+    async for chunk in chunks(Cluster(made.settings), made.names.ticks, spans):
         count += len(decoder.decode(chunk.values, chunk.timestamps_us))
     return count
 

@@ -112,12 +112,12 @@ async def _explain(
     from barstream.explain.rollups import UpperFacts
     from barstream.explain.run import gather, last_minute
     from barstream.explain.topics import Log
-    from barstream.kafka.cluster import reaching
+    from barstream.kafka.connection import reaching
     from barstream.model.period import MINUTE
 
     with ReadingProgress(quiet=quiet) as progress:
         log = Log(settings, progress)
-        async with reaching(settings), log.options:
+        async with reaching(settings), log.cluster:
             bucket_us = await log.bucket(*series, period, time_us)
             facts = await gather(log, *series, period, bucket_us)
             found, told_by_us = report(facts, all_ticks=all_ticks)

@@ -137,11 +137,11 @@ async def _simulate(
     from barstream.feeds.load_plan import partitions_of
     from barstream.feeds.simulation import SimulatedFeed
     from barstream.kafka.clients import KafkaError
-    from barstream.kafka.cluster import client_options
-    from barstream.kafka.topics import TopicNames
+    from barstream.kafka.cluster import Cluster
     from barstream.model.time import MINUTE_US, SECOND_US
 
-    topic = TopicNames.of(chosen).ticks
+    cluster = Cluster(chosen)
+    topic = cluster.names.ticks
     [partitions] = await partitions_of(chosen, topic)
     with TickProgress("simulated") as progress:
         feed = SimulatedFeed(
@@ -150,7 +150,7 @@ async def _simulate(
             topic=topic,
             partitions=partitions,
             encoder=await tick_encoder(chosen.ticks, topic),
-            options=client_options(chosen),
+            cluster=cluster,
             clock_us=system_clock_us,
             watcher=progress,
         )

@@ -77,7 +77,7 @@ def check_command(ctx: click.Context, as_json: bool) -> None:
 
 async def _create(settings: Settings, wait_s: float) -> Creation:
     """Create the topics; wait for a broker that is still starting."""
-    from barstream.kafka.topic_follower import BrokerUnreachableError
+    from barstream.kafka.connection import BrokerUnreachableError
     from barstream.kafka.topics import create
 
     deadline = time.monotonic() + wait_s

@@ -16,8 +16,7 @@ from barstream.feeds.progress import Silent
 from barstream.feeds.simulated_ticks import Simulation, SimulationRules
 from barstream.feeds.simulation import SimulatedFeed
 from barstream.kafka.clients import KafkaError
-from barstream.kafka.cluster import client_options
-from barstream.kafka.topics import TopicNames
+from barstream.kafka.cluster import Cluster
 
 WRONG_EVERY_S: Final = 120.0
 """Between two late ticks, and between two that are rejected, pass so many seconds on average."""
@@ -51,7 +50,8 @@ class DemoFeed:
             BarstreamError: another part ended.
         """
         settings = self._sandbox.settings
-        topic = TopicNames.of(settings).ticks
+        cluster = Cluster(settings)
+        topic = cluster.names.ticks
         share = min(_LARGEST_SHARE, 1 / (WRONG_EVERY_S * self._rate_per_s))
         rules = SimulationRules(
             series=len(tape.market.symbols),
@@ -69,7 +69,7 @@ class DemoFeed:
             topic=topic,
             partitions=settings.topics.partitions,
             encoder=await tick_encoder(settings.ticks, topic),
-            options=client_options(settings),
+            cluster=cluster,
             clock_us=system_clock_us,
             watcher=Silent(),
         )

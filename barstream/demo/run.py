@@ -21,8 +21,7 @@ from barstream.demo.tape import record
 from barstream.demo.venue import BROKER, LISTINGS, PAST_DATES, Listing, sessions
 from barstream.feeds.schedule_load import load_schedule
 from barstream.kafka.clients import TopicPartition, make_consumer
-from barstream.kafka.cluster import client_options
-from barstream.kafka.topics import TopicNames
+from barstream.kafka.cluster import Cluster
 from barstream.market.session import SessionRow
 from barstream.model.period import MINUTE
 from barstream.model.time import MINUTE_US, datetime_from_us, floor_minute
@@ -155,14 +154,15 @@ class Demo:
     async def _follow(self, feed: DemoFeed, began: float) -> None:
         """Show finals as they appear in their topics, committed ones only."""
         sandbox, settings = self._sandbox, self._sandbox.settings
-        names = TopicNames.of(settings)
+        cluster = Cluster(settings)
+        names = cluster.names
         periods = (MINUTE, *periods_in_force(settings).upper)
         period_of = {names.finals(period): period for period in periods}
         table = FinalsTable(
             self._screen, periods, {listing.symbol: listing.decimals for listing in self._listings}
         )
         table.begin(await self._rejected())
-        consumer = make_consumer(client_options(settings))
+        consumer = make_consumer(cluster)
         async with consumer:
             # what late ticks of the history change is no news
             since_us = floor_minute(system_clock_us())

@@ -26,7 +26,7 @@ from barstream.feeds.progress import Watcher
 from barstream.feeds.refusals import AlreadyLoadedError, NoSessionError
 from barstream.feeds.schedule_load import load_schedule
 from barstream.kafka.clients import TopicPartition, make_consumer
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.topics import TopicNames
 from barstream.market.calendar import calendar_rows, reach_of, warning_of
 from barstream.market.session import SessionRow
@@ -223,8 +223,9 @@ class _Finals:
     """The final bars of every timeframe, counted as they are committed."""
 
     def __init__(self, settings: Settings) -> None:
-        names = TopicNames.of(settings)
-        self.consumer = make_consumer(client_options(settings))
+        cluster = Cluster(settings)
+        names = cluster.names
+        self.consumer = make_consumer(cluster)
         self._timeframe = {names.final_1m: "1m"}
         self._timeframe |= {topic: str(period) for period, topic in names.rollups.items()}
         self._partitions = range(settings.topics.partitions)

@@ -9,10 +9,11 @@ import polars as pl
 from barstream.codecs.topics.withdrawal import WithdrawalRow
 from barstream.explain.facts import Neighbours, Version
 from barstream.explain.window import WINDOW, Progress, backward, forward
+from barstream.kafka.cluster import Cluster
 from barstream.log.compaction import compacted
 from barstream.log.finals import SCHEMA, bars, versions
 from barstream.log.selection import Selection
-from barstream.log.snapshot import Options, Span, held, offsets_at
+from barstream.log.snapshot import Span, held, offsets_at
 from barstream.model.time import SECOND_US
 
 #: A final is written after its minute is over; clocks of brokers differ a little.
@@ -33,7 +34,7 @@ class BarTopic:
     """One series in one partition of a topic of bars, read by key.
 
     Args:
-        options: where the cluster is.
+        cluster: where the topic is.
         topic: of finals or live bars of a period.
         partition: of the series.
         series: broker and symbol, normalised.
@@ -46,7 +47,7 @@ class BarTopic:
 
     def __init__(
         self,
-        options: Options,
+        cluster: Cluster,
         topic: str,
         partition: int,
         series: tuple[str, str],
@@ -60,7 +61,7 @@ class BarTopic:
         # bars that were dropped may have come again
         self._open_us = open_us if withdrawal is None else None
         self._slack = _FLUSH if is_live else 0
-        self._options = options
+        self._cluster = cluster
         self._topic = topic
         self._partition = partition
         self._series = series
@@ -196,7 +197,7 @@ class BarTopic:
         return pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
 
     async def _read(self, window: Span, wanted: Selection) -> pl.DataFrame:
-        found = await versions(self._options, self._topic, {self._partition: window}, wanted)
+        found = await versions(self._cluster, self._topic, {self._partition: window}, wanted)
         if self._withdrawal is None:
             return found
         # what was made of ticks after these was closed above them
@@ -207,13 +208,13 @@ class BarTopic:
 
     async def _whole(self) -> Span:
         if self._held is None:
-            spans = await held(self._options, self._topic, [self._partition])
+            spans = await held(self._cluster, self._topic, [self._partition])
             self._held = spans[self._partition]
         return self._held
 
     async def _offset_at(self, time_us: int) -> int:
         spans = {self._partition: await self._whole()}
-        at = await offsets_at(self._options, self._topic, spans, time_us - _MARGIN_US)
+        at = await offsets_at(self._cluster, self._topic, spans, time_us - _MARGIN_US)
         return at[self._partition]
 
 

@@ -9,9 +9,10 @@ import polars as pl
 from barstream.explain.close_cause import came_behind_first_tick, is_legal, is_used_behind
 from barstream.explain.facts import Beat, Facts
 from barstream.explain.window import Progress, forward
+from barstream.kafka.cluster import Cluster
 from barstream.log.heartbeats import heartbeats
 from barstream.log.selection import Selection
-from barstream.log.snapshot import Options, Span, held, offsets_at
+from barstream.log.snapshot import Span, held, offsets_at
 from barstream.model.time import SECOND_US
 
 #: So many are kept: of one that late ticks made every heartbeat since its minute may stand below.
@@ -20,7 +21,7 @@ _MARGIN_US: Final = 60 * SECOND_US
 
 
 async def beats_from(
-    options: Options,
+    cluster: Cluster,
     topic: str,
     partition: int,
     series: tuple[str, str],
@@ -32,7 +33,7 @@ async def beats_from(
     """Heartbeats for a minute or later ones, in log order.
 
     Args:
-        options: where the cluster is.
+        cluster: where the topic is.
         topic: of heartbeats.
         partition: of the series.
         series: broker and symbol, normalised.
@@ -44,14 +45,14 @@ async def beats_from(
         progress: told how far it has come.
     """
     minute_us = facts.bucket_us
-    whole = (await held(options, topic, [partition]))[partition]
+    whole = (await held(cluster, topic, [partition]))[partition]
     # a legal one was appended after its minute, others are of interest as well
     spans, since_us = {partition: whole}, minute_us - _MARGIN_US
-    begin = max(begin, (await offsets_at(options, topic, spans, since_us))[partition])
+    begin = max(begin, (await offsets_at(cluster, topic, spans, since_us))[partition])
     wanted = Selection(*series, minute_us)
     found: list[Beat] = []
     for window in forward(Span(begin, whole.end), "heartbeats", progress):
-        for beat in _beats(await heartbeats(options, topic, {partition: window}, wanted)):
+        for beat in _beats(await heartbeats(cluster, topic, {partition: window}, wanted)):
             found.append(beat)
             if len(found) == _KEPT or is_last(facts, beat, close_offset):
                 return tuple(found)
@@ -66,7 +67,7 @@ def is_last(facts: Facts, beat: Beat, close_offset: int | None) -> bool:
 
 
 async def first_appended_from(
-    options: Options,
+    cluster: Cluster,
     topic: str,
     partition: int,
     series: tuple[str, str],
@@ -74,11 +75,11 @@ async def first_appended_from(
     progress: Progress,
 ) -> Beat | None:
     """The first heartbeat of the series appended at or after ``time_us``."""
-    whole = (await held(options, topic, [partition]))[partition]
-    begin = (await offsets_at(options, topic, {partition: whole}, time_us))[partition]
+    whole = (await held(cluster, topic, [partition]))[partition]
+    begin = (await offsets_at(cluster, topic, {partition: whole}, time_us))[partition]
     for window in forward(Span(begin, whole.end), "heartbeats", progress):
         for beat in _beats(
-            await heartbeats(options, topic, {partition: window}, Selection(*series))
+            await heartbeats(cluster, topic, {partition: window}, Selection(*series))
         ):
             if beat.appended_us >= time_us:
                 return beat

@@ -48,10 +48,10 @@ async def _closed(log: Log, facts: Facts, stand: Stand, decoder: SeriesDecoder) 
     dropped = await log.withdrawal(stand.partition, series)
     finals, live = (
         BarTopic(
-            log.options, topic, stand.partition, series, log.progress, dropped,
-            open_us=open_us(facts), is_live=topic == log.names.live_1m,
+            log.cluster, topic, stand.partition, series, log.progress, dropped,
+            open_us=open_us(facts), is_live=topic == log.cluster.names.live_1m,
         )
-        for topic in (log.names.final_1m, log.names.live_1m)
+        for topic in (log.cluster.names.final_1m, log.cluster.names.live_1m)
     )  # fmt: skip
     since_us = start_us - facts.most_skew_us
     (versions, neighbours), of_live, rejected = await asyncio.gather(
@@ -93,7 +93,7 @@ async def _decoder(log: Log, facts: Facts) -> SeriesDecoder:
     below = await _withdrawn_below(log, facts, homes)
     spellings = await log.spellings(homes)
     if any(one.begins for one in spellings.values()):  # then so it was in the other partitions
-        spellings = await log.spellings(await held(log.options, log.names.ticks))
+        spellings = await log.spellings(await held(log.cluster, log.cluster.names.ticks))
     return SeriesDecoder(log.settings, *facts.name, spellings, below)
 
 
@@ -101,14 +101,14 @@ async def _rejected(
     log: Log, facts: Facts, decoder: SeriesDecoder, *, all_of_them: bool = False
 ) -> RejectionFacts:
     """Rejected ticks of the series, above all those of the minute, of all partitions."""
-    options, names, start_us = log.options, log.names, facts.bucket_us
-    spans = await held(options, names.ticks_rejected)
+    cluster, names, start_us = log.cluster, log.cluster.names, facts.bucket_us
+    spans = await held(cluster, names.ticks_rejected)
     if not all_of_them:
         since_us = start_us - facts.most_skew_us - _MARGIN_US
-        begins = await offsets_at(options, names.ticks_rejected, spans, since_us)
+        begins = await offsets_at(cluster, names.ticks_rejected, spans, since_us)
         spans = {p: Span(begins[p], span.end) for p, span in spans.items()}
     topics = names.ticks_rejected, names.ticks
-    found = await rejected_in(options, topics, spans, decoder, facts.ticks_between, log.progress)
+    found = await rejected_in(cluster, topics, spans, decoder, facts.ticks_between, log.progress)
     mine = tuple(one for one in found.of_bucket if facts.is_of_minute(one.tick))
     return replace(found, of_bucket=mine)
 
@@ -125,11 +125,11 @@ async def _withdrawn_below(log: Log, facts: Facts, partitions: set[int]) -> dict
 async def _with_ticks(
     log: Log, facts: Facts, stand: Stand, rejected: RejectionFacts, decoder: SeriesDecoder
 ) -> Facts:
-    options, names, start_us = log.options, log.names, facts.bucket_us
+    cluster, names, start_us = log.cluster, log.cluster.names, facts.bucket_us
     since_us = start_us - facts.most_skew_us - _MARGIN_US
     mine = [one for one in rejected.of_bucket if one.tick.partition == stand.partition]
     whole = Span(stand.begin, stand.end)
-    begin = (await offsets_at(options, names.ticks, {stand.partition: whole}, since_us))[
+    begin = (await offsets_at(cluster, names.ticks, {stand.partition: whole}, since_us))[
         stand.partition
     ]
     span = Span(_scan_begin(facts, begin), _scan_end(facts, stand, mine))
@@ -312,8 +312,8 @@ async def _beats(log: Log, facts: Facts, stand: Stand) -> tuple[Beat, ...]:
     most = None if first is None else first.close_offset
     dropped = await log.withdrawal(stand.partition, facts.name)
     return await beats_from(
-        log.options,
-        log.names.heartbeats,
+        log.cluster,
+        log.cluster.names.heartbeats,
         stand.partition,
         facts.name,
         0 if dropped is None else dropped.end(stand.partition).heartbeats,
@@ -329,4 +329,5 @@ async def scan_ticks(
     """Look through offsets of a partition of the tick topic."""
     key = series_key(facts.broker, facts.symbol)
     place = partition, span
-    return await scan(log.options, log.names.ticks, place, decoder, looked, key, log.progress)
+    topic = log.cluster.names.ticks
+    return await scan(log.cluster, topic, place, decoder, looked, key, log.progress)

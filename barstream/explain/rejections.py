@@ -12,8 +12,9 @@ import numpy as np
 from barstream.explain.facts import RejectionFact, Tick
 from barstream.explain.tick_decoder import SeriesDecoder
 from barstream.explain.window import Progress, forward
+from barstream.kafka.cluster import Cluster
 from barstream.log.rejections import Place, place_of
-from barstream.log.snapshot import Options, Span, records
+from barstream.log.snapshot import Span, records
 
 #: Records decoded at once.
 _BATCH: Final = 5_000
@@ -35,7 +36,7 @@ class RejectionFacts:
 
 
 async def rejected_in(
-    options: Options,
+    cluster: Cluster,
     topics: tuple[str, str],
     spans: Spans,
     decoder: SeriesDecoder,
@@ -45,7 +46,7 @@ async def rejected_in(
     """Rejected ticks of the series, above all with ``bucket[0] <= event time < bucket[1]``.
 
     Args:
-        options: where the cluster is.
+        cluster: where the topic is.
         topics: of rejected ticks, and of ticks.
         spans: what to read of the first.
         decoder: of the series.
@@ -54,7 +55,7 @@ async def rejected_in(
     """
     found: dict[tuple[int, int], RejectionFact] = {}
     places: set[tuple[int, int]] = set()
-    async for one in _of_series(options, topics, spans, decoder, progress):
+    async for one in _of_series(cluster, topics, spans, decoder, progress):
         place = one.tick.partition, one.tick.offset
         places.add(place)
         if bucket[0] <= one.tick.time_us < bucket[1]:
@@ -63,7 +64,7 @@ async def rejected_in(
 
 
 async def rejected_by_reason(
-    options: Options,
+    cluster: Cluster,
     topics: tuple[str, str],
     spans: Spans,
     decoder: SeriesDecoder,
@@ -71,13 +72,13 @@ async def rejected_by_reason(
 ) -> dict[str, int]:
     """How many ticks of the series were rejected, by reason."""
     counts: Counter[str] = Counter()
-    async for one in _of_series(options, topics, spans, decoder, progress):
+    async for one in _of_series(cluster, topics, spans, decoder, progress):
         counts[one.reason] += 1
     return dict(counts)
 
 
 async def _of_series(
-    options: Options,
+    cluster: Cluster,
     topics: tuple[str, str],
     spans: Spans,
     decoder: SeriesDecoder,
@@ -87,7 +88,7 @@ async def _of_series(
         for window in forward(span, "rejected ticks", progress):
             places: list[Place] = []
             values: list[bytes | None] = []
-            async for record in records(options, topics[0], {partition: window}):
+            async for record in records(cluster, topics[0], {partition: window}):
                 place = place_of(record, topics[1])
                 if place is None:
                     continue

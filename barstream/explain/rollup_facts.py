@@ -25,14 +25,14 @@ async def gather_upper(log: Log, facts: Facts, stand: Stand) -> UpperFacts:
     since_us = start_us - facts.most_skew_us
     dropped = await log.withdrawal(stand.partition, series)
     place = stand.partition, series, log.progress, dropped
-    own = BarTopic(log.options, log.names.finals(facts.period), *place)
+    own = BarTopic(log.cluster, log.cluster.names.finals(facts.period), *place)
     facts = replace(facts, finals=await own.versions(facts.bucket_us, since_us))
-    if facts.period in log.names.live_rollups:
-        topic = log.names.live_rollups[facts.period]
-        live = BarTopic(log.options, topic, *place)
+    if facts.period in log.cluster.names.live_rollups:
+        topic = log.cluster.names.live_rollups[facts.period]
+        live = BarTopic(log.cluster, topic, *place)
         facts = replace(facts, live=await live.versions(facts.bucket_us, since_us))
     apart_us = open_us(facts) if child == MINUTE else None
-    below = BarTopic(log.options, log.names.finals(child), *place, open_us=apart_us)
+    below = BarTopic(log.cluster, log.cluster.names.finals(child), *place, open_us=apart_us)
     span = _children_span(facts, child, minutes)
     children = await below.between(*span, since_us)
     children = tuple(one for one in children if one.bar is None or _belongs(facts, child, one))
@@ -48,7 +48,7 @@ async def gather_upper(log: Log, facts: Facts, stand: Stand) -> UpperFacts:
     if facts.period.is_made_of_days:
         end_us = facts.period.advance(facts.bucket_us) + facts.rules.grace_us
         evidence = await first_appended_from(
-            log.options, log.names.heartbeats, stand.partition, series, end_us, log.progress
+            log.cluster, log.cluster.names.heartbeats, stand.partition, series, end_us, log.progress
         )
     return UpperFacts(facts, child, children, evidence)
 

@@ -111,7 +111,7 @@ async def _stand(log: Log, partition: int) -> Stand:
     opened = await log.opened(partition)
     position = opened.rows.position
     ticks, beats = await asyncio.gather(
-        opened.span(log.names.ticks), opened.span(log.names.heartbeats)
+        opened.span(log.cluster.names.ticks), opened.span(log.cluster.names.heartbeats)
     )
     return Stand(
         partition,
@@ -128,8 +128,8 @@ async def _stand(log: Log, partition: int) -> Stand:
 
 async def _never_seen(log: Log, facts: Facts) -> Facts:
     """Its ticks may have been rejected, or stand where nothing was applied yet."""
-    names, options = log.names, log.options
-    there = await held(options, names.ticks)
+    names, cluster = log.cluster.names, log.cluster
+    there = await held(cluster, names.ticks)
     drops = {partition: await log.withdrawal(partition, facts.name) for partition in there}
     dropped = {partition: row for partition, row in drops.items() if row is not None}
     below = {at: row.end(at).ticks for at, row in dropped.items()}
@@ -137,15 +137,15 @@ async def _never_seen(log: Log, facts: Facts) -> Facts:
     if dropped:
         last_us = max(row.withdrawn_at_us for row in dropped.values())
         facts = replace(facts, dropped_at_us=last_us)
-    rejected = await held(options, names.ticks_rejected)
+    rejected = await held(cluster, names.ticks_rejected)
     counts = await rejected_by_reason(
-        options, (names.ticks_rejected, names.ticks), rejected, decoder, log.progress
+        cluster, (names.ticks_rejected, names.ticks), rejected, decoder, log.progress
     )
     facts = replace(facts, refused_before=counts)
     if facts.period == MINUTE:
         bucket = facts.bucket_us, facts.bucket_us + MINUTE_US
         topics = names.ticks_rejected, names.ticks
-        mine = await rejected_in(options, topics, rejected, decoder, bucket, log.progress)
+        mine = await rejected_in(cluster, topics, rejected, decoder, bucket, log.progress)
         facts = replace(facts, rejected=mine.of_bucket)
     for partition, span in there.items():
         stand = await _stand(log, partition)

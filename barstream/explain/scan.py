@@ -13,7 +13,8 @@ from barstream.codecs.record_chunk import RecordChunk
 from barstream.explain.facts import RejectionFact, Tick
 from barstream.explain.tick_decoder import Mine, SeriesDecoder
 from barstream.explain.window import Progress, forward
-from barstream.log.snapshot import Options, Span, chunks
+from barstream.kafka.cluster import Cluster
+from barstream.log.snapshot import Span, chunks
 from barstream.rules.series import FOREVER_US
 
 #: So many records that are no tick are kept.
@@ -83,7 +84,7 @@ class FoundTicks:
 
 
 async def scan(
-    options: Options,
+    cluster: Cluster,
     topic: str,
     place: tuple[int, Span],
     decoder: SeriesDecoder,
@@ -94,7 +95,7 @@ async def scan(
     """Look through the offsets of one partition.
 
     Args:
-        options: where the cluster is.
+        cluster: where the topic is.
         topic: of the ticks.
         place: partition and offsets.
         decoder: of the series.
@@ -105,7 +106,7 @@ async def scan(
     partition, span = place
     found = FoundTicks()
     for window in forward(span, "ticks", progress):
-        async for chunk in chunks(options, topic, {partition: window}):
+        async for chunk in chunks(cluster, topic, {partition: window}):
             found.append_times &= chunk.append_time or not len(chunk)
             async for part, mine in decoder.of_chunk(chunk):
                 _take(part, mine, looked, key, found)

@@ -12,8 +12,6 @@ from barstream.config import Settings
 from barstream.explain.sessions import bucket_of
 from barstream.explain.tick_decoder import Spelling
 from barstream.explain.window import Progress
-from barstream.kafka.cluster import client_options
-from barstream.kafka.topics import TopicNames
 from barstream.log.partition_log import PartitionLog
 from barstream.log.rules import Regimes
 from barstream.log.schedule import ScheduleRecord, schedule_index, schedule_records
@@ -32,7 +30,7 @@ def _silent(_what: str, _done: int, _total: int) -> None:
 class Log:
     """The topics of a pipeline as they are; what belongs to no bucket is read once.
 
-    Many small readings go faster inside ``async with log.options``.
+    Many small readings go faster inside ``async with log.cluster``.
 
     Attributes:
         settings: completed by the pipeline's declaration (`barstream.planner.plan_of`).
@@ -54,13 +52,12 @@ class Log:
     )
 
     def __post_init__(self) -> None:
-        self.names = TopicNames.of(self.settings)
-        self.options = Clients(client_options(self.settings))
+        self.cluster = Clients(self.settings)
 
     async def seen(self) -> dict[tuple[str, str], SeriesSeen]:
         """All rows of ``series_seen``."""
         if self._seen is None:
-            self._seen = await series_seen(self.options, self.names.series_seen)
+            self._seen = await series_seen(self.cluster)
         return self._seen
 
     async def records(self) -> list[ScheduleRecord]:
@@ -68,7 +65,7 @@ class Log:
         if self._records is None:
             self._records = []
             if self.settings.bars.schedule:
-                self._records = await self._schedule_records()
+                self._records = await schedule_records(self.cluster)
         return self._records
 
     async def schedule_of(
@@ -82,14 +79,10 @@ class Log:
             self._schedules[broker, symbol] = index, records
         return self._schedules[broker, symbol]
 
-    async def _schedule_records(self) -> list[ScheduleRecord]:
-        topic, ticks = self.names.market_schedule, self.settings.ticks
-        return await schedule_records(self.options, topic, ticks.registry_url, ticks.name_rule)
-
     async def opened(self, partition: int) -> PartitionLog:
         """A partition, its rows read; what is read of it after that fits to them."""
         if partition not in self._opened:
-            opened = await PartitionLog.opened(self.options, self.names, partition)
+            opened = await PartitionLog.opened(self.cluster, partition)
             self._opened[partition] = opened
         return self._opened[partition]
 
@@ -107,7 +100,7 @@ class Log:
             records = await self.records()
             rules = (await self.rows(partition)).rules
             if not self.settings.bars.schedule and any(row.schedule for row in rules):
-                records = await self._schedule_records()  # none is used any more
+                records = await schedule_records(self.cluster)  # none is used any more
             now = RulesRow.of(self.settings)
             self._regimes[partition, series] = Regimes.of(rules, records, now, series)
         return self._regimes[partition, series]

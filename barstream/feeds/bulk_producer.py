@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.errors import BarstreamError
-from barstream.kafka.clients import KafkaProducer
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.flush import NO_HEADERS
 from barstream.kafka.partitioner import default_partition
+from barstream.kafka.writer import BatchWriter
 from barstream.model.key import series_key
 
 Int64s = NDArray[np.int64]
@@ -21,22 +23,20 @@ MAX_BATCH_BYTES: Final = 512 * 1024
 """The default of 16 KiB costs a request for every few hundred ticks."""
 
 
-#: Lengths and deltas of a record, more than they take.
-_BESIDE: Final = 40
+def bulk_writer(cluster: Cluster, **more: Any) -> BatchWriter:
+    """What sends in bulk: nothing twice, nothing lost, large batches.
 
-
-class TickTooLargeError(BarstreamError):
-    """One tick does not fit a batch: its schema holds far more than a tick."""
-
-
-def bulk_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Producer options for bulk sending: nothing twice, nothing lost, large batches."""
-    return {
-        **options,
-        "enable_idempotence": True,
-        "max_batch_size": MAX_BATCH_BYTES,
-        "max_request_size": 4 * MAX_BATCH_BYTES,
-    }
+    Args:
+        cluster: where the topic is.
+        more: options of the producer.
+    """
+    return BatchWriter(
+        cluster,
+        MAX_BATCH_BYTES,
+        enable_idempotence=True,
+        max_request_size=4 * MAX_BATCH_BYTES,
+        **more,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,10 @@ class BulkSender:
     the sender and memory stays bounded.
     """
 
-    def __init__(self, producer: KafkaProducer, topic: str, routes: Routes) -> None:
-        self._producer = producer
+    def __init__(self, writer: BatchWriter, topic: str, routes: Routes) -> None:
+        self._writer = writer
         self._topic = topic
         self._routes = routes
-        #: The most bytes the topic takes in a batch, where that is less than a batch has.
-        self.most_bytes = MAX_BATCH_BYTES
         self._sent: list[tuple[int, int, asyncio.Future[Any]]] = []
 
     async def send(self, series: Int64s, values: Sequence[bytes | None]) -> None:
@@ -91,46 +89,22 @@ class BulkSender:
 
         Raises:
             KafkaError: a batch could not be queued.
-            TickTooLargeError: a value does not fit a batch.
+            RowTooLarge: the topic takes no batch of one of them.
         """
         partition = self._routes.partition[series]
         keys = self._routes.keys
         for number in np.unique(partition).tolist():
             rows = np.flatnonzero(partition == number).tolist()
             owners = series[rows].tolist()
-            await self._send_to(
-                number, [keys[owner] for owner in owners], [values[row] for row in rows]
+            ticks = zip(
+                [keys[owner] for owner in owners],
+                [values[row] for row in rows],
+                repeat(NO_HEADERS),
             )
-
-    async def _send_to(self, partition: int, keys: list[bytes], values: list[bytes | None]) -> None:
-        batch = self._producer.create_batch()
-        append = batch.append
-        most, is_small = self.most_bytes, self.most_bytes < MAX_BATCH_BYTES
-        for key, value in zip(keys, values, strict=True):
-            if (
-                is_small
-                and batch.record_count()
-                and batch.size() + len(key) + len(value or b"") + _BESIDE > most
-            ):
-                await self._submit(batch, partition)
-                batch = self._producer.create_batch()
-                append = batch.append
-            if append(timestamp=None, key=key, value=value) is None:
-                await self._submit(batch, partition)
-                batch = self._producer.create_batch()
-                append = batch.append
-                if append(timestamp=None, key=key, value=value) is None:
-                    raise TickTooLargeError(
-                        f"a tick must fit a batch of {MAX_BATCH_BYTES} bytes, found one of "
-                        f"{len(value or b'')} bytes: check the tick schema"
-                    )
-        await self._submit(batch, partition)
-
-    async def _submit(self, batch: Any, partition: int) -> None:
-        batch.close()  # an open batch would take in what others send
-        count = batch.record_count()
-        future = await self._producer.send_batch(batch, self._topic, partition=partition)
-        self._sent.append((partition, count, future))
+            self._sent += [
+                (number, each.batch.record_count(), each.answer)  # batches are large
+                for each in await self._writer.send(self._topic, number, ticks)
+            ]
 
     @property
     def outstanding(self) -> int:
@@ -147,7 +121,7 @@ class BulkSender:
             KafkaError: a batch was not acknowledged.
         """
         sent, self._sent = self._sent, []
-        acknowledged = await asyncio.gather(*(future for _, _, future in sent))
+        acknowledged = await asyncio.gather(*(answer for _, _, answer in sent))
         last: dict[int, int] = {}
         for (partition, count, _), metadata in zip(sent, acknowledged, strict=True):
             # A batch that was sent twice and taken once is acknowledged without an offset.

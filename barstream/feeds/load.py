@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from barstream.feeds.refusals import (
     LoadInterruptedError,
 )
 from barstream.kafka.clients import KafkaError, ProducerFenced
+from barstream.kafka.cluster import Cluster
 from barstream.model.time import MINUTE_US, SECOND_US, iso_from_us
 
 CHUNK_ROWS: Final = 50_000
@@ -87,7 +88,7 @@ class Load:
         routes: key and partition of each series of ``ticks``.
         closed_until: by index of series, the instant before which its minutes are closed.
         encoder: ticks to record values.
-        options: what an aiokafka client needs to connect.
+        cluster: where the topics are.
         clock_us: the wall clock.
     """
 
@@ -104,7 +105,7 @@ class Load:
         topics: LoadTopics,
         rules: LoadRules,
         encoder: TickEncoder,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         clock_us: Callable[[], int],
         watcher: Watcher,
     ) -> None:
@@ -113,7 +114,7 @@ class Load:
         self._closed_until = closed_until
         self._positions = topics.positions
         self._rules = rules
-        self._options = dict(options)
+        self._cluster = cluster
         self._clock_us = clock_us
         self._watcher = watcher
         self._stop = asyncio.Event()
@@ -131,7 +132,7 @@ class Load:
             topics=topics,
             transactional_id=f"{app_id}-load-{load_id}",
             encoder=encoder,
-            options=options,
+            cluster=cluster,
             clock_us=clock_us,
         )
 
@@ -174,14 +175,14 @@ class Load:
         )
 
     async def _where_to_begin(self) -> int:
-        records = await read_records(self._options, self._positions)
+        records = await read_records(self._cluster, self._positions)
         found = records.position(self._writer.position.load_id)
         if self._rules.again:
             return 0
         if found is None or self._was_dropped(records, found):
             self._refuse_closed()
             return 0
-        await check_same_ticks(self._options, found)
+        await check_same_ticks(self._cluster, found)
         if found.done:
             raise AlreadyLoadedError(
                 f"{found.file} was loaded before, all {found.total:,} ticks of it, at "

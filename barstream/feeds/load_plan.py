@@ -15,7 +15,7 @@ from barstream.feeds.bulk_producer import Routes
 from barstream.feeds.container import TickSource
 from barstream.feeds.encoder import FLOATS, FeedFields, TickEncoder
 from barstream.feeds.files import FileTicks, identity, joined, read_ticks
-from barstream.feeds.known_series import closed_until, newest_minutes, read_universe
+from barstream.feeds.known_series import closed_until, newest_minutes
 from barstream.feeds.layout import FileLayout, TickFileError
 from barstream.feeds.load import Load, LoadRules
 from barstream.feeds.load_positions import ensure_topic, positions_topic
@@ -24,8 +24,9 @@ from barstream.feeds.options import FileOptions, FoundLayout, layout_of
 from barstream.feeds.order import disorders, in_time_order, refuse_unsorted
 from barstream.feeds.progress import Watcher
 from barstream.feeds.schedule_load import read_current
-from barstream.kafka.cluster import admin_client, client_options
-from barstream.kafka.topics import TopicNames
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import admin_client
+from barstream.log.series import series_seen
 from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex
 from barstream.model.key import FOLDED, NameRule
 
@@ -215,8 +216,8 @@ async def prepare(
         NoSessionError: a series has no session at the time of its ticks.
         BarstreamError: what is known of the series cannot be read.
     """
-    options = client_options(settings)
-    names = TopicNames.of(settings)
+    cluster = Cluster(settings)
+    names = cluster.names
     ticks = batch.ticks
     positions = positions_topic(settings)
     tick_partitions, beat_partitions, *_ = await partitions_of(
@@ -230,14 +231,14 @@ async def prepare(
     schedule = await sessions_of(settings, ticks)
     if not rules.without_sessions:
         refuse_without_session(ticks, schedule)
-    await ensure_topic(options, positions, settings.topics.replication)
-    universe = await read_universe(options, names.series_seen)
-    seen = {row.name: row.partition for row in universe.rows() if row.partition >= 0}
-    routes = Routes.of(ticks.names, tick_partitions, seen)
+    await ensure_topic(cluster, positions, settings.topics.replication)
+    seen = await series_seen(cluster)
+    homes = {name: row.partition for name, row in seen.items() if row.partition >= 0}
+    routes = Routes.of(ticks.names, tick_partitions, homes)
     newest = await newest_minutes(
-        options, (names.final_1m, names.heartbeats), routes.partition.tolist()
+        cluster, (names.final_1m, names.heartbeats), routes.partition.tolist()
     )
-    known = closed_until(universe, newest)
+    known = closed_until(seen, newest)
     closed = {i: known[name] for i, name in enumerate(ticks.names) if name in known}
     return Load(
         ticks,
@@ -256,7 +257,7 @@ async def prepare(
         topics=LoadTopics(names.ticks, names.heartbeats, positions),
         rules=rules,
         encoder=encoder,
-        options=options,
+        cluster=cluster,
         clock_us=clock_us,
         watcher=watcher,
     )

@@ -14,7 +14,7 @@ import asyncio
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from barstream.codecs.topics.load_position import LastTick, LoadPosition, decode
 from barstream.codecs.topics.withdrawal import (
@@ -25,7 +25,8 @@ from barstream.codecs.topics.withdrawal import (
 from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.kafka.clients import KafkaConsumer, TopicPartition, make_consumer
-from barstream.kafka.cluster import admin_client, client_options
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import admin_client
 from barstream.kafka.offsets import extents_of, offsets_required
 from barstream.kafka.topics.metadata import ensure_compacted
 from barstream.market.schedule import Series
@@ -43,13 +44,13 @@ class PositionUnknownError(BarstreamError):
     """
 
 
-async def ensure_topic(options: Mapping[str, Any], topic: str, replication: int) -> None:
+async def ensure_topic(cluster: Cluster, topic: str, replication: int) -> None:
     """Create the position topic if there is none.
 
     Raises:
         PositionUnknownError: the broker refused.
     """
-    if refused := await ensure_compacted(options, topic, replication):
+    if refused := await ensure_compacted(cluster, topic, replication):
         raise PositionUnknownError(
             f"topic {topic!r} is required to remember how far files are loaded; the broker "
             f"refused to create it: {refused}"
@@ -124,21 +125,21 @@ async def load_records(settings: Settings) -> LoadRecords | None:
     async with admin_client(settings) as admin:
         if topic not in await admin.list_topics():  # asking for its end could create it
             return None
-    return await read_records(client_options(settings), topic)
+    return await read_records(Cluster(settings), topic)
 
 
-async def read_records(options: Mapping[str, Any], topic: str) -> LoadRecords:
+async def read_records(cluster: Cluster, topic: str) -> LoadRecords:
     """The newest committed records; of a load, call it when its producer has started.
 
     Raises:
         PositionUnknownError: an open transaction of another client did not end in time.
     """
     partition = TopicPartition(topic, 0)
-    async with make_consumer(options, committed=False) as consumer:
+    async with make_consumer(cluster, committed=False) as consumer:
         with offsets_required(consumer, [partition]):
             end = (await consumer.end_offsets([partition]))[partition]
     found: dict[bytes, bytes] = {}
-    async with make_consumer(options) as consumer:
+    async with make_consumer(cluster) as consumer:
         consumer.assign([partition])
         await consumer.seek_to_beginning(partition)
         try:
@@ -157,7 +158,7 @@ async def read_records(options: Mapping[str, Any], topic: str) -> LoadRecords:
     return LoadRecords(topic, found)
 
 
-async def check_same_ticks(options: Mapping[str, Any], position: LoadPosition) -> None:
+async def check_same_ticks(cluster: Cluster, position: LoadPosition) -> None:
     """Whether the ticks a position counts are still in the topic it was written for.
 
     Raises:
@@ -170,7 +171,7 @@ async def check_same_ticks(options: Mapping[str, Any], position: LoadPosition) -
     }
     if not wanted:
         return
-    async with make_consumer(options) as consumer:
+    async with make_consumer(cluster) as consumer:
         consumer.assign(list(wanted))
         held = await extents_of(consumer, wanted)
         for partition, last in wanted.items():

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from barstream.codecs.topics.load_position import LastTick, LoadPosition, encode
-from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
+from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_writer
 from barstream.feeds.encoder import ColumnEncoding, TickEncoder
 from barstream.feeds.files import FileTicks
 from barstream.heartbeat.producer import Barriers, Due, encode_rows, send_rows
-from barstream.kafka.clients import make_producer
-from barstream.kafka.producer_failure import cause_told
-from barstream.kafka.topics.batch_size import largest_batches
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.flush import Row
 
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 
@@ -44,7 +42,7 @@ class LoadWriter:
         topics: where to write.
         transactional_id: of the load, the same in every run of it.
         encoder: ticks to record values.
-        options: what an aiokafka client needs to connect.
+        cluster: where the topics are.
         clock_us: the wall clock.
     """
 
@@ -57,7 +55,7 @@ class LoadWriter:
         topics: LoadTopics,
         transactional_id: str,
         encoder: TickEncoder,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         clock_us: Callable[[], int],
     ) -> None:
         self.position = position
@@ -67,14 +65,13 @@ class LoadWriter:
         self._topics = topics
         self._encoder = encoder
         self._clock_us = clock_us
-        self._options = options
-        self._barriers = Barriers(options, topics.ticks)
-        self._producer = make_producer(
-            bulk_options(options),
+        self._barriers = Barriers(cluster, topics.ticks)
+        self._writer = bulk_writer(
+            cluster,
             transactional_id=transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         )
-        self._sender = BulkSender(self._producer, topics.ticks, routes)
+        self._sender = BulkSender(self._writer, topics.ticks, routes)
 
     async def start(self) -> None:
         """Connect; a transaction that a killed run left open has ended when this returns.
@@ -83,13 +80,12 @@ class LoadWriter:
             KafkaError: no broker took the transactional id.
         """
         await self._barriers.start()
-        await self._producer.start()
-        sizes = await largest_batches(self._options, [self._topics.ticks])
-        self._sender.most_bytes = sizes[self._topics.ticks]
+        await self._writer.start()
+        await self._writer.ask_sizes([self._topics.ticks])
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._producer.stop()
+        await self._writer.stop(within_s=None)
         await self._barriers.stop()
 
     async def chunk(self, start: int, end: int, due: Sequence[tuple[int, int]]) -> None:
@@ -102,7 +98,7 @@ class LoadWriter:
         """
         series = self._ticks.series[start:end]
         values = self._encoder.encode(self._columns(start, end))
-        async with self._transaction():
+        async with self._writer.transaction():
             await self._sender.send(series, values)
             offsets = await self._sender.flush()
             last_ticks = self.position.last_ticks | self._last_ticks(series, values, offsets)
@@ -118,17 +114,11 @@ class LoadWriter:
         Raises:
             KafkaError: as in `chunk`.
         """
-        async with self._transaction():
+        async with self._writer.transaction():
             await self._beat(due)
             position = await self._remember(replace(self.position, done=True))
         self.position = position
         self.heartbeats += len(due)
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[None]:
-        with cause_told(self._producer):
-            async with self._producer.transaction():
-                yield
 
     def _columns(self, start: int, end: int) -> ColumnEncoding:
         ticks = self._ticks
@@ -161,11 +151,11 @@ class LoadWriter:
         beats = [Due(*names[i], int(partition[i]), minute_us) for i, minute_us in due]
         barriers = await self._barriers.read({beat.partition for beat in beats})
         rows = encode_rows(beats, barriers, self._clock_us(), "loader")
-        await send_rows(self._producer, self._topics.heartbeats, rows)
+        await send_rows(self._writer, self._topics.heartbeats, rows)
 
     async def _remember(self, position: LoadPosition) -> LoadPosition:
         position = replace(position, updated_at_us=self._clock_us())
-        await self._producer.send_and_wait(
-            self._topics.positions, key=position.key, value=encode(position), partition=0
-        )
+        row = Row(position.key, encode(position))
+        for sent in await self._writer.send(self._topics.positions, 0, [row]):
+            await sent.answer
         return position

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session import (
@@ -22,11 +22,14 @@ from barstream.codecs.topics.session import (
 from barstream.codecs.topics.session_schemas import SessionSchemas
 from barstream.config import Settings
 from barstream.errors import BarstreamError
-from barstream.kafka.clients import KafkaError, make_producer
-from barstream.kafka.cluster import client_options, reaching
+from barstream.kafka.clients import KafkaError
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import reaching
+from barstream.kafka.flush import Row
 from barstream.kafka.partitioner import default_partition
 from barstream.kafka.topic_follower import TopicFollower
 from barstream.kafka.topics.batch_size import SMALL_BATCH_BYTES
+from barstream.kafka.writer import BatchWriter
 from barstream.market.schedule import Series, SessionRow, find_conflicts
 from barstream.model.key import NameRule
 
@@ -86,7 +89,7 @@ async def read_current(settings: Settings) -> CurrentSchedule:
     reader = TopicFollower(
         schedule_topic(settings),
         rows.apply,
-        client_options=client_options(settings),
+        cluster=Cluster(settings),
         connect_timeout_s=CONNECT_TIMEOUT_S,
     )
     async with reaching(settings), reader:
@@ -173,22 +176,22 @@ async def publish(
     total = sum(len(records) for records in by_partition.values())
     if not total:
         return
-    producer = make_producer(
-        client_options(settings),
+    writer = BatchWriter(
+        Cluster(settings),
+        SMALL_BATCH_BYTES,
         transactional_id=f"{settings.app_id}-schedule-load",
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-        max_batch_size=SMALL_BATCH_BYTES,
     )
     try:
         allowed_s = CONNECT_TIMEOUT_S + total / SLOWEST_ROWS_A_SECOND
         # To abort asks the brokers too: the outer limit ends that when they are all gone.
         async with asyncio.timeout(allowed_s + ABORT_TIMEOUT_S):
-            await producer.start()
+            await writer.start()
             try:
-                async with producer.transaction(), asyncio.timeout(allowed_s):
-                    await _send(producer, schedule_topic(settings), by_partition, on_progress)
+                async with writer.transaction(), asyncio.timeout(allowed_s):
+                    await _send(writer, schedule_topic(settings), by_partition, on_progress)
             finally:
-                await producer.stop()
+                await writer.stop(within_s=None)
     except (KafkaError, TimeoutError) as error:
         raise ScheduleNotLoadedError(
             f"{total} records had to be acknowledged by {settings.bootstrap}, found {error!r}; "
@@ -269,22 +272,13 @@ def _names(key: bytes, row: SessionRow, name_rule: NameRule) -> bool:
 
 
 async def _send(
-    producer: Any,
+    writer: BatchWriter,
     topic: str,
-    by_partition: Mapping[int, list[tuple[bytes, bytes | None]]],
+    by_partition: Mapping[int, Sequence[tuple[bytes, bytes | None]]],
     on_progress: Callable[[int], None],
 ) -> None:
     for partition, records in by_partition.items():
-        waiting = iter(records)
-        record = next(waiting, None)
-        while record is not None:
-            batch = producer.create_batch()
-            while record is not None:
-                key, value = record
-                if batch.append(key=key, value=value, timestamp=None) is None:
-                    break
-                record = next(waiting, None)
-            batch.close()
-            count = batch.record_count()
-            await (await producer.send_batch(batch, topic, partition=partition))
-            on_progress(count)
+        rows = (Row(*record) for record in records)
+        for batch in writer.batches(topic, partition, rows):
+            await (await writer.submit(batch, topic, partition)).answer
+            on_progress(batch.record_count())

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
+from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_writer
 from barstream.feeds.encoder import ColumnEncoding, NumberField, TickEncoder
 from barstream.feeds.progress import Watcher
 from barstream.feeds.simulated_series import Kind
 from barstream.feeds.simulated_ticks import MAX_STEP_TICKS, SimulatedTicks, Simulation
-from barstream.kafka.clients import make_producer
+from barstream.kafka.cluster import Cluster
 from barstream.model.time import SECOND_US
 
 STEP_S: Final = 0.1
@@ -36,7 +36,7 @@ class SimulatedFeed:
         topic: the tick topic.
         partitions: how many it has.
         encoder: ticks to record values.
-        options: what an aiokafka client needs to connect.
+        cluster: where the topics are.
         clock_us: the wall clock.
         watcher: is told of the progress.
     """
@@ -49,7 +49,7 @@ class SimulatedFeed:
         topic: str,
         partitions: int,
         encoder: TickEncoder,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         clock_us: Callable[[], int],
         watcher: Watcher,
     ) -> None:
@@ -59,8 +59,8 @@ class SimulatedFeed:
         self._clock_us = clock_us
         self._watcher = watcher
         self._garbage = np.random.default_rng(simulation.rules.seed)
-        self._producer = make_producer(bulk_options(options))
-        self._sender = BulkSender(self._producer, topic, Routes.of(self._names, partitions))
+        self._writer = bulk_writer(cluster)
+        self._sender = BulkSender(self._writer, topic, Routes.of(self._names, partitions))
         self._stop = asyncio.Event()
         self._counts: Counter[Kind] = Counter()
         self._sent: Counter[Kind] = Counter()
@@ -83,7 +83,7 @@ class SimulatedFeed:
         """
         self._left = count
         self._watcher.begin(0, count)
-        async with self._producer:
+        async with self._writer:
             for ticks in self._simulation.fast(start_us, self._clock_us()):
                 await self._send(ticks, flush=self._sender.outstanding >= _OUTSTANDING)
                 if self._ended:
@@ -106,7 +106,7 @@ class SimulatedFeed:
         """
         self._left = count
         self._watcher.begin(0, count)
-        async with self._producer:
+        async with self._writer:
             await self._by_clock(start_us, speed, seconds)
 
     async def onward(
@@ -126,7 +126,7 @@ class SimulatedFeed:
             KafkaError: ticks were not acknowledged.
         """
         self._watcher.begin(0, None)
-        async with self._producer:
+        async with self._writer:
             for start in range(0, len(past), MAX_STEP_TICKS):
                 if self._ended:
                     return

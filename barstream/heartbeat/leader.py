@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 from barstream.clock import system_clock_us
 from barstream.heartbeat.alarm import Alarm
@@ -45,6 +45,7 @@ from barstream.heartbeat.quiet_period import SETTLE_S, Settling
 from barstream.heartbeat.recovery import recover
 from barstream.heartbeat.report import HeartbeatReport
 from barstream.kafka.clients import KafkaError, ProducerFenced
+from barstream.kafka.cluster import Cluster
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex
 from barstream.market.universe import SeriesName, Universe
 from barstream.model.period import Period
@@ -153,13 +154,13 @@ class HeartbeatTopics:
     """Where heartbeats go.
 
     Attributes:
-        options: what an aiokafka client needs to connect.
+        cluster: where the topics are.
         ticks: the topic whose ends are the barriers.
         heartbeats: ``hb_1m``.
         transactional_id: one for the application, so that a new leader fences the old.
     """
 
-    options: Mapping[str, Any]
+    cluster: Cluster
     ticks: str
     heartbeats: str
     transactional_id: str
@@ -338,23 +339,23 @@ class Leader:
 
     async def _take_over(self) -> None:
         """Fence the leader before, then learn from the log where it stopped."""
-        options, rules = self._topics.options, self.sources.rules
+        cluster, rules = self._topics.cluster, self.sources.rules
         async with asyncio.timeout(RECOVER_WITHIN_S):
             self._producer = LeaderProducer(
-                options, self._topics.heartbeats, self._topics.transactional_id
+                cluster, self._topics.heartbeats, self._topics.transactional_id
             )
-            self._barriers = Barriers(options, self._topics.ticks)
+            self._barriers = Barriers(cluster, self._topics.ticks)
             await self._producer.start()
             await self._barriers.start()
             self._used_at_s = time.monotonic()
-            self._rest_s = await longest_rest_s(options)
+            self._rest_s = await longest_rest_s(cluster)
             now_us, rows = self._clock(), self.sources.universe.rows()
             index = self.sources.provider.index
             windows = await asyncio.to_thread(
                 recovery_windows, now_us, rows, index, rules, WINDOW_US
             )
             recovered = await recover(
-                options, self._topics.heartbeats, now_us, windows, rules, index
+                cluster, self._topics.heartbeats, now_us, windows, rules, index
             )
         self._emitted = Emitted(recovered.marks)
         self._resume.took_over(recovered.newest_us, time.monotonic())

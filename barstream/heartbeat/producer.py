@@ -12,18 +12,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from barstream.codecs.topics.heartbeat import HeartbeatRecord, Source, encode
-from barstream.kafka.clients import KafkaProducer, TopicPartition, make_consumer, make_producer
-from barstream.kafka.producer_failure import cause_told, hear_out
+from barstream.kafka.clients import TopicPartition, make_consumer
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.flush import Row
 from barstream.kafka.topics.batch_size import SMALL_BATCH_BYTES
+from barstream.kafka.writer import BatchWriter, Sent
 
 CLOSE_WITHIN_S: Final = 5.0
 TRANSACTION_TIMEOUT_MS: Final = 30_000
 """So long an unfinished transaction of a leader that died may hold up readers of hb_1m."""
-
-Row = tuple[bytes, bytes]
 
 
 class Due(NamedTuple):
@@ -49,9 +49,9 @@ class Appended:
 class Barriers:
     """Asks for end offsets of the tick topic; a consumer of no group that fetches nothing."""
 
-    def __init__(self, options: Mapping[str, Any], ticks_topic: str) -> None:
+    def __init__(self, cluster: Cluster, ticks_topic: str) -> None:
         self._topic = ticks_topic
-        self._consumer = make_consumer(options, committed=False)
+        self._consumer = make_consumer(cluster, committed=False)
 
     async def start(self) -> None:
         """Connect; the tick topic must exist.
@@ -92,44 +92,30 @@ def encode_rows(
         if barrier is None:
             continue
         record = HeartbeatRecord(broker, symbol, minute_us, barrier, sent_at_us, source)
-        rows.setdefault(partition, []).append((record.key, encode(record)))
+        rows.setdefault(partition, []).append(Row(record.key, encode(record)))
     return rows
 
 
-async def _sent(
-    producer: KafkaProducer, batch: Any, topic: str, partition: int
-) -> asyncio.Future[Any]:
-    with cause_told(producer):
-        answer: asyncio.Future[Any] = await producer.send_batch(batch, topic, partition=partition)
-    return answer
-
-
 async def send_rows(
-    producer: KafkaProducer, topic: str, rows_by_partition: Mapping[int, Sequence[Row]]
+    writer: BatchWriter, topic: str, rows_by_partition: Mapping[int, Sequence[Row]]
 ) -> dict[int, Appended]:
     """Send in bulk, each row to its partition, and wait until all are acknowledged.
 
     Raises:
         KafkaError: anything was not; which of the others were is unknown.
     """
-    futures: dict[int, list[asyncio.Future[Any]]] = {}
+    sent: dict[int, list[Sent]] = {}
     for partition, rows in rows_by_partition.items():
-        sent = futures[partition] = []
-        batch = producer.create_batch()
-        for key, value in rows:
-            if batch.append(key=key, value=value, timestamp=None) is None:
-                batch.close()
-                sent.append(await _sent(producer, batch, topic, partition))
-                await asyncio.sleep(0)  # thousands of rows: the rest of the worker goes on
-                batch = producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None)
-        batch.close()  # an open batch would take in what others send
-        sent.append(await _sent(producer, batch, topic, partition))
-    await asyncio.gather(*(future for sent in futures.values() for future in sent))
+        sent[partition] = []
+        for batch in writer.batches(topic, partition, rows):
+            sent[partition].append(await writer.submit(batch, topic, partition))
+            await asyncio.sleep(0)  # thousands of rows: the rest of the worker goes on
+    await asyncio.gather(*(each.answer for some in sent.values() for each in some))
     appended: dict[int, Appended] = {}
-    for partition, sent in futures.items():
+    for partition, some in sent.items():
         # -1 is what the broker answers for a topic with CreateTime
-        times = [meta.timestamp * 1000 for meta in (f.result() for f in sent) if meta.timestamp > 0]
+        answers = [each.answer.result() for each in some]
+        times = [answer.timestamp * 1000 for answer in answers if answer.timestamp > 0]
         appended[partition] = Appended(
             len(rows_by_partition[partition]), min(times, default=None), max(times, default=None)
         )
@@ -142,14 +128,13 @@ class LeaderProducer:
     Starting it fences whoever led before.
     """
 
-    def __init__(self, options: Mapping[str, Any], topic: str, transactional_id: str) -> None:
+    def __init__(self, cluster: Cluster, topic: str, transactional_id: str) -> None:
         self._topic = topic
-        self._in_transaction = False
-        self._producer = make_producer(
-            options,
+        self._writer = BatchWriter(
+            cluster,
+            SMALL_BATCH_BYTES,
             transactional_id=transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            max_batch_size=SMALL_BATCH_BYTES,
             max_request_size=1 << 20,
         )
 
@@ -159,7 +144,7 @@ class LeaderProducer:
         Raises:
             KafkaError: no broker took the transactional id.
         """
-        await self._producer.start()
+        await self._writer.start()
 
     async def begin(self, rows: Mapping[int, Sequence[Row]]) -> dict[int, Appended]:
         """Append ``rows`` in a transaction that is left open: nobody sees them yet.
@@ -168,10 +153,8 @@ class LeaderProducer:
             ProducerFenced: another leader has started since.
             KafkaError: not acknowledged; stop this producer and start another.
         """
-        self._in_transaction = True
-        with cause_told(self._producer):
-            await self._producer.begin_transaction()
-        return await send_rows(self._producer, self._topic, rows)
+        await self._writer.begin()
+        return await send_rows(self._writer, self._topic, rows)
 
     async def commit(self) -> None:
         """Make the rows visible, all of them.
@@ -180,23 +163,18 @@ class LeaderProducer:
             ProducerFenced: another leader has started since; none of them is.
             KafkaError: it is not known whether they are.
         """
-        with cause_told(self._producer):
-            await self._producer.commit_transaction()
-        self._in_transaction = False
+        await self._writer.commit()
 
     async def abort(self) -> None:
         """Take the rows back: no reader of committed records ever sees them."""
-        with cause_told(self._producer):
-            await self._producer.abort_transaction()
-        self._in_transaction = False
+        await self._writer.abort()
 
     async def stop(self) -> None:
         """Close within a deadline, also when no broker answers or the id was fenced."""
-        if self._in_transaction:
+        if self._writer.is_open:
             # An open transaction would hold up the readers of hb_1m until it times out.
-            await _within(CLOSE_WITHIN_S, self._producer.abort_transaction())
-        await _within(CLOSE_WITHIN_S, self._producer.stop())
-        hear_out(self._producer)
+            await _within(CLOSE_WITHIN_S, self._writer.abort())
+        await self._writer.stop(CLOSE_WITHIN_S)
 
 
 class LoaderHeartbeats:
@@ -206,7 +184,7 @@ class LoaderHeartbeats:
     read after that and covers them.  Use as an async context manager.
 
     Args:
-        options: what an aiokafka client needs to connect.
+        cluster: where the topics are.
         ticks_topic: where the ticks were loaded.
         heartbeats_topic: ``hb_1m``.
         clock_us: the wall clock, for ``sent_at``.
@@ -214,7 +192,7 @@ class LoaderHeartbeats:
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         ticks_topic: str,
         heartbeats_topic: str,
         clock_us: Callable[[], int],
@@ -223,14 +201,12 @@ class LoaderHeartbeats:
         self._topic = heartbeats_topic
         self._clock_us = clock_us
         self._source: Source = source
-        self._barriers = Barriers(options, ticks_topic)
-        self._producer = make_producer(
-            options, enable_idempotence=True, max_batch_size=SMALL_BATCH_BYTES
-        )
+        self._barriers = Barriers(cluster, ticks_topic)
+        self._writer = BatchWriter(cluster, SMALL_BATCH_BYTES, enable_idempotence=True)
 
     async def __aenter__(self) -> Self:
         await self._barriers.start()
-        await self._producer.start()
+        await self._writer.start()
         return self
 
     async def __aexit__(
@@ -239,7 +215,7 @@ class LoaderHeartbeats:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await _within(CLOSE_WITHIN_S, self._producer.stop())
+        await self._writer.stop(CLOSE_WITHIN_S)
         await self._barriers.stop()
 
     async def send(self, due: Sequence[Due]) -> int:
@@ -250,7 +226,7 @@ class LoaderHeartbeats:
         """
         barriers = await self._barriers.read({item.partition for item in due})
         rows = encode_rows(due, barriers, self._clock_us(), self._source)
-        appended = await send_rows(self._producer, self._topic, rows)
+        appended = await send_rows(self._writer, self._topic, rows)
         return sum(part.count for part in appended.values())
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from barstream.kafka.clients import KafkaConsumer, TopicPartition, make_consumer
+from barstream.kafka.cluster import Cluster
 from barstream.market.universe import SeriesName
 from barstream.model.key import split_bar_key
 from barstream.model.time import MINUTE_US
@@ -54,7 +55,7 @@ class Recovered:
 
 
 async def recover(
-    options: Mapping[str, Any],
+    cluster: Cluster,
     topic: str,
     now_us: int,
     windows: Sequence[tuple[int, int]],
@@ -66,7 +67,7 @@ async def recover(
     Raises:
         KafkaError: a broker did not answer.
     """
-    consumer = make_consumer(options, auto_offset_reset="earliest", fetch_max_wait_ms=100)
+    consumer = make_consumer(cluster, auto_offset_reset="earliest", fetch_max_wait_ms=100)
     recovered = Recovered()
     try:
         await consumer.start()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.errors import ReadingStalled
-from barstream.kafka.clients import make_consumer
+from barstream.kafka.clients import make_consumer, started_consumer
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.fetch_columns import ColumnarTopics, install
 
 _FETCH_BYTES: Final = 4 << 20
@@ -19,12 +20,12 @@ _SETTLE_S: Final = 0.05
 
 
 def changelog_consumer(
-    options: Mapping[str, Any], places: Iterable[TopicPartition], fetch_bytes: int = _FETCH_BYTES
+    cluster: Cluster, places: Iterable[TopicPartition], fetch_bytes: int = _FETCH_BYTES
 ) -> AIOKafkaConsumer:
     """A consumer of committed changelog rows in columns, of no group."""
     install()
     return make_consumer(
-        options,
+        cluster,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=fetch_bytes,
         fetch_max_wait_ms=100,
@@ -34,7 +35,7 @@ def changelog_consumer(
 
 async def settled_ends(
     consumer: AIOKafkaConsumer,
-    options: Mapping[str, Any],
+    cluster: Cluster,
     places: list[TopicPartition],
     waiting: Callable[[Mapping[TopicPartition, int]], None],
 ) -> dict[TopicPartition, int]:
@@ -48,9 +49,7 @@ async def settled_ends(
     Raises:
         ReadingStalled: they do not.
     """
-    raw = make_consumer(options, committed=False)
-    await raw.start()
-    try:
+    async with started_consumer(cluster, committed=False) as raw:
         deadline = time.monotonic() + _DECIDED_WITHIN_S
         while True:
             written: dict[TopicPartition, int] = await raw.end_offsets(places)
@@ -62,20 +61,18 @@ async def settled_ends(
                 raise _hanging(undecided, written)
             waiting(written)
             await asyncio.sleep(_SETTLE_S)
-    finally:
-        await raw.stop()
 
 
-async def decided(options: Mapping[str, Any], places: list[TopicPartition]) -> None:
+async def decided(cluster: Cluster, places: list[TopicPartition]) -> None:
     """Wait until all that was committed to changelogs can be read; see `settled_ends`.
 
     Raises:
         ReadingStalled: a transaction does not end.
     """
-    consumer = changelog_consumer(options, places)
+    consumer = changelog_consumer(cluster, places)
     await consumer.start()
     try:
-        await settled_ends(consumer, options, places, lambda _: None)
+        await settled_ends(consumer, cluster, places, lambda _: None)
     finally:
         await consumer.stop()
 

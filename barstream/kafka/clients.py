@@ -5,7 +5,8 @@ Whoever is given a client starts and stops it; a consumer is of no group and see
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer as KafkaConsumer
@@ -14,6 +15,8 @@ from aiokafka import TopicPartition
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, ProducerFenced
 from aiokafka.structs import ConsumerRecord
+
+from barstream.kafka.cluster import Cluster
 
 __all__ = [
     "ClusterMetadata",
@@ -26,21 +29,20 @@ __all__ = [
     "TopicPartition",
     "make_consumer",
     "make_producer",
+    "started_consumer",
 ]
 
 
-def make_consumer(
-    options: Mapping[str, Any], *, committed: bool = True, **more: Any
-) -> KafkaConsumer:
+def make_consumer(cluster: Cluster, *, committed: bool = True, **more: Any) -> KafkaConsumer:
     """A consumer that commits nothing, not started.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: to be connected to.
         committed: whether records of aborted and open transactions are left out; of ends too.
-        more: other options of aiokafka.
+        more: options of aiokafka.
     """
     return KafkaConsumer(
-        **options,
+        **cluster.options,
         group_id=None,
         enable_auto_commit=False,
         isolation_level="read_committed" if committed else "read_uncommitted",
@@ -48,11 +50,24 @@ def make_consumer(
     )
 
 
-def make_producer(options: Mapping[str, Any], **more: Any) -> KafkaProducer:
+@asynccontextmanager
+async def started_consumer(
+    cluster: Cluster, *, committed: bool = True, **more: Any
+) -> AsyncIterator[KafkaConsumer]:
+    """As `make_consumer`, for a question or two."""
+    consumer = make_consumer(cluster, committed=committed, **more)
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+def make_producer(cluster: Cluster, **more: Any) -> KafkaProducer:
     """A producer whose records every replica in sync has before they count, not started.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
-        more: other options of aiokafka.
+        cluster: to be connected to.
+        more: options of aiokafka.
     """
-    return KafkaProducer(**{**options, "acks": "all", **more})
+    return KafkaProducer(**{**cluster.options, "acks": "all", **more})

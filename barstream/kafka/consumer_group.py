@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError, for_code
 from barstream.config import Settings
 from barstream.config.fingerprint import fingerprint
 from barstream.errors import BarstreamError
-from barstream.kafka.cluster import admin_client, explained
+from barstream.kafka.connection import admin_client, explained
 from barstream.metrics import running_version
 
 #: Of the metadata, beside the fields of Faust; a later version may add to what stands there.

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -26,6 +26,7 @@ from barstream.codecs.topics.batch_mark import (
 )
 from barstream.errors import ReadingStalled, TailLost
 from barstream.kafka.clients import make_consumer
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.fetch_columns import ColumnarTopics, install
 from barstream.kafka.offsets import ANEW, extents_of
 
@@ -80,11 +81,11 @@ class _Lookup:
 
 
 @asynccontextmanager
-async def _lookup(options: Mapping[str, Any], topics: Collection[str]) -> AsyncIterator[_Lookup]:
+async def _lookup(cluster: Cluster, topics: Collection[str]) -> AsyncIterator[_Lookup]:
     install()
     wanted = ColumnarTopics(topics, passes_too_large=True)
     consumer = make_consumer(
-        options,
+        cluster,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=100,
         value_deserializer=wanted,
@@ -101,12 +102,12 @@ async def _lookup(options: Mapping[str, Any], topics: Collection[str]) -> AsyncI
 
 
 async def replaced(
-    options: Mapping[str, Any], marks: Mapping[TopicPartition, BatchMark]
+    cluster: Cluster, marks: Mapping[TopicPartition, BatchMark]
 ) -> set[TopicPartition]:
     """The partitions in which another batch stands in the place of the one that was read.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         marks: of the batches that were read.
 
     Raises:
@@ -115,18 +116,18 @@ async def replaced(
     """
     if not marks:
         return set()
-    async with _lookup(options, {tp.topic for tp in marks}) as lookup:
+    async with _lookup(cluster, {tp.topic for tp in marks}) as lookup:
         found = await lookup.at({tp: mark.base_offset for tp, mark in marks.items()})
     return {tp for tp, batch in found.items() if batch is not None and is_another(marks[tp], batch)}
 
 
 async def check_continued(
-    options: Mapping[str, Any], topic: str, read: Mapping[int, tuple[int, BatchMark]]
+    cluster: Cluster, topic: str, read: Mapping[int, tuple[int, BatchMark]]
 ) -> None:
     """Refuse to go on where other ticks stand in the place of those that were applied.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         topic: of the ticks.
         read: by partition the first offset not applied, and the batch that holds the one before.
 
@@ -135,9 +136,9 @@ async def check_continued(
         ReadingStalled: the brokers do not tell.
     """
     places = {TopicPartition(topic, partition): mark for partition, (_, mark) in read.items()}
-    for tp in sorted(await replaced(options, places)):
+    for tp in sorted(await replaced(cluster, places)):
         position, mark = read[tp.partition]
-        first = await _first_replaced(options, tp, mark)
+        first = await _first_replaced(cluster, tp, mark)
         raise TailLost(
             f"{topic}[{tp.partition}] must hold what was applied up to offset {position - 1}, but "
             f"from offset {first} on it holds other records: Kafka lost {position - first} offsets "
@@ -148,12 +149,12 @@ async def check_continued(
         )
 
 
-async def _first_replaced(options: Mapping[str, Any], tp: TopicPartition, mark: BatchMark) -> int:
+async def _first_replaced(cluster: Cluster, tp: TopicPartition, mark: BatchMark) -> int:
     """The offset from which on a partition is another one; leader epochs only rise."""
     high = mark.base_offset
     if mark.leader_epoch == UNKNOWN:
         return high
-    async with _lookup(options, {tp.topic}) as lookup:
+    async with _lookup(cluster, {tp.topic}) as lookup:
         low = (await lookup._consumer.beginning_offsets([tp]))[tp]
         while low < high:
             middle = (low + high) // 2

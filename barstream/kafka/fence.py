@@ -14,10 +14,9 @@ from typing import Final
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.kafka.changelog import decided
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.consumer_group import require_no_workers
 from barstream.kafka.writer import PartitionWriter
 
@@ -27,7 +26,7 @@ _WITHIN_S: Final = 600.0
 
 @asynccontextmanager
 async def fenced_partitions(
-    settings: Settings,
+    cluster: Cluster,
     partitions: Collection[int],
     topics: Collection[str],
     refusal: type[BarstreamError],
@@ -36,7 +35,7 @@ async def fenced_partitions(
     """Nobody else writes to these partitions inside; what is there is looked at inside as well.
 
     Args:
-        settings: of the application.
+        cluster: of the application.
         partitions: of the tick topic, and of all that is made of it.
         topics: those read inside; all that workers committed to them can be read.
         refusal: raised where Kafka or a worker comes in between.
@@ -51,17 +50,16 @@ async def fenced_partitions(
         BarstreamError: as ``refusal`` says; a transaction that was open is aborted by whoever takes
             the partition next.
     """
-    await require_no_workers(settings)
-    options = client_options(settings)
+    await require_no_workers(cluster.settings)
     producers = {
-        number: PartitionWriter(options, f"{settings.app_id}-{number}", _WITHIN_S)
+        number: PartitionWriter(cluster, f"{cluster.settings.app_id}-{number}", _WITHIN_S)
         for number in partitions
     }
     try:
         for producer in producers.values():
             await producer.start()
         places = [TopicPartition(topic, number) for number in partitions for topic in topics]
-        await decided(options, places)
+        await decided(cluster, places)
         yield producers
     except ProducerFenced as error:
         raise refusal(_taken_over(partitions, done)) from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 #: Shared, because the producer takes nothing but a list and most rows have no headers.
-_NO_HEADERS: Final[list[tuple[str, bytes]]] = []
+NO_HEADERS: Final[list[tuple[str, bytes]]] = []
 
 
 class Row(NamedTuple):
@@ -14,7 +14,7 @@ class Row(NamedTuple):
 
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]] = _NO_HEADERS
+    headers: list[tuple[str, bytes]] = NO_HEADERS
 
 
 @dataclass(slots=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from barstream.errors import ReadingStalled, TicksGone
-from barstream.kafka.clients import make_consumer
+from barstream.kafka.clients import make_consumer, started_consumer
+from barstream.kafka.cluster import Cluster
 
 _ANSWER_WITHIN_S: Final = 10.0
 #: How aiokafka says that a partition is not known, or has no leader.
@@ -74,9 +75,7 @@ def leaderless(consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> 
     return [f"{tp.topic}[{tp.partition}]" for tp in places if leader_of(tp) in _NONE]
 
 
-async def extents(
-    options: Mapping[str, Any], topic: str, partitions: Collection[int]
-) -> dict[int, Extent]:
+async def extents(cluster: Cluster, topic: str, partitions: Collection[int]) -> dict[int, Extent]:
     """The extent of each of ``partitions``.
 
     Raises:
@@ -84,17 +83,13 @@ async def extents(
     """
     if not partitions:
         return {}
-    consumer = make_consumer(options, committed=False)
-    await consumer.start()
-    try:
+    async with started_consumer(cluster, committed=False) as consumer:
         found = await extents_of(consumer, [TopicPartition(topic, each) for each in partitions])
-    finally:
-        await consumer.stop()
     return {tp.partition: extent for tp, extent in found.items()}
 
 
 async def ends_of(
-    options: Mapping[str, Any], places: Collection[TopicPartition], *, committed: bool = False
+    cluster: Cluster, places: Collection[TopicPartition], *, committed: bool = False
 ) -> dict[TopicPartition, int]:
     """End offset of each of ``places``; of ``committed`` records, or of all.
 
@@ -102,7 +97,7 @@ async def ends_of(
         ReadingStalled: no answer in time: a client that was cut off may ask the old connection
             for very long.
     """
-    consumer = make_consumer(options, committed=committed)
+    consumer = make_consumer(cluster, committed=committed)
     try:
         with offsets_required(consumer, places):
             async with asyncio.timeout(_ANSWER_WITHIN_S):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
@@ -20,6 +20,8 @@ from aiokafka.structs import TopicPartition
 from barstream.cancellation import cancel
 from barstream.errors import BarstreamError
 from barstream.kafka.clients import make_consumer
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import BrokerUnreachableError
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +38,6 @@ TOPIC_APPEARS_WITHIN_S: Final = 5.0
 
 class TopicMissingError(BarstreamError):
     """The topic to be read does not exist: create it (``barstream topics create``)."""
-
-
-class BrokerUnreachableError(BarstreamError):
-    """No broker answered in the time allowed: check ``bootstrap`` and that Kafka runs."""
 
 
 def _passes(error: KafkaError) -> bool:
@@ -78,7 +76,7 @@ class TopicFollower:
     Args:
         topic: the topic's name in Kafka.
         on_record: called in the event loop, in offset order within a partition.
-        client_options: what ``AIOKafkaConsumer`` needs to reach the cluster.
+        cluster: where the topic is.
         on_failure: called with the exception that ended the reader.
         connect_timeout_s: how long to look for a broker at start; None is for ever.
     """
@@ -88,7 +86,7 @@ class TopicFollower:
         topic: str,
         on_record: RecordHandler,
         *,
-        client_options: Mapping[str, Any],
+        cluster: Cluster,
         on_failure: Callable[[BaseException], None] | None = None,
         connect_timeout_s: float | None = None,
         poll_s: float = 0.1,
@@ -97,7 +95,7 @@ class TopicFollower:
         self.failure: BaseException | None = None
         self._on_record = on_record
         self._on_failure = on_failure
-        self._options = dict(client_options)
+        self._cluster = cluster
         self._connect_timeout_s = connect_timeout_s
         self._poll_ms = max(1, round(poll_s * 1000))
         self._targets: dict[TopicPartition, int] = {}
@@ -190,7 +188,7 @@ class TopicFollower:
         began, warned = loop.time(), False
         while True:
             consumer = make_consumer(
-                self._options, auto_offset_reset="earliest", fetch_max_wait_ms=100
+                self._cluster, auto_offset_reset="earliest", fetch_max_wait_ms=100
             )
             try:
                 await consumer.start()
@@ -201,7 +199,7 @@ class TopicFollower:
                 waited_s = loop.time() - began
                 if self._connect_timeout_s is not None and waited_s >= self._connect_timeout_s:
                     raise BrokerUnreachableError(
-                        f"a Kafka broker is required at {self._options.get('bootstrap_servers')}, "
+                        f"a Kafka broker is required at {self._cluster.addresses}, "
                         f"none answered within {waited_s:.0f} s ({error!r}): check `bootstrap` "
                         "and that the broker runs"
                     ) from error
@@ -226,7 +224,7 @@ class TopicFollower:
             if loop.time() >= deadline:
                 raise TopicMissingError(
                     f"topic {self.topic!r} is required, but the cluster at "
-                    f"{self._options.get('bootstrap_servers')} has none of that name: run "
+                    f"{self._cluster.addresses} has none of that name: run "
                     "`barstream topics create`, or correct the name in [topics]"
                 )
             await asyncio.sleep(RETRY_S)

@@ -7,7 +7,7 @@ is defined here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -24,7 +24,8 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-from barstream.kafka.clients import make_consumer
+from barstream.kafka.clients import started_consumer
+from barstream.kafka.cluster import Cluster
 
 _UNKNOWN_TOPIC: Final = 3
 
@@ -141,6 +142,12 @@ async def topic_id(client: AIOKafkaClient, topic: str, node: int | None = None) 
     raise TopicMissing(topic)
 
 
+async def identity_of(cluster: Cluster, topic: str) -> str | None:
+    """As `topic_id`, asked with a client of its own."""
+    async with started_consumer(cluster, committed=False) as consumer:
+        return await topic_id(consumer._client, topic)
+
+
 class TopicIds(NamedTuple):
     """Which topics of which cluster; None and missing where brokers do not tell."""
 
@@ -148,25 +155,22 @@ class TopicIds(NamedTuple):
     topics: dict[str, str]
 
 
-async def topic_ids(options: Mapping[str, Any], topics: Iterable[str]) -> TopicIds:
+async def topic_ids(cluster: Cluster, topics: Iterable[str]) -> TopicIds:
     """Identities of ``topics`` that there are.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         topics: names.
 
     Raises:
         KafkaError: no broker answered.
     """
-    consumer = make_consumer(options, committed=False)
-    await consumer.start()
-    try:
+    async with started_consumer(cluster, committed=False) as consumer:
         client = consumer._client
-        answer = await client.send(client.get_random_node(), _MetadataRequest(topics))
-    except (IncompatibleBrokerVersion, NotImplementedError):
-        return TopicIds(None, {})
-    finally:
-        await consumer.stop()
+        try:
+            answer = await client.send(client.get_random_node(), _MetadataRequest(topics))
+        except (IncompatibleBrokerVersion, NotImplementedError):
+            return TopicIds(None, {})
     return TopicIds(
         answer.cluster_id or None,
         {

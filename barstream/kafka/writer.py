@@ -1,12 +1,21 @@
-"""The transactional producer of one tick partition."""
+"""Rows into Kafka in whole batches: what all who write share, and the writer of a partition."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
 from itertools import cycle
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from aiokafka.errors import (
     InvalidProducerIdMapping,
@@ -16,11 +25,12 @@ from aiokafka.errors import (
 )
 
 from barstream.codecs.topics.batch_mark import HEADER, BatchMark, written_mark
-from barstream.errors import BarstreamError, BatchRefused, FlushStalled, StateUnusable, TicksGone
+from barstream.errors import BarstreamError, BatchRefused, FlushStalled, RowTooLarge, StateUnusable
 from barstream.kafka.clients import TopicPartition, make_producer
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.flush import Row
 from barstream.kafka.offsets import check_identity
-from barstream.kafka.producer_failure import fatal_error, hear_out
+from barstream.kafka.producer_failure import cause_told, fatal_error, hear_out
 from barstream.kafka.topic_identity import TopicMissing, topic_id
 from barstream.kafka.topics.batch_size import PLANNED_BYTES, largest_batches
 
@@ -39,6 +49,10 @@ _LACKING: Final = 3
 _BATCH_BYTES: Final = 900_000
 #: The lengths and deltas that stand beside what is written.
 _LENGTHS: Final = 10
+_KEY_SHOWN: Final = 80
+
+RowLike = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+"""Key, value and headers, as of `Row`."""
 
 
 class Written(NamedTuple):
@@ -55,14 +69,164 @@ class TopicOfId(NamedTuple):
     identity: str
 
 
-class PartitionWriter:
+class Sent(NamedTuple):
+    """A batch that is on its way; ``answer`` knows the offset of its first record."""
+
+    batch: Any
+    answer: asyncio.Future[Any]
+
+
+class BatchWriter:
+    """Writes rows in closed batches, in transactions where it has a ``transactional_id``.
+
+    Starting one with the same id fences it: it then can write nothing more, and says so.
+
+    Args:
+        cluster: where the topics are.
+        batch_bytes: how large a batch becomes.
+        largest: by topic the most bytes it takes in a batch, see `ask_sizes`.
+        more: options of the producer.
+
+    Attributes:
+        is_open: whether a transaction is, as far as is known.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        batch_bytes: int,
+        largest: Mapping[str, int] | None = None,
+        **more: Any,
+    ) -> None:
+        self._cluster = cluster
+        self._batch_bytes = batch_bytes
+        self._largest = dict(largest or {})
+        self.transactional_id: str | None = more.get("transactional_id")
+        self.is_open = False
+        self._sent: list[asyncio.Future[Any]] = []
+        self._producer = make_producer(cluster, max_batch_size=batch_bytes, **more)
+
+    async def start(self) -> None:
+        """Fence whoever has the same id; its open transaction is aborted before this returns.
+
+        Raises:
+            KafkaError: no broker answered, or none took the id.
+        """
+        await self._producer.start()
+
+    async def stop(self, within_s: float | None = _STOP_WITHIN_S) -> None:
+        """Close the connection, within a deadline also when no broker answers."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._producer.stop()
+        except Exception as error:  # noqa: BLE001  nothing more is wanted of it
+            log.debug("producer not closed: %s %r", self.transactional_id, error)
+        hear_out(self._producer, self._sent)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop(within_s=None)  # what was handed over is sent first
+
+    async def ask_sizes(self, topics: Iterable[str]) -> None:
+        """Learn how large a batch of each topic may be; by default as large as Kafka's own."""
+        unknown = {topic for topic in topics if topic not in self._largest}
+        if unknown:
+            self._largest.update(await largest_batches(self._cluster, unknown))
+
+    async def begin(self) -> None:
+        """Begin a transaction."""
+        self._sent.clear()
+        self.is_open = True
+        with cause_told(self._producer):
+            await self._producer.begin_transaction()
+
+    async def commit(self) -> None:
+        """Make what was sent since `begin` visible, all of it.
+
+        Raises:
+            ProducerFenced: nothing of it is.
+            KafkaError: it is not known whether it is.
+        """
+        with cause_told(self._producer):
+            await self._producer.commit_transaction()
+        self.is_open = False
+
+    async def abort(self) -> None:
+        """Take back what was sent since `begin`: no reader of committed records ever sees it."""
+        with cause_told(self._producer):
+            await self._producer.abort_transaction()
+        self.is_open = False
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Commit what is sent inside, or abort it, which waits for the brokers without end."""
+        self._sent.clear()
+        self.is_open = True
+        with cause_told(self._producer):
+            async with self._producer.transaction():
+                yield
+        self.is_open = False
+
+    def batches(self, topic: str, partition: int, rows: Iterable[RowLike]) -> Iterator[Any]:
+        """The rows, in order, in as few batches as take them; each is to be submitted.
+
+        Raises:
+            RowTooLarge: the topic takes no batch of one of them.
+        """
+        most = self._largest.get(topic, PLANNED_BYTES)
+        is_small = most < self._batch_bytes
+        batch, append = None, _takes_nothing
+        for key, value, headers in rows:
+            if is_small and batch is not None and batch.size() + _size(key, value, headers) > most:
+                append = _takes_nothing
+            if append(key=key, value=value, timestamp=None, headers=headers) is not None:
+                continue
+            if batch is not None:
+                yield batch
+            if (least := HEADER.size + len(key or b"") + len(value or b"")) > most:
+                raise RowTooLarge(
+                    f"a row of {topic}[{partition}] must fit the {most:,} bytes that the topic "
+                    f"takes in a batch, found one of {least:,} bytes, its key "
+                    f"{(key or b'')[:_KEY_SHOWN]!r}: raise max.message.bytes of the topic, or "
+                    "look at what made it so large"
+                )
+            batch = self._producer.create_batch()
+            append = batch.append
+            append(key=key, value=value, timestamp=None, headers=headers)  # takes a first one
+        if batch is not None:
+            yield batch
+
+    async def submit(self, batch: Any, topic: str, partition: int) -> Sent:
+        """Hand a batch over; its ``answer`` is to be awaited."""
+        batch.close()  # one left open may be appended to by a later send
+        with cause_told(self._producer):
+            answer = await self._producer.send_batch(batch, topic, partition=partition)
+        if self.is_open:
+            self._sent.append(answer)
+        return Sent(batch, answer)
+
+    async def send(self, topic: str, partition: int, rows: Iterable[RowLike]) -> list[Sent]:
+        """Hand over rows of one partition, in order.
+
+        Raises:
+            RowTooLarge: the topic takes no batch of one of them; those before it are sent.
+            KafkaError: a batch could not be queued.
+        """
+        batches = self.batches(topic, partition, rows)
+        return [await self.submit(batch, topic, partition) for batch in batches]
+
+
+class PartitionWriter(BatchWriter):
     """Writes all rows of a flush in one transaction, or none.
 
     ``transactional.id`` names the partition and not the worker: starting this producer fences
     whoever held the partition before, which then can write nothing more to it.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         transactional_id: ``{app_id}-{partition}``.
         deadline_s: with idempotence batches never expire, so a flush needs a deadline.
         largest: by topic the most bytes it takes in a batch; asked for where it is not given.
@@ -70,36 +234,20 @@ class PartitionWriter:
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         transactional_id: str,
         deadline_s: float = 60.0,
         largest: Mapping[str, int] | None = None,
     ) -> None:
-        self._options = options
-        self._largest = dict(largest or {})
-        self._deadline_s = deadline_s
-        self.transactional_id = transactional_id
-        self._sent: list[asyncio.Future[Any]] = []
-        self._producer = make_producer(
-            options,
+        super().__init__(
+            cluster,
+            _BATCH_BYTES,
+            largest,
             transactional_id=transactional_id,
-            max_batch_size=_BATCH_BYTES,
             linger_ms=0,
             transaction_timeout_ms=int(deadline_s * 1000),
         )
-
-    async def start(self) -> None:
-        """Fence the previous owner; its open transaction is aborted before this returns."""
-        await self._producer.start()
-
-    async def stop(self) -> None:
-        """Close the connection, within a deadline also when no broker answers."""
-        try:
-            async with asyncio.timeout(_STOP_WITHIN_S):
-                await self._producer.stop()
-        except Exception as error:  # noqa: BLE001  nothing more is wanted of it
-            log.debug("producer not closed: %s %r", self.transactional_id, error)
-        hear_out(self._producer, self._sent)
+        self._deadline_s = deadline_s
 
     async def write(
         self,
@@ -124,26 +272,25 @@ class PartitionWriter:
         Raises:
             StateUnusable: Kafka has lost the tail of a topic; nothing is written.
             TicksGone: ``read_from`` was deleted and made again; nothing is written.
+            RowTooLarge: a topic takes no batch of one of the rows; nothing is written.
             FlushStalled: not committed within the deadline; whether it was is not known.
             aiokafka.errors.ProducerFenced: another worker owns the partition, or may own it, since
                 the brokers have forgotten this one; nothing is written.
         """
         try:
             async with asyncio.timeout(self._deadline_s):
-                await self._ask_sizes(topic for topic, _ in rows)
-                # Not `producer.transaction()`: on an error that aborts, and waits for the abort
-                # without end when no broker answers.  Whoever takes the partition next aborts.
-                self._sent.clear()
-                await self._producer.begin_transaction()
-                sent = {place: await self._send(*place, some) for place, some in rows.items()}
-                written = {place: await _last(parts) for place, parts in sent.items()}
-                for place, offset in (at_least or {}).items():
-                    _check_grown(place, written[place].offset, offset)
-                if behind is not None:
-                    written |= await self._write_behind(behind, written)
-                if read_from is not None:
-                    await self._check_read_from(read_from, rows)
-                await self._producer.commit_transaction()
+                await self.ask_sizes(topic for topic, _ in rows)
+                # Not `transaction()`: on any error that aborts, and waits for the abort without
+                # end when no broker answers.  Whoever takes the partition next aborts.
+                await self.begin()
+                try:
+                    written = await self._append(rows, at_least or {}, behind)
+                    if read_from is not None:
+                        await self._check_read_from(read_from, rows)
+                except BarstreamError:
+                    await self.abort()
+                    raise
+                await self.commit()
                 return written
         except TimeoutError as error:
             raise FlushStalled(
@@ -173,16 +320,25 @@ class PartitionWriter:
                 raise told from told.__cause__
             raise ProducerFenced from error
 
-    async def _write_behind(
-        self, behind: Behind, written: Mapping[tuple[str, int], Written]
+    async def _append(
+        self,
+        rows: Mapping[tuple[str, int], Sequence[Row]],
+        at_least: Mapping[tuple[str, int], int],
+        behind: Behind | None,
     ) -> dict[tuple[str, int], Written]:
-        try:
-            rows = await behind({place: each.offset for place, each in written.items()})
-        except BarstreamError:
-            await self._producer.abort_transaction()
-            raise
-        await self._ask_sizes(topic for topic, _ in rows)
-        sent = {place: await self._send(*place, some) for place, some in rows.items()}
+        written = await self._acknowledged(rows)
+        for place, offset in at_least.items():
+            _check_grown(place, written[place].offset, offset)
+        if behind is not None:
+            more = await behind({place: each.offset for place, each in written.items()})
+            await self.ask_sizes(topic for topic, _ in more)
+            written |= await self._acknowledged(more)
+        return written
+
+    async def _acknowledged(
+        self, rows: Mapping[tuple[str, int], Sequence[Row]]
+    ) -> dict[tuple[str, int], Written]:
+        sent = {place: await self.send(*place, some) for place, some in rows.items()}
         return {place: await _last(parts) for place, parts in sent.items()}
 
     async def _check_read_from(self, topic: TopicOfId, places: Iterable[tuple[str, int]]) -> None:
@@ -202,46 +358,7 @@ class PartitionWriter:
             except (KafkaError, TimeoutError, OSError) as error:
                 log.debug("it is not told which topic %s is: %r", topic.name, error)
             await asyncio.sleep(_ASK_AGAIN_S)
-        try:
-            check_identity(topic.name, topic.identity, found)
-        except TicksGone:
-            await self._producer.abort_transaction()
-            raise
-
-    async def _ask_sizes(self, topics: Iterable[str]) -> None:
-        unknown = {topic for topic in topics if topic not in self._largest}
-        if unknown:
-            self._largest.update(await largest_batches(self._options, unknown))
-
-    async def _send(
-        self, topic: str, partition: int, rows: Sequence[Row]
-    ) -> list[tuple[Any, asyncio.Future[Any]]]:
-        sent: list[tuple[Any, asyncio.Future[Any]]] = []
-        batch = self._producer.create_batch()
-        most = self._largest.get(topic, PLANNED_BYTES)
-        is_small = most < PLANNED_BYTES
-        for key, value, headers in rows:
-            if (
-                is_small
-                and batch.record_count()
-                and batch.size() + _size(key, value, headers) > most
-            ):
-                sent.append(await self._send_batch(batch, topic, partition))
-                batch = self._producer.create_batch()
-            while batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                sent.append(await self._send_batch(batch, topic, partition))
-                batch = self._producer.create_batch()
-        sent.append(await self._send_batch(batch, topic, partition))
-        return sent
-
-    async def _send_batch(
-        self, batch: Any, topic: str, partition: int
-    ) -> tuple[Any, asyncio.Future[Any]]:
-        # a batch left open may be appended to by a later send
-        batch.close()
-        future = await self._producer.send_batch(batch, topic, partition=partition)
-        self._sent.append(future)
-        return batch, future
+        check_identity(topic.name, topic.identity, found)
 
 
 def _is_forgotten(error: BaseException) -> bool:
@@ -255,10 +372,13 @@ def _size(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, b
     return len(key or b"") + len(value or b"") + beside + 4 * _LENGTHS
 
 
-async def _last(parts: list[tuple[Any, asyncio.Future[Any]]]) -> Written:
-    # the future of a batch knows the offset of its first record
-    bases = [(await future).offset for _, future in parts]
-    batch, base = parts[-1][0], bases[-1]
+def _takes_nothing(**_: Any) -> None:
+    """As a full batch: what comes next begins one."""
+
+
+async def _last(parts: Sequence[Sent]) -> Written:
+    bases = [(await each.answer).offset for each in parts]
+    batch, base = parts[-1].batch, bases[-1]
     header = bytes(batch._buffer[: HEADER.size])
     return Written(base + batch.record_count() - 1, written_mark(header, base))
 

@@ -7,8 +7,9 @@ from typing import Final
 
 import polars as pl
 
+from barstream.kafka.cluster import Cluster
 from barstream.log.selection import Selection
-from barstream.log.snapshot import Options, Spans, chunks, held
+from barstream.log.snapshot import Spans, chunks, held
 
 #: ``value`` is null of a tombstone.
 SCHEMA: Final[Mapping[str, type[pl.DataType]]] = {
@@ -22,14 +23,14 @@ _THINNED_AT: Final = 500_000
 
 
 async def newest_records(
-    options: Options, topic: str, spans: Spans, wanted: Selection | None = None
+    cluster: Cluster, topic: str, spans: Spans, wanted: Selection | None = None
 ) -> pl.DataFrame:
     """The newest record of each key, tombstones too: columns `SCHEMA`.
 
     By partition in the order in which keys came first.
 
     Args:
-        options: where the cluster is.
+        cluster: where the cluster is.
         topic: the topic.
         spans: what to read, see `barstream.log.snapshot.held`.
         wanted: which records, judged by their keys; by default all that have one.
@@ -39,7 +40,7 @@ async def newest_records(
     """
     wanted = wanted or Selection()
     parts, count = [pl.DataFrame(schema=SCHEMA)], 0
-    async for chunk in chunks(options, topic, spans):
+    async for chunk in chunks(cluster, topic, spans):
         at = wanted.positions(chunk.keys)
         part = {
             "partition": [chunk.partition] * len(at),
@@ -59,15 +60,15 @@ def _last(found: pl.DataFrame) -> pl.DataFrame:
 
 
 async def newest_values(
-    options: Options, topic: str, partition: int, wanted: Selection | None = None
+    cluster: Cluster, topic: str, partition: int, wanted: Selection | None = None
 ) -> dict[bytes, bytes]:
     """By key the newest values a partition holds now, without those that were withdrawn.
 
     Raises:
         HistoryGone, ReadingStalled: the partition cannot be read.
     """
-    spans = await held(options, topic, [partition])
-    found = await newest_records(options, topic, spans, wanted)
+    spans = await held(cluster, topic, [partition])
+    found = await newest_records(cluster, topic, spans, wanted)
     return dict(found.select("key", "value").drop_nulls().iter_rows())
 
 

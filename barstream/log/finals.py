@@ -11,8 +11,9 @@ import pyarrow as pa
 from barstream.codecs.avro.body import decode_batch
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.topics.bar import bar_columns, bar_of, decode_bar
+from barstream.kafka.cluster import Cluster
 from barstream.log.selection import Selection
-from barstream.log.snapshot import Options, Spans, chunks
+from barstream.log.snapshot import Spans, chunks
 from barstream.model.bar import Bar
 from barstream.model.bar_fields import BAR_FIELDS, FieldKind
 
@@ -45,12 +46,12 @@ SCHEMA: Final[Mapping[str, type[pl.DataType]]] = {**PLACE, **FIELDS}
 
 
 async def versions(
-    options: Options, topic: str, spans: Spans, wanted: Selection | None = None
+    cluster: Cluster, topic: str, spans: Spans, wanted: Selection | None = None
 ) -> pl.DataFrame:
     """Every record of the bars asked for: columns `PLACE` and `FIELDS`, in log order by partition.
 
     Args:
-        options: where the cluster is.
+        cluster: where the topic is.
         topic: of bars.
         spans: what to read, see `barstream.log.snapshot.held`.
         wanted: which bars, judged by their keys; by default all.
@@ -60,7 +61,7 @@ async def versions(
     """
     wanted = wanted or Selection()
     parts: list[pl.DataFrame] = []
-    async for chunk in chunks(options, topic, spans):
+    async for chunk in chunks(cluster, topic, spans):
         at = wanted.positions(chunk.keys)
         if at:
             parts.append(frame_of(chunk, at))

@@ -12,8 +12,9 @@ from barstream.codecs.avro.body import decode_batch
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.topics.heartbeat import decode
 from barstream.codecs.topics.withdrawal import Withdrawn
+from barstream.kafka.cluster import Cluster
 from barstream.log.selection import Selection
-from barstream.log.snapshot import Options, Spans, chunks
+from barstream.log.snapshot import Spans, chunks
 
 #: ``appended_us`` is null where the topic has no append times.
 SCHEMA: Final[Mapping[str, type[pl.DataType]]] = {
@@ -35,7 +36,7 @@ TOMBSTONE: Final = "tombstone"
 
 
 async def heartbeats(
-    options: Options,
+    cluster: Cluster,
     topic: str,
     spans: Spans,
     wanted: Selection | None = None,
@@ -47,7 +48,7 @@ async def heartbeats(
     A record that is no heartbeat is left out: workers ignore it as well.
 
     Args:
-        options: where the cluster is.
+        cluster: where the topic is.
         topic: of heartbeats.
         spans: what to read, see `barstream.log.snapshot.held`.
         wanted: which of them, judged by their keys; by default all.
@@ -58,7 +59,7 @@ async def heartbeats(
     """
     wanted = wanted or Selection()
     parts: list[pl.DataFrame] = []
-    async for chunk in chunks(options, topic, spans):
+    async for chunk in chunks(cluster, topic, spans):
         at = [n for n in wanted.positions(chunk.keys) if chunk.values[n] is not None]
         if at:
             parts.append(_frame(chunk, at))

@@ -18,10 +18,11 @@ from typing import Self
 
 from barstream.codecs.topics.withdrawal import Withdrawn
 from barstream.config import Settings
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.topics import TopicNames
 from barstream.log.schedule import ScheduleRecord, schedule_records
 from barstream.log.series import PartitionRows, series_rows
-from barstream.log.snapshot import Options, Span, held
+from barstream.log.snapshot import Span, held
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +34,27 @@ class PartitionLog:
         rows_end: up to where its topic was read for that.
     """
 
-    options: Options
-    names: TopicNames
+    cluster: Cluster
     partition: int
     rows: PartitionRows
     rows_end: int
 
     @classmethod
-    async def opened(cls, options: Options, names: TopicNames, partition: int) -> Self:
+    async def opened(cls, cluster: Cluster, partition: int) -> Self:
         """A partition whose rows have just been read.
 
         Raises:
             TopicMissingError: there is no topic of rows.
             HistoryGone, ReadingStalled, HistoryUnreadable, RowTooNew: see `series_rows`.
         """
-        spans = await held(options, names.series, [partition])
-        rows = await series_rows(options, names.series, spans)
-        return cls(options, names, partition, rows[partition], spans[partition].end)
+        spans = await held(cluster, cluster.names.series, [partition])
+        rows = await series_rows(cluster, cluster.names.series, spans)
+        return cls(cluster, partition, rows[partition], spans[partition].end)
+
+    @property
+    def names(self) -> TopicNames:
+        """Of all topics."""
+        return self.cluster.names
 
     @property
     def withdrawn(self) -> Withdrawn:
@@ -58,7 +63,7 @@ class PartitionLog:
 
     async def span(self, topic: str) -> Span:
         """What the partition of a topic holds now, and so after the rows were read."""
-        return (await held(self.options, topic, [self.partition]))[self.partition]
+        return (await held(self.cluster, topic, [self.partition]))[self.partition]
 
     async def rows_now(self) -> PartitionRows:
         """The rows written since: every final that was read belongs to their position.
@@ -69,7 +74,7 @@ class PartitionLog:
         topic = self.names.series
         now = await self.span(topic)
         tail = {self.partition: Span(max(self.rows_end, now.begin), now.end)}
-        return (await series_rows(self.options, topic, tail))[self.partition]
+        return (await series_rows(self.cluster, topic, tail))[self.partition]
 
     async def schedule_records(self, settings: Settings) -> list[ScheduleRecord]:
         """Rows of the schedule, where a rule that held or holds goes by them; else none.
@@ -80,7 +85,4 @@ class PartitionLog:
         """
         if not settings.bars.schedule and not any(row.schedule for row in self.rows.rules):
             return []
-        ticks = settings.ticks
-        return await schedule_records(
-            self.options, self.names.market_schedule, ticks.registry_url, ticks.name_rule
-        )
+        return await schedule_records(self.cluster)

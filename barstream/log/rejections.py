@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from barstream.kafka.clients import ConsumerRecord
-from barstream.log.snapshot import Options, Spans, records
+from barstream.kafka.cluster import Cluster
+from barstream.log.snapshot import Spans, records
 
 #: ``tick_offset`` is the offset in the tick topic; ``offset`` that of the record that says so.
 SCHEMA: Final[Mapping[str, type[pl.DataType]]] = {
@@ -22,7 +23,7 @@ SCHEMA: Final[Mapping[str, type[pl.DataType]]] = {
 }
 
 
-async def rejected(options: Options, topic: str, spans: Spans, ticks: str) -> pl.DataFrame:
+async def rejected(cluster: Cluster, topic: str, spans: Spans, ticks: str) -> pl.DataFrame:
     """Rejected ticks of topic ``ticks``, columns `SCHEMA`, in log order by partition.
 
     Records without the headers that every one of ours has are left out, as are those of other
@@ -32,7 +33,7 @@ async def rejected(options: Options, topic: str, spans: Spans, ticks: str) -> pl
         HistoryGone, ReadingStalled: the spans cannot be read.
     """
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA}
-    async for record in records(options, topic, spans):
+    async for record in records(cluster, topic, spans):
         row = place_of(record, ticks)
         if row is None:
             continue

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session import NO_REGISTRY, Identity, read_session
 from barstream.codecs.topics.session_schemas import SessionSchemas, is_framed
-from barstream.config import Settings
-from barstream.log.snapshot import Options, chunks, held
+from barstream.kafka.cluster import Cluster
+from barstream.log.snapshot import chunks, held
 from barstream.market.schedule import AlwaysOpenIndex, ScheduleIndex, Series, SessionRow
-from barstream.model.key import FOLDED, NameRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +45,20 @@ class ScheduleRecord:
         return read_session(self.key, self.value, self.schemas)
 
 
-async def schedule_records(
-    options: Options, topic: str, registry_url: str | None, name_rule: NameRule = FOLDED
-) -> list[ScheduleRecord]:
+async def schedule_records(cluster: Cluster) -> list[ScheduleRecord]:
     """Every record the topic still holds, in the order they were appended.
 
     Args:
-        options: of the client.
-        topic: its name.
-        registry_url: where the schemas are that rows name.
-        name_rule: how brokers and symbols are spelled.
+        cluster: where the topic is, and by its settings how brokers and symbols are spelled.
 
     Raises:
         TopicMissingError: there is no such topic.
         RegistryError: a row names a schema and the registry does not answer.
     """
     found: list[ScheduleRecord] = []
-    schemas = SessionSchemas.of(registry_url, name_rule)
-    async for chunk in chunks(options, topic, await held(options, topic)):
+    topic, ticks = cluster.names.market_schedule, cluster.settings.ticks
+    schemas = SessionSchemas.of(ticks.registry_url, ticks.name_rule)
+    async for chunk in chunks(cluster, topic, await held(cluster, topic)):
         stamps, offsets = chunk.timestamps_us.tolist(), chunk.offsets.tolist()
         found += [
             ScheduleRecord(chunk.partition, offset, stamp, key or b"", value, schemas)
@@ -87,18 +82,15 @@ def schedule_index(records: Iterable[ScheduleRecord], until_us: int | None = Non
     )
 
 
-async def current_index(settings: Settings, options: Options, topic: str) -> ScheduleIndex:
+async def current_index(cluster: Cluster) -> ScheduleIndex:
     """The schedule in force; without a schedule join that of a market that never closes.
 
     Raises:
         TopicMissingError: there is a schedule join, and no topic.
     """
-    if not settings.bars.schedule:
+    if not cluster.settings.bars.schedule:
         return AlwaysOpenIndex()
-    ticks = settings.ticks
-    return schedule_index(
-        await schedule_records(options, topic, ticks.registry_url, ticks.name_rule)
-    )
+    return schedule_index(await schedule_records(cluster))
 
 
 def _rows_by_series(

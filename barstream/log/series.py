@@ -20,9 +20,10 @@ from barstream.codecs.topics.withdrawal import (
     decode_withdrawal,
     is_withdrawal_key,
 )
+from barstream.kafka.cluster import Cluster
 from barstream.log.compaction import newest_records
 from barstream.log.errors import HistoryUnreadable
-from barstream.log.snapshot import Options, Spans, chunks, held
+from barstream.log.snapshot import Spans, chunks, held
 from barstream.market.universe import SeriesSeen, Universe
 from barstream.rules.series import NEVER_US
 
@@ -67,7 +68,7 @@ class PartitionRows:
         return Withdrawn.of(self.withdrawals.values(), partition)
 
 
-async def series_rows(options: Options, topic: str, spans: Spans) -> dict[int, PartitionRows]:
+async def series_rows(cluster: Cluster, topic: str, spans: Spans) -> dict[int, PartitionRows]:
     """The newest rows of each partition of ``spans``.
 
     Raises:
@@ -76,7 +77,7 @@ async def series_rows(options: Options, topic: str, spans: Spans) -> dict[int, P
         RowTooNew: a later release has written one.
     """
     found = {partition: PartitionRows() for partition in spans}
-    newest = await newest_records(options, topic, spans)
+    newest = await newest_records(cluster, topic, spans)
     for partition, key, value, offset in newest.drop_nulls("value").iter_rows():
         try:
             _take(found[partition], key, value, offset)
@@ -107,15 +108,15 @@ def _take(part: PartitionRows, key: bytes, value: bytes, offset: int) -> None:
         part.series[row.broker, row.symbol] = row
 
 
-async def series_seen(options: Options, topic: str) -> dict[tuple[str, str], SeriesSeen]:
+async def series_seen(cluster: Cluster) -> dict[tuple[str, str], SeriesSeen]:
     """The universe as every worker reads it.
 
     Raises:
         TopicMissingError: there is no such topic.
     """
-    universe = Universe()
+    topic, universe = cluster.names.series_seen, Universe()
     reading = UniverseReading(universe)
-    async for chunk in chunks(options, topic, await held(options, topic)):
+    async for chunk in chunks(cluster, topic, await held(cluster, topic)):
         offsets, stamps = chunk.offsets.tolist(), chunk.timestamps_us.tolist()
         for key, value, offset, stamp in zip(
             chunk.keys, chunk.values, offsets, stamps, strict=True

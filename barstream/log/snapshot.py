@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self
 
 from barstream.codecs.record_chunk import RecordChunk
+from barstream.config import Settings
 from barstream.errors import ReadingStalled
 from barstream.kafka.clients import (
     ClusterMetadata,
@@ -21,6 +22,7 @@ from barstream.kafka.clients import (
     TopicPartition,
     make_consumer,
 )
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.fetch_columns import ColumnarTopics, JudgedBatches, install
 from barstream.kafka.offsets import extents_of, offsets_required
 from barstream.kafka.topic_follower import TopicMissingError
@@ -35,18 +37,15 @@ _STALLED_AFTER_S: Final = 60.0
 #: Kafka answers "the first record at or after a time"; there is none before this one.
 _NO_TIME_US: Final = 0
 
-Options = Mapping[str, Any]
-"""Connection options, see `barstream.kafka.cluster.client_options`; `Clients` use them again."""
-
 
 class _Client:
     """A consumer, and what it is to read in columns."""
 
-    def __init__(self, options: Options, fetch_bytes: int) -> None:
+    def __init__(self, cluster: Cluster, fetch_bytes: int) -> None:
         self.columns = ColumnarTopics((), passes_too_large=True)
         self.fetch_bytes = fetch_bytes
         self.consumer = make_consumer(
-            options,
+            cluster,
             auto_offset_reset="none",
             max_partition_fetch_bytes=fetch_bytes,
             fetch_max_wait_ms=100,
@@ -54,17 +53,17 @@ class _Client:
         )
 
 
-class Clients(dict[str, Any]):
-    """Options whose clients are kept while it is entered, each for one reading after the other.
+class Clients(Cluster):
+    """A cluster whose clients are kept while it is entered, each for one reading after the other.
 
     A client connects, and asks for versions and metadata, before it reads a record: for those who
     read a little here and there, that is most of the time.
     """
 
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
         self._idle: list[_Client] | None = None
-        self._cluster: ClusterMetadata | None = None
+        self._metadata: ClusterMetadata | None = None
 
     async def __aenter__(self) -> Self:
         self._idle = []
@@ -92,11 +91,11 @@ class Clients(dict[str, Any]):
         self._idle.append(client)
         return True
 
-    async def cluster(self, consumer: KafkaConsumer) -> ClusterMetadata:
+    async def metadata(self, consumer: KafkaConsumer) -> ClusterMetadata:
         """The topics and partitions there are, asked for once."""
-        if self._idle is None or self._cluster is None:
-            self._cluster = await consumer._client.fetch_all_metadata()
-        return self._cluster
+        if self._idle is None or self._metadata is None:
+            self._metadata = await consumer._client.fetch_all_metadata()
+        return self._metadata
 
 
 class Span(NamedTuple):
@@ -116,12 +115,12 @@ Spans = Mapping[int, Span]
 
 
 async def held(
-    options: Options, topic: str, partitions: Collection[int] | None = None
+    cluster: Cluster, topic: str, partitions: Collection[int] | None = None
 ) -> dict[int, Span]:
     """What each partition holds now, up to its last stable offset.
 
     Args:
-        options: where the cluster is.
+        cluster: where the topic is.
         topic: the topic.
         partitions: those asked for; None: all.
 
@@ -129,21 +128,21 @@ async def held(
         TopicMissingError: there is no such topic.
         ReadingStalled: the brokers do not tell it.
     """
-    async with _borrowed(options) as client:
-        consumer, places = client.consumer, await _places(options, client, topic, partitions)
+    async with _borrowed(cluster) as client:
+        consumer, places = client.consumer, await _places(cluster, client, topic, partitions)
         found = await extents_of(consumer, places)
     return {tp.partition: Span(*extent) for tp, extent in found.items()}
 
 
-async def offsets_at(options: Options, topic: str, spans: Spans, time_us: int) -> dict[int, int]:
+async def offsets_at(cluster: Cluster, topic: str, spans: Spans, time_us: int) -> dict[int, int]:
     """Of each partition the first offset appended at or after ``time_us``; else the span's end.
 
     Topics with append times only: where producers say the time it need not ascend, and Kafka
     answers with the first record that is late enough.
     """
-    async with _borrowed(options) as client:
+    async with _borrowed(cluster) as client:
         asked_ms = max(_NO_TIME_US, time_us) // 1000
-        places = await _places(options, client, topic, spans)
+        places = await _places(cluster, client, topic, spans)
         with offsets_required(client.consumer, places):
             found = await client.consumer.offsets_for_times(dict.fromkeys(places, asked_ms))
     return {
@@ -154,7 +153,7 @@ async def offsets_at(options: Options, topic: str, spans: Spans, time_us: int) -
 
 
 async def chunks(
-    options: Options,
+    cluster: Cluster,
     topic: str,
     spans: Spans,
     judged: Mapping[int, JudgedBatches] = MappingProxyType({}),
@@ -165,7 +164,7 @@ async def chunks(
     the span's end.  Close the iterator (``aclose``) to stop early.
 
     Args:
-        options: where the cluster is.
+        cluster: where the topic is.
         topic: the topic.
         spans: by partition.
         judged: by partition, which batches were unpacked when they were judged; else it is gone by
@@ -179,7 +178,7 @@ async def chunks(
     spans = _filled(spans)
     if not spans:
         return
-    async with _borrowed(options, spans) as client:
+    async with _borrowed(cluster, spans) as client:
         client.columns.topics = frozenset({topic})
         client.columns.ends = {
             TopicPartition(topic, partition): span.end for partition, span in spans.items()
@@ -187,7 +186,7 @@ async def chunks(
         client.columns.judged = {
             TopicPartition(topic, partition): said for partition, said in judged.items()
         }
-        async for tp, records, start, end in _fetched(options, client, topic, spans):
+        async for tp, records, start, end in _fetched(cluster, client, topic, spans):
             for record in records:
                 chunk: RecordChunk = record.value
                 if start >= end:
@@ -199,15 +198,15 @@ async def chunks(
 
 
 async def records(
-    options: Options, topic: str, spans: Spans
+    cluster: Cluster, topic: str, spans: Spans
 ) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
     """The records of ``spans`` one by one, with their headers; otherwise as `chunks`."""
     spans = _filled(spans)
     if not spans:
         return
-    async with _borrowed(options, spans) as client:
+    async with _borrowed(cluster, spans) as client:
         client.columns.topics = frozenset()
-        async for _, found, _, end in _fetched(options, client, topic, spans):
+        async for _, found, _, end in _fetched(cluster, client, topic, spans):
             for record in found:
                 if record.offset < end:
                     yield record
@@ -252,16 +251,16 @@ def parts(chunk: RecordChunk, borders: Iterable[int]) -> Iterator[RecordChunk]:
 
 
 @asynccontextmanager
-async def _borrowed(options: Options, spans: Spans | None = None) -> AsyncIterator[_Client]:
+async def _borrowed(cluster: Cluster, spans: Spans | None = None) -> AsyncIterator[_Client]:
     """A started client; None for ``spans``: it is asked for offsets alone."""
     count = sum(span.end - span.begin for span in (spans or {}).values())
     fetch_bytes = _FETCH_BYTES_OF_FEW if count <= _FEW else _FETCH_BYTES
-    kept = options if isinstance(options, Clients) else None
+    kept = cluster if isinstance(cluster, Clients) else None
     client = None if kept is None else kept.take(fetch_bytes)
     is_kept = False
     try:
         if client is None:
-            client = _Client(options, fetch_bytes)
+            client = _Client(cluster, fetch_bytes)
             await client.consumer.start()
         yield client
         is_kept = kept is not None and kept.give_back(client)
@@ -271,14 +270,14 @@ async def _borrowed(options: Options, spans: Spans | None = None) -> AsyncIterat
 
 
 async def _places(
-    options: Options, client: _Client, topic: str, partitions: Collection[int] | None
+    cluster: Cluster, client: _Client, topic: str, partitions: Collection[int] | None
 ) -> list[TopicPartition]:
     # The public ways to learn the partitions would have the broker create the topic.
-    if isinstance(options, Clients):
-        cluster = await options.cluster(client.consumer)
+    if isinstance(cluster, Clients):
+        metadata = await cluster.metadata(client.consumer)
     else:
-        cluster = await client.consumer._client.fetch_all_metadata()
-    there = cluster.partitions_for_topic(topic)
+        metadata = await client.consumer._client.fetch_all_metadata()
+    there = metadata.partitions_for_topic(topic)
     if not there:
         raise TopicMissingError(
             f"topic {topic!r} is required, but the cluster has none of that name: "
@@ -296,12 +295,12 @@ async def _places(
 
 
 async def _fetched(
-    options: Options, client: _Client, topic: str, spans: Spans
+    cluster: Cluster, client: _Client, topic: str, spans: Spans
 ) -> AsyncIterator[tuple[TopicPartition, list[Any], int, int]]:
     """What the consumer is given: place, records, the offset they should start at, the end."""
     left = {TopicPartition(topic, partition): span for partition, span in spans.items()}
     ends = {tp: span.end for tp, span in left.items()}
-    await _places(options, client, topic, [tp.partition for tp in left])
+    await _places(cluster, client, topic, [tp.partition for tp in left])
     consumer = client.consumer
     consumer.assign(list(left))
     for tp, span in left.items():

@@ -14,9 +14,8 @@ from barstream.codecs.avro.body import encode
 from barstream.codecs.topics.rules import encode_rules
 from barstream.codecs.topics.series_seen import encode as encode_seen
 from barstream.codecs.topics.state import POSITION_KEY, encode_position
-from barstream.config import Settings
 from barstream.kafka.clients import TopicPartition
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.fence import fenced_partitions
 from barstream.kafka.flush import Flush, Row
 from barstream.kafka.offsets import ends_of
@@ -73,14 +72,14 @@ async def switch(jobs: Sequence[Compare], report: Callable[[Switched], None]) ->
             between; likewise.
         BarstreamError: a partition cannot be compared or written.
     """
-    index = await _index(jobs[0].settings)
-    names = TopicNames.of(jobs[0].settings)
+    cluster = Cluster(jobs[0].settings)
+    names, index = cluster.names, await current_index(cluster)
     topics = names.final_1m, *names.rollups.values(), names.series, names.ticks_rejected
     for job in jobs:
         async with fenced_partitions(
-            job.settings, [job.partition], topics, SwitchRefused, "switched"
+            cluster, [job.partition], topics, SwitchRefused, "switched"
         ) as producers:
-            plan = await plan_of(job, index)
+            plan = await plan_of(job, cluster, index)
             if len(plan.flush):
                 await producers[job.partition].write(plan.flush.rows)
         report(plan.switched)
@@ -93,14 +92,10 @@ async def outlook(jobs: Sequence[Compare], report: Callable[[Switched], None]) -
         SwitchRefused: bars after the range would be left wrong.
         BarstreamError: a partition cannot be compared.
     """
-    index = await _index(jobs[0].settings)
+    cluster = Cluster(jobs[0].settings)
+    index = await current_index(cluster)
     for job in jobs:
-        report((await plan_of(job, index)).switched)
-
-
-async def _index(settings: Settings) -> ScheduleIndex:
-    topic = TopicNames.of(settings).market_schedule
-    return await current_index(settings, client_options(settings), topic)
+        report((await plan_of(job, cluster, index)).switched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +106,17 @@ class CutoverPlan:
     flush: Flush
 
 
-async def plan_of(job: Compare, index: ScheduleIndex) -> CutoverPlan:
+async def plan_of(job: Compare, cluster: Cluster, index: ScheduleIndex) -> CutoverPlan:
     """Work out what a switch-over of one partition writes; nothing is written.
 
     Raises:
         SwitchRefused: bars after the range would be left wrong.
         BarstreamError: the partition cannot be compared.
     """
-    names = TopicNames.of(job.settings)
+    names = cluster.names
     kept: Kept = {}
     found = await diff(job, lambda _: None, kept)
-    rows, position = await series_of(job, found.scope)
+    rows, position = await series_of(job, cluster, found.scope)
     touched = {split_bar_key(each.key)[:2] for each in found.differences}
     first_tick_us = {name: row.first_tick_us for name, row in rows.items()}
     # what retention took shows only against production's own first tick: the replay may have taken
@@ -150,12 +145,11 @@ async def plan_of(job: Compare, index: ScheduleIndex) -> CutoverPlan:
             date = rows[name].state["filled_date"]  # only flat bars are kept
         _add_series(flush, names, job.partition, rows[name], close, date)
     written = sum(map(len, mend.bars.values()))
-    added = await _add_rejected(flush, job, names)
-    options = client_options(job.settings)
-    told = (await PartitionLog.opened(options, names, job.partition)).rows
+    added = await _add_rejected(flush, job, cluster)
+    told = (await PartitionLog.opened(cluster, job.partition)).rows
     if len(flush):
         _add_rules(flush, job, names, told)
-    await _add_position(flush, job, names, told)
+    await _add_position(flush, job.partition, cluster, told)
     return CutoverPlan(
         Switched(job.partition, written, len(mend) - written, added, mend.left), flush
     )
@@ -198,33 +192,35 @@ def _add_rules(flush: Flush, job: Compare, names: TopicNames, rows: PartitionRow
         flush.add(names.series, job.partition, [Row(row.key, encode_rules(row))])
 
 
-async def _add_position(flush: Flush, job: Compare, names: TopicNames, rows: PartitionRows) -> None:
+async def _add_position(
+    flush: Flush, partition: int, cluster: Cluster, rows: PartitionRows
+) -> None:
     """Where Kafka lost finals: from here on what is there is what must be there."""
-    partition, position = job.partition, rows.position
+    names, position = cluster.names, rows.position
     if position is None or not position.written:
         return
     finals = [
         TopicPartition(topic, partition) for topic in (names.final_1m, *names.rollups.values())
     ]
-    ends = await ends_of(client_options(job.settings), finals)
+    ends = await ends_of(cluster, finals)
     known = {tp: upto for tp in finals if (upto := position.written.get(tp.topic))}
     if any(ends[tp] <= upto.offset for tp, upto in known.items()):
         row = Row(POSITION_KEY, encode_position(replace(position, written=None)))
         flush.add(names.series, partition, [row])
 
 
-async def _add_rejected(flush: Flush, job: Compare, names: TopicNames) -> int:
+async def _add_rejected(flush: Flush, job: Compare, cluster: Cluster) -> int:
     """Ticks that the replay rejects and production did not: none is dropped in silence."""
-    options, partition = client_options(job.settings), job.partition
+    names, partition = cluster.names, job.partition
     shadow = ShadowTopics(names, job.suffix).of(names.ticks_rejected)
     known: set[bytes | None] = set()
     async for record in records(
-        options, names.ticks_rejected, await held(options, names.ticks_rejected, [partition])
+        cluster, names.ticks_rejected, await held(cluster, names.ticks_rejected, [partition])
     ):
         known.add(dict(record.headers).get("offset"))
     rows = [
         Row(record.key, record.value, list(record.headers))
-        async for record in records(options, shadow, await held(options, shadow, [partition]))
+        async for record in records(cluster, shadow, await held(cluster, shadow, [partition]))
         if dict(record.headers).get("offset") not in known
     ]
     flush.add(names.ticks_rejected, partition, rows)

@@ -6,17 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickColumns
-from barstream.kafka.clients import make_consumer
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.flush import Flush, Row
-from barstream.kafka.topic_identity import topic_id
-from barstream.kafka.topics import TopicNames
+from barstream.kafka.topic_identity import identity_of
 from barstream.kafka.writer import PartitionWriter
 from barstream.log.snapshot import chunks, parts
 from barstream.log.tick_decoder import Decoders
@@ -57,26 +55,22 @@ async def derive(job: Job, report: Report) -> Derived:
         BarstreamError: the topics cannot be read, or not be written.
     """
     settings = job.request.settings
-    options, names = client_options(settings), TopicNames.of(settings)
-    consumer = make_consumer(options, committed=False)
-    await consumer.start()
-    try:
-        identity = await topic_id(consumer._client, names.ticks)
-    finally:
-        await consumer.stop()
-    known = await known_of(job, options, names, identity)
-    before = await published_before(job, options, names, known.starts)
+    cluster = Cluster(settings)
+    names = cluster.names
+    identity = await identity_of(cluster, names.ticks)
+    known = await known_of(job, cluster, identity)
+    before = await published_before(job, cluster, known.starts)
     producer = PartitionWriter(
-        options, f"{settings.app_id}-replay-{job.request.suffix}-{job.partition}"
+        cluster, f"{settings.app_id}-replay-{job.request.suffix}-{job.partition}"
     )
     with TemporaryDirectory(prefix="barstream-replay-") as directory:
         book = ReplayFinals(Path(directory), job.partition, names.rollups)
         try:
             await producer.start()
             book.cut_us = known.cut_us
-            run = _Run(job, known, book, names, producer)
+            run = _Run(job, cluster, known, book, producer)
             run.firsts = seed(run.engine, book, known.starts, before)
-            return await run.through(options, report)
+            return await run.through(report)
         finally:
             await producer.stop()
             book.close()
@@ -113,14 +107,14 @@ class _Run:
     """An engine between the log and the shadow topics."""
 
     job: Job
+    cluster: Cluster
     known: Known
     book: ReplayFinals
-    names: TopicNames
     producer: PartitionWriter
     firsts: dict[Series, dict[Period, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        request, names = self.job.request, self.names
+        request, names = self.job.request, self.cluster.names
         self.in_turn = RulesInTurn(
             self.known.regimes, self.known.ticks.begin,
             request.settings.heartbeats.feed_delay_us,
@@ -151,7 +145,7 @@ class _Run:
         #: Where timestamps are not the broker's: also what the clock of a worker has refused.
         self.refused: pl.DataFrame | None = None
 
-    async def through(self, options: dict[str, Any], report: Report) -> Derived:
+    async def through(self, report: Report) -> Derived:
         """From the first block to the last."""
         known = self.known
         decoders = Decoders(self.job.request.settings.ticks, known.regimes)
@@ -165,9 +159,9 @@ class _Run:
         beats = Beats(known.beats)
         spans = {self.job.partition: known.ticks}
         if not known.ticks.is_empty:
-            async for block in blocks(chunks(options, self.names.ticks, spans)):
+            async for block in blocks(chunks(self.cluster, self.cluster.names.ticks, spans)):
                 if not block.append_time and self.refused is None:
-                    ahead = await ahead_of_clock(self.job, options, self.names)
+                    ahead = await ahead_of_clock(self.job, self.cluster)
                     self.refused = pl.concat([known.rejected, ahead])
                 for part in parts(block, known.regimes.begin.tolist()):
                     await self._change_rules(part.start, beats)

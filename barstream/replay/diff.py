@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from barstream.config import Settings
-from barstream.kafka.cluster import client_options, reaching
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import reaching
 from barstream.kafka.topic_follower import TopicMissingError
-from barstream.kafka.topics import TopicNames
 from barstream.log.compaction import newest_values
 from barstream.log.selection import Selection
 from barstream.log.snapshot import held
@@ -47,12 +47,12 @@ async def replayed_partitions(settings: Settings, suffix: str) -> list[Compare]:
         ReplayIncomplete: there is no replay of that suffix, or one that was not ended.
         BrokerUnreachableError, AccessRefusedError: the brokers cannot be asked.
     """
-    shadows = ShadowTopics(TopicNames.of(settings), suffix)
-    options = client_options(settings)
+    cluster = Cluster(settings)
+    shadows = ShadowTopics(cluster.names, suffix)
     try:
         async with reaching(settings):
-            there = await held(options, shadows.scope)
-            begun = await held(options, shadows.finals[MINUTE])
+            there = await held(cluster, shadows.scope)
+            begun = await held(cluster, shadows.finals[MINUTE])
     except TopicMissingError as error:
         raise ReplayIncomplete(
             f"a replay must have been made with --suffix {suffix}, and there is none: make it with "
@@ -69,14 +69,14 @@ async def replayed_partitions(settings: Settings, suffix: str) -> list[Compare]:
     return [Compare(settings, suffix, partition) for partition in sorted(done)]
 
 
-async def scope_of(job: Compare) -> Scope:
+async def scope_of(job: Compare, cluster: Cluster) -> Scope:
     """What the replay of one partition covers.
 
     Raises:
         ReplayIncomplete: it is not complete.
     """
-    shadows = ShadowTopics(TopicNames.of(job.settings), job.suffix)
-    rows = await newest_values(client_options(job.settings), shadows.scope, job.partition)
+    shadows = ShadowTopics(cluster.names, job.suffix)
+    rows = await newest_values(cluster, shadows.scope, job.partition)
     scope = Scope.of(rows)
     if scope is None:
         raise ReplayIncomplete(
@@ -100,14 +100,15 @@ async def diff(
         ReplayIncomplete: it is not complete.
         BarstreamError: the topics cannot be read.
     """
-    names, options = TopicNames.of(job.settings), client_options(job.settings)
+    cluster = Cluster(job.settings)
+    names = cluster.names
     shadows = ShadowTopics(names, job.suffix)
-    scope = await scope_of(job)
+    scope = await scope_of(job, cluster)
     wanted = Selection(scope.derived.broker, scope.derived.symbol)
     found = PartitionDiff(scope)
     for period, topic in {MINUTE: names.final_1m, **names.rollups}.items():
-        published = await newest_values(options, topic, job.partition, wanted)
-        replayed = await newest_values(options, shadows.of(topic), job.partition)
+        published = await newest_values(cluster, topic, job.partition, wanted)
+        replayed = await newest_values(cluster, shadows.of(topic), job.partition)
         tally = found.tallies.setdefault(period, ComparisonCounts())
         found.differences += compare(period, scope, published, replayed, tally)
         if kept is not None:

@@ -10,8 +10,8 @@ import polars as pl
 from barstream.codecs.topics.rules import RulesRow
 from barstream.codecs.topics.withdrawal import Withdrawn
 from barstream.errors import BarstreamError
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.offsets import START_OVER, check_identity
-from barstream.kafka.topics import TopicNames
 from barstream.log import finals
 from barstream.log.compaction import compacted
 from barstream.log.heartbeats import heartbeats, without_withdrawn
@@ -20,7 +20,7 @@ from barstream.log.rejections import rejected
 from barstream.log.rules import Regime, Regimes
 from barstream.log.selection import Selection
 from barstream.log.series import PartitionRows
-from barstream.log.snapshot import Options, Span, chunks, held, offsets_at
+from barstream.log.snapshot import Span, chunks, held, offsets_at
 from barstream.market.schedule import ScheduleIndex, Series
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
@@ -71,7 +71,7 @@ class Known:
     withdrawn: Withdrawn
 
 
-async def known_of(job: Job, options: Options, names: TopicNames, identity: str | None) -> Known:
+async def known_of(job: Job, cluster: Cluster, identity: str | None) -> Known:
     """Read what is published of the partition of ``job``.
 
     The position is read first and the finals after it (`barstream.log.partition_log`), so that on
@@ -80,8 +80,8 @@ async def known_of(job: Job, options: Options, names: TopicNames, identity: str 
     Raises:
         BarstreamError: the topics cannot be read, or the range holds nothing.
     """
-    request = job.request
-    log = await PartitionLog.opened(options, names, job.partition)
+    request, names = job.request, cluster.names
+    log = await PartitionLog.opened(cluster, job.partition)
     told = log.rows
     if told.position is not None:
         check_identity(names.ticks, told.position.topic_id, identity)
@@ -101,7 +101,7 @@ async def known_of(job: Job, options: Options, names: TopicNames, identity: str 
     refused = await _rejected(log, regimes)
     if any(row.is_full for row in told.rules):
         # which series had been taken by then hangs on all that came before, and on drops since
-        beyond = await _rejected_as(Reason.TOO_MANY_SERIES, job, options, names)
+        beyond = await _rejected_as(Reason.TOO_MANY_SERIES, job, cluster)
         refused = pl.concat([refused, beyond]).unique("tick_offset", maintain_order=True)
     return Known(
         ticks, starts, beats, _cut(newest, told), identity, unreliable, regimes, refused,
@@ -119,19 +119,18 @@ async def _regimes(request: Request, log: PartitionLog) -> Regimes[ScheduleIndex
     return Regimes.of(log.rows.rules, records, otherwise)
 
 
-async def ahead_of_clock(job: Job, options: Options, names: TopicNames) -> pl.DataFrame:
+async def ahead_of_clock(job: Job, cluster: Cluster) -> pl.DataFrame:
     """Ticks that were refused as future: where timestamps are not the broker's, by a clock.
 
     The rules may be others now, and what that clock said is known from nothing else.
     """
-    return await _rejected_as(Reason.FUTURE, job, options, names)
+    return await _rejected_as(Reason.FUTURE, job, cluster)
 
 
-async def _rejected_as(
-    reason: Reason, job: Job, options: Options, names: TopicNames
-) -> pl.DataFrame:
-    topic = names.ticks_rejected
-    found = await rejected(options, topic, await held(options, topic, [job.partition]), names.ticks)
+async def _rejected_as(reason: Reason, job: Job, cluster: Cluster) -> pl.DataFrame:
+    topic = cluster.names.ticks_rejected
+    spans = await held(cluster, topic, [job.partition])
+    found = await rejected(cluster, topic, spans, cluster.names.ticks)
     return found.filter(
         (pl.col("tick_partition") == job.partition) & (pl.col("reason") == reason)
     ).unique("tick_offset", keep="first", maintain_order=True)
@@ -142,7 +141,7 @@ async def _rejected(log: PartitionLog, regimes: Regimes[ScheduleIndex]) -> pl.Da
     span = await log.span(topic)
     if regimes.is_told or regimes.is_rewritten:  # a replay may have taken rejected ones in
         span = Span(0, 0)
-    found = await rejected(log.options, topic, {partition: span}, log.names.ticks)
+    found = await rejected(log.cluster, topic, {partition: span}, log.names.ticks)
     return found.filter(
         (pl.col("tick_partition") == partition) & (pl.col("tick_offset") < regimes.told_from)
     ).unique("tick_offset", keep="first", maintain_order=True)
@@ -154,7 +153,7 @@ async def _minutes(log: PartitionLog, wanted: Selection) -> pl.DataFrame:
     spans = {log.partition: await log.span(topic)}
     parts += [
         finals.frame_of(chunk, at).select(_TOLD)
-        async for chunk in chunks(log.options, topic, spans)
+        async for chunk in chunks(log.cluster, topic, spans)
         if (at := wanted.positions(chunk.keys))
     ]
     return pl.concat(parts)
@@ -179,7 +178,7 @@ async def _ticks(job: Job, log: PartitionLog, closes: pl.DataFrame, skew_us: int
         # an event time lies so far behind its append time at most
         earliest_us = job.request.from_us - skew_us - SECOND_US
         spans = {job.partition: there}
-        found = await offsets_at(log.options, log.names.ticks, spans, earliest_us)
+        found = await offsets_at(log.cluster, log.names.ticks, spans, earliest_us)
         # none in a partition that has no bar so late, or none at all
         later = closes.filter(pl.col("bucket_start") >= job.request.from_us)["close_offset"].sort()
         begin = max(begin, min([found[job.partition], *later.head(1)]))
@@ -191,7 +190,7 @@ async def _beats(job: Job, log: PartitionLog) -> pl.DataFrame:
     there = await log.span(topic)
     end = there.end if position is None else position.heartbeat_offset
     spans = {job.partition: Span(there.begin, max(there.begin, min(end, there.end)))}
-    found = await heartbeats(log.options, topic, spans, job.request.wanted)
+    found = await heartbeats(log.cluster, topic, spans, job.request.wanted)
     return without_withdrawn(found, log.withdrawn)
 
 
@@ -206,21 +205,21 @@ def _cut(newest: pl.DataFrame, told: PartitionRows) -> dict[Series, int]:
 
 
 async def published_before(
-    job: Job, options: Options, names: TopicNames, starts: dict[Series, StartPoint]
+    job: Job, cluster: Cluster, starts: dict[Series, StartPoint]
 ) -> dict[Period, dict[Series, list[Bar]]]:
     """The published finals before each start that what comes after it is folded with."""
     known = [start.start_us for start in starts.values() if start.is_known]
     found: dict[Period, dict[Series, list[Bar]]] = {}
     if not known:
         return found
-    for period, topic in {MINUTE: names.final_1m, **names.rollups}.items():
+    for period, topic in {MINUTE: cluster.names.final_1m, **cluster.names.rollups}.items():
         # days and what is made of them are few, and a month is made of days long past
         since_us = min(known) - _LOOK_BACK_US if period.is_intraday else None
-        span = await held(options, topic, [job.partition])
+        span = await held(cluster, topic, [job.partition])
         wanted = Selection(
             job.request.wanted.broker, job.request.wanted.symbol, since_us, max(known)
         )
-        bars = finals.bars(compacted(await finals.versions(options, topic, span, wanted)))
+        bars = finals.bars(compacted(await finals.versions(cluster, topic, span, wanted)))
         series: dict[Series, list[Bar]] = found.setdefault(period, {})
         for bar in sorted(bars, key=lambda each: each.bucket_start_us):
             start: Any = starts.get((bar.broker, bar.symbol))

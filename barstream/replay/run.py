@@ -11,7 +11,7 @@ from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.feeds.schedule_file import read_schedule_file
 from barstream.feeds.schedule_load import dates_of, difference, read_current
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.topics import TopicNames
 from barstream.log.parallel import run_all
 from barstream.log.selection import Selection
@@ -47,7 +47,8 @@ async def prepare(settings: Settings, suffix: str, asked: Asked) -> list[Job]:
         BarstreamError: the topics cannot be read, the schedule file not be used, or the range
             holds nothing.
     """
-    options, names = client_options(settings), TopicNames.of(settings)
+    cluster = Cluster(settings)
+    names = cluster.names
     if asked.from_us is not None and asked.to_us is not None and asked.from_us >= asked.to_us:
         raise NothingToReplay("--from must lie before --to")
     request = Request(
@@ -58,12 +59,9 @@ async def prepare(settings: Settings, suffix: str, asked: Asked) -> list[Job]:
         asked.to_us,
         asked.recorded,
         await sessions_in_force(settings, asked.schedule),
-        {
-            name: row.partition
-            for name, row in (await series_seen(options, names.series_seen)).items()
-        },
+        {name: row.partition for name, row in (await series_seen(cluster)).items()},
     )
-    there = await held(options, names.ticks)
+    there = await held(cluster, names.ticks)
     partitions: Sequence[int] = sorted(there)
     if asked.partition is not None:
         if asked.partition not in there:
@@ -112,10 +110,11 @@ async def sessions_in_force(
 async def total_of(jobs: Sequence[Job]) -> int:
     """About how many offsets will be passed, for a progress bar."""
     settings = jobs[0].request.settings
-    options, names = client_options(settings), TopicNames.of(settings)
-    there = await held(options, names.ticks)
-    one = await held(options, names.series)
-    rows = await series_rows(options, names.series, one)
+    cluster = Cluster(settings)
+    names = cluster.names
+    there = await held(cluster, names.ticks)
+    one = await held(cluster, names.series)
+    rows = await series_rows(cluster, names.series, one)
     total = 0
     for job in jobs:
         position = rows[job.partition].position

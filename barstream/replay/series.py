@@ -11,8 +11,7 @@ from barstream.codecs.topics.withdrawal import (
     decode_withdrawal,
     is_withdrawal_key,
 )
-from barstream.kafka.cluster import client_options
-from barstream.kafka.topics import TopicNames
+from barstream.kafka.cluster import Cluster
 from barstream.log.compaction import newest_values
 from barstream.market.schedule import Series
 from barstream.model.key import series_key
@@ -53,7 +52,9 @@ class SeriesNow:
         return first_us
 
 
-async def series_of(job: Compare, scope: Scope) -> tuple[dict[Series, SeriesNow], int]:
+async def series_of(
+    job: Compare, cluster: Cluster, scope: Scope
+) -> tuple[dict[Series, SeriesNow], int]:
     """The series of a partition, and its position in the ticks; 0 where nothing was applied.
 
     One that only the replay has stands as the replay left it.  That state fits only where
@@ -62,9 +63,9 @@ async def series_of(job: Compare, scope: Scope) -> tuple[dict[Series, SeriesNow]
     Raises:
         SwitchRefused: a series was dropped after the replay was made.
     """
-    names, options = TopicNames.of(job.settings), client_options(job.settings)
-    rows = await newest_values(options, names.series, job.partition)
-    shadow = await newest_values(options, ShadowTopics(names, job.suffix).scope, job.partition)
+    names = cluster.names
+    rows = await newest_values(cluster, names.series, job.partition)
+    shadow = await newest_values(cluster, ShadowTopics(names, job.suffix).scope, job.partition)
     row_of_position = rows.pop(POSITION_KEY, None)
     withdrawals = [decode_withdrawal(*row) for row in rows.items() if is_withdrawal_key(row[0])]
     refuse_withdrawn(scope, Withdrawn.of(withdrawals, job.partition))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from barstream.config import Settings
 from barstream.kafka.clients import KafkaError
-from barstream.kafka.cluster import admin_client, client_options, explained
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import admin_client, explained
 from barstream.kafka.topics import TopicNames, make_plan, metadata
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.log.snapshot import held
@@ -116,17 +116,15 @@ async def create(settings: Settings, shadows: ShadowTopics, *, again: bool) -> N
                 )
                 for shadow, original in shadows.originals.items()
             ]
-            await _refuse_used(
-                client_options(settings), [p.name for p in wanted if p.name in there]
-            )
+            await _refuse_used(Cluster(settings), [p.name for p in wanted if p.name in there])
             await metadata.create(admin, [plan for plan in wanted if plan.name not in there])
         except (KafkaError, OSError) as error:
             raise explained(error, settings, had_answered=True) from error
 
 
-async def _refuse_used(options: Mapping[str, Any], there: list[str]) -> None:
+async def _refuse_used(cluster: Cluster, there: list[str]) -> None:
     for topic in there:
-        if any(span.end > 0 for span in (await held(options, topic)).values()):
+        if any(span.end > 0 for span in (await held(cluster, topic)).values()):
             raise ShadowRefused(
                 f"the shadow topics must be empty, but {topic} holds a replay already: compare it "
                 "(`barstream replay diff`), or make it anew with --again, or use another --suffix"

@@ -11,12 +11,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from mode import Service
 
 from barstream.kafka.admin import AdminClient
 from barstream.kafka.clients import KafkaError
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.consumer_group import Declaration, Member, members_of
 from barstream.plurals import counted
 
@@ -159,7 +160,7 @@ class AgreementService(Service):
     Args:
         agreement: is told.
         group: the name of it.
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         generation: of the assignment that this worker had last.
     """
 
@@ -167,13 +168,13 @@ class AgreementService(Service):
         self,
         agreement: Agreement,
         group: str,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         generation: Callable[[], int],
     ) -> None:
         super().__init__()
         self._agreement = agreement
         self._group = group
-        self._options = options
+        self._cluster = cluster
         self._generation = generation
 
     @Service.task
@@ -187,7 +188,7 @@ class AgreementService(Service):
             await self.sleep(_LOOK_EVERY_S)
 
     async def _ask(self) -> None:
-        admin = AdminClient(**self._options)
+        admin = AdminClient(**self._cluster.options)
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 await admin.start()

@@ -17,7 +17,7 @@ from yarl import URL
 from barstream.cancellation import cancel
 from barstream.config import Settings
 from barstream.kafka.client_id import client_id
-from barstream.kafka.cluster import password, ssl_context
+from barstream.kafka.connection import password, ssl_context
 from barstream.kafka.consumer_group import Declaration
 from barstream.runtime.assignor import PartitionAssignor
 from barstream.runtime.driver import GroupFailed, Transport

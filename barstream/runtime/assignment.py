@@ -12,10 +12,9 @@ from barstream.cancellation import cancel
 from barstream.codecs.topics.batch_mark import BatchMark
 from barstream.codecs.topics.rules import RulesRow
 from barstream.errors import LostChunk, ReadingStalled, StateUnusable, TailLost, TicksGone
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.continuity import check_continued
 from barstream.kafka.offsets import extents
-from barstream.kafka.partition_ends import PartitionEnds
-from barstream.kafka.read_progress import ReadProgressMonitor
 from barstream.kafka.topic_monitor import TopicMonitor
 from barstream.kafka.topics.batch_size import largest_batches
 from barstream.kafka.topics.outputs import OutputTopics
@@ -61,7 +60,7 @@ class MachineSettings:
     ticks_topic: str
     heartbeat_topic: str
     outputs: OutputTopics
-    options: Mapping[str, Any]
+    cluster: Cluster
     settle_within_s: float = 120.0
     judged_by: RulesRow | None = None
     max_series: int | None = None
@@ -107,7 +106,7 @@ class Assignment:
         self._stores = LocalStores(
             stores, settings.outputs, self._is_damaged, budget, self._lost_tail
         )
-        self.standbys = Standbys(settings.options, self._stores, self._is_settled, crash)
+        self.standbys = Standbys(settings.cluster, self._stores, self._is_settled, crash)
         self._provider = provider
         self._universe = universe
         universe.on_conflict(self._claimed_twice)
@@ -117,11 +116,9 @@ class Assignment:
         self._owned: dict[int, PartitionTask] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._starts: dict[tuple[str, int], int] = {}
-        self.watch = TopicMonitor(settings.options, settings.ticks_topic)
-        self.ends = PartitionEnds(
-            settings.options, (settings.ticks_topic, settings.heartbeat_topic)
+        self.monitor = TopicMonitor(
+            settings.cluster, settings.ticks_topic, (settings.heartbeat_topic,)
         )
-        self._stalls = ReadProgressMonitor(settings.options, settings.ticks_topic)
         self._watching: asyncio.Task[None] | None = None
         self._ending: asyncio.Future[None] | None = None
 
@@ -169,7 +166,7 @@ class Assignment:
         self.generation = generation
         self.progress = progress = RestoreProgress()
         try:
-            await self._stores.admit(self.settings.options, self.settings.app_id)
+            await self._stores.admit(self.settings.cluster, self.settings.app_id)
             self._stores.keep({*partitions, *standbys})
             await self._assign(sorted(partitions), progress)
         finally:
@@ -179,11 +176,11 @@ class Assignment:
 
     async def _assign(self, partitions: list[int], progress: RestoreProgress) -> None:
         settings = self.settings
-        sizes = await largest_batches(settings.options, settings.outputs.names)
+        sizes = await largest_batches(settings.cluster, settings.outputs.names)
         outputs = replace(settings.outputs, largest_rejected=sizes[settings.outputs.rejected])
         producers = {
             partition: PartitionWriter(
-                settings.options, f"{settings.app_id}-{partition}", largest=sizes
+                settings.cluster, f"{settings.app_id}-{partition}", largest=sizes
             )
             for partition in partitions
         }
@@ -195,11 +192,11 @@ class Assignment:
             await asyncio.gather(*(producer.stop() for producer in producers.values()))
             raise
         progress.fenced = True
-        tables = await restored(settings.options, self._stores, partitions, progress, self._metrics)
+        tables = await restored(settings.cluster, self._stores, partitions, progress, self._metrics)
         self.read_back = (progress.rows, progress.seconds)
-        await self.watch.identify()
-        ticks = await extents(settings.options, settings.ticks_topic, partitions)
-        beats = await extents(settings.options, settings.heartbeat_topic, partitions)
+        await self.monitor.identify()
+        ticks = await extents(settings.cluster, settings.ticks_topic, partitions)
+        beats = await extents(settings.cluster, settings.heartbeat_topic, partitions)
         engines: dict[int, PartitionMachine] = {}
         for partition in partitions:
             engine = engines[partition] = PartitionMachine(
@@ -222,7 +219,7 @@ class Assignment:
             engine.state.use_schedule(self._provider.index)
             rows_of = tables[partition][settings.outputs.series]
             start = restore_engine(
-                engine, rows_of, settings.ticks_topic, self.watch.identity, ticks[partition],
+                engine, rows_of, settings.ticks_topic, self.monitor.identity, ticks[partition],
                 beats[partition],
             )  # fmt: skip
             check_written(start.written, tables[partition], self._stores.ids)
@@ -238,7 +235,7 @@ class Assignment:
                 outputs,
                 self.tally,
                 settings.live_interval_s,
-                self.watch.identity,
+                self.monitor.identity,
                 RollUpAudit(engine.state, engine.book, self._metrics),
                 self._is_settled,
                 self._stores.ids,
@@ -268,7 +265,7 @@ class Assignment:
             TailLost: other ticks stand where some were applied.
         """
         try:
-            await check_continued(self.settings.options, self.settings.ticks_topic, read)
+            await check_continued(self.settings.cluster, self.settings.ticks_topic, read)
         except TailLost:
             self._lost_tail(self.settings.ticks_topic)
             raise
@@ -321,10 +318,9 @@ class Assignment:
 
     async def _watched(self) -> None:
         watches: list[Coroutine[Any, Any, None]] = [
-            self.watch.run(self._reached),
-            self._stalls.run(self._positions),
-            self.ends.run(lambda: tuple(self._owned)),
-            renew(self.settings.options, self._owned.values),
+            self.monitor.watch(self._reached),
+            self.monitor.watch_reading(self._positions),
+            renew(self.settings.cluster, self._owned.values),
             settle(self.settled, self.settings.settle_within_s, self._owned),
         ]
         for owned in self._owned.values():

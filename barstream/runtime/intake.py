@@ -112,7 +112,7 @@ class Intake:
         is_elsewhere = chunk.start != position
         if is_elsewhere:
             # seldom harmless: a topic made again, or cut, sends its readers somewhere else
-            await self._partitions.watch.check(owned.partition, position)
+            await self._partitions.monitor.check(owned.partition, position)
         if last is not None and (is_elsewhere or not chunk.comes_after(last)):
             # another leader, or the one of before after a failure: it may have lost what it had
             await self._partitions.check_last({owned.partition: (position, last)})

@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mode import Service
 
-from barstream.kafka.cluster import answers
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import answers
 from barstream.kafka.troubles import Troubles, span
 from barstream.metrics import running_version
 from barstream.plurals import counted
@@ -259,7 +260,7 @@ class LifecycleService(Service):
         lifecycle: says what is new.
         troubles: knows which brokers are away.
         look: at the worker.
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         brokers: addresses of the brokers by number, as the clients know them now.
     """
 
@@ -268,14 +269,14 @@ class LifecycleService(Service):
         lifecycle: Lifecycle,
         troubles: Troubles,
         look: Callable[[], Seen],
-        options: Mapping[str, Any],
+        cluster: Cluster,
         brokers: Callable[[], Mapping[int, str]],
     ) -> None:
         super().__init__()
         self._lifecycle = lifecycle
         self._troubles = troubles
         self._look = look
-        self._options = options
+        self._cluster = cluster
         self._brokers = brokers
 
     @Service.task
@@ -289,7 +290,7 @@ class LifecycleService(Service):
         while not self.should_stop:
             self._troubles.know(self._brokers())
             for node, address in self._troubles.silent().items():
-                if address is not None and await answers(address, self._options):
+                if address is not None and await answers(address, self._cluster.options):
                     self._troubles.answers(node)
             self._troubles.look()
             await self.sleep(_ASK_S)

@@ -11,12 +11,13 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.errors import ReadingStalled, StateUnusable
 from barstream.kafka.changelog import changelog_consumer, settled_ends
 from barstream.kafka.clients import KafkaConsumer, KafkaError, TopicPartition
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.offsets import leaderless
 from barstream.runtime.restore_progress import RestoreProgress, TableProgress
 from barstream.store.rocksdb import LocalPartition
@@ -26,7 +27,7 @@ _STALLED_AFTER_S: Final = 60.0
 
 
 async def restore(
-    options: Mapping[str, Any],
+    cluster: Cluster,
     places: Mapping[TopicPartition, LocalPartition],
     progress: RestoreProgress,
     advanced: Callable[[int], None],
@@ -38,7 +39,7 @@ async def restore(
     the end does not move.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         places: local partition by changelog partition.
         progress: kept up to date.
         advanced: told after each fetch how many rows it brought.
@@ -51,12 +52,12 @@ async def restore(
     """
     if not places:
         return
-    consumer = changelog_consumer(options, places)
+    consumer = changelog_consumer(cluster, places)
     await consumer.start()
     try:
         try:
             ends = await settled_ends(
-                consumer, options, list(places), partial(_expected, places, progress, advanced)
+                consumer, cluster, list(places), partial(_expected, places, progress, advanced)
             )
             begins = await consumer.beginning_offsets(list(places))
         except (KafkaError, TimeoutError) as error:

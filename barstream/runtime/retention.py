@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from mode import Service
 
 from barstream.clock import system_clock_us
 from barstream.kafka.clients import KafkaError
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.offsets import extents
 from barstream.model.time import MINUTE_US, SECOND_US
 from barstream.runtime.assignment import Assignment
@@ -33,7 +34,7 @@ class RetentionService(Service):
 
     Args:
         partitions: what this worker holds.
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         clock: microseconds since the epoch.
         poll_s: how often it looks whether a day is over or a partition has come.
     """
@@ -41,13 +42,13 @@ class RetentionService(Service):
     def __init__(
         self,
         partitions: Assignment,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         clock: Callable[[], int] = system_clock_us,
         poll_s: float = _POLL_S,
     ) -> None:
         super().__init__()
         self._partitions = partitions
-        self._options = options
+        self._cluster = cluster
         self._clock = clock
         self._poll_s = poll_s
         self._due_us = 0
@@ -84,7 +85,7 @@ class RetentionService(Service):
         if not waiting or self._partitions.restoring:
             return
         begins = {
-            topic: await extents(self._options, topic, waiting)
+            topic: await extents(self._cluster, topic, waiting)
             for topic in next(iter(waiting.values())).finals
         }
         for partition, owned in waiting.items():

@@ -24,7 +24,7 @@ from barstream.codecs.topics.schedule_rows import ScheduleRows
 from barstream.codecs.topics.session import NO_REGISTRY
 from barstream.codecs.topics.session_schemas import SessionSchemas
 from barstream.config import Settings
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.topic_follower import TopicFollower
 from barstream.kafka.topics import TopicNames
 from barstream.market.schedule import AlwaysOpenIndex, MarketScheduleProvider, Series
@@ -191,9 +191,7 @@ class ScheduleService(Service):
     async def _load(self) -> tuple[TopicFollower, ScheduleRows]:
         ticks = self._settings.ticks
         rows = self._table(SessionSchemas.of(ticks.registry_url, ticks.name_rule))
-        reader = TopicFollower(
-            self.topic, rows.apply, client_options=client_options(self._settings)
-        )
+        reader = TopicFollower(self.topic, rows.apply, cluster=Cluster(self._settings))
         await reader.start()
         try:
             await reader.caught_up()

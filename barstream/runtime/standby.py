@@ -14,13 +14,14 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.topics.batch_mark import BatchMark
 from barstream.errors import ReadingStalled
 from barstream.kafka.changelog import changelog_consumer
 from barstream.kafka.clients import KafkaConsumer, KafkaError, TopicPartition
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.continuity import replaced
 from barstream.kafka.offsets import ends_of
 from barstream.runtime.restore import check_not_ahead, rows_of
@@ -69,7 +70,7 @@ class Standbys:
     """Follows the changelogs of the standby partitions of this worker.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         stores: where the tables of a partition are.
         settled: whether the assignment under way is complete; nothing is followed before, so
             that a copy never delays what is served, and Faust has let go of what was revoked.
@@ -79,7 +80,7 @@ class Standbys:
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        cluster: Cluster,
         stores: LocalStores,
         settled: Callable[[], bool],
         crash: Crash,
@@ -87,7 +88,7 @@ class Standbys:
     ) -> None:
         self.rows = 0
         self.reopened = 0
-        self._options = options
+        self._cluster = cluster
         self._stores = stores
         self._settled = settled
         self._crash = crash
@@ -165,13 +166,13 @@ class Standbys:
 
     async def _follow(self, held: Mapping[int, StandbyPartition]) -> None:
         tables = {partition: standby.tables for partition, standby in held.items()}
-        await keep_continued(self._options, self._stores, tables)
+        await keep_continued(self._cluster, self._stores, tables)
         if _is_over(held):
             return
         for partition, standby in held.items():
             standby.tables = tables[partition]
         places = places_of(tables)
-        consumer = changelog_consumer(self._options, places, _FETCH_BYTES)
+        consumer = changelog_consumer(self._cluster, places, _FETCH_BYTES)
         try:
             await consumer.start()
             await self._begin(consumer, places)
@@ -187,7 +188,7 @@ class Standbys:
     ) -> None:
         # Those of uncommitted readers: a worker that held the partition has rows of a commit
         # whose marker a reader of committed records is not shown yet.
-        ends = await ends_of(self._options, list(places))
+        ends = await ends_of(self._cluster, list(places))
         begins = await consumer.beginning_offsets(list(places))
         consumer.assign(list(places))
         for tp, place in places.items():
@@ -225,7 +226,7 @@ class Standbys:
                     self.rows += len(chunk)
                     await asyncio.sleep(0)
             if time.monotonic() >= look_at:
-                ends = await ends_of(self._options, list(places), committed=True)
+                ends = await ends_of(self._cluster, list(places), committed=True)
                 if _is_over(held):
                     return
                 self._ends = ends
@@ -234,7 +235,7 @@ class Standbys:
 
     async def _check_continued(self, tp: TopicPartition, last: BatchMark | None) -> None:
         """After another leader took over: whether what was copied from the one before is there."""
-        if last is not None and await replaced(self._options, {tp: last}):
+        if last is not None and await replaced(self._cluster, {tp: last}):
             raise ReadingStalled(
                 f"{tp.topic}[{tp.partition}] must hold what was copied of it, but Kafka has lost "
                 "its tail and it has grown again: the copy is begun anew"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from barstream.kafka.clients import TopicPartition
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.continuity import replaced
 from barstream.metrics import Metrics
 from barstream.runtime.restore import restore
@@ -27,9 +27,7 @@ def places_of(tables: Mapping[int, Tables]) -> dict[TopicPartition, LocalPartiti
     }
 
 
-async def keep_continued(
-    options: Mapping[str, Any], stores: LocalStores, tables: dict[int, Tables]
-) -> None:
+async def keep_continued(cluster: Cluster, stores: LocalStores, tables: dict[int, Tables]) -> None:
     """Begin tables anew that hold what their changelog has lost and grown over since.
 
     Raises:
@@ -37,7 +35,7 @@ async def keep_continued(
         KafkaError: no broker answered.
     """
     marks = {tp: mark for tp, place in places_of(tables).items() if (mark := place.last_batch())}
-    for place in sorted(await replaced(options, marks)):
+    for place in sorted(await replaced(cluster, marks)):
         stores.begin_anew(place)
         tables[place.partition] = stores.open(place.partition)
 
@@ -60,7 +58,7 @@ async def _opened(stores: LocalStores, partitions: Collection[int]) -> dict[int,
 
 
 async def restored(
-    options: Mapping[str, Any],
+    cluster: Cluster,
     stores: LocalStores,
     partitions: Collection[int],
     progress: RestoreProgress,
@@ -69,7 +67,7 @@ async def restored(
     """Open the tables of ``partitions`` and read what they lack.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         stores: where the tables are.
         partitions: every other writer to them has been fenced.
         progress: kept up to date.
@@ -80,14 +78,14 @@ async def restored(
         ReadingStalled: a changelog cannot be read to its end.
     """
     tables = await _opened(stores, partitions)
-    await keep_continued(options, stores, tables)
+    await keep_continued(cluster, stores, tables)
     places = places_of(tables)
 
     def advanced(rows: int) -> None:
         metrics.restore_rows.inc(rows)
         metrics.restore_remaining.set(progress.remaining)
 
-    await restore(options, places, progress, advanced)
+    await restore(cluster, places, progress, advanced)
     metrics.restore_seconds.set(progress.seconds)
     log.debug(
         "tables restored: partitions=%s rows=%d seconds=%.1f",

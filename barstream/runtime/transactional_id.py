@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from barstream.kafka.clients import KafkaError
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.topics.broker_settings import broker_setting
 from barstream.runtime.partition_task import PartitionTask
 
@@ -29,38 +30,36 @@ _LOOKS: Final = 4
 _ANSWER_WITHIN_S: Final = 5.0
 
 
-async def longest_rest_s(options: Mapping[str, Any]) -> float:
+async def longest_rest_s(cluster: Cluster) -> float:
     """How long a producer may write nothing: by what the brokers say, an hour where they do not.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
     """
     try:
         async with asyncio.timeout(_ANSWER_WITHIN_S):
-            forgets_s = await _expiration_s(options)
+            forgets_s = await _expiration_s(cluster)
     except (KafkaError, OSError, TimeoutError) as error:
         log.debug("brokers do not tell %s: %r", _EXPIRATION, error)
         return _UNTOLD_S
     return _UNTOLD_S if forgets_s is None else min(_DAY_S, forgets_s / _RESTS)
 
 
-async def _expiration_s(options: Mapping[str, Any]) -> float | None:
+async def _expiration_s(cluster: Cluster) -> float | None:
     """Of the broker that forgets first; None where none says, as where an ACL forbids it."""
-    told = await broker_setting(options, _EXPIRATION)
+    told = await broker_setting(cluster, _EXPIRATION)
     return min((float(each) / 1000 for each in told), default=None)
 
 
-async def renew(
-    options: Mapping[str, Any], partitions: Callable[[], Iterable[PartitionTask]]
-) -> None:
+async def renew(cluster: Cluster, partitions: Callable[[], Iterable[PartitionTask]]) -> None:
     """Have each partition that rests too long write its position, until cancelled.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         partitions: those held now.
     """
     while True:
-        rest_s = await longest_rest_s(options)
+        rest_s = await longest_rest_s(cluster)
         await asyncio.sleep(rest_s / _LOOKS)
         for owned in partitions():
             owned.renew(rest_s)

@@ -17,11 +17,10 @@ from barstream.codecs.ticks.decoder import TickDecoder
 from barstream.codecs.topics.withdrawal import WithdrawalRow, WithdrawnEnd
 from barstream.config import Settings
 from barstream.feeds.load_positions import LoadRecords, load_records
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.consumer_group import require_no_workers
 from barstream.kafka.fence import fenced_partitions
 from barstream.kafka.flush import Flush
-from barstream.kafka.topics import TopicNames
 from barstream.log.compaction import newest_values
 from barstream.log.series import PartitionRows, series_rows, series_seen
 from barstream.log.snapshot import Span, chunks, held
@@ -73,8 +72,7 @@ class BulkDrop:
         self._ticks_below = ticks_below
         self._clock = clock
         self.progress = progress
-        self._names = TopicNames.of(settings)
-        self._options = client_options(settings)
+        self._cluster = Cluster(settings)
         self._decoder = TickDecoder(
             settings.ticks, max_future_skew_us=settings.bars.max_future_skew_us
         )
@@ -92,12 +90,12 @@ class BulkDrop:
             BarstreamError: a topic cannot be read.
         """
         await require_no_workers(self._settings)
-        names, options = self._names, self._options
-        self._seen = await series_seen(options, names.series_seen)
-        self._rows = await series_rows(options, names.series, await held(options, names.series))
+        names, cluster = self._cluster.names, self._cluster
+        self._seen = await series_seen(cluster)
+        self._rows = await series_rows(cluster, names.series, await held(cluster, names.series))
         before = self._clock() // DAY_US - self._asleep_days
         asleep = {name for name, row in self._seen.items() if row.last_trading_date <= before}
-        await self._count(asleep, await held(options, names.ticks))
+        await self._count(asleep, await held(cluster, names.ticks))
         ticks = {name: self._there[name].total() for name in sorted(asleep & self._there.keys())}
         ticks = {name: count for name, count in ticks.items() if count < self._ticks_below}
         if ticks:
@@ -114,12 +112,12 @@ class BulkDrop:
             BarstreamError: a partition cannot be written.
         """
         self.progress = lambda _: None
-        numbers = sorted(await held(self._options, self._names.ticks))
-        topics = *self._names.bars, self._names.series
+        numbers = sorted(await held(self._cluster, self._cluster.names.ticks))
+        topics = *self._cluster.names.bars, self._cluster.names.series
         async with fenced_partitions(
-            self._settings, numbers, topics, DropRefused, "withdrawn"
+            self._cluster, numbers, topics, DropRefused, "withdrawn"
         ) as producers:
-            ends = await held(self._options, self._names.ticks)
+            ends = await held(self._cluster, self._cluster.names.ticks)
             found = await self.look()
             left = {name: n for name, n in found.ticks.items() if name in asleep.ticks}
             found = AsleepSeries(left, {name: found.last_dates[name] for name in left})
@@ -131,7 +129,7 @@ class BulkDrop:
     async def _count(self, asleep: Collection[Series], spans: Mapping[int, Span]) -> None:
         """By series and partition, the ticks of those that sleep."""
         self._there = {name: Counter() for name in asleep}
-        async for chunk in chunks(self._options, self._names.ticks, spans):
+        async for chunk in chunks(self._cluster, self._cluster.names.ticks, spans):
             columns = await self._decoder.decoded(chunk.values, chunk.timestamps_us)
             withdrawn = self._rows[chunk.partition].withdrawn(chunk.partition)
             columns, _ = withdrawn.split(columns, chunk.offsets)
@@ -142,8 +140,8 @@ class BulkDrop:
             self.progress(len(chunk))
 
     async def _flush(self, asleep: Collection[Series], ends: Mapping[int, Span]) -> Flush:
-        names, at_us = self._names, self._clock()
-        beats = await held(self._options, names.heartbeats)
+        names, at_us = self._cluster.names, self._clock()
+        beats = await held(self._cluster, names.heartbeats)
         records = self._records
         flush = Flush()
         whole: dict[Series, WithdrawalRow | None] = {
@@ -173,9 +171,9 @@ class BulkDrop:
         self, asleep: Collection[Series], partition: int
     ) -> dict[Series, dict[str, list[bytes]]]:
         """By series and topic the keys that get a tombstone."""
-        names, found = self._names, dict[Series, dict[str, list[bytes]]]()
+        names, found = self._cluster.names, dict[Series, dict[str, list[bytes]]]()
         for topic in (*names.bars, names.heartbeats):
-            for key in sorted(await newest_values(self._options, topic, partition)):
+            for key in sorted(await newest_values(self._cluster, topic, partition)):
                 try:
                     name = split_bar_key(key)[:2]
                 except ValueError:

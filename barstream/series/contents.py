@@ -19,9 +19,8 @@ from barstream.codecs.topics.withdrawal import (
     WithdrawnEnd,
     encode_withdrawal,
 )
-from barstream.config import Settings
 from barstream.feeds.load_positions import LoadRecords
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.flush import Flush, Row
 from barstream.kafka.topics import TopicNames
 from barstream.log.compaction import newest_values
@@ -117,7 +116,7 @@ class HoldingReader:
     """Reads what partitions have of one series.
 
     Args:
-        settings: completed by the pipeline's declaration.
+        cluster: its settings completed by the pipeline's declaration.
         name: of the series, normalised.
         judge: told of the ticks that are counted; what it raises ends the reading.
         progress: told how many ticks more were read, of whatever series.
@@ -125,7 +124,7 @@ class HoldingReader:
 
     def __init__(
         self,
-        settings: Settings,
+        cluster: Cluster,
         name: Series,
         judge: TickJudge = lambda *_: None,
         progress: Callable[[int], None] = lambda _: None,
@@ -133,8 +132,7 @@ class HoldingReader:
         self._name = name
         self._judge = judge
         self.progress = progress
-        self._names = TopicNames.of(settings)
-        self._options = client_options(settings)
+        self._cluster, settings = cluster, cluster.settings
         # one for all partitions: it remembers the schemas of a registry
         self.decoder = TickDecoder(
             settings.ticks, max_future_skew_us=settings.bars.max_future_skew_us
@@ -143,7 +141,7 @@ class HoldingReader:
     @property
     def finals(self) -> dict[Period, str]:
         """Topic of the finals of each period."""
-        return {MINUTE: self._names.final_1m, **self._names.rollups}
+        return {MINUTE: self._cluster.names.final_1m, **self._cluster.names.rollups}
 
     async def read(self, partition: int, ticks: Span, home: int | None) -> Holding:
         """What a partition has.
@@ -156,8 +154,8 @@ class HoldingReader:
         Raises:
             BarstreamError: a topic cannot be read, or the judge refused a tick.
         """
-        names = self._names
-        log = await PartitionLog.opened(self._options, names, partition)
+        names = self._cluster.names
+        log = await PartitionLog.opened(self._cluster, partition)
         before = log.rows.withdrawals.get(self._name)
         known = log.withdrawn.end(self._name)
         count = await self._count(partition, Span(max(ticks.begin, known.ticks), ticks.end))
@@ -183,7 +181,7 @@ class HoldingReader:
 
     async def read_again(self, part: Holding, home: int | None) -> Holding:
         """What a partition has now; ticks that were counted are not read again."""
-        spans = await held(self._options, self._names.ticks, [part.partition])
+        spans = await held(self._cluster, self._cluster.names.ticks, [part.partition])
         span = spans[part.partition]
         left = Span(max(span.begin, part.end.ticks), span.end)
         now = await self.read(part.partition, left, home)
@@ -197,7 +195,7 @@ class HoldingReader:
 
     async def _count(self, partition: int, span: Span) -> int:
         count = 0
-        async for chunk in chunks(self._options, self._names.ticks, {partition: span}):
+        async for chunk in chunks(self._cluster, self._cluster.names.ticks, {partition: span}):
             at, time_us = await self.ticks_in(chunk)
             self._judge(chunk, at, time_us)
             count += len(at)
@@ -206,7 +204,7 @@ class HoldingReader:
 
     async def _keys(self, topic: str, partition: int) -> list[bytes]:
         wanted = Selection(*self._name)
-        return sorted(await newest_values(self._options, topic, partition, wanted))
+        return sorted(await newest_values(self._cluster, topic, partition, wanted))
 
 
 def tombstones(names: TopicNames, part: Holding, row: WithdrawalRow) -> Flush:

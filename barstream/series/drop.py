@@ -24,10 +24,9 @@ from barstream.codecs.topics.withdrawal import WithdrawalRow, is_withdrawal_key
 from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.feeds.load_positions import LoadRecords, load_records
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.consumer_group import require_no_workers
 from barstream.kafka.fence import fenced_partitions
-from barstream.kafka.topics import TopicNames
 from barstream.log.series import series_seen
 from barstream.log.snapshot import held
 from barstream.market.schedule import Series
@@ -63,14 +62,12 @@ class Drop:
     seen: SeriesSeen | None = None
     #: The topic of load positions, if there is one.
     records: LoadRecords | None = None
-    _names: TopicNames = field(init=False)
-    _options: dict[str, Any] = field(init=False)
+    _cluster: Cluster = field(init=False)
     _holdings: HoldingReader = field(init=False)
 
     def __post_init__(self) -> None:
-        self._names = TopicNames.of(self.settings)
-        self._options = client_options(self.settings)
-        self._holdings = HoldingReader(self.settings, self.name, self._refuse_live, self.progress)
+        self._cluster = Cluster(self.settings)
+        self._holdings = HoldingReader(self._cluster, self.name, self._refuse_live, self.progress)
 
     @property
     def _home(self) -> int | None:
@@ -89,10 +86,10 @@ class Drop:
             BarstreamError: a topic cannot be read.
         """
         await require_no_workers(self.settings)
-        universe = await series_seen(self._options, self._names.series_seen)
+        universe = await series_seen(self._cluster)
         self.seen = universe.get(self.name)
         self.records = await load_records(self.settings)
-        spans = await held(self._options, self._names.ticks, partitions)
+        spans = await held(self._cluster, self._cluster.names.ticks, partitions)
         found = [
             await self._holdings.read(number, spans[number], self._home)
             for number in sorted(partitions)
@@ -103,7 +100,7 @@ class Drop:
                 f"a series that has ticks or bars is required, {self._spelled} has none{hint}"
             )
         mine = {part.partition for part in found if not part.is_empty}
-        refuse_loading(self.records, self._names.ticks, mine, self.clock())
+        refuse_loading(self.records, self._cluster.names.ticks, mine, self.clock())
         return sorted(found, key=lambda part: (part.is_known, part.partition))
 
     async def run(self, outlook: Sequence[Holding]) -> list[Holding]:
@@ -118,21 +115,22 @@ class Drop:
         """
         self._holdings.progress = lambda _: None
         at_us = self.clock()
+        names = self._cluster.names
         todo = [part for part in outlook if not part.is_empty]
         whole = self._before(outlook)
         done: list[Holding] = []
         for part in todo:
             number = part.partition
             async with fenced_partitions(
-                self.settings, [number], (*self._names.bars, self._names.series), DropRefused,
+                self._cluster, [number], (*names.bars, names.series), DropRefused,
                 "withdrawn",
             ) as producers:  # fmt: skip
                 now = await self._holdings.read_again(part, self._home)
                 row = WithdrawalRow(*self.name, at_us, {number: now.end})
                 whole = row.joined(whole)
-                flush = tombstones(self._names, now, row.joined(now.before))
+                flush = tombstones(names, now, row.joined(now.before))
                 if part is todo[-1]:
-                    add_last(flush, self._names, whole, self.records)
+                    add_last(flush, names, whole, self.records)
                 await producers[number].write(flush.rows)
             done.append(now)
         return done

@@ -32,11 +32,10 @@ from barstream.config import Settings
 from barstream.errors import BarstreamError
 from barstream.feeds.load_positions import load_records
 from barstream.kafka.clients import TopicPartition, make_consumer
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.consumer_group import require_no_workers
 from barstream.kafka.fence import fenced_partitions
 from barstream.kafka.flush import Flush, Row
-from barstream.kafka.topics import TopicNames
 from barstream.log.compaction import newest_values
 from barstream.log.rejections import rejected
 from barstream.log.selection import Selection
@@ -125,15 +124,13 @@ class Move:
     to: int
     seen: SeriesSeen | None = None
     _rows: dict[int, PartitionRows] = field(init=False, default_factory=dict)
-    _names: TopicNames = field(init=False)
-    _options: dict[str, Any] = field(init=False)
+    _cluster: Cluster = field(init=False)
     _holdings: HoldingReader = field(init=False)
 
     def __post_init__(self) -> None:
-        self._names = TopicNames.of(self.settings)
-        self._options = client_options(self.settings)
+        self._cluster = Cluster(self.settings)
         # whatever its ticks are: it is looked at last whether its feed wrote meanwhile
-        self._holdings = HoldingReader(self.settings, self.name)
+        self._holdings = HoldingReader(self._cluster, self.name)
 
     @property
     def _spelled(self) -> str:
@@ -149,15 +146,15 @@ class Move:
             BarstreamError: a topic cannot be read.
         """
         await require_no_workers(self.settings)
-        names, options = self._names, self._options
-        universe = await series_seen(options, names.series_seen)
+        names, cluster = self._cluster.names, self._cluster
+        universe = await series_seen(cluster)
         self.seen = universe.get(self.name)
         if self.seen is None:
             hint = did_you_mean(nearest_series(self.name, universe))
             raise MoveRefused(
                 f"a series that has a home is required, {self._spelled} has none{hint}"
             )
-        ticks = await held(options, names.ticks)
+        ticks = await held(cluster, names.ticks)
         if self.to not in ticks:
             raise MoveRefused(
                 f"{names.ticks} has the partitions 0 to {len(ticks) - 1}, found "
@@ -167,7 +164,7 @@ class Move:
         if self.to == home:
             raise MoveRefused(f"partition {home} is the home of {self._spelled} already")
         records = await load_records(self.settings)
-        self._rows = await series_rows(options, names.series, await held(options, names.series))
+        self._rows = await series_rows(cluster, names.series, await held(cluster, names.series))
         self._refuse_full()
         parts = [await self._holdings.read(number, ticks[number], home) for number in sorted(ticks)]
         parts = [part for part in parts if not part.is_empty]
@@ -193,12 +190,12 @@ class Move:
         """
         before = await self.look()
         numbers = sorted({*(part.partition for part in before.parts), before.home, self.to})
-        topics = *self._names.bars, self._names.series
+        topics = *self._cluster.names.bars, self._cluster.names.series
         async with fenced_partitions(
-            self.settings, numbers, topics, MoveRefused, "moved"
+            self._cluster, numbers, topics, MoveRefused, "moved"
         ) as producers:
             found = await self.look()
-            ends = await held(self._options, self._names.ticks, [self.to])
+            ends = await held(self._cluster, self._cluster.names.ticks, [self.to])
             flush = self._flush_of(found)
             await producers[found.home].write(
                 flush.rows, behind=lambda written: self._finish(found, ends[self.to].end, written)
@@ -217,10 +214,10 @@ class Move:
 
     async def _refused(self) -> dict[int, dict[int, str]]:
         """By tick partition and offset why a tick was rejected."""
-        topic = self._names.ticks_rejected
-        spans = await held(self._options, topic)
+        topic = self._cluster.names.ticks_rejected
+        spans = await held(self._cluster, topic)
         found: dict[int, dict[int, str]] = {}
-        frame = await rejected(self._options, topic, spans, self._names.ticks)
+        frame = await rejected(self._cluster, topic, spans, self._cluster.names.ticks)
         for row in frame.iter_rows(named=True):
             found.setdefault(row["tick_partition"], {})[row["tick_offset"]] = row["reason"]
         return found
@@ -266,7 +263,7 @@ class Move:
         withdrawn = self._rows[partition].withdrawn(partition).end(self.name).ticks
         found: list[Copied] = []
         span = Span(min(max(span.begin, withdrawn), span.end), span.end)
-        async for chunk in chunks(self._options, self._names.ticks, {partition: span}):
+        async for chunk in chunks(self._cluster, self._cluster.names.ticks, {partition: span}):
             places, times_us = await self._holdings.ticks_in(chunk)
             for at, time_us in zip(places.tolist(), times_us.tolist(), strict=True):
                 value = chunk.values[at]
@@ -276,7 +273,7 @@ class Move:
 
     async def _published(self, topic: str, home: int) -> list[dict[str, Any]]:
         wanted = Selection(*self.name)
-        found = await newest_values(self._options, topic, home, wanted)
+        found = await newest_values(self._cluster, topic, home, wanted)
         return [decode("bar", value) for _, value in sorted(found.items())]
 
     async def _provider(self) -> MarketScheduleProvider:
@@ -304,7 +301,7 @@ class Move:
         )  # fmt: skip
         made = made_of(
             self.name, history, last_final_us, rules, provider, self._holdings.decoder,
-            tuple(self._names.rollups), self.clock(),
+            tuple(self._cluster.names.rollups), self.clock(),
         )  # fmt: skip
         different = differences(finals, made)
         if different:
@@ -314,44 +311,44 @@ class Move:
                 f"the bars of {self._spelled} must come out of its ticks as they are, but "
                 f"{len(different):,} of {count:,} would not, the first of them {period} at "
                 f"{iso_from_us(bucket_us)}: ticks of them are gone with the retention of "
-                f"{self._names.ticks}, or they were made by other rules or sessions than those of "
-                f"now. Let its feed write to partition {home} instead"
+                f"{self._cluster.names.ticks}, or they were made by other rules or sessions than "
+                f"those of now. Let its feed write to partition {home} instead"
             )
 
     # -- what is written --------------------------------------------------------------------------
 
     def _flush_of(self, found: Outlook) -> Flush:
         """Everything but the heartbeat: the copies first."""
-        flush, at_us = Flush(), self.clock()
+        flush, names, at_us = Flush(), self._cluster.names, self.clock()
         rows = [Row(each.key, each.value) for each in found.copies]
-        flush.add(self._names.ticks, self.to, rows)
+        flush.add(names.ticks, self.to, rows)
         for part in found.parts:
             row = WithdrawalRow(*self.name, at_us, {part.partition: part.end})
-            for place, some in tombstones(self._names, part, row.joined(part.before)).rows.items():
+            for place, some in tombstones(names, part, row.joined(part.before)).rows.items():
                 flush.add(*place, some)
         if self.seen is not None:
             key = series_key(*self.name)
             seen = encode_seen(self.seen._replace(partition=self.to))
             # a row that names another home counts only after a tombstone
-            flush.add(self._names.series_seen, 0, [Row(key, None), Row(key, seen)])
+            flush.add(names.series_seen, 0, [Row(key, None), Row(key, seen)])
         return flush
 
     async def _finish(
         self, found: Outlook, end: int, written: Mapping[tuple[str, int], int]
     ) -> Mapping[tuple[str, int], Sequence[Row]]:
         """Before it is committed: nobody wrote between the copies; the heartbeat behind them."""
-        place = self._names.ticks, self.to
+        place = self._cluster.names.ticks, self.to
         last = written.get(place)
         if last is None or found.last_final_us is None:
             return {}
         await self._refuse_others(end, last, len(found.copies))
         beat = HeartbeatRecord(*self.name, found.last_final_us, last + 1, self.clock(), "loader")
-        return {(self._names.heartbeats, self.to): [Row(beat.key, encode_heartbeat(beat))]}
+        return {(self._cluster.names.heartbeats, self.to): [Row(beat.key, encode_heartbeat(beat))]}
 
     async def _refuse_others(self, begin: int, last: int, copies: int) -> None:
         """Refuse when ticks of the series came between those of the transaction, or before."""
-        consumer = make_consumer(self._options, committed=False)
-        place = TopicPartition(self._names.ticks, self.to)
+        consumer = make_consumer(self._cluster, committed=False)
+        place = TopicPartition(self._cluster.names.ticks, self.to)
         count = 0
         await consumer.start()
         try:
@@ -360,7 +357,7 @@ class Move:
             while await consumer.position(place) <= last:
                 for records in (await consumer.getmany(place, timeout_ms=1_000)).values():
                     some = [each for each in records if each.offset <= last]
-                    chunk = _chunk(self._names.ticks, self.to, some)
+                    chunk = _chunk(self._cluster.names.ticks, self.to, some)
                     count += len((await self._holdings.ticks_in(chunk))[0])
         finally:
             await consumer.stop()

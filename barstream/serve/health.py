@@ -129,7 +129,7 @@ class Reporting:
         for partition, owned in self._reads.held.items():
             # the later one: what was fetched may be newer than what was asked for, or far older
             fetched = self._app.consumer.highwater(TP(topic, partition)) or 0
-            end = max(fetched, self._partitions.ends.of(topic, partition) or 0)
+            end = max(fetched, self._partitions.monitor.end_of(topic, partition) or 0)
             position = (
                 owned.engine.position
                 if topic == self._ticks_topic

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from barstream.errors import DescriptorsShort, StateUnusable
 from barstream.kafka.clients import TopicPartition
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.topic_identity import topic_ids
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.store.directory import StateIdentity, admit
@@ -75,14 +76,14 @@ class LocalStores:
     def _directory(self) -> Path:
         return Path(next(iter(self._stores.values()))().partition_path(0)).parent
 
-    async def admit(self, options: Mapping[str, Any], app_id: str) -> None:
+    async def admit(self, cluster: Cluster, app_id: str) -> None:
         """Make sure that the local tables are copies of the topics there are now.
 
         Raises:
             StateUnusable: a topic was made again.
             KafkaError: no broker answered.
         """
-        ids = await topic_ids(options, self._stores)
+        ids = await topic_ids(cluster, self._stores)
         self.ids = ids.topics
         now = StateIdentity(app_id, ids.cluster, ids.topics)
         admit(self._directory, now, is_open=bool(self._open))

@@ -10,9 +10,7 @@ import time
 from collections.abc import Sequence
 
 from barstream.codecs.topics.rules import RulesRow
-from barstream.kafka.cluster import client_options
 from barstream.kafka.fetch_columns import JudgedBatches
-from barstream.kafka.topics import TopicNames
 from barstream.log.compaction import newest_records
 from barstream.log.heartbeats import heartbeats
 from barstream.log.partition_log import PartitionLog
@@ -50,8 +48,7 @@ class Verification:
         self._task = task
         self._progress = progress
         self._settings = task.settings
-        self._names = TopicNames.of(task.settings)
-        self._options = Clients(client_options(task.settings))
+        self._cluster = Clients(task.settings)
         self._partition = task.partition
         self.series = SeriesNumbers()
         self.outcome = Outcome()
@@ -63,7 +60,7 @@ class Verification:
             BarstreamError: a topic cannot be read.
         """
         began = time.monotonic()
-        async with self._options:
+        async with self._cluster:
             await self._verify()
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
@@ -84,15 +81,15 @@ class Verification:
     # -- what is read before the ticks ----------------------------------------------------------
 
     async def _look(self) -> Snapshot:
-        options, names, partition = self._options, self._names, self._partition
-        log = await PartitionLog.opened(options, names, partition)
+        cluster, names, partition = self._cluster, self._cluster.names, self._partition
+        log = await PartitionLog.opened(cluster, partition)
         rows = log.rows
         for name in rows.series:
             self.series.number(name)
         periods = in_order(self._task.periods)
         records, seen, refusals, published, uppers = await asyncio.gather(
             log.schedule_records(self._settings),
-            series_seen(options, names.series_seen),
+            series_seen(cluster),
             self._refusals(log),
             self._published(log, MINUTE, names.final_1m),
             asyncio.gather(*(self._published(log, each, names.rollups[each]) for each in periods)),
@@ -132,9 +129,11 @@ class Verification:
         )
 
     async def _refusals(self, log: PartitionLog) -> Refusals:
-        topic = self._names.ticks_rejected
+        topic = self._cluster.names.ticks_rejected
         span = await log.span(topic)
-        found = await rejected(self._options, topic, {self._partition: span}, self._names.ticks)
+        found = await rejected(
+            self._cluster, topic, {self._partition: span}, self._cluster.names.ticks
+        )
         return Refusals(found, self._partition, span.begin)
 
     async def _heartbeats(
@@ -144,9 +143,9 @@ class Verification:
         graces: Sequence[Graces],
         judge: Judge,
     ) -> Heartbeats:
-        topic = self._names.heartbeats
+        topic = self._cluster.names.heartbeats
         span = await log.span(topic)
-        found = await heartbeats(self._options, topic, {self._partition: span}, tombstones=True)
+        found = await heartbeats(self._cluster, topic, {self._partition: span}, tombstones=True)
         return Heartbeats(
             found,
             self.series,
@@ -160,7 +159,7 @@ class Verification:
 
     async def _published(self, log: PartitionLog, period: Period, topic: str) -> Published:
         return await read_published(
-            self._options, topic, self._partition, await log.span(topic), self._task.wanted,
+            self._cluster, topic, self._partition, await log.span(topic), self._task.wanted,
             self.series, self.outcome.findings, period.timeframe,
         )  # fmt: skip
 
@@ -169,7 +168,7 @@ class Verification:
     ) -> None:
         span = await log.span(topic)
         live = await newest_records(
-            self._options, topic, {self._partition: span}, self._task.wanted
+            self._cluster, topic, {self._partition: span}, self._task.wanted
         )
         check_live(
             published, live, span.begin, self.series, self._partition, period.timeframe,
@@ -182,7 +181,7 @@ class Verification:
         decoders = Decoders(self._settings.ticks, snapshot.judge.regimes)
         span = {self._partition: await self._from(judgement.span(), decoders.most_skew_us)}
         judged = {self._partition: _judged(snapshot)}
-        async for chunk in chunks(self._options, self._names.ticks, span, judged):
+        async for chunk in chunks(self._cluster, self._cluster.names.ticks, span, judged):
             for part in decoders.parts(chunk):
                 await decoders.fetch(part)
                 judgement.take(part, decoders.decode(part))
@@ -199,7 +198,7 @@ class Verification:
             return span
         since_us = from_us - skew_us - MINUTE_US
         found = await offsets_at(
-            self._options, self._names.ticks, {self._partition: span}, since_us
+            self._cluster, self._cluster.names.ticks, {self._partition: span}, since_us
         )
         first = max(span.begin, found[self._partition])
         return Span(first, max(first, span.end))

@@ -8,10 +8,11 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from barstream.kafka.cluster import Cluster
 from barstream.log.compaction import compacted, since_tombstones
 from barstream.log.finals import SCHEMA, frame_of
 from barstream.log.selection import Selection
-from barstream.log.snapshot import Options, Span, chunks
+from barstream.log.snapshot import Span, chunks
 from barstream.model.period import MINUTE
 from barstream.verify.findings import Finding, Findings
 from barstream.verify.series_number import SeriesNumbers
@@ -49,7 +50,7 @@ class Published:
 
 
 async def read_published(
-    options: Options,
+    cluster: Cluster,
     topic: str,
     partition: int,
     span: Span,
@@ -61,7 +62,7 @@ async def read_published(
     """Read and check what was written: keys, versions.
 
     Args:
-        options: where the cluster is.
+        cluster: where the topic is.
         topic: of finals.
         partition: its number.
         span: the offsets to read.
@@ -72,7 +73,7 @@ async def read_published(
     """
     reading = PublishedReading(wanted)
     upto = Selection(wanted.broker, wanted.symbol, None, wanted.to_us)
-    async for chunk in chunks(options, topic, {partition: span}):
+    async for chunk in chunks(cluster, topic, {partition: span}):
         if at := upto.positions(chunk.keys):
             reading.add(frame_of(chunk, at))
     return reading.published(span, partition, series, findings, timeframe)

@@ -9,7 +9,8 @@ from typing import Final
 
 from barstream.config import Settings
 from barstream.errors import ConfigError
-from barstream.kafka.cluster import admin_client, client_options
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import admin_client
 from barstream.kafka.topic_follower import TopicMissingError
 from barstream.kafka.topics import TopicNames
 from barstream.kafka.topics.metadata import shapes
@@ -32,7 +33,8 @@ async def tick_spans(settings: Settings) -> dict[int, Span]:
     Raises:
         BarstreamError: no broker answers, it refuses, or a topic of the pipeline is missing.
     """
-    names = TopicNames.of(settings)
+    cluster = Cluster(settings)
+    names = cluster.names
     async with admin_client(settings) as admin:
         there = await shapes(admin)
     needed = [
@@ -47,7 +49,7 @@ async def tick_spans(settings: Settings) -> dict[int, Span]:
             f"lacks {', '.join(missing)}: run `barstream topics create`, or correct app_id and "
             "[topics]"
         )
-    return await held(client_options(settings), names.ticks)
+    return await held(cluster, names.ticks)
 
 
 async def records_of(settings: Settings, spans: Mapping[int, Span]) -> int:
@@ -56,7 +58,8 @@ async def records_of(settings: Settings, spans: Mapping[int, Span]) -> int:
     Raises:
         BarstreamError: no broker answers, or it refuses.
     """
-    minutes = await held(client_options(settings), TopicNames.of(settings).final_1m, tuple(spans))
+    cluster = Cluster(settings)
+    minutes = await held(cluster, cluster.names.final_1m, tuple(spans))
     return sum(span.end - span.begin for each in (spans, minutes) for span in each.values())
 
 

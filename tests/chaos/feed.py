@@ -18,14 +18,13 @@ import time
 from typing import Any, Final
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 
 from barstream.codecs.avro.body import encode_batch
-from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
+from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_writer
 from barstream.heartbeat.producer import Due, LoaderHeartbeats
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.model.time import MINUTE_US, SECOND_US, us_from_iso
 from tests.pipeline import Pipeline
 
@@ -123,17 +122,17 @@ class Feed(threading.Thread):
 
     async def _feed(self) -> None:
         settings = self._made.settings
-        options = client_options(settings)
+        cluster = Cluster(settings)
         routes = Routes.of(self._names, settings.topics.partitions)
         partition = routes.partition.tolist()
         # it has to outlast the longest outage of its broker
-        producer = AIOKafkaProducer(**bulk_options(options), request_timeout_ms=300_000)
+        writer = bulk_writer(cluster, request_timeout_ms=300_000)
         names = self._made.names
         async with (
-            LoaderHeartbeats(options, names.ticks, names.heartbeats, _now_us) as beats,
+            LoaderHeartbeats(cluster, names.ticks, names.heartbeats, _now_us) as beats,
         ):
-            await producer.start()
-            sender = BulkSender(producer, names.ticks, routes)
+            await writer.start()
+            sender = BulkSender(writer, names.ticks, routes)
             began = time.monotonic()
             closed_us = _START_US - MINUTE_US
             clock_us = _START_US
@@ -162,7 +161,7 @@ class Feed(threading.Thread):
                 if self._abandoned.is_set():
                     return
                 await asyncio.sleep(1)
-            await producer.stop()
+            await writer.stop()
 
     async def _beat(self, beats: LoaderHeartbeats, due: list[Due]) -> bool:
         try:

@@ -15,7 +15,7 @@ import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.codecs.topics.state import POSITION_KEY, decode_position
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from tests.pipeline import Pipeline, WorkerProcess
 
 _LAG: Final = re.compile(

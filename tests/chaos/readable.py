@@ -13,11 +13,10 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
 
 from barstream.codecs.avro.body import encode_batch
-from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_options
-from barstream.kafka.cluster import client_options
+from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_writer
+from barstream.kafka.cluster import Cluster
 from barstream.model.time import MINUTE_US, iso_from_us, us_from_iso
 from tests.pipeline import Pipeline
 
@@ -85,9 +84,9 @@ class Minutes(threading.Thread):
     async def _send(self) -> None:
         names = [(BROKER, symbol) for symbol in SYMBOLS]
         routes = Routes.of(names, self._made.settings.topics.partitions)
-        producer = AIOKafkaProducer(**bulk_options(client_options(self._made.settings)))
-        await producer.start()
-        sender = BulkSender(producer, self._made.names.ticks, routes)
+        writer = bulk_writer(Cluster(self._made.settings))
+        await writer.start()
+        sender = BulkSender(writer, self._made.names.ticks, routes)
         try:
             while not self._stopping.is_set():
                 for tick in range(3):
@@ -97,7 +96,7 @@ class Minutes(threading.Thread):
                     await sender.flush()
                     await asyncio.sleep(self._every_s)
         finally:
-            await producer.stop()
+            await writer.stop()
 
     def _values(self, minute: int, tick: int) -> list[bytes | None]:
         count = len(SYMBOLS)

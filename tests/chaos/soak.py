@@ -32,7 +32,7 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.codecs.avro.body import decode_batch
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.topics import create
 from barstream.model.time import MINUTE_US
 from tests.chaos.feed import Feed

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from barstream.codecs.topics.state import POSITION_KEY
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from bench.workload import produce, produce_garbage
 from tests.chaos.drill import long_drill, metric, soon
 from tests.chaos.observation import Observer, memory_mib

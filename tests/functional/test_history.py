@@ -20,6 +20,7 @@ from barstream.log.snapshot import Span, chunks, held
 from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US
 from barstream.runtime.flush import bar_rows
+from tests.cluster import cluster_at
 from tests.functional.topics import new_topic
 
 START_US = 1_704_189_600_000_000
@@ -67,7 +68,7 @@ async def _put(bootstrap: str, topic: str, rows: list[Any], *, commit: bool = Tr
 
 
 def test_a_range_is_read_whole_joined_and_without_what_was_aborted(kafka: Any) -> None:
-    options = {"bootstrap_servers": kafka.bootstrap}
+    cluster = cluster_at(kafka.bootstrap)
 
     async def scene() -> None:
         topic = await new_topic(kafka.bootstrap)
@@ -76,42 +77,43 @@ def test_a_range_is_read_whole_joined_and_without_what_was_aborted(kafka: Any) -
         await _put(kafka.bootstrap, topic, rows[2:3], commit=False)
         await _put(kafka.bootstrap, topic, rows[3:])
         # two bars and a marker, one aborted and its marker, one bar and a marker
-        spans = await held(options, topic)
+        spans = await held(cluster, topic)
         assert spans == {0: Span(0, 7), 1: Span(0, 0)}
-        got = [chunk async for chunk in chunks(options, topic, spans)]
+        got = [chunk async for chunk in chunks(cluster, topic, spans)]
         assert got[0].start == 0
         assert got[-1].next_offset == 7
         assert [each.start for each in got[1:]] == [each.next_offset for each in got[:-1]]
         assert [offset for each in got for offset in each.offsets.tolist()] == [0, 1, 5]
 
-        part = [chunk async for chunk in chunks(options, topic, {0: Span(1, 5)})]
+        part = [chunk async for chunk in chunks(cluster, topic, {0: Span(1, 5)})]
         assert (part[0].start, part[-1].next_offset) == (1, 5)
         assert [offset for each in part for offset in each.offsets.tolist()] == [1]
-        assert [chunk async for chunk in chunks(options, topic, {0: Span(7, 7)})] == []
+        assert [chunk async for chunk in chunks(cluster, topic, {0: Span(7, 7)})] == []
 
     asyncio.run(scene())
 
 
 def test_a_range_may_end_long_before_what_one_fetch_brings(kafka: Any) -> None:
-    options = {"bootstrap_servers": kafka.bootstrap}
+    cluster = cluster_at(kafka.bootstrap)
 
     async def scene() -> None:
         topic = await new_topic(kafka.bootstrap)
         count = 2 * MAX_RECORDS + 5
+        options = cluster.options
         async with AIOKafkaProducer(**options, linger_ms=20, max_batch_size=1 << 20) as producer:
             sent = [await producer.send(topic, key=b"k", partition=0) for _ in range(count)]
             await asyncio.gather(*sent)
-        got = [chunk async for chunk in chunks(options, topic, {0: Span(3, 11)})]
+        got = [chunk async for chunk in chunks(cluster, topic, {0: Span(3, 11)})]
         assert [each for chunk in got for each in chunk.offsets.tolist()] == list(range(3, 11))
         assert got[-1].next_offset == 11
-        every = [chunk async for chunk in chunks(options, topic, {0: Span(0, count)})]
+        every = [chunk async for chunk in chunks(cluster, topic, {0: Span(0, count)})]
         assert sum(map(len, every)) == count
 
     asyncio.run(scene())
 
 
 def test_every_version_of_a_bar_is_there_and_the_newest_one_counts(kafka: Any) -> None:
-    options = {"bootstrap_servers": kafka.bootstrap}
+    cluster = cluster_at(kafka.bootstrap)
     exact = (1 << 1074) * 3 + 1
     first, second, revised = bar(0), bar(1), bar(0, close=1.75, units=exact)
 
@@ -121,35 +123,35 @@ def test_every_version_of_a_bar_is_there_and_the_newest_one_counts(kafka: Any) -
         unreadable: Any = (rows[0].key, b"\xff\xff", [])
         withdrawn: Any = (rows[1].key, None, [])
         await _put(kafka.bootstrap, topic, [*rows, withdrawn])
-        spans = await held(options, topic)
-        found = await versions(options, topic, spans, Selection.of("fx", "eur"))
+        spans = await held(cluster, topic)
+        found = await versions(cluster, topic, spans, Selection.of("fx", "eur"))
         assert found["kind"].to_list() == ["bar", "bar", "bar", "tombstone"]
         assert found["offset"].to_list() == [0, 1, 2, 4]
         assert bars(found) == [first, second, revised]
         assert bars(compacted(found)) == [revised]
         await _put(kafka.bootstrap, topic, [unreadable])
-        again = compacted(await versions(options, topic, await held(options, topic)))
+        again = compacted(await versions(cluster, topic, await held(cluster, topic)))
         assert again["kind"].to_list() == ["bar", "tombstone", "unreadable"]
 
     asyncio.run(scene())
 
 
 def test_a_bar_from_before_the_exact_volume_is_read(kafka: Any) -> None:
-    options = {"bootstrap_servers": kafka.bootstrap}
+    cluster = cluster_at(kafka.bootstrap)
 
     async def scene() -> None:
         topic = await new_topic(kafka.bootstrap)
         key, value, _ = bar_rows([bar(0)])[0]
         assert value is not None
         await _put(kafka.bootstrap, topic, [(key, value[:-1], []), (key, value, [])])
-        found = await versions(options, topic, await held(options, topic))
+        found = await versions(cluster, topic, await held(cluster, topic))
         assert bars(found) == [bar(0), bar(0)]
 
     asyncio.run(scene())
 
 
 def test_heartbeats_and_rejections_are_rows_and_garbage_among_them_is_left_out(kafka: Any) -> None:
-    options = {"bootstrap_servers": kafka.bootstrap}
+    cluster = cluster_at(kafka.bootstrap)
 
     async def scene() -> None:
         beats, refused = await new_topic(kafka.bootstrap), await new_topic(kafka.bootstrap)
@@ -158,7 +160,7 @@ def test_heartbeats_and_rejections_are_rows_and_garbage_among_them_is_left_out(k
             kafka.bootstrap, beats,
             [(record.key, encode(record), []), (record.key, b"\x07", [])],
         )  # fmt: skip
-        found = await heartbeats(options, beats, await held(options, beats))
+        found = await heartbeats(cluster, beats, await held(cluster, beats))
         assert found.select("offset", "bucket_start", "barrier", "source").rows() == [
             (0, START_US, 17, "loader")
         ]
@@ -171,14 +173,14 @@ def test_heartbeats_and_rejections_are_rows_and_garbage_among_them_is_left_out(k
                 (b"k", b"v", []),
             ],
         )  # fmt: skip
-        rows = await rejected(options, refused, await held(options, refused), "ticks")
+        rows = await rejected(cluster, refused, await held(cluster, refused), "ticks")
         assert rows.select("tick_partition", "tick_offset", "reason").rows() == [(0, 33, "late")]
 
     asyncio.run(scene())
 
 
 def test_a_topic_that_is_missing_is_said_to_be_and_not_created(kafka: Any, unique: str) -> None:
-    options = {"bootstrap_servers": kafka.bootstrap}
+    cluster = cluster_at(kafka.bootstrap)
     for _ in range(2):
         with pytest.raises(TopicMissingError, match="barstream topics create"):
-            asyncio.run(held(options, f"{unique}-nothing"))
+            asyncio.run(held(cluster, f"{unique}-nothing"))

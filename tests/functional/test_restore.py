@@ -16,6 +16,7 @@ from barstream.runtime.assignment_deadline import settle
 from barstream.runtime.restore import restore
 from barstream.runtime.restore_progress import RestoreProgress, TableProgress
 from barstream.store.rocksdb import LocalPartition
+from tests.cluster import cluster_at
 from tests.functional.topics import new_topic, put, put_transaction
 from tests.kafka_cluster import KafkaCluster
 from tests.unit.partition.disk import DiskStore
@@ -138,8 +139,8 @@ async def restored(
     **options: Any,
 ) -> RestoreProgress:
     progress = RestoreProgress() if progress is None else progress
-    options |= {"bootstrap_servers": bootstrap}
-    await restore(options, places, progress, lambda _rows: None, stalled_after_s)
+    cluster = cluster_at(bootstrap, **options)
+    await restore(cluster, places, progress, lambda _rows: None, stalled_after_s)
     return progress
 
 

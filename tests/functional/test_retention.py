@@ -17,6 +17,7 @@ from barstream.runtime.assignment import Assignment
 from barstream.runtime.retention import RetentionService
 from barstream.runtime.standby import StandbyPartition
 from barstream.store.finals import FinalsPartition
+from tests.cluster import cluster_at
 from tests.functional.topics import put
 
 MINUTE = 60_000_000
@@ -36,8 +37,8 @@ def minutes(finals: FinalsPartition) -> list[int]:
 
 
 async def _expires(bootstrap: str, tmp_path: Path) -> None:
-    topic, options = f"t-{uuid.uuid4().hex[:12]}", {"bootstrap_servers": bootstrap}
-    admin = AIOKafkaAdminClient(**options)
+    topic, cluster = f"t-{uuid.uuid4().hex[:12]}", cluster_at(bootstrap)
+    admin = AIOKafkaAdminClient(**cluster.options)
     await admin.start()
     try:
         configs = {"cleanup.policy": "compact,delete"}
@@ -48,7 +49,7 @@ async def _expires(bootstrap: str, tmp_path: Path) -> None:
         owned = a_partition(tmp_path / "db", topic)
         finals: FinalsPartition = owned.finals[topic]
         partitions = cast("Assignment", SimpleNamespace(stored={0: owned}, restoring=False))
-        service = RetentionService(partitions, options)
+        service = RetentionService(partitions, cluster)
         finals.write([(key, b"bar") for key in keys[:10]], 9)
         await service.expire()  # begins a window, finds nothing
         finals.write([(key, b"bar") for key in keys[10:]], 19)
@@ -58,10 +59,10 @@ async def _expires(bootstrap: str, tmp_path: Path) -> None:
         await service.expire()
         assert len(minutes(finals)) == 20  # looked through today
         owned.fenced = True
-        await RetentionService(partitions, options).expire()
+        await RetentionService(partitions, cluster).expire()
         assert len(minutes(finals)) == 20  # not this worker's any more
         owned.fenced = False
-        await RetentionService(partitions, options).expire()
+        await RetentionService(partitions, cluster).expire()
         assert minutes(finals) == list(range(10, 20))
         assert finals.retained_from_us("B", "X") == 10 * MINUTE
     finally:

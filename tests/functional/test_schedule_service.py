@@ -16,7 +16,7 @@ from barstream.codecs.ticks.registry_frame import frame
 from barstream.codecs.topics.session import encode_session, session_key
 from barstream.config import Settings
 from barstream.feeds.schedule_load import load_schedule, read_current
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.topic_follower import TopicMissingError
 from barstream.log.schedule import schedule_index, schedule_records
 from barstream.market.schedule import MarketScheduleProvider, SessionRow
@@ -193,7 +193,7 @@ def test_rows_of_another_producer_are_read_by_the_schema_they_name(kafka: KafkaC
             shown = (await read_current(settings)).rows
             assert {each.trading_date for each in shown.rows_of(SERIES)} == set(DAYS)
             assert len(shown.refused) == 1
-            records = await schedule_records(client_options(settings), topic, url)
+            records = await schedule_records(Cluster(settings))
             schedule = schedule_index(records).for_series(*SERIES)
             assert schedule is not None
             assert all(schedule.reaches(day) for day in DAYS)

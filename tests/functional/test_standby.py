@@ -16,6 +16,7 @@ from barstream.errors import ReadingStalled, StateUnusable
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.runtime.standby import Standbys, Standstill
 from barstream.store.tables import LocalStores
+from tests.cluster import cluster_at
 from tests.functional.topics import eventually, new_topic, put, put_transaction
 from tests.kafka_cluster import KafkaCluster
 from tests.unit.partition.disk import DiskStore
@@ -34,7 +35,7 @@ class Following:
         stores = {topic: partial(_itself, disk) for topic, disk in self.disks.items()}
         self.stores = LocalStores(stores, self.outputs, self.crashed.append)
         self.standbys = Standbys(
-            {"bootstrap_servers": bootstrap}, self.stores, lambda: self.settled, self._crash,
+            cluster_at(bootstrap), self.stores, lambda: self.settled, self._crash,
             look_s=0.5,
         )  # fmt: skip
 

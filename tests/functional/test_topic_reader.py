@@ -7,11 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from barstream.kafka.topic_follower import (
-    BrokerUnreachableError,
-    TopicFollower,
-    TopicMissingError,
-)
+from barstream.kafka.connection import BrokerUnreachableError
+from barstream.kafka.topic_follower import TopicFollower, TopicMissingError
+from tests.cluster import cluster_at
 from tests.functional.topics import eventually, new_topic, put, put_transaction
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import free_ports
@@ -26,7 +24,7 @@ def reader_of(topic: str, bootstrap: str, seen: Seen) -> TopicFollower:
         assert timestamp_us > 1_600_000_000_000_000, "production time in microseconds"
         seen.append((key, value))
 
-    return TopicFollower(topic, remember, client_options={"bootstrap_servers": bootstrap})
+    return TopicFollower(topic, remember, cluster=cluster_at(bootstrap))
 
 
 def test_everything_there_at_start_is_read_and_then_what_comes(kafka: KafkaCluster) -> None:
@@ -96,7 +94,7 @@ def test_no_broker_within_the_time_allowed_is_an_error(kafka: KafkaCluster) -> N
         reader = TopicFollower(
             "t",
             lambda *_: None,
-            client_options={"bootstrap_servers": nobody},
+            cluster=cluster_at(nobody),
             connect_timeout_s=0.6,
         )
         async with reader:
@@ -115,8 +113,8 @@ def test_a_handler_that_fails_ends_the_reader_and_is_surfaced(kafka: KafkaCluste
         def fail(*_: object) -> None:
             raise ArithmeticError("no")
 
-        options = {"bootstrap_servers": kafka.bootstrap}
-        reader = TopicFollower(topic, fail, client_options=options, on_failure=heard.append)
+        cluster = cluster_at(kafka.bootstrap)
+        reader = TopicFollower(topic, fail, cluster=cluster, on_failure=heard.append)
         async with reader:
             with pytest.raises(ArithmeticError):
                 await asyncio.wait_for(reader.caught_up(), 20)

@@ -18,12 +18,14 @@ from barstream.cancellation import cancel
 from barstream.clock import system_clock_us
 from barstream.codecs.topics.heartbeat import HeartbeatRecord, decode
 from barstream.heartbeat.leader import HeartbeatTopics, Leader, LeaderPauses, PlanSources
+from barstream.kafka.cluster import Cluster
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.market.universe import SeriesSeen, Universe
 from barstream.model.period import Period
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US, floor_minute
 from barstream.rules.heartbeat_plan import HeartbeatRules
 from barstream.runtime.app import BarstreamApp
+from tests.cluster import cluster_at
 
 PARTITIONS = 3
 RULES = HeartbeatRules(grace_us=SECOND_US, inactive_after=5)
@@ -43,7 +45,8 @@ class Town:
     """Topics of one test, under names of their own."""
 
     def __init__(self, bootstrap: str) -> None:
-        self.options: dict[str, Any] = {"bootstrap_servers": bootstrap}
+        self.cluster = cluster_at(bootstrap)
+        self.options = self.cluster.options
         self.name = f"hb{uuid.uuid4().hex[:8]}"
         self.ticks, self.beats = f"{self.name}-ticks", f"{self.name}-beats"
 
@@ -74,7 +77,7 @@ class Town:
         *,
         leads: bool = True,
         pauses: LeaderPauses = LeaderPauses(jitter_us=0),  # noqa: B008  frozen
-        options: dict[str, Any] | None = None,
+        cluster: Cluster | None = None,
         rules: HeartbeatRules = RULES,
         provider: MarketScheduleProvider | None = None,
         periods: Sequence[Period] = (),
@@ -86,7 +89,7 @@ class Town:
             universe.put(row)
         provider = provider or MarketScheduleProvider.always_open()
         topics = HeartbeatTopics(
-            options or self.options, self.ticks, self.beats, f"{self.name}-heartbeats"
+            cluster or self.cluster, self.ticks, self.beats, f"{self.name}-heartbeats"
         )
         leader = Leader(PlanSources(rules, provider, universe, periods), topics, pauses, **changes)
         if leads:

@@ -11,6 +11,7 @@ from aiokafka.errors import ProducerFenced
 
 from barstream.kafka.flush import Row
 from barstream.kafka.writer import PartitionWriter
+from tests.cluster import cluster_at
 from tests.pipeline import read_topic
 
 pytestmark = pytest.mark.kafka
@@ -27,14 +28,14 @@ def test_whoever_comes_later_fences_and_nothing_of_the_earlier_is_seen(
     """
 
     async def run() -> None:
-        options = {"bootstrap_servers": kafka.bootstrap}
-        admin = AIOKafkaAdminClient(**options)
+        cluster = cluster_at(kafka.bootstrap)
+        admin = AIOKafkaAdminClient(**cluster.options)
         await admin.start()
         await admin.create_topics([NewTopic(unique, 2, 1)])
         await admin.close()
-        first, second = (PartitionWriter(options, unique) for _ in range(2))
+        first, second = (PartitionWriter(cluster, unique) for _ in range(2))
         await first.start()
-        send = first._send
+        send = first.send
 
         async def send_then_lose(topic: str, partition: int, rows: Any) -> Any:
             if partition == 0 and taken_over == "before":
@@ -45,7 +46,7 @@ def test_whoever_comes_later_fences_and_nothing_of_the_earlier_is_seen(
                 await asyncio.sleep(0.5)  # until the broker has told the first one
             return sent
 
-        first._send = send_then_lose  # type: ignore[method-assign]
+        first.send = send_then_lose  # type: ignore[method-assign]
         rows = {(unique, partition): [Row(b"k", b"stale")] for partition in range(2)}
         with pytest.raises(ProducerFenced):
             await first.write(rows)

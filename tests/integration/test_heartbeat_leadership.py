@@ -13,6 +13,7 @@ from barstream.clock import system_clock_us
 from barstream.heartbeat.leader import Leader, LeaderPauses, LeaderState
 from barstream.market.universe import SeriesSeen
 from barstream.model.time import MINUTE_US, SECOND_US, floor_minute
+from tests.cluster import cluster_at
 from tests.integration.heartbeat_bench import (
     RULES,
     Town,
@@ -141,9 +142,9 @@ def test_after_an_outage_the_sender_holds_back_then_catches_up_without_a_hole(
     async def scene() -> None:
         town = Town(kafka.bootstrap)
         await town.create()
-        options = {**town.options, "request_timeout_ms": 3000}
+        cluster = cluster_at(kafka.bootstrap, request_timeout_ms=3000)
         first = live_row("A", 0)
-        leader = town.leader([first], pauses=LeaderPauses(0, hold_us), options=options)
+        leader = town.leader([first], pauses=LeaderPauses(0, hold_us), cluster=cluster)
         async with running(leader):
             await eventually(lambda: leader.report.sent_total >= len(due_minutes(first)))
             kafka.freeze()

@@ -64,7 +64,7 @@ def test_the_newest_minute_of_each_series_is_found_though_the_log_ended_hours_ag
         minutes = [last - n * MINUTE_US for n in (3, 2, 1, 0)]
         await put(town, 0, [(beat("A", k), on_time(k)) for k in minutes])
         await put(town, 1, [(beat("B", k, "loader"), on_time(last)) for k in minutes[:2]])
-        recovered = await recover(town.options, town.beats, system_clock_us(), [], RULES, SCHEDULE)
+        recovered = await recover(town.cluster, town.beats, system_clock_us(), [], RULES, SCHEDULE)
         assert recovered.marks == {("DEMO", "A"): last, ("DEMO", "B"): last - 2 * MINUTE_US}
         assert recovered.newest_us is not None
         assert abs(recovered.newest_us - on_time(last)) < SECOND_US
@@ -87,7 +87,7 @@ def test_days_of_the_log_are_not_read_but_the_windows_asked_for_are(kafka: Any) 
         windows = [(due_us, due_us + 2 * MINUTE_US)]
         assert RECENT_US < HOUR_US
         recovered = await recover(
-            town.options, town.beats, system_clock_us(), windows, RULES, SCHEDULE
+            town.cluster, town.beats, system_clock_us(), windows, RULES, SCHEDULE
         )
         assert recovered.marks == {("DEMO", "FRIDAY"): friday, ("DEMO", "NEW"): new}
 
@@ -102,7 +102,7 @@ def test_aborted_heartbeats_and_markers_at_the_end_are_passed_over(kafka: Any) -
         await put(town, 0, [(beat("A", last), on_time(last))])
         later = last + MINUTE_US
         await put(town, 0, [(beat("A", later), on_time(later))], commit=False)
-        recovered = await recover(town.options, town.beats, system_clock_us(), [], RULES, SCHEDULE)
+        recovered = await recover(town.cluster, town.beats, system_clock_us(), [], RULES, SCHEDULE)
         assert recovered.marks == {("DEMO", "A"): last}
 
     asyncio.run(scene())
@@ -116,7 +116,7 @@ def test_an_hour_of_nothing_but_aborted_heartbeats_is_looked_behind(kafka: Any) 
         await put(town, 0, [(beat("A", last), on_time(last))])
         for k in range(last + MINUTE_US, last + HOUR_US, 20 * MINUTE_US):
             await put(town, 0, [(beat("A", k), on_time(k))], commit=False)
-        recovered = await recover(town.options, town.beats, system_clock_us(), [], RULES, SCHEDULE)
+        recovered = await recover(town.cluster, town.beats, system_clock_us(), [], RULES, SCHEDULE)
         assert recovered.marks == {("DEMO", "A"): last}
 
     asyncio.run(scene())
@@ -126,7 +126,7 @@ def test_an_empty_topic_recovers_nothing(kafka: Any) -> None:
     async def scene() -> None:
         town = Town(kafka.bootstrap)
         await town.create(append_time=False)
-        recovered = await recover(town.options, town.beats, system_clock_us(), [], RULES, SCHEDULE)
+        recovered = await recover(town.cluster, town.beats, system_clock_us(), [], RULES, SCHEDULE)
         assert (recovered.marks, recovered.newest_us) == ({}, None)
 
     asyncio.run(scene())

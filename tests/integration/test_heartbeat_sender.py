@@ -249,7 +249,7 @@ def test_a_loader_sends_heartbeats_of_its_own_with_barriers_after_its_ticks(kafk
         await town.append(town.ticks, 1, [b"t"] * 5)
         due = [Due("DEMO", "OLD", 1, minute * MINUTE_US) for minute in range(3)]
         async with LoaderHeartbeats(
-            town.options, town.ticks, town.beats, system_clock_us
+            town.cluster, town.ticks, town.beats, system_clock_us
         ) as loader:
             assert await loader.send(due) == 3
             await town.append(town.ticks, 1, [b"t"])

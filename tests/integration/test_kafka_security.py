@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from barstream.config import Settings
 from barstream.errors import BarstreamError
-from barstream.kafka.cluster import AccessRefusedError, client_options
+from barstream.kafka.connection import AccessRefusedError, client_options
 from barstream.kafka.topics import Level, check, create
 from tests.secure_kafka import certificate as self_signed
 

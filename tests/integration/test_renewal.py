@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from barstream.runtime import transactional_id
+from tests.cluster import cluster_at
 
 #: Kafka's default.
 _SEVEN_DAYS_S: Final = 7 * 86_400.0
@@ -17,15 +18,13 @@ _SEVEN_DAYS_S: Final = 7 * 86_400.0
 def test_the_rest_is_a_third_of_what_brokers_remember_and_a_day_at_most(
     kafka: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"bootstrap_servers": kafka.bootstrap}
+    cluster = cluster_at(kafka.bootstrap)
 
-    assert asyncio.run(transactional_id._expiration_s(options)) == _SEVEN_DAYS_S
-    assert asyncio.run(transactional_id.longest_rest_s(options)) == transactional_id._DAY_S
+    assert asyncio.run(transactional_id._expiration_s(cluster)) == _SEVEN_DAYS_S
+    assert asyncio.run(transactional_id.longest_rest_s(cluster)) == transactional_id._DAY_S
     monkeypatch.setattr(transactional_id, "_DAY_S", float("inf"))
-    assert asyncio.run(transactional_id.longest_rest_s(options)) == _SEVEN_DAYS_S / 3
+    assert asyncio.run(transactional_id.longest_rest_s(cluster)) == _SEVEN_DAYS_S / 3
 
 
 def test_it_is_an_hour_where_no_broker_tells() -> None:
-    options = {"bootstrap_servers": "127.0.0.1:9"}
-
-    assert asyncio.run(transactional_id.longest_rest_s(options)) == 3600
+    assert asyncio.run(transactional_id.longest_rest_s(cluster_at())) == 3600

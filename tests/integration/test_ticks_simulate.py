@@ -22,7 +22,7 @@ from barstream.feeds.column_encoder import tick_encoder
 from barstream.feeds.progress import Silent
 from barstream.feeds.simulated_ticks import Simulation, SimulationRules
 from barstream.feeds.simulation import SimulatedFeed
-from barstream.kafka.cluster import client_options
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.partitioner import default_partition
 from barstream.kafka.topics.names import TopicNames
 from barstream.model.key import series_key
@@ -133,7 +133,7 @@ def test_a_feed_that_goes_on_with_a_past_leaves_no_stretch_out(kafka: Any, uniqu
             topic=topic,
             partitions=PARTITIONS,
             encoder=await tick_encoder(settings.ticks, topic),
-            options=client_options(settings),
+            cluster=Cluster(settings),
             clock_us=system_clock_us,
             watcher=watcher,
         )

@@ -24,7 +24,7 @@ from barstream.broker import EmbeddedBroker
 from barstream.cli import cli
 from barstream.config import Settings, load_settings
 from barstream.kafka.admin import AdminClient
-from barstream.kafka.topic_follower import BrokerUnreachableError
+from barstream.kafka.connection import BrokerUnreachableError
 from barstream.kafka.topics import (
     Creation,
     Level,

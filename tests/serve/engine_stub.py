@@ -15,7 +15,7 @@ from barstream.codecs.topics.rules import RulesRow
 from barstream.codecs.topics.series_seen import UniverseReading
 from barstream.heartbeat.report import HeartbeatReport
 from barstream.kafka.consumer_group import Declaration
-from barstream.kafka.partition_ends import PartitionEnds
+from barstream.kafka.topic_monitor import TopicMonitor
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.market.universe import Universe
 from barstream.metrics import Metrics
@@ -36,6 +36,7 @@ from barstream.runtime.tally import Tally
 from barstream.serve.health import Reporting
 from barstream.serve.worker_reads import WorkerReads
 from barstream.store.finals import FinalsPartition
+from tests.cluster import cluster_at
 
 if TYPE_CHECKING:
     from barstream.heartbeat.leader import Leader
@@ -108,7 +109,7 @@ class StubPartitions:
     settings: StubSettings
     owned: dict[int, StubOwned]
     generation: int = 1
-    ends: PartitionEnds = field(default_factory=lambda: PartitionEnds({}, ()))
+    monitor: TopicMonitor = field(default_factory=lambda: TopicMonitor(cluster_at(), "ticks"))
     progress: RestoreProgress | None = None
     standbys: StubStandbys = field(default_factory=StubStandbys)
     tally: Tally = field(default_factory=lambda: Tally(Metrics()))

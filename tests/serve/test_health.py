@@ -87,10 +87,10 @@ def test_lag_is_counted_to_the_newest_end_that_is_known() -> None:
     reporting = stub_reporting(partitions, provider, Universe(), metrics, highwater=2)
     reporting.update()
     assert scraped(metrics, "lag_records", topic="ticks", partition="0") == 0
-    partitions.ends.note({("ticks", 0): 500})
+    partitions.monitor.note({("ticks", 0): 500})
     reporting.update()
     assert scraped(metrics, "lag_records", topic="ticks", partition="0") == 498
-    partitions.ends.note({("ticks", 0): 1})  # as it was a moment before the fetch
+    partitions.monitor.note({("ticks", 0): 1})  # as it was a moment before the fetch
     reporting.update()
     assert scraped(metrics, "lag_records", topic="ticks", partition="0") == 0
 

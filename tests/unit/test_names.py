@@ -14,7 +14,7 @@ NOUNS: Final = {"mapping", "feed", "seed"}
 #: What several rooms have, each its own: ``verify/rejections.py`` are not those of ``explain``.
 SHARED: Final = {
     *("bar", "bars", "encoder", "errors", "finals", "findings", "flush", "heartbeats", "load"),
-    *("names", "plan", "progress", "published_bars", "read_progress", "rejections", "report"),
+    *("names", "plan", "progress", "published_bars", "rejections", "report"),
     "retention",  # declared in agents, done in runtime
     *("rollup_fold", "rollups", "rules", "run", "scan", "schedule", "series", "session"),
     *("tick_block", "tick_decoder", "topics", "trial", "worker"),

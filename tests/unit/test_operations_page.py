@@ -23,7 +23,7 @@ WORKER: Final = tuple(f"barstream/{room}/" for room in ("runtime", "kafka", "sto
 #: ... but not what only a start or a command raises.
 STARTS: Final = tuple(
     f"barstream/kafka/{name}"
-    for name in ("cluster.py", "consumer_group.py", "topic_follower.py", "topics/")
+    for name in ("connection.py", "consumer_group.py", "topic_follower.py", "topics/")
 )
 _VALUE: Final = "…"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 from aiokafka.errors import KafkaError
 
 from barstream.kafka.admin import AdminClient
 from barstream.kafka.topics.broker_settings import shown_settings
+
+if TYPE_CHECKING:
+    from barstream.kafka.cluster import Cluster
 
 SETTING: Final = "max.message.bytes"
 #: Kafka's own default, and what every topic we create is given.
@@ -19,15 +22,15 @@ FEWEST_BYTES: Final = 65_536
 SMALL_BATCH_BYTES: Final = 60_000
 
 
-async def largest_batches(options: Mapping[str, Any], topics: Iterable[str]) -> dict[str, int]:
+async def largest_batches(cluster: Cluster, topics: Iterable[str]) -> dict[str, int]:
     """By topic how large a batch may be, Kafka's default where nobody says.
 
     Args:
-        options: what an aiokafka client needs to connect.
+        cluster: where the topics are.
         topics: their names.
     """
     found = dict.fromkeys(topics, PLANNED_BYTES)
-    admin = AdminClient(**options)
+    admin = AdminClient(**cluster.options)
     try:
         await admin.start()
         shown, _ = await shown_settings(admin, found)

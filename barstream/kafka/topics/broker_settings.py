@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from barstream.kafka.admin import AdminClient
+
+if TYPE_CHECKING:
+    from barstream.kafka.cluster import Cluster
 
 
 async def shown_settings(
@@ -44,17 +47,17 @@ async def shown_settings(
     return found, reason
 
 
-async def broker_setting(options: Mapping[str, Any], name: str) -> list[str]:
+async def broker_setting(cluster: Cluster, name: str) -> list[str]:
     """What each broker has for ``name``, of those that say.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         name: of the setting.
 
     Raises:
         KafkaError: no broker answered.
     """
-    admin = AdminClient(**options)
+    admin = AdminClient(**cluster.options)
     await admin.start()
     try:
         nodes = [str(broker["node_id"]) for broker in (await admin.describe_cluster())["brokers"]]

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from barstream.config import Settings
 from barstream.config.settings import DEFAULT
-from barstream.kafka.cluster import admin_client, explained
+from barstream.kafka.connection import admin_client, explained
 from barstream.kafka.topics import metadata
 from barstream.kafka.topics.check import judge
 from barstream.kafka.topics.findings import Level, TopicFinding, TopicsError

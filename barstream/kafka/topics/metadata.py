@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
@@ -16,6 +16,9 @@ from barstream.kafka.topics.broker_settings import shown_settings
 from barstream.kafka.topics.check import Observed
 from barstream.kafka.topics.findings import TopicCreationError
 from barstream.kafka.topics.plan import TopicPlan, TopicShape
+
+if TYPE_CHECKING:
+    from barstream.kafka.cluster import Cluster
 
 _NO_ERROR: Final = 0
 _EXISTS: Final = 36
@@ -103,11 +106,11 @@ async def create(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> list
     return created
 
 
-async def ensure_compacted(options: Mapping[str, Any], topic: str, replication: int) -> str | None:
+async def ensure_compacted(cluster: Cluster, topic: str, replication: int) -> str | None:
     """Create a compacted topic of one partition if there is none; why it was refused, or None.
 
     Args:
-        options: connection options, see `barstream.kafka.cluster.client_options`.
+        cluster: where the topics are.
         topic: its name.
         replication: how many copies.
 
@@ -115,7 +118,7 @@ async def ensure_compacted(options: Mapping[str, Any], topic: str, replication: 
         KafkaError: no broker answered.
     """
     config = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
-    admin = AdminClient(**options)
+    admin = AdminClient(**cluster.options)
     await admin.start()
     try:
         if topic in await admin.list_topics():

@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from barstream.kafka.cluster import admin_client
+from barstream.kafka.connection import admin_client
 from barstream.kafka.topics import make_plan
 from barstream.market.session import SessionRow
 from tests.chaos.feed import Feed

@@ -9,7 +9,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from barstream.codecs.avro.body import encode
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.partitioner import default_partition
 from barstream.model.key import series_key
 from barstream.model.time import MINUTE_US, SECOND_US

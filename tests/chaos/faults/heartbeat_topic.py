@@ -7,7 +7,7 @@ import signal
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from barstream.kafka.cluster import admin_client
+from barstream.kafka.connection import admin_client
 from tests.chaos.faults.base import Fault, Scene
 from tests.pipeline import Pipeline
 

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Collection
 
-from barstream.kafka.cluster import admin_client
+from barstream.kafka.connection import admin_client
 from tests.chaos.faults.base import Fault, Scene
 from tests.pipeline import until
 

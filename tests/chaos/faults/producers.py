@@ -9,7 +9,7 @@ import time
 from aiokafka import AIOKafkaProducer
 
 from barstream.codecs.avro.body import encode
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from barstream.kafka.partitioner import default_partition
 from barstream.model.key import series_key
 from barstream.model.time import SECOND_US

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
-from barstream.kafka.cluster import client_options
+from barstream.kafka.connection import client_options
 from tests.pipeline import Pipeline
 
 #: Garbage of 900 kB, and what frames it.

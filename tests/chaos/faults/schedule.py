@@ -10,7 +10,7 @@ from typing import Final
 
 from barstream.codecs.topics.session import encode_session, session_key
 from barstream.feeds.schedule_load import load_schedule
-from barstream.kafka.cluster import admin_client
+from barstream.kafka.connection import admin_client
 from barstream.kafka.topics import create
 from barstream.market.session import SessionRow
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US

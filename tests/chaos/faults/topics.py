@@ -11,7 +11,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from barstream.codecs.avro.body import decode, encode
-from barstream.kafka.cluster import admin_client
+from barstream.kafka.connection import admin_client
 from barstream.kafka.partitioner import default_partition
 from barstream.kafka.topics import create
 from barstream.model.key import series_key

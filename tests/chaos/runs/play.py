@@ -15,7 +15,7 @@ from typing import Final
 from aiokafka.errors import KafkaError
 
 from barstream.feeds.schedule_load import load_schedule
-from barstream.kafka.cluster import admin_client
+from barstream.kafka.connection import admin_client
 from barstream.kafka.topics import create
 from tests.chaos.faults import KINDS, Fault, Scene
 from tests.chaos.faults.base import HISTORY_SPEED

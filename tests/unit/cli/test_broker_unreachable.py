@@ -17,9 +17,8 @@ from click.testing import CliRunner
 
 from barstream.cli import COMMANDS, cli
 from barstream.config import Settings, load_settings
-from barstream.kafka import cluster
-from barstream.kafka.cluster import reach
-from barstream.kafka.topic_follower import BrokerUnreachableError
+from barstream.kafka import connection
+from barstream.kafka.connection import BrokerUnreachableError, reach
 from barstream.kafka.topics import check
 from tests.pipeline import free_port
 
@@ -148,19 +147,19 @@ def test_one_of_several_addresses_is_enough(protocol: str) -> None:
     with listener(0) as good, deaf_port() as deaf, listener(None) as silent:
         began = time.monotonic()
         asyncio.run(reach(settings_for(free_port(), deaf, silent, good, protocol=protocol)))
-        assert time.monotonic() - began < cluster._ANSWERED_WITHIN_S
+        assert time.monotonic() - began < connection._ANSWERED_WITHIN_S
 
 
 def test_a_broker_that_takes_its_time_is_waited_for() -> None:
     """Longer than one that takes no connection at all."""
-    with listener(cluster._CONNECTED_WITHIN_S + 0.3) as slow:
+    with listener(connection._CONNECTED_WITHIN_S + 0.3) as slow:
         asyncio.run(reach(settings_for(slow)))
 
 
 def test_what_takes_connections_and_says_nothing_is_no_broker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cluster, "_ANSWERED_WITHIN_S", 0.5)
+    monkeypatch.setattr(connection, "_ANSWERED_WITHIN_S", 0.5)
     with listener(None) as silent:
         told = rf"accepts connections at 127\.0\.0\.1:{silent}, but has not answered for 0.5 s"
         with pytest.raises(BrokerUnreachableError, match=told):

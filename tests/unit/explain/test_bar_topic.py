@@ -15,6 +15,7 @@ from barstream.log.finals import versions
 from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US
 from barstream.runtime.flush import bar_rows
+from tests.cluster import cluster_at
 from tests.memory_kafka import MemoryKafka, reading_from
 
 COUNT = 600
@@ -52,9 +53,9 @@ def offsets_read() -> Iterator[list[int]]:
     for row in bar_rows(made):
         kafka.topic("finals").append(1_000, row.key, row.value)
 
-    async def counted(options: Any, topic: str, spans: Any, wanted: Any) -> Any:
+    async def counted(cluster: Any, topic: str, spans: Any, wanted: Any) -> Any:
         read.append(sum(span.end - span.begin for span in spans.values()))
-        return await versions(options, topic, spans, wanted)
+        return await versions(cluster, topic, spans, wanted)
 
     with (
         reading_from(kafka),
@@ -69,7 +70,7 @@ def test_the_bars_of_a_span_are_found_without_reading_all(
     first: int, offsets_read: list[int]
 ) -> None:
     def between(open_us: int | None) -> list[int]:
-        topic = BarTopic({}, "finals", 0, ("B", "X"), lambda *_: None, open_us=open_us)
+        topic = BarTopic(cluster_at(), "finals", 0, ("B", "X"), lambda *_: None, open_us=open_us)
         span = first * MINUTE_US, (first + 20) * MINUTE_US
         found = asyncio.run(topic.between(*span, 0))
         return [version.offset for version in found]

@@ -17,6 +17,7 @@ from barstream.market.universe import Universe
 from barstream.model.time import MINUTE_US, SECOND_US
 from barstream.rules.heartbeat_plan import HeartbeatRules
 from barstream.runtime.app import BarstreamApp
+from tests.cluster import cluster_at
 
 START_US = 28_000_000 * MINUTE_US
 WITHIN_S = 5.0
@@ -29,7 +30,7 @@ class Rounds(Leader):
         sources = PlanSources(
             HeartbeatRules(5 * SECOND_US, 5), MarketScheduleProvider.always_open(), Universe()
         )
-        topics = HeartbeatTopics({}, "ticks", "hb_1m", "app-heartbeats")
+        topics = HeartbeatTopics(cluster_at(), "ticks", "hb_1m", "app-heartbeats")
         super().__init__(sources, topics, clock=clock)
         self.begun = self.ended = 0
         self.takes_s = 0.0

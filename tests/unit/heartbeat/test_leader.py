@@ -23,6 +23,7 @@ from barstream.market.schedule import MarketScheduleProvider
 from barstream.market.universe import Universe
 from barstream.model.time import SECOND_US
 from barstream.rules.heartbeat_plan import HeartbeatRules
+from tests.cluster import cluster_at
 
 S, E = LeaderState, LeaderEvent
 
@@ -32,7 +33,7 @@ def new_leader() -> Leader:
     sources = PlanSources(
         HeartbeatRules(5 * SECOND_US, 5), MarketScheduleProvider.always_open(), Universe()
     )
-    topics = HeartbeatTopics({}, "ticks", "hb_1m", "app-heartbeats")
+    topics = HeartbeatTopics(cluster_at(), "ticks", "hb_1m", "app-heartbeats")
     return Leader(sources, topics, rebalancing=lambda: True)
 
 

@@ -110,7 +110,7 @@ def test_a_reader_that_was_sent_back_goes_on_only_when_the_log_was_looked_at() -
         resumed.append((topic, partition, offset))
 
     held = cast("Any", SimpleNamespace(engine=made, partition=0))
-    held_by = SimpleNamespace(check_last=check_last, watch=SimpleNamespace(check=check))
+    held_by = SimpleNamespace(check_last=check_last, monitor=SimpleNamespace(check=check))
     intake = Intake(
         cast("Any", held_by), cast("Any", None), cast("Any", SimpleNamespace(resume=resume)),
         Metrics(), cast("Any", None),

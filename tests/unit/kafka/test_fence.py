@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from barstream.config import load_settings
 from barstream.errors import BarstreamError
 from barstream.kafka import fence
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.consumer_group import WorkersRunning
 from barstream.kafka.fence import fenced_partitions
 
@@ -60,7 +61,8 @@ def enter(partitions: Sequence[int], error: KafkaError | None = None) -> None:
 
     async def run() -> None:
         settings = load_settings(env={}, overrides={"app_id": "mine"})
-        async with fenced_partitions(settings, partitions, ["bars"], Refused, "moved"):
+        cluster = Cluster(settings)
+        async with fenced_partitions(cluster, partitions, ["bars"], Refused, "moved"):
             if error is not None:
                 raise error
 

@@ -15,6 +15,7 @@ from barstream.errors import ReadingStalled
 from barstream.kafka import clients, offsets
 from barstream.kafka.offsets import ends_of, extents
 from barstream.log.snapshot import Span, held, offsets_at
+from tests.cluster import cluster_at
 
 PLACES = [TopicPartition("ticks", partition) for partition in (0, 1)]
 SENTENCE = (
@@ -53,10 +54,10 @@ class Consumer:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda: extents({}, "ticks", [0, 1]),
-        lambda: ends_of({}, PLACES),
-        lambda: held({}, "ticks"),
-        lambda: offsets_at({}, "ticks", {0: Span(0, 5), 1: Span(0, 5)}, 7),
+        lambda: extents(cluster_at(), "ticks", [0, 1]),
+        lambda: ends_of(cluster_at(), PLACES),
+        lambda: held(cluster_at(), "ticks"),
+        lambda: offsets_at(cluster_at(), "ticks", {0: Span(0, 5), 1: Span(0, 5)}, 7),
     ],
     ids=["extents", "ends_of", "held", "offsets_at"],
 )
@@ -83,4 +84,4 @@ def test_an_old_connection_that_says_nothing_is_not_waited_for_without_end(
     monkeypatch.setattr(clients, "KafkaConsumer", Consumer)
     monkeypatch.setattr(offsets, "_ANSWER_WITHIN_S", 0.01)
     with pytest.raises(ReadingStalled, match="did not tell them in time"):
-        asyncio.run(ends_of({}, PLACES))
+        asyncio.run(ends_of(cluster_at(), PLACES))

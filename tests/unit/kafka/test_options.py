@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from barstream.config import Settings
+from barstream.config import Settings, load_settings
 from barstream.errors import ConfigError
-from barstream.kafka.cluster import client_options, ssl_context
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.connection import client_options, ssl_context
 from barstream.runtime.app import faust_credentials
 
 SASL = {"sasl_username": "ada", "sasl_password": "s3cret"}
@@ -59,3 +60,11 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     bad.write_text("not a certificate")
     with pytest.raises(ConfigError, match=r"ca\.pem"):
         client_options(secured(security_protocol="SSL", ssl_cafile=bad))
+
+
+def test_a_cluster_whose_topics_cannot_be_named_can_be_asked_all_the_same() -> None:
+    """`topics` and `doctor` reach it, and say what is wrong with the names."""
+    cluster = Cluster(load_settings(env={}, overrides={"topics": {"overrides": {"rates": "r"}}}))
+    assert cluster.options["bootstrap_servers"] == cluster.addresses
+    with pytest.raises(ConfigError, match="rates"):
+        _ = cluster.names

@@ -1,4 +1,4 @@
-"""Of the topic that rows follow from nothing is committed when it is another one by now."""
+"""Nothing is committed that is refused on the way, as when the topic of the ticks is another."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from barstream.errors import TicksGone
+from barstream.errors import StateUnusable, TicksGone
 from barstream.kafka import writer
+from barstream.kafka.flush import Row
 from barstream.kafka.topic_identity import TopicMissing
 from barstream.kafka.writer import PartitionWriter, TopicOfId
+from tests.cluster import cluster_at
 
 SAME, OTHER = "one", "another"
 MISSING = TopicMissing("ticks")
@@ -26,7 +28,8 @@ class Asked:
     def __init__(self, answers: Sequence[str | Exception | None]) -> None:
         self._answers = list(answers)
         self.nodes: list[int | None] = []
-        self.aborted = False
+        self.done: list[str] = []
+        self._txn_manager = SimpleNamespace(is_fatal_error=lambda: False)
         leaders = {0: 4, 1: -1}
         cluster = SimpleNamespace(leader_for_partition=lambda tp: leaders[tp.partition])
         self.client = SimpleNamespace(cluster=cluster)
@@ -40,8 +43,18 @@ class Asked:
             raise answer
         return str(answer)
 
+    async def begin_transaction(self) -> None:
+        self.done.append("begun")
+
+    async def commit_transaction(self) -> None:
+        self.done.append("committed")
+
     async def abort_transaction(self) -> None:
-        self.aborted = True
+        self.done.append("aborted")
+
+
+async def nothing(_rows: Any) -> dict[Any, Any]:
+    return {}
 
 
 def checked(
@@ -52,15 +65,17 @@ def checked(
         monkeypatch.setattr(writer, "topic_id", asked.topic_id)
         monkeypatch.setattr(writer, "_ASK_AGAIN_S", 0.0)
         monkeypatch.setattr(writer, "_ANSWER_WITHIN_S", 0.01)
-        made = PartitionWriter({"bootstrap_servers": "127.0.0.1:9"}, "a-0")
+        made = PartitionWriter(cluster_at(), "a-0", largest={"finals": 1_048_588})
         made._producer = asked
+        monkeypatch.setattr(made, "_acknowledged", nothing)
         try:
             async with asyncio.timeout(20):
-                await made._check_read_from(TopicOfId("ticks", SAME), [("finals", partition)])
+                rows = {("finals", partition): [Row(b"k", b"v")]}
+                await made.write(rows, read_from=TopicOfId("ticks", SAME))
         except TicksGone:
-            assert asked.aborted
+            assert asked.done == ["begun", "aborted"]
             raise
-        assert not asked.aborted
+        assert asked.done == ["begun", "committed"]
         return asked
 
     return asyncio.run(run())
@@ -95,3 +110,21 @@ def test_what_was_read_of_a_topic_that_is_gone_is_written(monkeypatch: pytest.Mo
 def test_a_broker_that_has_just_started_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TicksGone):
         checked(monkeypatch, MISSING, AWAY, OTHER)
+
+
+def test_what_comes_behind_takes_everything_back_when_it_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(_last: Any) -> Any:
+        raise StateUnusable("somebody wrote between")
+
+    async def run() -> list[str]:
+        asked = Asked(())
+        made = PartitionWriter(cluster_at(), "a-0", largest={"finals": 1_048_588})
+        made._producer = asked
+        monkeypatch.setattr(made, "_acknowledged", nothing)
+        with pytest.raises(StateUnusable, match="wrote between"):
+            await made.write({("finals", 0): [Row(b"k", b"v")]}, behind=refuse)
+        return asked.done
+
+    assert asyncio.run(run()) == ["begun", "aborted"]

@@ -15,6 +15,7 @@ from aiokafka.errors import (
 
 from barstream.kafka.flush import Row
 from barstream.kafka.writer import PartitionWriter
+from tests.cluster import cluster_at
 
 
 class Refusing:
@@ -49,7 +50,7 @@ class Refusing:
 
 def written(told: Exception, *, is_between: bool) -> None:
     async def run() -> None:
-        producer = PartitionWriter({"bootstrap_servers": "127.0.0.1:9"}, "a-1")
+        producer = PartitionWriter(cluster_at(), "a-1")
         producer._largest["finals"] = 1_000_000
         producer._producer = Refusing(told, is_between=is_between)
         await producer.write({("finals", 0): [Row(b"k", b"v")]})

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from barstream.config import load_settings
 from barstream.kafka.topic_follower import TopicMissingError
 from barstream.log.compaction import newest_values
 from barstream.log.snapshot import Clients, Span, chunks, held, records
@@ -22,14 +23,14 @@ def kafka() -> MemoryKafka:
     return made
 
 
-async def _read(options: Clients) -> list[bytes | None]:
+async def _read(clients: Clients) -> list[bytes | None]:
     """Everything of both topics, in columns and record by record."""
     found: list[bytes | None] = []
     for topic in ("ticks", "finals"):
-        spans = await held(options, topic)
-        async for chunk in chunks(options, topic, spans):
+        spans = await held(clients, topic)
+        async for chunk in chunks(clients, topic, spans):
             found += chunk.values
-        async for record in records(options, topic, {0: Span(1, 3)}):
+        async for record in records(clients, topic, {0: Span(1, 3)}):
             found.append(record.value)
     return found
 
@@ -39,8 +40,8 @@ EVERYTHING = [b"ticks"] * 5 + [b"finals"] * 5
 
 def test_readings_that_follow_each_other_share_one_client(kafka: MemoryKafka) -> None:
     async def read() -> list[bytes | None]:
-        async with Clients({}) as options:
-            found = await _read(options)
+        async with Clients(load_settings(env={})) as clients:
+            found = await _read(clients)
             assert kafka.stopped == 0
         return found
 
@@ -51,9 +52,9 @@ def test_readings_that_follow_each_other_share_one_client(kafka: MemoryKafka) ->
 
 def test_readings_at_the_same_time_have_one_each(kafka: MemoryKafka) -> None:
     async def read() -> dict[bytes, bytes]:
-        async with Clients({}) as options:
-            async for _ in chunks(options, "ticks", {0: Span(0, 3)}):
-                return await newest_values(options, "finals", 0)
+        async with Clients(load_settings(env={})) as clients:
+            async for _ in chunks(clients, "ticks", {0: Span(0, 3)}):
+                return await newest_values(clients, "finals", 0)
         return {}
 
     with reading_from(kafka):
@@ -63,17 +64,17 @@ def test_readings_at_the_same_time_have_one_each(kafka: MemoryKafka) -> None:
 
 def test_outside_each_reading_has_a_client_of_its_own(kafka: MemoryKafka) -> None:
     with reading_from(kafka):
-        assert asyncio.run(_read(Clients({}))) == EVERYTHING
+        assert asyncio.run(_read(Clients(load_settings(env={})))) == EVERYTHING
     assert kafka.opened == kafka.stopped == 6
 
 
 def test_a_client_that_failed_is_not_used_again(kafka: MemoryKafka) -> None:
     async def read() -> None:
-        async with Clients({}) as options:
+        async with Clients(load_settings(env={})) as clients:
             with pytest.raises(TopicMissingError):
-                await held(options, "no-such-topic")
+                await held(clients, "no-such-topic")
             assert (kafka.opened, kafka.stopped) == (1, 1)
-            await held(options, "ticks")
+            await held(clients, "ticks")
 
     with reading_from(kafka):
         asyncio.run(read())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from barstream.log.compaction import compacted, newest_records, newest_values, since_tombstones
 from barstream.log.snapshot import Span
+from tests.cluster import cluster_at
 from tests.memory_kafka import MemoryKafka, reading_from
 
 RECORDS = st.lists(st.tuples(st.sampled_from(b"abcd"), st.one_of(st.none(), st.binary(max_size=2))))
@@ -40,8 +41,8 @@ def test_what_is_read_is_what_a_dict_would_hold(at_once: int, records: Records) 
     kafka.topic("rows").append(0, None, b"without a key it is no row")
     with pytest.MonkeyPatch.context() as patched, reading_from(kafka):
         patched.setattr("barstream.log.compaction._THINNED_AT", at_once)
-        found = asyncio.run(newest_records({}, "rows", {0: Span(0, len(records) + 1)}))
-        values = asyncio.run(newest_values({}, "rows", 0))
+        found = asyncio.run(newest_records(cluster_at(), "rows", {0: Span(0, len(records) + 1)}))
+        values = asyncio.run(newest_values(cluster_at(), "rows", 0))
     # by first appearance: whoever numbers series by it numbers them alike the next time
     assert [(key, (at, value)) for _, key, value, at in found.iter_rows()] == [*expected.items()]
     assert values == {key: value for key, (_, value) in expected.items() if value is not None}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from barstream.codecs.topics.state import POSITION_KEY, Position, encode_position
-from barstream.config import Settings
-from barstream.kafka.topics import TopicNames
 from barstream.log.partition_log import PartitionLog
 from barstream.log.snapshot import Span
+from tests.cluster import cluster_at
 from tests.memory_kafka import MemoryKafka, reading_from
 
-NAMES = TopicNames.of(Settings())
+CLUSTER = cluster_at()
+NAMES = CLUSTER.names
 
 
 def _flush(kafka: MemoryKafka, position: int) -> None:
@@ -26,7 +26,7 @@ def test_no_final_that_is_read_is_beyond_the_position_that_is_read_last() -> Non
     _flush(kafka, 5)
 
     async def read() -> None:
-        log = await PartitionLog.opened({}, NAMES, 0)
+        log = await PartitionLog.opened(CLUSTER, 0)
         _flush(kafka, 9)
         assert await log.span(NAMES.final_1m) == Span(0, 2)
         now = await log.rows_now()
@@ -42,7 +42,7 @@ def test_where_nothing_was_written_meanwhile_there_are_no_later_rows() -> None:
     _flush(kafka, 5)
 
     async def read() -> None:
-        log = await PartitionLog.opened({}, NAMES, 0)
+        log = await PartitionLog.opened(CLUSTER, 0)
         assert (await log.rows_now()).position is None
 
     with reading_from(kafka):

@@ -13,8 +13,8 @@ from barstream.codecs.topics.state import Position, WrittenUpTo, decode_position
 from barstream.codecs.topics.withdrawal import Withdrawn, WithdrawnEnd
 from barstream.config import load_settings
 from barstream.kafka import fence
+from barstream.kafka.cluster import Cluster
 from barstream.kafka.flush import Flush, Row
-from barstream.kafka.topics import TopicNames
 from barstream.log.series import PartitionRows
 from barstream.market.schedule import AlwaysOpenIndex
 from barstream.replay import cutover
@@ -34,17 +34,17 @@ class Steps:
         self.done: list[str] = []
         self.awaited: set[tuple[str, int]] = set()
 
-    def producer(self, _options: Any, transactional_id: str, _within_s: float) -> Client:
+    def producer(self, _cluster: Any, transactional_id: str, _within_s: float) -> Client:
         return Client(self.done, f"fenced {transactional_id}")
 
     async def no_workers(self, _settings: Any) -> None:
         self.done.append("no workers")
 
-    async def decided(self, _options: Any, places: Any) -> None:
+    async def decided(self, _cluster: Any, places: Any) -> None:
         self.done.append("decided")
         self.awaited.update(places)
 
-    async def plan(self, _job: Any, _index: Any) -> CutoverPlan:
+    async def plan(self, *_: Any) -> CutoverPlan:
         self.done.append("compared")
         return CutoverPlan(Switched(3, 1, 0, 0, 0), Flush({FINALS: [Row(b"k", b"v")]}))
 
@@ -66,7 +66,7 @@ class Client:
         pass
 
 
-async def _no_schedule(_settings: Any) -> AlwaysOpenIndex:
+async def _no_schedule(_cluster: Any) -> AlwaysOpenIndex:
     return AlwaysOpenIndex()
 
 
@@ -91,7 +91,7 @@ def switched(monkeypatch: pytest.MonkeyPatch, steps: Steps) -> None:
     monkeypatch.setattr(fence, "require_no_workers", steps.no_workers)
     monkeypatch.setattr(fence, "decided", steps.decided)
     monkeypatch.setattr(cutover, "plan_of", steps.plan)
-    monkeypatch.setattr(cutover, "_index", _no_schedule)
+    monkeypatch.setattr(cutover, "current_index", _no_schedule)
     settings = load_settings(env={}, overrides={"app_id": "mine"})
     asyncio.run(switch([Compare(settings, "mend", 3)], lambda _: steps.done.append("told")))
 
@@ -123,7 +123,7 @@ def test_finals_that_kafka_lost_are_claimed_no_more(
 ) -> None:
     """Else no worker would take the partition over, though a replay has made them again."""
 
-    async def ends(_options: Any, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+    async def ends(_cluster: Any, places: list[TopicPartition]) -> dict[TopicPartition, int]:
         return {place: ends_at for place in places if place.topic == FINALS[0]} | {
             place: 100 for place in places if place.topic != FINALS[0]
         }
@@ -132,7 +132,6 @@ def test_finals_that_kafka_lost_are_claimed_no_more(
     settings = load_settings(env={}, overrides={"app_id": "mine"})
     position = Position(70, 8, written={FINALS[0]: WrittenUpTo(4)})
     flush = Flush()
-    job, names = Compare(settings, "mend", 3), TopicNames.of(settings)
-    asyncio.run(cutover._add_position(flush, job, names, PartitionRows(position)))
+    asyncio.run(cutover._add_position(flush, 3, Cluster(settings), PartitionRows(position)))
     written = [decode_position(row.value or b"") for row in flush.rows.get(("mine-series", 3), ())]
     assert written == ([Position(70, 8)] if is_lost else [])

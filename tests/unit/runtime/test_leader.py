@@ -19,7 +19,7 @@ def worker(tmp_path: Path) -> Worker:
 
 @pytest.mark.law("L14")
 def test_partition_0_of_no_other_topic_makes_a_leader(worker: Worker) -> None:
-    names = worker.names
+    names = worker.cluster.names
     others = {names.ticks, names.final_1m, names.series, f"{names.heartbeats}-x"}
     worker.app.after_assign({TP(topic, 0) for topic in others} | {TP(names.heartbeats, 1)})
     assert not worker.leader.leads
@@ -29,9 +29,9 @@ def test_partition_0_of_no_other_topic_makes_a_leader(worker: Worker) -> None:
 
 @pytest.mark.law("L14")
 def test_another_assignment_leaves_the_leadership_where_a_revoke_has_put_it(worker: Worker) -> None:
-    worker.app.after_assign({TP(worker.names.heartbeats, 0)})
+    worker.app.after_assign({TP(worker.cluster.names.heartbeats, 0)})
     worker.app.before_revoke()
-    worker.app.after_assign({TP(worker.names.ticks, 0)})
+    worker.app.after_assign({TP(worker.cluster.names.ticks, 0)})
     assert not worker.leader.leads
 
 

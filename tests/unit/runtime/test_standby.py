@@ -18,6 +18,7 @@ from barstream.codecs.record_chunk import RecordChunk
 from barstream.runtime import standby
 from barstream.runtime.standby import Standbys
 from barstream.store.tables import LocalStores
+from tests.cluster import cluster_at
 from tests.unit.partition.disk import OUTPUTS, DiskStore
 
 PLACE = TopicPartition(OUTPUTS.series, 0)
@@ -85,7 +86,7 @@ def test_a_cancellation_that_a_closing_consumer_drops_does_not_keep_a_standby_wr
         stores = LocalStores(
             {topic: partial(_itself, disk) for topic, disk in disks.items()}, OUTPUTS, _never
         )
-        standbys = Standbys({}, stores, lambda: True, _crash, look_s=0.0)
+        standbys = Standbys(cluster_at(), stores, lambda: True, _crash, look_s=0.0)
         standbys.start({0})
         await asyncio.wait_for(ends.is_closing.wait(), 5)
         await standbys.stop()
