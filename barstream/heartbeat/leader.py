@@ -78,7 +78,7 @@ class LeaderEvent(Enum):
     OUTAGE = "they are, and long: there was an outage, feeds deliver first"
     UP_TO_DATE = "nothing is due that is not acknowledged"
     RESTED = "nothing was sent for so long that brokers may forget the transactional id"
-    FAILED = "a broker did not acknowledge"
+    FAILED = "a broker did not acknowledge, or the round failed otherwise"
     FENCED = "another leader has started since"
     RECLAIMED = "that is a while ago, and the assignment still stands"
 
@@ -88,7 +88,7 @@ S, E = LeaderState, LeaderEvent
 # fmt: off
 TRANSITIONS: Final[Mapping[LeaderState, Mapping[LeaderEvent, LeaderState]]] = {
     S.FOLLOWING: {
-        E.ASSIGNED: S.WAITING,        E.REVOKED: S.FOLLOWING,
+        E.ASSIGNED: S.WAITING,        E.REVOKED: S.FOLLOWING,  E.FAILED: S.FOLLOWING,
     },
     S.WAITING: {
         E.ASSIGNED: S.WAITING,        E.REVOKED: S.FOLLOWING,  E.FENCED: S.DEPOSED,
@@ -102,15 +102,15 @@ TRANSITIONS: Final[Mapping[LeaderState, Mapping[LeaderEvent, LeaderState]]] = {
     S.HOLDING: {
         E.ASSIGNED: S.HOLDING,        E.REVOKED: S.FOLLOWING,
         E.BEHIND: S.CATCHING_UP,      E.OUTAGE: S.HOLDING,     E.UP_TO_DATE: S.CURRENT,
-        E.RESTED: S.WAITING,
+        E.FAILED: S.WAITING,          E.RESTED: S.WAITING,
     },
     S.CURRENT: {
         E.ASSIGNED: S.CURRENT,        E.REVOKED: S.FOLLOWING,
         E.BEHIND: S.CATCHING_UP,      E.OUTAGE: S.HOLDING,     E.UP_TO_DATE: S.CURRENT,
-        E.RESTED: S.WAITING,
+        E.FAILED: S.WAITING,          E.RESTED: S.WAITING,
     },
     S.DEPOSED: {
-        E.ASSIGNED: S.WAITING,        E.REVOKED: S.FOLLOWING,
+        E.ASSIGNED: S.WAITING,        E.REVOKED: S.FOLLOWING,  E.FAILED: S.DEPOSED,
         E.RECLAIMED: S.WAITING,
     },
 }

@@ -13,7 +13,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import cycle
 from typing import Any, Final, NamedTuple, Self
 
@@ -41,6 +41,7 @@ Behind = Callable[
 ]
 
 _STOP_WITHIN_S: Final = 5.0
+_ABORT_WITHIN_S: Final = 5.0
 _ANSWER_WITHIN_S: Final = 2.0
 _ASK_AGAIN_S: Final = 0.1
 #: A broker that has just started may not know all topics yet.
@@ -115,20 +116,31 @@ class BatchWriter:
         await self._producer.start()
 
     async def stop(self, within_s: float | None = _STOP_WITHIN_S) -> None:
-        """Close the connection, within a deadline also when no broker answers."""
+        """Close the connection, within a deadline also when no broker answers.
+
+        Args:
+            within_s: None: what was handed over is sent first, however long that takes.
+
+        Raises:
+            KafkaError: it was not; without a deadline alone.
+        """
         try:
             async with asyncio.timeout(within_s):
                 await self._producer.stop()
-        except Exception as error:  # noqa: BLE001  nothing more is wanted of it
+        except Exception as error:
+            if within_s is None:
+                raise
+            # nothing more is wanted of it
             log.debug("producer not closed: %s %r", self.transactional_id, error)
-        hear_out(self._producer, self._sent)
+        finally:
+            hear_out(self._producer, self._sent)
 
     async def __aenter__(self) -> Self:
         await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.stop(within_s=None)  # what was handed over is sent first
+        await self.stop(within_s=None)
 
     async def ask_sizes(self, topics: Iterable[str]) -> None:
         """Learn how large a batch of each topic may be; by default as large as Kafka's own."""
@@ -190,8 +202,8 @@ class BatchWriter:
                 raise RowTooLarge(
                     f"a row of {topic}[{partition}] must fit the {most:,} bytes that the topic "
                     f"takes in a batch, found one of {least:,} bytes, its key "
-                    f"{(key or b'')[:_KEY_SHOWN]!r}: raise max.message.bytes of the topic, or "
-                    "look at what made it so large"
+                    f"{(key or b'')[:_KEY_SHOWN]!r}: raise max.message.bytes of the topic and "
+                    "start again, or look at what made it so large"
                 )
             batch = self._producer.create_batch()
             append = batch.append
@@ -288,7 +300,11 @@ class PartitionWriter(BatchWriter):
                     if read_from is not None:
                         await self._check_read_from(read_from, rows)
                 except BarstreamError:
-                    await self.abort()
+                    # what is wrong is said, whatever becomes of the abort: a broker that has lost
+                    # something may not answer, and whoever takes the partition next aborts as well
+                    with suppress(Exception):
+                        async with asyncio.timeout(_ABORT_WITHIN_S):
+                            await self.abort()
                     raise
                 await self.commit()
                 return written

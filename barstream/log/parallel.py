@@ -47,8 +47,9 @@ def run_all(
     passed = context.Queue()
     count = min(processes or os.cpu_count() or 1, max(1, len(jobs)))
     if count > 1:
-        # each process has one core: what polars starts beside it would only be in the way
-        os.environ.setdefault("POLARS_MAX_THREADS", "1")
+        # what polars starts beyond the cores of a process would only be in the way
+        share = max(1, (os.cpu_count() or 1) // count)
+        os.environ.setdefault("POLARS_MAX_THREADS", str(share))
     pool = ProcessPoolExecutor(count, context, _begin, (passed,))
     try:
         futures: list[Future[Result]] = [pool.submit(_run, work, job) for job in jobs]

@@ -160,7 +160,7 @@ class AgreementService(Service):
     Args:
         agreement: is told.
         group: the name of it.
-        cluster: where the topics are.
+        cluster: whose brokers are asked.
         generation: of the assignment that this worker had last.
     """
 

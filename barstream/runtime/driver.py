@@ -200,8 +200,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 class ReadOffsets(dict[TP, int | None]):
     """What Faust has read of each partition, by which it drops what comes again.
 
-    Of columnar topics nothing is kept: a chunk that begins below the position of its engine is
-    welcome there for what lies above it, and one that came before a seek must not hide those after.
+    Of columnar topics nothing is kept: what does not begin at the position of its engine is looked
+    at there, and one that came before a seek must not hide those after.
     """
 
     def __init__(self, columnar: Callable[[], Collection[str]]) -> None:

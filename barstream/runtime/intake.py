@@ -83,7 +83,10 @@ class Intake:
         owned = self._partitions.owner(event)
         if owned is None:
             return
-        if not await self._continues(owned, chunk) or self._partitions.owner(event) is not owned:
+        if not await self._continues(owned, chunk):
+            await self._send_back(event, owned)
+            return
+        if self._partitions.owner(event) is not owned:
             return
         while not owned.engine.apply_ticks(chunk, columns, chunk.fetched_us, at_end=chunk.at_end):
             owned.wake()
@@ -102,9 +105,11 @@ class Intake:
         await owned.room()
 
     async def _continues(self, owned: PartitionTask, chunk: RecordChunk) -> bool:
-        """Whether a chunk goes on with the very log that was applied so far.
+        """Whether a chunk goes on with the very log that was applied so far; else it is read again.
 
-        One that begins below has its reader sent back to where that log goes on.
+        Raises:
+            TicksGone: the topic no longer holds what comes next.
+            TailLost: it holds something else of what was applied.
         """
         position, last = owned.engine.position, owned.engine.last_batch
         if position is None:
@@ -116,10 +121,24 @@ class Intake:
         if last is not None and (is_elsewhere or not chunk.comes_after(last)):
             # another leader, or the one of before after a failure: it may have lost what it had
             await self._partitions.check_last({owned.partition: (position, last)})
-        if chunk.start < position:
+        return chunk.start >= position
+
+    async def _send_back(self, event: Any, owned: PartitionTask) -> None:
+        """Have the reader go on where the log that was applied goes on."""
+        chunk: RecordChunk = event.value
+        position = owned.engine.position or 0
+        if self._partitions.owner(event) is not owned:
+            return
+        log.warning(
+            "what was read last is where it was, but the reader was sent to another place, and "
+            "goes on from the position: partition=%d offset=%d position=%d",
+            owned.partition, chunk.start, position,
+        )  # fmt: skip
+        try:
             await self._reading.resume(chunk.topic, owned.partition, position)
-            return False
-        return True
+        except Exception:
+            if self._partitions.owner(event) is owned:
+                raise  # else another assignment reads on by its own position
 
     def _tell_strays(self, owned: PartitionTask) -> None:
         """Say once for each series that its ticks come in a second partition."""

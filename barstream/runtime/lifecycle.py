@@ -260,7 +260,7 @@ class LifecycleService(Service):
         lifecycle: says what is new.
         troubles: knows which brokers are away.
         look: at the worker.
-        cluster: where the topics are.
+        cluster: whose brokers are asked.
         brokers: addresses of the brokers by number, as the clients know them now.
     """
 

@@ -252,7 +252,7 @@ def check_place(chunk: RecordChunk, position: int) -> None:
         raise ReadingStalled(
             f"{chunk.topic}[{chunk.partition}] must go on at offset {position}, but what came "
             f"begins at {chunk.start}: Kafka has lost its tail, or deleted what comes next; the "
-            "copy is begun anew"
+            "copy is looked at and begun anew"
         )
 
 

@@ -34,7 +34,7 @@ async def longest_rest_s(cluster: Cluster) -> float:
     """How long a producer may write nothing: by what the brokers say, an hour where they do not.
 
     Args:
-        cluster: where the topics are.
+        cluster: whose brokers are asked.
     """
     try:
         async with asyncio.timeout(_ANSWER_WITHIN_S):
@@ -55,7 +55,7 @@ async def renew(cluster: Cluster, partitions: Callable[[], Iterable[PartitionTas
     """Have each partition that rests too long write its position, until cancelled.
 
     Args:
-        cluster: where the topics are.
+        cluster: whose brokers are asked.
         partitions: those held now.
     """
     while True:

@@ -51,7 +51,7 @@ async def broker_setting(cluster: Cluster, name: str) -> list[str]:
     """What each broker has for ``name``, of those that say.
 
     Args:
-        cluster: where the topics are.
+        cluster: whose brokers are asked.
         name: of the setting.
 
     Raises:

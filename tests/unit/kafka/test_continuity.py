@@ -123,7 +123,12 @@ def test_a_reader_that_was_sent_back_goes_on_only_when_the_log_was_looked_at() -
     assert not resumed
     is_lost = False
     assert not asyncio.run(intake._continues(held, again)), "nothing of it is taken"
+    held_by.owner = lambda _event: held
+    asyncio.run(intake._send_back(SimpleNamespace(value=again), held))
     assert resumed == [("ticks", 0, 4)]
+    held_by.owner = lambda _event: None
+    asyncio.run(intake._send_back(SimpleNamespace(value=again), held))
+    assert len(resumed) == 1, "another assignment reads on by its own position"
     assert asyncio.run(intake._continues(held, chunk(4, 4, 4)))
     assert len(asked) == 4
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, ProducerFenced
 
 from barstream.errors import StateUnusable, TicksGone
 from barstream.kafka import writer
@@ -128,3 +128,30 @@ def test_what_comes_behind_takes_everything_back_when_it_fails(
         return asked.done
 
     assert asyncio.run(run()) == ["begun", "aborted"]
+
+
+@pytest.mark.parametrize("trouble", [None, ProducerFenced(), AWAY])
+def test_what_is_wrong_is_said_also_when_the_abort_fails(
+    monkeypatch: pytest.MonkeyPatch, trouble: Exception | None
+) -> None:
+    """Brokers that have lost a tail may not answer; the words that mend it must not be lost too."""
+
+    async def lose(_last: Any) -> Any:
+        raise StateUnusable("Kafka has lost committed records")
+
+    async def abort() -> None:
+        if trouble is not None:
+            raise trouble
+        await asyncio.sleep(3600)
+
+    async def run() -> None:
+        asked = Asked(())
+        monkeypatch.setattr(asked, "abort_transaction", abort)
+        monkeypatch.setattr(writer, "_ABORT_WITHIN_S", 0.01)
+        made = PartitionWriter(cluster_at(), "a-0", largest={"finals": 1_048_588})
+        made._producer = asked
+        monkeypatch.setattr(made, "_acknowledged", nothing)
+        with pytest.raises(StateUnusable, match="lost committed records"):
+            await made.write({("finals", 0): [Row(b"k", b"v")]}, behind=lose)
+
+    asyncio.run(run())
