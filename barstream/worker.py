@@ -329,6 +329,7 @@ class Worker:
 
     def _stopping(self) -> None:
         self.lifecycle.end()
+        self.leader.end()
         _limit_shutdown(self.app)
 
     def _failed(self, error: BaseException) -> None:

@@ -213,6 +213,7 @@ class Leader:
         self._ready = ready
         self._rebalancing = rebalancing
         self._held = False
+        self._is_ended = False
         #: What the assignment has said since the last round began: at most that it was
         #: revoked, and then that it is ours again.
         self._said: list[LeaderEvent] = []
@@ -247,6 +248,14 @@ class Leader:
             self._said = [LeaderEvent.REVOKED]
             self._alarm.nudge()
 
+    def end(self) -> None:
+        """The worker stops: no round begins any more.
+
+        A client that is asked something may drop the cancellation that Faust ends a task with.
+        """
+        self._is_ended = True
+        self._alarm.nudge()
+
     def wake(self) -> None:
         """Plan now instead of when the next minute is due."""
         self._alarm.nudge()
@@ -261,15 +270,16 @@ class Leader:
         return self._clock() - (0 if self.report.clock_wrong else max(0, fast_us))
 
     async def run(self) -> None:
-        """A round whenever it is woken, until it is cancelled.
+        """A round whenever it is woken, until it is cancelled or ended.
 
         Raises:
             RuntimeError: cancelled by nobody, which Faust would take for an end.
         """
         try:
-            while True:
+            while not self._is_ended:
                 await self._round()
-                await self._alarm.wait()
+                if not self._is_ended:  # a round begins by forgetting what has rung
+                    await self._alarm.wait()
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and not task.cancelling():

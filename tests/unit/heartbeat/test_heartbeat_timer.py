@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 import pytest
@@ -136,5 +137,29 @@ def test_what_is_cancelled_because_the_worker_stops_is_no_failure() -> None:
         await eventually(lambda: leader.ended == 1)
         await cancel(tasks)
         assert app.failure is None
+
+    asyncio.run(scene())
+
+
+def test_a_worker_that_stops_waits_for_no_client_that_drops_a_cancellation() -> None:
+    """Faust cancels once, and then waits: a worker was killed by its own deadline."""
+
+    class Dropped(Rounds):
+        async def _round(self) -> None:
+            self._alarm.begin()
+            self.begun += 1
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    async def scene() -> None:
+        leader = Dropped(lambda: START_US)
+        app, tasks = await declared(leader)
+        await eventually(lambda: leader.begun == 1)
+        leader.end()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=WITHIN_S)
+        assert all(task.done() for task in tasks)
+        assert (leader.begun, app.failure) == (1, None)
 
     asyncio.run(scene())
