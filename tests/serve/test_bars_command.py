@@ -93,7 +93,8 @@ def test_what_is_no_url_of_a_worker_is_refused_before_anybody_is_asked(url: str)
 def test_a_worker_that_hangs_up_without_an_answer_is_told_apart_from_none() -> None:
     def hang_up() -> None:
         for _ in range(2):  # the client tries once more
-            server.accept()[0].close()
+            with server.accept()[0] as connection:
+                connection.recv(1 << 16)  # what is left unread would reset the connection
 
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
         pool.submit(hang_up)
