@@ -30,6 +30,7 @@ from barstream.market.universe import SeriesSeen
 from barstream.model.bar import Bar, PartialBar
 from barstream.model.period import MINUTE
 from barstream.model.time import DAY_US, MINUTE_US, us_from_iso
+from tests.sample_bar import SAMPLE
 
 MONDAY_US = us_from_iso("2024-01-01T06:00:00Z")
 DATE = MONDAY_US // DAY_US
@@ -64,12 +65,10 @@ def beat(offset: int, minute_us: int, barrier: int, appended_us: int | None = No
 
 def bar(minute_us: int, close_offset: int, price: float = 1.0, **changes: Any) -> Bar:
     """A bar of one tick."""
-    made = Bar(
-        broker="B",
+    made = SAMPLE.replace(
         symbol="S",
         bucket_start_us=minute_us,
         trading_date=minute_us // DAY_US,
-        session=0,
         open=price,
         high=price,
         low=price,
@@ -78,8 +77,6 @@ def bar(minute_us: int, close_offset: int, price: float = 1.0, **changes: Any) -
         tick_count=1,
         open_time_us=minute_us + SECOND_US,
         close_time_us=minute_us + SECOND_US,
-        synthetic=False,
-        revision=0,
         first_offset=0,
         last_offset=0,
         close_offset=close_offset,

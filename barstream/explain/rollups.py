@@ -21,7 +21,7 @@ from barstream.explain.facts import Beat, Facts, Version
 from barstream.explain.sentences import at
 from barstream.explain.sleep import Sleep
 from barstream.explain.verdict import Explanation, Status
-from barstream.market.schedule import SeriesSchedule, session_minutes
+from barstream.market.schedule import SeriesSchedule, minutes_between, session_minutes
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import DAY_US, MINUTE_US, ceil_minute, floor_minute
@@ -114,10 +114,10 @@ def children_of_bucket(facts: Facts, child: Period, schedule: SeriesSchedule) ->
     end_us = period.advance(bucket_us)
     if period.is_intraday:
         minutes: list[int] = []
-        for session in schedule.sessions_between(bucket_us, end_us):
+        for session, part in minutes_between(schedule, bucket_us, end_us):
             if period.anchor == "session" and floor_minute(session.open_us) > bucket_us:
                 break
-            minutes += [m for m in session_minutes(session) if bucket_us <= m < end_us]
+            minutes += part
         return minutes
     dates = range(bucket_us // DAY_US, end_us // DAY_US)
     start_us = schedule.start_of_dates(dates.start, dates.stop)

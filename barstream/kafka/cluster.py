@@ -29,7 +29,8 @@ class Cluster:
     @property
     def addresses(self) -> list[str]:
         """``host:port`` of the brokers that are asked first."""
-        return self.settings.bootstrap.split(",")
+        addresses: list[str] = self.options["bootstrap_servers"]
+        return addresses
 
     @cached_property
     def names(self) -> TopicNames:

@@ -16,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Final, NoReturn
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
+from typing import Final, Generic, NoReturn, TypeVar
 
 from barstream.errors import ReadingStalled, TicksGone
 from barstream.kafka.clients import KafkaConsumer, KafkaError, TopicPartition, make_consumer
@@ -50,7 +50,10 @@ Offsets = Callable[[], Mapping[int, int]]
 """An offset by partition held."""
 
 
-class Progress:
+Place = TypeVar("Place", bound=Hashable)
+
+
+class Progress(Generic[Place]):
     """Tells a partition that stands still before its end from one that has nothing to read.
 
     Looks are counted and not seconds: a worker that was frozen has not stood still.
@@ -61,11 +64,11 @@ class Progress:
 
     def __init__(self, allowed: int) -> None:
         self._allowed = allowed
-        self._still: dict[int, tuple[int, int]] = {}
+        self._still: dict[Place, tuple[int, int]] = {}
 
-    def look(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> list[int]:
+    def look(self, positions: Mapping[Place, int], ends: Mapping[Place, int]) -> list[Place]:
         """Partitions that have stood still before their end for too long."""
-        stalled: list[int] = []
+        stalled: list[Place] = []
         for partition, position in positions.items():
             seen, looks = self._still.get(partition, (-1, 0))
             is_still = position == seen and position < ends.get(partition, 0)
@@ -174,7 +177,7 @@ class TopicMonitor:
         Raises:
             ReadingStalled: a partition stands still before its end.
         """
-        progress = Progress(_STILL_LOOKS)
+        progress = Progress[int](_STILL_LOOKS)
 
         async def look(client: KafkaConsumer) -> None:
             held = dict(positions())

@@ -20,6 +20,7 @@ from barstream.market.session import (
     SessionRow,
     UtcCalendar,
     find_conflicts,
+    minutes_between,
     session_minutes,
 )
 from barstream.model.key import FOLDED, NameRule
@@ -37,6 +38,7 @@ __all__ = [
     "SessionRow",
     "UtcCalendar",
     "find_conflicts",
+    "minutes_between",
     "session_minutes",
 ]
 

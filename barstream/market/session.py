@@ -177,6 +177,15 @@ def session_minutes(session: Session) -> range:
     return range(floor_minute(session.open_us), ceil_minute(session.close_us), MINUTE_US)
 
 
+def minutes_between(
+    schedule: SeriesSchedule, start_us: int, until_us: int
+) -> Iterator[tuple[Session, range]]:
+    """The in-session minutes in [start_us, until_us), session by session."""
+    for session in schedule.sessions_between(start_us, until_us):
+        minutes = session_minutes(session)
+        yield session, range(max(minutes.start, start_us), min(minutes.stop, until_us), MINUTE_US)
+
+
 def find_conflicts(rows: Sequence[SessionRow]) -> list[Conflict]:
     """Everything that forbids using ``rows``, which are of one series, in any order."""
     conflicts = [

@@ -6,7 +6,9 @@ ascending order, and fills every in-session minute between the last final and it
 
 from __future__ import annotations
 
-from barstream.market.schedule import session_minutes
+from collections.abc import Iterator
+
+from barstream.market.schedule import Session, minutes_between
 from barstream.model.bar import Bar, synthetic_bar
 from barstream.model.time import MINUTE_US
 from barstream.rules.series import NEVER_US, PartitionState, SeriesState
@@ -70,22 +72,30 @@ def _fill(
     # before the first tick nothing is known of the series, not even since when it is open
     if schedule is None or start_us == NEVER_US or start_us >= until_us:
         return
-    for session in schedule.sessions_between(start_us, until_us):
-        minutes = session_minutes(session)
-        first = max(minutes.start, start_us)
-        last = min(minutes.stop, until_us)
+    for session, minutes in minutes_between(schedule, start_us, until_us):
         if price is None:
-            partition.unpriced_minutes += max(0, last - first) // MINUTE_US
+            partition.unpriced_minutes += len(minutes)
             continue
-        finals.extend(
-            synthetic_bar(
-                series.broker,
-                series.symbol,
-                minute_us,
-                session.trading_date,
-                session.number,
-                price,
-                close_offset,
-            )
-            for minute_us in range(first, last, MINUTE_US)
+        finals.extend(flat_bars(series, session, minutes, price, close_offset))
+
+
+def flat_bars(
+    series: SeriesState,
+    session: Session,
+    minutes: range,
+    price: float,
+    close_offset: int,
+    revision: int = 0,
+) -> Iterator[Bar]:
+    """Synthetic finals of some minutes of a session."""
+    for minute_us in minutes:
+        yield synthetic_bar(
+            series.broker,
+            series.symbol,
+            minute_us,
+            session.trading_date,
+            session.number,
+            price,
+            close_offset,
+            revision,
         )

@@ -26,7 +26,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.market.schedule import SeriesSchedule, session_minutes
+from barstream.market.schedule import SeriesSchedule, minutes_between
 from barstream.market.universe import SeriesName, SeriesSeen, standing
 from barstream.model.period import Period
 from barstream.model.time import DAY_US, MINUTE_US, floor_minute
@@ -200,14 +200,12 @@ def due_ranges(
     if first > newest:
         return
     asleep_us = schedule.asleep_from(row.last_trading_date, inactive_after)
-    for session in schedule.sessions_between(first, newest + MINUTE_US):
+    for session, minutes in minutes_between(schedule, first, newest + MINUTE_US):
         # By the open and not by the minute: a session may open inside its first minute.
         if asleep_us is not None and session.open_us >= asleep_us:
             return
-        minutes = session_minutes(session)
-        start, end = max(minutes.start, first), min(minutes.stop, newest + MINUTE_US)
-        if start < end:
-            yield start, end
+        if minutes:
+            yield minutes.start, minutes.stop
 
 
 def recovery_windows(

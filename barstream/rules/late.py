@@ -20,13 +20,14 @@ from typing import Final
 
 import numpy as np
 
-from barstream.market.schedule import session_minutes
-from barstream.model.bar import Bar, PartialBar, synthetic_bar
+from barstream.market.schedule import minutes_between
+from barstream.model.bar import Bar, PartialBar
 from barstream.model.exact_sum import units_of
 from barstream.model.finals import Change, Finals
 from barstream.model.period import MINUTE
 from barstream.model.tick import Ticks
 from barstream.model.time import DAY_US, MINUTE_US, floor_minute
+from barstream.rules.close import flat_bars
 from barstream.rules.series import PartitionState, SeriesState
 
 #: Finals are read ahead in stretches from this on, up to a day: mostly the next one is real.
@@ -163,7 +164,8 @@ class _Minute:
                 gap_until_us = bar.bucket_start_us
             if not bar.synthetic:
                 break
-            flat = bar.replace(open=new.close, high=new.close, low=new.close, close=new.close,
+            flat = bar.replace(
+                open=new.close, high=new.close, low=new.close, close=new.close,
                 revision=bar.revision + count, close_offset=new.close_offset,
             )  # fmt: skip
             self._put(bar, flat, offset)
@@ -181,15 +183,10 @@ class _Minute:
         start_us = self._minute_us + MINUTE_US
         if self._series.schedule is None or start_us >= until_us:
             return
-        for session in self._series.schedule.sessions_between(start_us, until_us):
-            minutes = session_minutes(session)
-            for minute_us in range(
-                max(minutes.start, start_us), min(minutes.stop, until_us), MINUTE_US
+        for session, minutes in minutes_between(self._series.schedule, start_us, until_us):
+            for flat in flat_bars(
+                self._series, session, minutes, new.close, new.close_offset or 0, new.revision
             ):
-                flat = synthetic_bar(
-                    *self._name, minute_us, session.trading_date, session.number, new.close,
-                    new.close_offset or 0, new.revision,
-                )  # fmt: skip
                 self._put(None, flat, offset)
 
     def _later(self) -> Iterator[Bar]:

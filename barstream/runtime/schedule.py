@@ -191,6 +191,7 @@ class ScheduleService(Service):
     async def _load(self) -> tuple[TopicFollower, ScheduleRows]:
         ticks = self._settings.ticks
         rows = self._table(SessionSchemas.of(ticks.registry_url, ticks.name_rule))
+        # made anew for each load: certificates may have been renewed since
         reader = TopicFollower(self.topic, rows.apply, cluster=Cluster(self._settings))
         await reader.start()
         try:

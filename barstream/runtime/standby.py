@@ -24,6 +24,7 @@ from barstream.kafka.clients import KafkaConsumer, KafkaError, TopicPartition
 from barstream.kafka.cluster import Cluster
 from barstream.kafka.continuity import replaced
 from barstream.kafka.offsets import ends_of
+from barstream.kafka.topic_monitor import Progress
 from barstream.runtime.restore import check_not_ahead, rows_of
 from barstream.runtime.table_restore import keep_continued, places_of
 from barstream.store.finals import FinalsPartition
@@ -39,7 +40,8 @@ _SETTLED_POLL_S: Final = 0.1
 _AGAIN_S: Final = 5.0
 _STOP_WITHIN_S: Final = 5.0
 _LOOK_S: Final = 15.0
-_STALLED_LOOKS: Final = 4
+#: So many looks in a row a partition may stand still.
+_STILL_LOOKS: Final = 3
 
 Crash = Callable[[BaseException], Awaitable[None]]
 
@@ -206,7 +208,7 @@ class Standbys:
         held: Mapping[int, StandbyPartition],
     ) -> None:
         """Copy until it is stopped: a consumer that is being closed drops a cancellation."""
-        still = Standstill()
+        still = Progress[TopicPartition](_STILL_LOOKS)
         look_at = time.monotonic() + self._look_s
         while not _is_over(held):
             for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
@@ -230,7 +232,7 @@ class Standbys:
                 if _is_over(held):
                     return
                 self._ends = ends
-                still.look(self._positions, self._ends)
+                check_moves(still, self._positions, self._ends)
                 look_at = time.monotonic() + self._look_s
 
     async def _check_continued(self, tp: TopicPartition, last: BatchMark | None) -> None:
@@ -260,33 +262,18 @@ def _is_over(held: Mapping[int, StandbyPartition]) -> bool:
     return any(standby.fenced for standby in held.values())
 
 
-class Standstill:
-    """Notices a consumer that has gone quiet before the end of a partition.
+def check_moves(
+    still: Progress[TopicPartition],
+    positions: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+) -> None:
+    """Notice a consumer that has gone quiet before the end of a partition.
 
-    Args:
-        allowed: in how many looks in a row a partition may stand still.
+    Raises:
+        ReadingStalled: it has, for too long.
     """
-
-    def __init__(self, allowed: int = _STALLED_LOOKS) -> None:
-        self._allowed = allowed
-        self._seen: dict[TopicPartition, int] = {}
-        self._looks: Counter[TopicPartition] = Counter()
-
-    def look(
-        self, positions: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
-    ) -> None:
-        """Compare with the look before.
-
-        Raises:
-            ReadingStalled: a partition has stood still for too long.
-        """
-        for tp, end in ends.items():
-            position = positions[tp]
-            is_still = position < end and self._seen.get(tp) == position
-            self._looks[tp] = self._looks[tp] + 1 if is_still else 0
-            self._seen[tp] = position
-            if self._looks[tp] >= self._allowed:
-                raise ReadingStalled(
-                    f"{tp.topic}[{tp.partition}] must be followed up to offset {end}, but the "
-                    f"standby stands still at {position}"
-                )
+    for tp in still.look(positions, ends):
+        raise ReadingStalled(
+            f"{tp.topic}[{tp.partition}] must be followed up to offset {ends[tp]}, but the "
+            f"standby stands still at {positions[tp]}"
+        )

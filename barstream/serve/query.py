@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
@@ -106,14 +106,26 @@ async def read_bars(reads: Reads, request: BarRequest, partitions: Iterable[int]
         NotHereError: some of it is not here, or no longer.
     """
     found = FoundBars()
-    for number, (broker, symbol) in enumerate(_names(reads, request, partitions), 1):
+    async for broker, symbol in _in_turn(reads, request, partitions, found):
         await read_series(reads, request, broker, symbol, found)
+    return found
+
+
+async def _in_turn(
+    reads: Reads, request: BarRequest, partitions: Iterable[int], found: FoundBars
+) -> AsyncIterator[tuple[str, str]]:
+    """The series asked for, until a bar of one is left off; the loop gets its turn in between.
+
+    Raises:
+        NotHereError: some of it is not here, or no longer.
+    """
+    for number, name in enumerate(_names(reads, request, partitions), 1):
+        yield name
         if found.left_off is not None:
             break
         if number % SEEKS == 0:
             await asyncio.sleep(0)
     still_here(reads, partitions)
-    return found
 
 
 def still_here(reads: Reads, partitions: Iterable[int]) -> None:
@@ -149,7 +161,7 @@ async def read_live(reads: Reads, request: BarRequest, partitions: Iterable[int]
     """
     found = FoundBars()
     after = None if request.after is None else after_key(request.after)
-    for number, (broker, symbol) in enumerate(_names(reads, request, partitions), 1):
+    async for broker, symbol in _in_turn(reads, request, partitions, found):
         for bar in reads.live(broker, symbol, request.period):
             if after is not None and (broker, symbol, bar.bucket_start_us) <= after:
                 continue
@@ -157,11 +169,6 @@ async def read_live(reads: Reads, request: BarRequest, partitions: Iterable[int]
                 found.left_off = bar
                 break
             found.bars.append(bar)
-        if found.left_off is not None:
-            break
-        if number % SEEKS == 0:
-            await asyncio.sleep(0)
-    still_here(reads, partitions)
     return found
 
 

@@ -22,30 +22,24 @@ from barstream.model.time import MINUTE_US
 from barstream.runtime.flush import bar_rows
 from tests.cluster import cluster_at
 from tests.functional.topics import new_topic
+from tests.sample_bar import SAMPLE
 
 START_US = 1_704_189_600_000_000
 
 
 def bar(minute: int, close: float = 1.5, symbol: str = "EUR", units: int | None = None) -> Bar:
     """A bar with two ticks."""
-    return Bar(
+    return SAMPLE.replace(
         broker="FX",
         symbol=symbol,
         bucket_start_us=START_US + minute * MINUTE_US,
         trading_date=19724,
-        session=0,
         open=1.25,
-        high=2.0,
         low=1.0,
         close=close,
         volume=3.5,
-        tick_count=2,
         open_time_us=START_US + minute * MINUTE_US + 1,
         close_time_us=START_US + minute * MINUTE_US + 2,
-        synthetic=False,
-        revision=0,
-        first_offset=4,
-        last_offset=5,
         close_offset=9,
         volume_units=units,
     )

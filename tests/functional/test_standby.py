@@ -13,8 +13,9 @@ import pytest
 from aiokafka import TopicPartition
 
 from barstream.errors import ReadingStalled, StateUnusable
+from barstream.kafka.topic_monitor import Progress
 from barstream.kafka.topics.outputs import OutputTopics
-from barstream.runtime.standby import Standbys, Standstill
+from barstream.runtime.standby import Standbys, check_moves
 from barstream.store.tables import LocalStores
 from tests.cluster import cluster_at
 from tests.functional.topics import eventually, new_topic, put, put_transaction
@@ -141,12 +142,12 @@ def test_a_broker_that_restarts_is_followed_again(
 
 
 def test_a_position_that_stands_still_before_the_end_is_a_stall_and_at_the_end_is_none() -> None:
-    still = Standstill(allowed=2)
+    still = Progress[TopicPartition](allowed=1)
     for _ in range(5):
-        still.look({PLACE: 7}, {PLACE: 7})
-    still.look({PLACE: 7}, {PLACE: 9})  # something new: it had no time for it yet
+        check_moves(still, {PLACE: 7}, {PLACE: 7})
+    check_moves(still, {PLACE: 7}, {PLACE: 9})  # something new: it had no time for it yet
     with pytest.raises(ReadingStalled, match=r"series\[1\] must be followed up to offset 9"):
-        still.look({PLACE: 7}, {PLACE: 9})
-    moving = Standstill(allowed=2)
+        check_moves(still, {PLACE: 7}, {PLACE: 9})
+    moving = Progress[TopicPartition](allowed=1)
     for position in range(5):
-        moving.look({PLACE: position}, {PLACE: 100})
+        check_moves(moving, {PLACE: position}, {PLACE: 100})

@@ -19,6 +19,7 @@ from barstream.serve.reads import (
     Stats,
 )
 from barstream.serve.series_list import decimals_of
+from tests.sample_bar import SAMPLE
 
 Series = tuple[str, str]
 FIVE, HOUR = Period.minutes(5), Period.hours(1)
@@ -176,12 +177,11 @@ def make_bar(
     """A plausible bar; a synthetic one is flat."""
     if synthetic:
         spread, volume = 0.0, 0.0
-    return Bar(
+    return SAMPLE.replace(
         broker=broker,
         symbol=symbol,
         bucket_start_us=start_us,
         trading_date=start_us // (1440 * MINUTE_US),
-        session=0,
         open=round(price, 6),
         high=round(price + spread, 6),
         low=round(price - spread, 6),
@@ -191,7 +191,6 @@ def make_bar(
         open_time_us=None if synthetic else start_us + 250_000,
         close_time_us=None if synthetic else start_us + 59_000_000,
         synthetic=synthetic,
-        revision=0,
         first_offset=None if synthetic else 100,
         last_offset=None if synthetic else 106,
         close_offset=107 if final else None,

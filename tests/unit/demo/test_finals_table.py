@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from barstream.demo.display import DemoScreen, FinalBar, FinalsTable
-from barstream.model.bar import Bar
 from barstream.model.period import DAY, MINUTE, Period
 from barstream.model.time import us_from_iso
+from tests.sample_bar import SAMPLE
 
 PERIODS = (MINUTE, Period.minutes(5), DAY)
 DECIMALS = {"EURUSD": 5, "BTCUSD": 1}
@@ -40,12 +40,10 @@ def final(
     start: str, symbol: str, prices: Sequence[float], period: Period = MINUTE, **changes: Any
 ) -> FinalBar:
     first, high, low, last = prices
-    bar = Bar(
+    bar = SAMPLE.replace(
         broker="SIM",
         symbol=symbol,
         bucket_start_us=us_from_iso(start),
-        trading_date=0,
-        session=0,
         open=first,
         high=high,
         low=low,
@@ -54,8 +52,6 @@ def final(
         tick_count=3,
         open_time_us=None,
         close_time_us=None,
-        synthetic=False,
-        revision=0,
         first_offset=None,
         last_offset=None,
         close_offset=9,

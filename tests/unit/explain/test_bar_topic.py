@@ -12,29 +12,20 @@ import pytest
 from barstream.explain import bars
 from barstream.explain.bars import BarTopic
 from barstream.log.finals import versions
-from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US
 from barstream.runtime.flush import bar_rows
 from tests.cluster import cluster_at
 from tests.memory_kafka import MemoryKafka, reading_from
+from tests.sample_bar import SAMPLE
 
 COUNT = 600
-BAR = Bar(
-    broker="B",
-    symbol="X",
-    bucket_start_us=0,
-    trading_date=0,
-    session=0,
-    open=1.0,
+BAR = SAMPLE.replace(
     high=1.0,
     low=1.0,
     close=1.0,
     volume=1.0,
     tick_count=1,
-    open_time_us=0,
     close_time_us=0,
-    synthetic=False,
-    revision=0,
     first_offset=0,
     last_offset=0,
     close_offset=1,

@@ -18,6 +18,7 @@ from barstream.rules.series import PartitionState, Rules
 from barstream.runtime.flush import bar_rows
 from barstream.runtime.rollup_audit import RollUpAudit
 from barstream.store.finals import FinalsPartition
+from tests.sample_bar import SAMPLE
 from tests.unit.store.test_finals import Store
 
 M = 60_000_000
@@ -34,12 +35,10 @@ def book(tmp_path: Path) -> FinalsView:
 
 def bar(minute: int, price: float = 1.0, symbol: str = "X", revision: int = 0) -> Bar:
     at = minute * M
-    return Bar(
-        broker="B",
+    return SAMPLE.replace(
         symbol=symbol,
         bucket_start_us=at,
         trading_date=at // (1440 * M),
-        session=0,
         open=price,
         high=price + 1,
         low=price - 1,
@@ -48,7 +47,6 @@ def bar(minute: int, price: float = 1.0, symbol: str = "X", revision: int = 0) -
         tick_count=1,
         open_time_us=at,
         close_time_us=at + 1,
-        synthetic=False,
         revision=revision,
         first_offset=minute,
         last_offset=minute,

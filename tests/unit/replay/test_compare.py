@@ -15,25 +15,15 @@ from barstream.replay.request import BadSuffix, checked_suffix
 from barstream.replay.scope import Derived, Scope, SeriesScope
 from barstream.rules.series import FOREVER_US, NEVER_US
 from barstream.runtime.flush import bar_rows
+from tests.sample_bar import SAMPLE
 
 MINUTE_US = 60_000_000
 FIVE = Period.minutes(5)
-BAR = Bar(
-    broker="B",
-    symbol="X",
-    bucket_start_us=0,
+BAR = SAMPLE.replace(
     trading_date=1,
-    session=0,
-    open=1.0,
-    high=2.0,
-    low=0.5,
-    close=1.5,
-    volume=3.0,
     tick_count=4,
     open_time_us=1,
     close_time_us=9,
-    synthetic=False,
-    revision=0,
     first_offset=0,
     last_offset=3,
     close_offset=7,

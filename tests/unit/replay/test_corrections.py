@@ -12,6 +12,7 @@ from barstream.replay.compare import BarDifference
 from barstream.replay.corrections import Mend, Mending
 from barstream.replay.finals_after_cutover import Merged
 from barstream.rules.rollup_fold import fold
+from tests.sample_bar import SAMPLE
 
 MINUTE_US = 60_000_000
 FIVE = Period.minutes(5)
@@ -23,22 +24,12 @@ START_US = 19_786 * 1440 * MINUTE_US
 
 def minute(number: int, **more: Any) -> Bar:
     at = START_US + number * MINUTE_US
-    made = Bar(
-        broker="B",
-        symbol="X",
+    made = SAMPLE.replace(
         bucket_start_us=at,
         trading_date=19_786,
-        session=0,
-        open=1.0,
-        high=2.0,
-        low=0.5,
-        close=1.5,
-        volume=3.0,
         tick_count=4,
         open_time_us=at,
         close_time_us=at + 9,
-        synthetic=False,
-        revision=0,
         first_offset=0,
         last_offset=3,
         close_offset=7,

@@ -23,17 +23,15 @@ from barstream.verify.schedule_changes import ScheduleChanges
 from barstream.verify.series_number import SeriesNumbers
 from barstream.verify.tick_class import IN_SESSION, Block
 from tests.property.verify_cases import untold
+from tests.sample_bar import SAMPLE
 
 AT = 60 * MINUTE_US
 REJECTED_US = 100
 #: The tick at offset 5 came when the minute was closed below offset 5.
-FIRST = Bar(
+FIRST = SAMPLE.replace(
     broker="X",
     symbol="A",
     bucket_start_us=AT,
-    trading_date=0,
-    session=0,
-    open=1.0,
     high=1.0,
     low=1.0,
     close=1.0,
@@ -41,9 +39,6 @@ FIRST = Bar(
     tick_count=1,
     open_time_us=AT,
     close_time_us=AT,
-    synthetic=False,
-    revision=0,
-    first_offset=4,
     last_offset=4,
     close_offset=5,
 )

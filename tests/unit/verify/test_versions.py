@@ -15,26 +15,14 @@ from barstream.runtime.flush import bar_rows
 from barstream.verify.findings import Findings
 from barstream.verify.published_bars import PublishedReading
 from barstream.verify.series_number import SeriesNumbers
+from tests.sample_bar import SAMPLE
 
-BAR = Bar(
+BAR = SAMPLE.replace(
     broker="X",
     symbol="A",
     bucket_start_us=60 * MINUTE_US,
-    trading_date=0,
-    session=0,
-    open=1.0,
-    high=2.0,
-    low=0.5,
-    close=1.5,
-    volume=3.0,
-    tick_count=2,
     open_time_us=60 * MINUTE_US,
     close_time_us=60 * MINUTE_US + 1,
-    synthetic=False,
-    revision=0,
-    first_offset=4,
-    last_offset=5,
-    close_offset=6,
 )
 OTHER = BAR.replace(high=9.0)
 REVISED = BAR.replace(revision=1)

@@ -15,7 +15,6 @@ from barstream.log.finals import frame_of
 from barstream.log.heartbeats import SCHEMA, TOMBSTONE
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Span
-from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US, SECOND_US
 from barstream.runtime.flush import bar_rows
 from barstream.verify.findings import Findings
@@ -25,28 +24,12 @@ from barstream.verify.published_bars import Published, PublishedReading
 from barstream.verify.series_number import SeriesNumbers
 from barstream.verify.tick_class import Judge
 from tests.property.verify_cases import untold
+from tests.sample_bar import SAMPLE
 
 GRACE_US = 5 * SECOND_US
 HOUR_US = 60 * MINUTE_US
-WRONG = Bar(
-    broker="X",
-    symbol="A",
-    bucket_start_us=HOUR_US,
-    trading_date=0,
-    session=0,
-    open=1.0,
-    high=2.0,
-    low=0.5,
-    close=1.5,
-    volume=3.0,
-    tick_count=2,
-    open_time_us=HOUR_US,
-    close_time_us=HOUR_US + 1,
-    synthetic=False,
-    revision=0,
-    first_offset=4,
-    last_offset=5,
-    close_offset=6,
+WRONG = SAMPLE.replace(
+    broker="X", symbol="A", bucket_start_us=HOUR_US, open_time_us=HOUR_US, close_time_us=HOUR_US + 1
 )
 RIGHT = WRONG.replace(high=9.0, first_offset=40, last_offset=41, close_offset=60)
 

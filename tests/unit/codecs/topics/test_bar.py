@@ -11,22 +11,19 @@ from barstream.codecs.topics.bar import bar_columns, decode_bar
 from barstream.codecs.topics.bar_json import bar_to_json
 from barstream.model.bar import Bar
 from barstream.model.exact_sum import float_of, units_of
+from tests.sample_bar import SAMPLE
 
-BAR = Bar(
-    broker="B",
+BAR = SAMPLE.replace(
     symbol="S",
     bucket_start_us=1_357_000_020_000_000,
     trading_date=15_706,
     session=1,
     open=1.5,
-    high=2.0,
     low=1.0,
     close=1.25,
     volume=0.3,
-    tick_count=2,
     open_time_us=1_357_000_020_000_001,
     close_time_us=1_357_000_079_999_999,
-    synthetic=False,
     revision=3,
     first_offset=7,
     last_offset=9,
