@@ -453,3 +453,21 @@ def test_an_open_bar_that_did_not_change_is_not_shown_again() -> None:
     assert [bar.bucket_start_us for bar in made.take().live] == [0, MINUTE]
     feed(made, [62 * SECOND])
     assert [bar.bucket_start_us for bar in made.take().live] == [MINUTE]
+
+
+def test_heartbeats_close_no_more_than_there_is_room_for_until_it_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker that was away has hours of them; what they close waits in memory for one flush."""
+    monkeypatch.setattr("barstream.partition.machine.FULL_BACKLOG", 10)
+    made = engine()
+    feed(made, [0])
+    for minute in range(40):
+        at = made.waiting.next_offset
+        made.add_heartbeat(QueuedHeartbeat(at, "B", "X", minute * MINUTE, 1, 1 << 59))
+        made.waiting.next_offset = at + 1
+    found = []
+    for _ in range(4):
+        made.release()
+        found.append(starts(made))
+    assert found == [list(range(at, at + 10)) for at in range(0, 40, 10)]
