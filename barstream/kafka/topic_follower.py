@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from barstream.cancellation import cancel
@@ -22,6 +22,7 @@ from barstream.errors import BarstreamError
 from barstream.kafka.clients import make_consumer
 from barstream.kafka.cluster import Cluster
 from barstream.kafka.connection import BrokerUnreachableError
+from barstream.kafka.retry import RETRY_S, is_passing, retried
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,6 @@ T = TypeVar("T")
 
 MAX_RECORDS_A_POLL: Final = 500
 """A poll's records are handled without a break: few enough to keep the event loop quick."""
-RETRY_S: Final = 0.5
 STALL_S: Final = 5.0
 """So long without progress, the end offsets are asked for again."""
 TOPIC_APPEARS_WITHIN_S: Final = 5.0
@@ -38,11 +38,6 @@ TOPIC_APPEARS_WITHIN_S: Final = 5.0
 
 class TopicMissingError(BarstreamError):
     """The topic to be read does not exist: create it (``barstream topics create``)."""
-
-
-def _passes(error: KafkaError) -> bool:
-    """Whether a failure is one that ends when the broker is back."""
-    return bool(error.retriable) or isinstance(error, KafkaTimeoutError)
 
 
 class RecordHandler(Protocol):
@@ -194,7 +189,7 @@ class TopicFollower:
                 await consumer.start()
             except KafkaError as error:
                 await consumer.stop()
-                if not _passes(error):
+                if not is_passing(error):
                     raise
                 waited_s = loop.time() - began
                 if self._connect_timeout_s is not None and waited_s >= self._connect_timeout_s:
@@ -267,13 +262,11 @@ class TopicFollower:
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         warned = False
-        while True:
-            try:
-                return await ask()
-            except KafkaError as error:
-                if not _passes(error):
-                    raise
-                if not warned:
-                    log.warning("broker trouble, still trying topic=%s error=%r", self.topic, error)
-                    warned = True
-                await asyncio.sleep(RETRY_S)
+
+        def warn(error: KafkaError) -> None:
+            nonlocal warned
+            if not warned:
+                log.warning("broker trouble, still trying topic=%s error=%r", self.topic, error)
+            warned = True
+
+        return await retried(ask, within_s=None, on_failure=warn)

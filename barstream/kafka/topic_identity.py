@@ -26,6 +26,7 @@ from aiokafka.protocol.types import (
 
 from barstream.kafka.clients import started_consumer
 from barstream.kafka.cluster import Cluster
+from barstream.kafka.retry import retried
 
 _UNKNOWN_TOPIC: Final = 3
 
@@ -121,15 +122,15 @@ async def topic_id(client: AIOKafkaClient, topic: str, node: int | None = None) 
     Args:
         client: of a started consumer or producer.
         topic: its name.
-        node: the broker that is asked; by default any.
+        node: the broker that is asked, once; by default any that answers.
 
     Raises:
         TopicMissing: there is no such topic.
         KafkaError: no broker answered.
     """
+    request = _MetadataRequest([topic])
     try:
-        asked = client.get_random_node() if node is None else node
-        answer = await client.send(asked, _MetadataRequest([topic]))
+        answer = await (_answer(client, request) if node is None else client.send(node, request))
     except (IncompatibleBrokerVersion, NotImplementedError):
         return None
     for code, name, identity, *_ in answer.topics:
@@ -140,6 +141,11 @@ async def topic_id(client: AIOKafkaClient, topic: str, node: int | None = None) 
                 raise for_code(code)
             return str(UUID(bytes=identity)) if any(identity) else None
     raise TopicMissing(topic)
+
+
+async def _answer(client: AIOKafkaClient, request: _MetadataRequest) -> Any:
+    """Of any broker: one that is away, or goes while it is asked, leaves it to another."""
+    return await retried(lambda: client.send(client.get_random_node(), request))
 
 
 async def identity_of(cluster: Cluster, topic: str) -> str | None:
@@ -168,7 +174,7 @@ async def topic_ids(cluster: Cluster, topics: Iterable[str]) -> TopicIds:
     async with started_consumer(cluster, committed=False) as consumer:
         client = consumer._client
         try:
-            answer = await client.send(client.get_random_node(), _MetadataRequest(topics))
+            answer = await _answer(client, _MetadataRequest(topics))
         except (IncompatibleBrokerVersion, NotImplementedError):
             return TopicIds(None, {})
     return TopicIds(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from barstream.kafka.cluster import Cluster
+from barstream.kafka.topic_identity import identity_of, topic_ids
+from barstream.kafka.topics import create
 from tests.chaos.faults import KINDS
 from tests.chaos.runs.batch import three_brokers
 from tests.chaos.runs.play import play
 from tests.chaos.runs.scenario import scenario_of
 from tests.kafka_cluster import KafkaCluster
+from tests.pipeline import Pipeline
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -52,6 +57,22 @@ def test_the_same_when_it_is_brokers_and_the_network_that_fail(
     brokers: KafkaCluster, tmp_path: Path, seed: int
 ) -> None:
     assert_clean(seed, ON_THREE[seed], brokers.bootstrap, brokers, tmp_path)
+
+
+def test_what_a_worker_asks_at_a_rebalance_is_answered_while_one_of_three_brokers_is_away(
+    brokers: KafkaCluster, tmp_path: Path
+) -> None:
+    """A client draws the broker that it asks; one in three is the one that is away."""
+    made = Pipeline(brokers.start().bootstrap, "away", tmp_path)
+    asyncio.run(create(made.settings))
+    cluster, names = Cluster(made.settings), [made.names.ticks, made.names.final_1m]
+    brokers.kill(1)
+    try:
+        for _ in range(12):
+            assert set(asyncio.run(topic_ids(cluster, names)).topics) == set(names)
+            assert asyncio.run(identity_of(cluster, made.names.ticks)) is not None
+    finally:
+        brokers.start()
 
 
 def test_every_kind_that_seeds_may_draw_comes_once() -> None:

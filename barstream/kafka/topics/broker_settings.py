@@ -10,6 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from barstream.kafka.admin import AdminClient
+from barstream.kafka.retry import retried
 
 if TYPE_CHECKING:
     from barstream.kafka.cluster import Cluster
@@ -35,7 +36,8 @@ async def shown_settings(
     found: dict[str, dict[str, str]] = {}
     reason = ""
     try:
-        answers = await admin.describe_configs([ConfigResource(kind, name) for name in names])
+        asked = [ConfigResource(kind, name) for name in names]
+        answers = await retried(lambda: admin.describe_configs(asked))
     except (KafkaError, NotImplementedError) as error:
         return {}, f"the broker answers {error}"
     for answer in answers:
