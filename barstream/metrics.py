@@ -58,6 +58,11 @@ class Metrics:
             "Times that others stood where records of this topic were read: Kafka lost its tail.",
             "topic",
         )
+        self.last_failure = self._gauge(
+            "last_failure_timestamp_seconds",
+            "When this worker's process ended by itself last, since its last orderly stop.",
+            "reason",
+        )
         self.restore_rows = self._counter("restore_rows", "Rows read back from changelogs.")
         self.restore_remaining = self._gauge(
             "restore_remaining_rows", "Changelog rows still to be read before reads are answered."

@@ -8,7 +8,7 @@ import logging
 import os
 import resource
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cache, partial
 from signal import Signals
@@ -30,6 +30,7 @@ from barstream.codecs.ticks.decoder import TickDecoder
 from barstream.codecs.topics.rules import RulesRow
 from barstream.codecs.topics.series_seen import UniverseReading
 from barstream.config import Settings
+from barstream.errors import TailLost
 from barstream.garbage_collection import collect_rarely
 from barstream.heartbeat.leader import HeartbeatTopics, Leader, LeaderPauses, PlanSources
 from barstream.kafka.client_id import client_id
@@ -52,6 +53,7 @@ from barstream.runtime.app import BarstreamApp, make_app
 from barstream.runtime.assignment import Assignment, MachineSettings
 from barstream.runtime.driver import Consumer
 from barstream.runtime.intake import Intake
+from barstream.runtime.last_failure import LastFailure, note_end
 from barstream.runtime.lifecycle import Lifecycle, LifecycleService, say_start
 from barstream.runtime.schedule import ScheduleService
 from barstream.runtime.spellings import Spellings, refuse_unreachable
@@ -330,7 +332,7 @@ class Worker:
     def _stopping(self) -> None:
         self.lifecycle.end()
         self.leader.end()
-        _limit_shutdown(self.app)
+        _limit_shutdown(self.app, self._note_end)
 
     def _failed(self, error: BaseException) -> None:
         # kept, or it may be collected before it has run
@@ -354,10 +356,19 @@ class Worker:
         try:
             require_address(self.settings.web)
             asyncio.run(require(self.settings))
+            self._show_last_failure()
             return self._run(troubles)
         finally:
             troubles.close()
             lock.release()
+
+    def _show_last_failure(self) -> None:
+        found = LastFailure.read(self.settings.data_dir)
+        if found is None:
+            return
+        self.metrics.last_failure.labels(found.reason).set(found.time_s)
+        if found.reason == TailLost.__name__:
+            self.metrics.lost_tails.labels(self.cluster.names.ticks).inc()
 
     def _run(self, troubles: Troubles) -> int:
         lifecycle = LifecycleService(
@@ -379,9 +390,13 @@ class Worker:
             raise self.app.failure  # as if the port had been taken a moment earlier
         if self.app.failure is not None:
             log.error("worker stopped: %s", self.app.failure)
-        elif code == 0:
+        self._note_end()
+        if code == 0:
             log.info("stopped after %s, nothing is lost", span(self.lifecycle.uptime_s))
         return code
+
+    def _note_end(self) -> None:
+        note_end(self.settings.data_dir, self.app.failure)
 
     def _warn_of_open_web(self) -> None:
         web = self.settings.web
@@ -412,7 +427,7 @@ def _descriptors() -> int:
 
 
 @cache
-def _limit_shutdown(app: BarstreamApp) -> None:
+def _limit_shutdown(app: BarstreamApp, note: Callable[[], None]) -> None:
     """End a shutdown that hangs; what was not flushed is read again at the next start.
 
     Counted from its very beginning, because Faust waits without end for brokers that are gone.
@@ -424,6 +439,7 @@ def _limit_shutdown(app: BarstreamApp) -> None:
         log.error("not stopped within %.0f s, ended: nothing is lost", _STOP_WITHIN_S)
         if app.failure is not None:  # the last words, as in an orderly end
             log.error("worker stopped: %s", app.failure)
+        note()
         os._exit(1)
 
     timer = threading.Timer(_STOP_WITHIN_S, end)

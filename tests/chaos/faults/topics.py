@@ -62,7 +62,7 @@ class TicksGone(Fault):
         until(lambda: self.alerts <= set(scene.fired()), _SETTLE_S, "its alerts fire")
         for slot in slots:
             slot.wanted = False
-        until(lambda: not scene.crew.running, 40, "all have ended")
+        until(lambda: not scene.crew.running, _SETTLE_S, "all have ended")
         _assert_nothing_of_others(scene, before)
         scene.notes.append("workers stopped with the command that mends it, again and again")
         _mend(scene, refusals()[-1], len(slots))

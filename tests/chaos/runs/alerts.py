@@ -37,6 +37,7 @@ _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
 }
 _FOLD: Final[dict[str, Any]] = {"sum": sum, "max": max, "min": min}
+_SINCE: Final = "time() - "
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -139,11 +140,12 @@ def holds(expr: str, seen: Seen, at_s: float) -> bool:
 
 def _value(term: str, seen: Seen, at_s: float) -> tuple[list[float], bool]:
     """Values of a term, and whether it is one number for all workers."""
+    if term.startswith(_SINCE):  # a scalar: what it is taken from keeps its labels
+        values, is_one = _value(term.removeprefix(_SINCE), seen, at_s)
+        return [at_s - value for value in values], is_one
     for sign in (" - ", " / "):
         if sign in term:
             return _combined(sign, *(_value(part, seen, at_s) for part in term.split(sign))), True
-    if term == "time()":
-        return [at_s], True
     called = _CALL.fullmatch(term)
     if called is None:
         return seen.instant(term, at_s), False

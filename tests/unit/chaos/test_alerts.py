@@ -29,6 +29,7 @@ NO_ALERT = {
 #: Alerts that no randomised run shows firing, and the tests that do, with real parts.
 SHOWN_BY = {
     "BarstreamTailLost": "tests/functional/test_lost_tail.py",
+    "BarstreamWorkerFailed": "tests/functional/test_lost_tail.py",
     "BarstreamSeriesRespelled": "tests/functional/test_case_kept.py",
     "BarstreamScheduleRowsRefused": "tests/functional/test_schedule_changes.py",
     "BarstreamRejectedTooManySeries": "tests/functional/test_limits.py",
@@ -138,6 +139,8 @@ def test_terms_are_combined_only_when_they_are_one_number() -> None:
     assert holds("sum(increase(a_total[1m])) - sum(increase(b_total[1m])) == 2", seen, 9)
     assert holds("max(a_total) == 4 and min(b_total) > 1", seen, 9)
     assert holds("time() - max(b_total) == 7", seen, 9)
+    assert holds("time() - a_total < 6", seen, 9)
+    assert not holds("time() - a_total < 5", seen, 9)
     assert not holds("sum(increase(a_total[1m])) / sum(increase(c_total[1m])) > 0", seen, 9)
     for unpaired in ("a_total / b_total > 0", "a_total > 0 and b_total > 0"):
         with pytest.raises(ValueError, match="aggregated"):
