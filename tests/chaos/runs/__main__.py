@@ -17,7 +17,7 @@ from tests.chaos.runs.alerts import rules_of
 from tests.chaos.runs.batch import interruptible, play_all
 from tests.chaos.runs.chosen import CHOSEN
 from tests.chaos.runs.families import FAMILIES
-from tests.chaos.runs.report import page
+from tests.chaos.runs.report import merged, page
 from tests.chaos.runs.result import Result
 from tests.chaos.runs.scenario import scenario_of
 
@@ -36,7 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--faults", nargs="*", choices=sorted(KINDS), help="exactly these, always")
     parser.add_argument("--jobs", type=int, default=2, help="runs at the same time, on one broker")
     parser.add_argument("--results", type=Path, help="kept here, one JSON a run; not played again")
-    parser.add_argument("--report", type=Path, help="write a page of all results")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        help="write a page of all results, and beside it (.jsonl) what the next one adds to",
+    )
     options = parser.parse_args(arguments)
     seeds = options.only or list(range(options.seed, options.seed + options.runs))
     if options.chosen:
@@ -58,9 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         played += len(todo)
     _say(f"{played} runs in {time.monotonic() - began:.0f} s, {bad} not clean, see {results}")
     if options.report:
-        stored = [json.loads(path.read_text()) for path in results.glob("*.json")]
-        options.report.write_text(page(stored, rules_of()))
+        _report(options.report, results)
     return 1 if bad else 0
+
+
+def _report(place: Path, results: Path) -> None:
+    """Write the page, of what is beside it from days before and of these results.
+
+    Hours of a machine are not to be had in one go.
+    """
+    beside = place.with_suffix(".jsonl")
+    before = beside.read_text().splitlines() if beside.exists() else []
+    now = [path.read_text() for path in sorted(results.glob("*.json"))]
+    rows = merged(map(json.loads, [*before, *now]))
+    beside.write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
+    place.write_text(page(rows, rules_of()))
 
 
 def _keep(result: Result, results: Path) -> bool:

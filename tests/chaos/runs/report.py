@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any, Final
@@ -10,6 +10,14 @@ from typing import Any, Final
 from tests.chaos.faults import KINDS
 from tests.chaos.runs.alerts import Rule
 from tests.chaos.runs.families import FAMILIES
+
+#: What the page tells of the counts of `barstream verify`.
+_COUNTS: Final = ("bars", "unproven", "schedule")
+
+_FAMILY_COLUMNS: Final = (
+    "family", "what", "runs", "clean", "faults", "ticks", "verified", "memory", "files", "takes",
+    "commits",
+)  # fmt: skip
 
 _HEAD: Final = """# Fault runs
 
@@ -70,6 +78,17 @@ on two cores that did other things as well.
 """
 
 
+def merged(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One result a run, the last one, with what the page needs of it; by family and seed."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in results:
+        # what was done and said is for whoever plays the run; that it was is for the page
+        told = row | {"scenario": "", "did": [], "ended": [words[:40] for words in row["ended"]]}
+        told["counts"] = {name: row["counts"][name] for name in _COUNTS if name in row["counts"]}
+        found[row.get("family") or "", int(row["seed"])] = told
+    return [found[key] for key in sorted(found)]
+
+
 def page(results: Sequence[dict[str, Any]], rules: Sequence[Rule]) -> str:
     """Markdown of all results, by family and seed."""
     rows = sorted(results, key=lambda row: (row.get("family") or "", int(row["seed"])))
@@ -106,12 +125,11 @@ def _totals(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _by_family(rows: Sequence[dict[str, Any]]) -> str:
-    commits = sorted({row.get("commit") or "unknown" for row in rows})
     lines = [
         "## By family",
         "",
-        "| family | what | runs | clean | faults | ticks | verified | memory | files | takes |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| {' | '.join(_FAMILY_COLUMNS)} |",
+        "| --- " * len(_FAMILY_COLUMNS) + "|",
     ]
     for name, family in FAMILIES.items():
         here = [row for row in rows if row["family"] == name and not row["skipped"]]
@@ -124,12 +142,12 @@ def _by_family(rows: Sequence[dict[str, Any]]) -> str:
                 f"{sum(map(_verified, here)):,}, {sum(row['differences'] or 0 for row in here)} | "
                 f"{max(row['peak_mib'] for row in here):.0f} MiB | "
                 f"{max(row['descriptors'] for row in here):,} | "
-                f"{median(row['seconds'] for row in here):.0f} s |"
+                f"{median(row['seconds'] for row in here):.0f} s | {_commits(here)} |"
             )
     lines += [
         "",
         "*Verified*: bars that `verify` compared, and differences; *memory* and *files*: the most",
-        f"that a worker had; *takes*: the median. Played on commit {', '.join(commits)}.",
+        "that a worker had; *takes*: the median; *commits*: those it was played on, and how often.",
     ]
     if skipped := [row for row in rows if row["skipped"]]:
         lacking = sorted({row["skipped"] for row in skipped})
@@ -137,6 +155,11 @@ def _by_family(rows: Sequence[dict[str, Any]]) -> str:
             f"Left out were {len(skipped)} runs, as the machine lacks {'; '.join(lacking)}."
         )
     return "\n".join(lines) + "\n"
+
+
+def _commits(rows: Sequence[dict[str, Any]]) -> str:
+    found = Counter(row.get("commit") or "unknown" for row in rows)
+    return ", ".join(f"{commit} {count}" for commit, count in found.most_common())
 
 
 def _verified(row: dict[str, Any]) -> int:
