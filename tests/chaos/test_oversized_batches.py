@@ -1,12 +1,7 @@
-"""A worker that takes bombs and garbage has no more memory than docs/capacity.md says.
-
-What counts is what was resident at its peak, as it does in a container of this size;
-``RLIMIT_DATA`` counts what is mapped and never touched as well, which is a hundred MiB more.
-"""
+"""A worker that takes bombs and garbage has no more memory than docs/capacity.md says."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +13,14 @@ from tests.chaos.faults.raw_records import Row, send, send_raw
 from tests.chaos.observation import memory_mib
 from tests.functional.records import MORNING_US
 from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick
-from tests.pipeline import ROOT, Pipeline, pipeline
+from tests.memory_cgroup import figure_mib, memory_cgroup
+from tests.pipeline import Pipeline, pipeline
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 PARTITIONS = 4
 ROUNDS = 6
 GARBAGE = 30
-
-
-def figure_mib() -> float:
-    """What the page says that a worker of four partitions takes."""
-    page = (ROOT / "docs" / "capacity.md").read_text()
-    found = re.search(r"\n\| 100 series, 1,000 ticks/s \| [\d.]+ \| 4 \| ([\d.]+) GiB", page)
-    assert found, "docs/capacity.md has no such example"
-    return float(found[1]) * 1024
 
 
 def minutes(made: Pipeline, number: int) -> None:
@@ -53,8 +41,11 @@ def test_bombs_and_garbage_take_no_more_memory_than_the_page_says(
 ) -> None:
     most_mib = figure_mib()
     refused = near = garbage = 0
-    with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
-        worker = made.worker()
+    with (
+        memory_cgroup(most_mib) as cgroup,
+        pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made,
+    ):
+        worker = made.worker(prefix=cgroup.prefix)
         topic, everywhere = made.names.ticks, range(PARTITIONS)
         large, allowed = bomb(512), bomb(63, 9)
         for number in range(ROUNDS):
@@ -66,7 +57,7 @@ def test_bombs_and_garbage_take_no_more_memory_than_the_page_says(
         minutes(made, ROUNDS)
         # and from the beginning of the topic, with everything there at once
         worker.kill()
-        again = made.worker(directory="anew")
+        again = made.worker(directory="anew", prefix=cgroup.prefix)
         soon(lambda: metric(again, "barstream_lag_records") == 0, "all is applied", 120)
         soon(lambda: len(made.finals()) == PARTITIONS * ROUNDS, "every minute is final")
         bars = {(bar["symbol"], bar["open"], bar["synthetic"]) for bar in made.finals()}
@@ -75,5 +66,6 @@ def test_bombs_and_garbage_take_no_more_memory_than_the_page_says(
         assert reasons.count(b"too_large") == refused
         assert reasons.count(b"undecodable") == near + garbage
         assert memory_mib(again.process.pid)[1] < most_mib
+        assert cgroup.kills == 0
         assert again.stop() == 0, again.tail()
         made.run("verify")

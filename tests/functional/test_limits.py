@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.bombs import bomb
 from tests.functional.records import Out, producer, scrape, send, send_ticks
 from tests.functional.test_kinds_of_feeds import configure
 from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick, now_us
+from tests.memory_cgroup import MemoryCgroup, figure_mib, memory_cgroup
 from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
 from tests.prometheus import Prometheus
 
@@ -43,15 +44,21 @@ def peak_mib(worker: WorkerProcess) -> float:
     return int(line.split()[1]) / 1024
 
 
+@pytest.fixture
+def cgroup() -> Iterator[MemoryCgroup]:
+    with memory_cgroup(figure_mib()) as made:
+        yield made
+
+
 def ticks(start_us: int, count: int) -> list[Tick]:
     return [Tick("B", "S", start_us + n * MINUTE_US, 1.0 + n) for n in range(count)]
 
 
 def test_a_batch_of_17_kb_that_unpacks_to_512_mib_is_rejected_and_passed(
-    kafka: Any, unique: str, tmp_path: Path
+    kafka: Any, unique: str, tmp_path: Path, cgroup: MemoryCgroup
 ) -> None:
     with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
-        worker = made.worker()
+        worker = made.worker(prefix=cgroup.prefix)
         right = ticks((now_us() // MINUTE_US - 10) * MINUTE_US + 30 * SECOND_US, 4)
         send_ticks(made, right[:2])
         until(lambda: worker.get("/status")["ticks"] == 2, 20, "the ticks before it")
@@ -62,6 +69,7 @@ def test_a_batch_of_17_kb_that_unpacks_to_512_mib_is_rejected_and_passed(
         send_ticks(made, right[2:])
         until(lambda: worker.get("/status")["ticks"] == 4, 20, "the ticks after it")
         assert peak_mib(worker) - before < 160
+        assert cgroup.kills == 0
         until(lambda: len(made.rejected()) == 1, 20, "its rejection")
         said = dict(made.rejected()[0].headers)
         assert said["reason"] == b"too_large"
@@ -113,7 +121,7 @@ def test_verify_goes_by_what_was_refused_and_not_by_the_limit_of_now(
 
 
 def test_batches_just_below_the_limit_are_unpacked_as_they_are_applied(
-    kafka: Any, unique: str, tmp_path: Path
+    kafka: Any, unique: str, tmp_path: Path, cgroup: MemoryCgroup
 ) -> None:
     # a fetch holds a hundred of them, and a queue of sixteen would be a gigabyte
     with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
@@ -125,15 +133,16 @@ def test_batches_just_below_the_limit_are_unpacked_as_they_are_applied(
             send_raw(made, below)
         right = ticks((now_us() // MINUTE_US - 10) * MINUTE_US + 30 * SECOND_US, 2)
         send_ticks(made, right)
-        worker = made.worker()
+        worker = made.worker(prefix=cgroup.prefix)
         until(lambda: worker.get("/status")["ticks"] == 2, 60, "the ticks behind them")
         assert peak_mib(worker) - before < 400
+        assert cgroup.kills == 0
         until(lambda: len(made.rejected()) == 24, 20, "their rejections")
         assert not worker.stop()
 
 
 def test_garbage_of_hundreds_of_kilobytes_each_waits_by_its_bytes(
-    kafka: Any, unique: str, tmp_path: Path
+    kafka: Any, unique: str, tmp_path: Path, cgroup: MemoryCgroup
 ) -> None:
     # 100 of them are far from 20,000 rows, and would all be held at once
     with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
@@ -141,10 +150,11 @@ def test_garbage_of_hundreds_of_kilobytes_each_waits_by_its_bytes(
         before = peak_mib(idle)
         assert not idle.stop()
         send(made, [Out(b"k", b"\xff" * 900_000) for _ in range(100)])
-        worker = made.worker()
+        worker = made.worker(prefix=cgroup.prefix)
         all_of_them = 'barstream_ticks_rejected_total{reason="undecodable"} 100.0'
         until(lambda: all_of_them in scrape(worker), 30, "all rejected")
         assert peak_mib(worker) - before < 160
+        assert cgroup.kills == 0
         until(lambda: len(made.rejected()) == 100, 20, "all in their topic")
         assert not worker.stop()
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,11 @@ from typing import Any
 import pytest
 
 from barstream.codecs.avro.body import decode
+from tests.chaos.drill import long_drill
 from tests.functional.records import MORNING_US, Out, producer, send_all
 from tests.functional.tick_records import SECOND_US, Tick
 from tests.functional.verification import verified
-from tests.pipeline import Pipeline, WorkerProcess, pipeline, until
+from tests.pipeline import ROOT, Pipeline, WorkerProcess, pipeline, until
 from tests.replay.replays import newest, replay
 
 pytestmark = pytest.mark.kafka
@@ -113,3 +117,93 @@ def test_a_series_moves_with_its_history_and_its_feed_goes_on(
         said = replay(made, "--suffix", "new")
         assert (said.code, said.differences) == (0, []), said.text
         assert "final" in made.run("explain", "B", "MOVED", "2023-11-20T06:45:00Z", check=False)
+
+
+MOVE = ("series", "move", "B", "MOVED", "--to-partition", "1", "--yes")
+TWO_PARTITIONS = {
+    "TOPICS__PARTITIONS": "2", "BARS__SCHEDULE": "false", "BARS__TIMEFRAMES": "5m",
+    "HEARTBEATS__ENABLED": "false", "KAFKA__SESSION_TIMEOUT_S": "5",
+}  # fmt: skip
+
+
+def past_and_strays(made: Pipeline) -> dict[str, Any]:
+    """Bars of a past in partition 0, and ticks of its feed that were rejected in partition 1."""
+    worker = made.worker()
+    send(made, 0, ticks_of("MOVED", 0, COUNT))
+    send(made, 1, ticks_of("OTHER", 0, COUNT))
+    until(lambda: len(minutes(worker, "MOVED")) == 19, 30, "its bars")
+    until(lambda: len(minutes(worker, "OTHER")) == 19, 30, "those of the other")
+    send(made, 1, ticks_of("MOVED", COUNT, COUNT + 60))
+    until(lambda: refused(worker) == 60, 30, "the strays")
+    before = minutes(worker, "MOVED")
+    assert worker.stop() == 0
+    return before
+
+
+def started(made: Pipeline) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "barstream", *MOVE], cwd=ROOT, env=made.env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def check_moved(made: Pipeline, before: dict[str, Any]) -> None:
+    """It is at home in partition 1 with all its bars, each tick once."""
+    assert "is the home" in made.run(*MOVE, check=False)
+    send(made, 1, ticks_of("MOVED", COUNT + 60, COUNT + 120))
+    worker = made.worker(directory="after")
+    until(lambda: len(minutes(worker, "MOVED")) == 29, 60, "its past and its feed")
+    found = minutes(worker, "MOVED")
+    assert {at: found[at] for at in before} == before
+    assert all(bar["tick_count"] == 12 for bar in found.values()), "each tick once"
+    assert worker.stop() == 0
+    assert verified(made.settings).findings.kept == []
+
+
+@pytest.mark.chaos
+@long_drill
+def test_a_move_that_is_killed_is_whole_or_not_there(
+    kafka: Any, unique: str, tmp_path: Path
+) -> None:
+    with pipeline(kafka.bootstrap, unique, tmp_path, **TWO_PARTITIONS) as made:
+        before = past_and_strays(made)
+        there = newest(made, made.names.final_1m)
+        for tenths in range(8, 60, 4):
+            move = started(made)
+            try:
+                said, _ = move.communicate(timeout=tenths / 10)
+            except subprocess.TimeoutExpired:
+                move.kill()
+                move.communicate()
+                continue
+            assert move.returncode == 0, said
+            break
+        else:
+            said = made.run(
+                *MOVE, check=False
+            )  # killed each time, the last time after all was done
+        assert newest(made, made.names.final_1m) != there
+        check_moved(made, before)
+
+
+@pytest.mark.chaos
+@long_drill
+@pytest.mark.parametrize("after_s", [0.0, 1.0, 2.0, 3.0])
+def test_a_worker_that_starts_and_ticks_that_come_in_the_middle_of_a_move_lose_nothing(
+    kafka: Any, unique: str, tmp_path: Path, after_s: float
+) -> None:
+    """Whoever fences the other goes on; a move that lost is made again."""
+    with pipeline(kafka.bootstrap, unique, tmp_path, **TWO_PARTITIONS) as made:
+        before = past_and_strays(made)
+        move = started(made)
+        time.sleep(after_s)
+        worker = made.worker(directory="meanwhile")
+        send(made, 1, ticks_of("OTHER", COUNT, COUNT + 12))
+        said, _ = move.communicate(timeout=60)
+        until(lambda: len(minutes(worker, "OTHER")) == 20, 60, "the other series goes on")
+        assert worker.stop() == 0
+        if move.returncode:
+            assert "Traceback" not in said
+            assert "stop them all" in said or "another" in said, said
+            made.run(*MOVE)
+        check_moved(made, before)
