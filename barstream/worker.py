@@ -50,7 +50,7 @@ from barstream.rules.heartbeat_plan import HeartbeatRules
 from barstream.rules.series import Rules
 from barstream.runtime.agreement import Agreement, AgreementService
 from barstream.runtime.app import BarstreamApp, make_app
-from barstream.runtime.assignment import Assignment, MachineSettings
+from barstream.runtime.assignment import Assignment, AssignmentSettings
 from barstream.runtime.driver import Consumer
 from barstream.runtime.intake import Intake
 from barstream.runtime.last_failure import LastFailure, note_end
@@ -227,7 +227,7 @@ class Worker:
         declared = tables.finals.declare(self.app, outputs.finals_by_period)
         declared[outputs.series] = "series"
         return PreparedPartitions(
-            MachineSettings(
+            AssignmentSettings(
                 settings.app_id,
                 Rules(
                     settings.bars.grace_us,
@@ -244,19 +244,19 @@ class Worker:
                 settings.recovery.settle_within_s,
                 RulesRow.of(settings),
                 settings.bars.max_series,
+                TableBudget(
+                    len(declared),
+                    _descriptors,
+                    settings.web.max_connections + 2 * BACKLOG,
+                    settings.storage.block_cache_mb << 20,
+                    lambda: cast("Consumer", self.app.consumer).topic_partitions(names.ticks),
+                ),
             ),
             {topic: partial(self._store, table) for topic, table in declared.items()},
             self.provider,
             self.universe,
             self.metrics,
             self.app.crash,
-            TableBudget(
-                len(declared),
-                _descriptors,
-                settings.web.max_connections + 2 * BACKLOG,
-                settings.storage.block_cache_mb << 20,
-                lambda: cast("Consumer", self.app.consumer).topic_partitions(names.ticks),
-            ),
         )
 
     def _store(self, table: str) -> Any:
@@ -305,12 +305,9 @@ class Worker:
             self.partitions, self.decoder, ConsumerReading(app), self.metrics, spellings
         )
         agents.bars.declare(app, intake, names.ticks, names.heartbeats)
-        reads = WorkerReads(app, self.partitions, self.provider, self.universe, names.ticks)
-        reporting = Reporting(
-            reads, app, self.partitions, self.provider, self.reading, self.schedule, self.leader,
-            self.metrics, names.ticks, names.heartbeats, spellings, agreement,
-        )  # fmt: skip
-        self.metrics.before_scrape.append(reporting.update)
+        reads = WorkerReads(app, self.partitions, self.provider, self.universe)
+        reporting = Reporting(reads, self.reading, self.schedule, self.leader, spellings, agreement)
+        self.metrics.before_scrape.append(partial(reporting.update, self.metrics))
         self._seen = reporting.seen
         agents.retention.declare(app, self.partitions, self.cluster)
         app.first_services = (*app.first_services, self.preparation, agreeing)

@@ -110,7 +110,6 @@ def worker_with(series: int, bars: int, others: int, directory: Path) -> Worker:
         cast("Any", Held({0: SimpleNamespace(engine=engine, partition=0, fenced=False)})),
         MarketScheduleProvider.always_open(),
         Universe(),
-        "ticks",
     )
     size = sum(int(file["size"]) for file in db.live_files())
     return Worker(series, RoutedBars(reads, Router(reads, Peers(Metrics()))), read, size)
@@ -131,7 +130,11 @@ class Held:
     """The one partition there is."""
 
     owned: dict[int, Any]
-    settings: Any = field(default_factory=lambda: SimpleNamespace(periods=(), rules=Rules(0, 5)))
+    settings: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            periods=(), rules=Rules(0, 5), ticks_topic="ticks", heartbeat_topic="hb_1m"
+        )
+    )
     progress: None = None
     generation: int = 1
 

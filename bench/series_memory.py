@@ -30,7 +30,7 @@ from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import MINUTE_US
 from barstream.partition.finals_view import FinalsView
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.app import make_app
 from barstream.runtime.flush import bar_rows, build_flush, by_period
@@ -56,7 +56,7 @@ class Partition:
         self.book = FinalsView(stores)
         self.engine = PartitionMachine(
             0, Rules(), MarketScheduleProvider.always_open(), lambda _broker, _symbol: None,
-            book=self.book, periods=PERIODS,
+            book=self.book, options=MachineOptions(periods=PERIODS),
         )  # fmt: skip
         self.topics = OutputTopics(
             "ticks", "1m", "live", "rejected", "series", "seen", {p: str(p) for p in PERIODS}

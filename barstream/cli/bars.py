@@ -86,7 +86,7 @@ def command(
     token = None if web.token is None else web.token.get_secret_value()
     client = WorkerClient(url or local_url(web.host, web.port), token, PATIENT)
     start, end = (None if us is None else iso_micros_from_us(us) for us in (start_us, end_us))
-    query = BarQuery(client, broker, symbol, timeframe, start, end, limit)
+    query = BarQuery(client, (broker, symbol), timeframe, start, end, limit)
     output = JsonOutput() if as_json else TerminalOutput(_is_by_date(timeframe))
     if follow:
         try:
@@ -124,15 +124,14 @@ class BarQuery:
     def __init__(
         self,
         client: WorkerClient,
-        broker: str,
-        symbol: str,
+        series: tuple[str, str],
         timeframe: str,
         start: str | None,
         end: str | None,
         limit: int | None,
     ) -> None:
         self._client = client
-        self._path = f"/bars/{quote(broker, safe='')}/{quote(symbol, safe='')}"
+        self._path = "/bars/" + "/".join(quote(name, safe="") for name in series)
         self._timeframe = timeframe
         self._start, self._end, self._limit = start, end, limit
 

@@ -147,11 +147,9 @@ async def _simulate(
         feed = SimulatedFeed(
             simulation,
             broker=chosen.ticks.name_rule.normalise(broker),
-            topic=topic,
             partitions=partitions,
             encoder=await tick_encoder(chosen.ticks, topic),
             cluster=cluster,
-            clock_us=system_clock_us,
             watcher=progress,
         )
         with stopped_by_signals(feed.stop):

@@ -6,7 +6,6 @@ import asyncio
 from contextlib import suppress
 from typing import Final, Self
 
-from barstream.clock import system_clock_us
 from barstream.demo.sandbox import Sandbox
 from barstream.demo.tape import Tape
 from barstream.demo.venue import BROKER
@@ -51,7 +50,6 @@ class DemoFeed:
         """
         settings = self._sandbox.settings
         cluster = Cluster(settings)
-        topic = cluster.names.ticks
         share = min(_LARGEST_SHARE, 1 / (WRONG_EVERY_S * self._rate_per_s))
         rules = SimulationRules(
             series=len(tape.market.symbols),
@@ -66,11 +64,9 @@ class DemoFeed:
         self._feed = SimulatedFeed(
             Simulation(rules, tape.market),
             broker=BROKER,
-            topic=topic,
             partitions=settings.topics.partitions,
-            encoder=await tick_encoder(settings.ticks, topic),
+            encoder=await tick_encoder(settings.ticks, cluster.names.ticks),
             cluster=cluster,
-            clock_us=system_clock_us,
             watcher=Silent(),
         )
         sent = asyncio.Event()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -30,16 +30,30 @@ _WAKING: Final = 20
 _DROPPED_WITHIN_US: Final = 600 * SECOND_US
 
 
+class SeriesPlace(NamedTuple):
+    """Where the bars of a series are.
+
+    Attributes:
+        cluster: where the topics are.
+        partition: of the series.
+        series: broker and symbol, normalised.
+        withdrawal: of the series, if it was dropped: the bars of before are left out.
+        progress: told how far each reading has come.
+    """
+
+    cluster: Cluster
+    partition: int
+    series: tuple[str, str]
+    withdrawal: WithdrawalRow | None
+    progress: Progress
+
+
 class BarTopic:
     """One series in one partition of a topic of bars, read by key.
 
     Args:
-        cluster: where the topic is.
         topic: of finals or live bars of a period.
-        partition: of the series.
-        series: broker and symbol, normalised.
-        progress: told how far each reading has come.
-        withdrawal: of the series, if it was dropped: the bars of before are left out.
+        place: see `SeriesPlace`.
         open_us: the bars of a series were written minute after minute, but for those no farther
             apart than this, which were open together; None: some were revised, or written anew.
         is_live: of live bars.
@@ -47,25 +61,21 @@ class BarTopic:
 
     def __init__(
         self,
-        cluster: Cluster,
         topic: str,
-        partition: int,
-        series: tuple[str, str],
-        progress: Progress,
-        withdrawal: WithdrawalRow | None = None,
+        place: SeriesPlace,
         *,
         open_us: int | None = None,
         is_live: bool = False,
     ) -> None:
-        self._withdrawal = withdrawal
+        self._withdrawal = place.withdrawal
         # bars that were dropped may have come again
-        self._open_us = open_us if withdrawal is None else None
+        self._open_us = open_us if place.withdrawal is None else None
         self._slack = _FLUSH if is_live else 0
-        self._cluster = cluster
+        self._cluster = place.cluster
         self._topic = topic
-        self._partition = partition
-        self._series = series
-        self._progress = progress
+        self._partition = place.partition
+        self._series = place.series
+        self._progress = place.progress
         self._held: Span | None = None
         self._recent: tuple[int, pl.DataFrame] | None = None
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from barstream.explain.acceptance import refusal
-from barstream.explain.bars import BarTopic
+from barstream.explain.bars import BarTopic, SeriesPlace
 from barstream.explain.close_cause import closing_of, passes
 from barstream.explain.facts import Beat, Facts, RejectionFact, Stand, Tick
 from barstream.explain.heartbeats import beats_from
@@ -46,13 +46,11 @@ async def _closed(log: Log, facts: Facts, stand: Stand, decoder: SeriesDecoder) 
     start_us = facts.bucket_us
     series = facts.broker, facts.symbol
     dropped = await log.withdrawal(stand.partition, series)
+    place = SeriesPlace(log.cluster, stand.partition, series, dropped, log.progress)
     finals, live = (
-        BarTopic(
-            log.cluster, topic, stand.partition, series, log.progress, dropped,
-            open_us=open_us(facts), is_live=topic == log.cluster.names.live_1m,
-        )
+        BarTopic(topic, place, open_us=open_us(facts), is_live=topic == log.cluster.names.live_1m)
         for topic in (log.cluster.names.final_1m, log.cluster.names.live_1m)
-    )  # fmt: skip
+    )
     since_us = start_us - facts.most_skew_us
     (versions, neighbours), of_live, rejected = await asyncio.gather(
         finals.around(start_us, since_us),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from barstream.config.periods import kept_days
-from barstream.explain.bars import BarTopic
+from barstream.explain.bars import BarTopic, SeriesPlace
 from barstream.explain.facts import Facts, Stand, Version
 from barstream.explain.heartbeats import first_appended_from
 from barstream.explain.minute_facts import open_us
@@ -24,15 +24,15 @@ async def gather_upper(log: Log, facts: Facts, stand: Stand) -> UpperFacts:
     start_us = min(minutes[0], facts.bucket_us) if minutes else facts.bucket_us
     since_us = start_us - facts.most_skew_us
     dropped = await log.withdrawal(stand.partition, series)
-    place = stand.partition, series, log.progress, dropped
-    own = BarTopic(log.cluster, log.cluster.names.finals(facts.period), *place)
+    place = SeriesPlace(log.cluster, stand.partition, series, dropped, log.progress)
+    own = BarTopic(log.cluster.names.finals(facts.period), place)
     facts = replace(facts, finals=await own.versions(facts.bucket_us, since_us))
     if facts.period in log.cluster.names.live_rollups:
         topic = log.cluster.names.live_rollups[facts.period]
-        live = BarTopic(log.cluster, topic, *place)
+        live = BarTopic(topic, place)
         facts = replace(facts, live=await live.versions(facts.bucket_us, since_us))
     apart_us = open_us(facts) if child == MINUTE else None
-    below = BarTopic(log.cluster, log.cluster.names.finals(child), *place, open_us=apart_us)
+    below = BarTopic(log.cluster.names.finals(child), place, open_us=apart_us)
     span = _children_span(facts, child, minutes)
     children = await below.between(*span, since_us)
     children = tuple(one for one in children if one.bar is None or _belongs(facts, child, one))

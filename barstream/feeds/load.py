@@ -9,7 +9,7 @@ through its own range.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.codecs.topics.load_position import LoadPosition
-from barstream.feeds.admission import Admission
-from barstream.feeds.bulk_producer import Routes
 from barstream.feeds.encoder import TickEncoder
-from barstream.feeds.files import FileTicks
 from barstream.feeds.load_clock import AS_FAST_EVERY_US, NEVER, PACED_EVERY_US, SeriesClocks
-from barstream.feeds.load_positions import LoadRecords, check_same_ticks, read_records
-from barstream.feeds.load_transaction import LoadTopics, LoadWriter
+from barstream.feeds.load_positions import (
+    LoadRecords,
+    check_same_ticks,
+    positions_topic,
+    read_records,
+)
+from barstream.feeds.load_transaction import LoadContents, LoadWriter
 from barstream.feeds.progress import Watcher
 from barstream.feeds.refusals import (
     AlreadyClosedError,
@@ -81,38 +83,29 @@ class Load:
     """One file on its way into Kafka.
 
     Args:
-        ticks: in event-time order (see ``order.py``).
-        admission: which of them will be in bars; only those move the clocks.
-        load_id: identity of the file and its layout.
-        file: its name, for people.
-        routes: key and partition of each series of ``ticks``.
-        closed_until: by index of series, the instant before which its minutes are closed.
+        contents: what is sent.
+        rules: how.
         encoder: ticks to record values.
         cluster: where the topics are.
         clock_us: the wall clock.
+        watcher: is told of the progress.
     """
 
     def __init__(
         self,
-        ticks: FileTicks,
-        *,
-        admission: Admission,
-        load_id: str,
-        file: str,
-        app_id: str,
-        routes: Routes,
-        closed_until: Mapping[int, int],
-        topics: LoadTopics,
+        contents: LoadContents,
         rules: LoadRules,
+        *,
         encoder: TickEncoder,
         cluster: Cluster,
         clock_us: Callable[[], int],
         watcher: Watcher,
     ) -> None:
+        ticks, admission = contents.ticks, contents.admission
         self.admission = admission
         self._ticks = ticks
-        self._closed_until = closed_until
-        self._positions = topics.positions
+        self._closed_until = contents.closed_until
+        self._positions = positions_topic(cluster.settings)
         self._rules = rules
         self._cluster = cluster
         self._clock_us = clock_us
@@ -125,16 +118,7 @@ class Load:
         self._clocks = SeriesClocks(
             self._last_us, every_us, rules.grace_us + CLOCKS_DIFFER_US, admission.tolerant
         )
-        self._writer = LoadWriter(
-            ticks,
-            routes=routes,
-            position=LoadPosition(load_id, file, topics.ticks, total=len(ticks)),
-            topics=topics,
-            transactional_id=f"{app_id}-load-{load_id}",
-            encoder=encoder,
-            cluster=cluster,
-            clock_us=clock_us,
-        )
+        self._writer = LoadWriter(contents, encoder, cluster, clock_us)
 
     def stop(self) -> None:
         """End after the transaction under way; the same load goes on from there later."""

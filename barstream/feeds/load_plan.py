@@ -19,7 +19,7 @@ from barstream.feeds.known_series import closed_until, newest_minutes
 from barstream.feeds.layout import FileLayout, TickFileError
 from barstream.feeds.load import Load, LoadRules
 from barstream.feeds.load_positions import ensure_topic, positions_topic
-from barstream.feeds.load_transaction import LoadTopics
+from barstream.feeds.load_transaction import LoadContents
 from barstream.feeds.options import FileOptions, FoundLayout, layout_of
 from barstream.feeds.order import disorders, in_time_order, refuse_unsorted
 from barstream.feeds.progress import Watcher
@@ -240,24 +240,20 @@ async def prepare(
     )
     known = closed_until(seen, newest)
     closed = {i: known[name] for i, name in enumerate(ticks.names) if name in known}
-    return Load(
+    contents = LoadContents(
+        identity(batch.sources, batch.layouts, names.ticks),
+        batch.name,
         ticks,
         # what is closed is refused, unless it is loaded again
-        admission=admit(
+        admit(
             ticks,
             schedule,
             closed if rules.again else {},
             revise=settings.bars.late_policy == "revise",
         ),
-        load_id=identity(batch.sources, batch.layouts, names.ticks),
-        file=batch.name,
-        app_id=settings.app_id,
-        routes=routes,
-        closed_until=closed,
-        topics=LoadTopics(names.ticks, names.heartbeats, positions),
-        rules=rules,
-        encoder=encoder,
-        cluster=cluster,
-        clock_us=clock_us,
-        watcher=watcher,
+        routes,
+        closed,
+    )
+    return Load(
+        contents, rules, encoder=encoder, cluster=cluster, clock_us=clock_us, watcher=watcher
     )

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.codecs.topics.load_position import LastTick, LoadPosition, encode
+from barstream.feeds.admission import Admission
 from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_writer
 from barstream.feeds.encoder import ColumnEncoding, TickEncoder
 from barstream.feeds.files import FileTicks
+from barstream.feeds.load_positions import positions_topic
 from barstream.heartbeat.producer import Barriers, Due, encode_rows, send_rows
 from barstream.kafka.cluster import Cluster
 from barstream.kafka.flush import Row
@@ -24,54 +26,63 @@ Int64s = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class LoadTopics:
-    """Where a load writes."""
+class LoadContents:
+    """What a load sends.
 
-    ticks: str
-    heartbeats: str
-    positions: str
+    Attributes:
+        load_id: identity of the files and their layouts, the same in every run.
+        name: of the files, for people.
+        ticks: in the order they are sent (see ``order.py``).
+        admission: which of them will be in bars; only those move the clocks.
+        routes: key and partition of each of their series.
+        closed_until: by index of series, the instant before which its minutes are closed.
+    """
+
+    load_id: str
+    name: str
+    ticks: FileTicks
+    admission: Admission
+    routes: Routes
+    closed_until: Mapping[int, int]
 
 
 class LoadWriter:
     """Writes a load, one transaction after the other; starting it fences any other run of it.
 
     Args:
-        ticks: in the order they are sent.
-        routes: key and partition of each of their series.
-        position: where the load stands.
-        topics: where to write.
-        transactional_id: of the load, the same in every run of it.
+        contents: what is sent.
         encoder: ticks to record values.
         cluster: where the topics are.
         clock_us: the wall clock.
+
+    Attributes:
+        position: where the load stands.
     """
 
     def __init__(
         self,
-        ticks: FileTicks,
-        *,
-        routes: Routes,
-        position: LoadPosition,
-        topics: LoadTopics,
-        transactional_id: str,
+        contents: LoadContents,
         encoder: TickEncoder,
         cluster: Cluster,
         clock_us: Callable[[], int],
     ) -> None:
-        self.position = position
+        names, load_id = cluster.names, contents.load_id
+        total = len(contents.ticks)
+        self.position = LoadPosition(load_id, contents.name, names.ticks, total=total)
         self.heartbeats = 0
-        self._ticks = ticks
-        self._routes = routes
-        self._topics = topics
+        self._ticks = contents.ticks
+        self._routes = contents.routes
+        self._names = names
+        self._positions = positions_topic(cluster.settings)
         self._encoder = encoder
         self._clock_us = clock_us
-        self._barriers = Barriers(cluster, topics.ticks)
+        self._barriers = Barriers(cluster, names.ticks)
         self._writer = bulk_writer(
             cluster,
-            transactional_id=transactional_id,
+            transactional_id=f"{cluster.settings.app_id}-load-{load_id}",
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         )
-        self._sender = BulkSender(self._writer, topics.ticks, routes)
+        self._sender = BulkSender(self._writer, names.ticks, contents.routes)
 
     async def start(self) -> None:
         """Connect; a transaction that a killed run left open has ended when this returns.
@@ -81,7 +92,7 @@ class LoadWriter:
         """
         await self._barriers.start()
         await self._writer.start()
-        await self._writer.ask_sizes([self._topics.ticks])
+        await self._writer.ask_sizes([self._names.ticks])
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -151,11 +162,11 @@ class LoadWriter:
         beats = [Due(*names[i], int(partition[i]), minute_us) for i, minute_us in due]
         barriers = await self._barriers.read({beat.partition for beat in beats})
         rows = encode_rows(beats, barriers, self._clock_us(), "loader")
-        await send_rows(self._writer, self._topics.heartbeats, rows)
+        await send_rows(self._writer, self._names.heartbeats, rows)
 
     async def _remember(self, position: LoadPosition) -> LoadPosition:
         position = replace(position, updated_at_us=self._clock_us())
         row = Row(position.key, encode(position))
-        for sent in await self._writer.send(self._topics.positions, 0, [row]):
+        for sent in await self._writer.send(self._positions, 0, [row]):
             await sent.answer
         return position

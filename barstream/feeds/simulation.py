@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from barstream.clock import system_clock_us
 from barstream.feeds.bulk_producer import BulkSender, Routes, bulk_writer
 from barstream.feeds.encoder import ColumnEncoding, NumberField, TickEncoder
 from barstream.feeds.progress import Watcher
@@ -33,11 +34,9 @@ class SimulatedFeed:
     Args:
         simulation: the market.
         broker: name of the venue its ticks carry.
-        topic: the tick topic.
-        partitions: how many it has.
+        partitions: how many the tick topic has.
         encoder: ticks to record values.
         cluster: where the topics are.
-        clock_us: the wall clock.
         watcher: is told of the progress.
     """
 
@@ -46,21 +45,20 @@ class SimulatedFeed:
         simulation: Simulation,
         *,
         broker: str,
-        topic: str,
         partitions: int,
         encoder: TickEncoder,
         cluster: Cluster,
-        clock_us: Callable[[], int],
         watcher: Watcher,
     ) -> None:
         self._simulation = simulation
         self._names = tuple((broker, symbol) for symbol in simulation.market.symbols)
         self._encoder = encoder
-        self._clock_us = clock_us
         self._watcher = watcher
         self._garbage = np.random.default_rng(simulation.rules.seed)
         self._writer = bulk_writer(cluster)
-        self._sender = BulkSender(self._writer, topic, Routes.of(self._names, partitions))
+        self._sender = BulkSender(
+            self._writer, cluster.names.ticks, Routes.of(self._names, partitions)
+        )
         self._stop = asyncio.Event()
         self._counts: Counter[Kind] = Counter()
         self._sent: Counter[Kind] = Counter()
@@ -84,7 +82,7 @@ class SimulatedFeed:
         self._left = count
         self._watcher.begin(0, count)
         async with self._writer:
-            for ticks in self._simulation.fast(start_us, self._clock_us()):
+            for ticks in self._simulation.fast(start_us, system_clock_us()):
                 await self._send(ticks, flush=self._sender.outstanding >= _OUTSTANDING)
                 if self._ended:
                     break
@@ -133,17 +131,17 @@ class SimulatedFeed:
                 await self._send(past.part(start, start + MAX_STEP_TICKS), flush=False)
             await self._flush()
             on_sent()
-            now_us = self._clock_us()
+            now_us = system_clock_us()
             await self._send(self._simulation.step(until_us, now_us, now_us))
             await self._send(self._simulation.snapshot(now_us))
             await self._by_clock(None, 1.0, None)
 
     async def _by_clock(self, start_us: int | None, speed: float, seconds: float | None) -> None:
-        began_us = self._clock_us()
+        began_us = system_clock_us()
         at_us = began_us if start_us is None else start_us
         while not self._ended:
             await self._sleep(STEP_S)
-            now_us = self._clock_us()
+            now_us = system_clock_us()
             if seconds is not None and now_us - began_us > seconds * SECOND_US:
                 return
             if start_us is None:

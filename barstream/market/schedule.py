@@ -7,7 +7,8 @@ a reader that took an index keeps one consistent answer for as long as it holds 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -48,6 +49,23 @@ Series = tuple[str, str]
 UTC_CALENDAR: Final = UtcCalendar()
 
 
+class RowsRead(NamedTuple):
+    """What of the topic of the rows an index was made of.
+
+    Attributes:
+        ends: by partition, up to where they were read.
+        rows: how many there were.
+        kept: of the series whose rows are refused, the ends of the rows by which they go.
+    """
+
+    ends: Mapping[int, int] = MappingProxyType({})
+    rows: int = 0
+    kept: Mapping[Series, Mapping[int, int]] = MappingProxyType({})
+
+
+_NOTHING_READ: Final = RowsRead()
+
+
 class ScheduleIndex:
     """Schedules by series, immutable; series that keep the same hours share one object.
 
@@ -55,9 +73,7 @@ class ScheduleIndex:
         version: rises with every index that replaces another.
         changed: the series whose schedule differs from the index this one was made from.
         problems: row sets refused, by series; such a series keeps the schedule it had.
-        ends: by partition of the topic of the rows, up to where they were read.
-        rows: how many there were.
-        kept: of the series in ``problems``, the ends of the rows by which they go.
+        ends, rows, kept: see `RowsRead`.
     """
 
     always_open: bool = False
@@ -69,17 +85,13 @@ class ScheduleIndex:
         *,
         changed: frozenset[Series] = frozenset(),
         problems: Mapping[Series, tuple[Conflict, ...]] | None = None,
-        ends: Mapping[int, int] | None = None,
-        rows: int = 0,
-        kept: Mapping[Series, Mapping[int, int]] | None = None,
+        read: RowsRead = _NOTHING_READ,
     ) -> None:
         self._schedules = dict(schedules or {})
         self.version = version
         self.changed = changed
         self.problems: Mapping[Series, tuple[Conflict, ...]] = dict(problems or {})
-        self.ends: Mapping[int, int] = dict(ends or {})
-        self.rows = rows
-        self.kept: Mapping[Series, Mapping[int, int]] = dict(kept or {})
+        self.ends, self.rows, self.kept = read
 
     @classmethod
     def build(cls, rows: Iterable[SessionRow], version: int = 1) -> ScheduleIndex:
@@ -140,14 +152,16 @@ class ScheduleIndex:
                 if self._schedules.get(series) is not current._schedules.get(series)
             ),
             problems=self.problems,
-            ends=ends,
-            rows=rows,
-            kept={
-                series: current.kept.get(series, current.ends)
-                if series in current.problems
-                else current.ends
-                for series in self.problems
-            },
+            read=RowsRead(
+                dict(ends or {}),
+                rows,
+                {
+                    series: current.kept.get(series, current.ends)
+                    if series in current.problems
+                    else current.ends
+                    for series in self.problems
+                },
+            ),
         )
 
     def for_series(self, broker: str, symbol: str) -> SeriesSchedule | None:

@@ -13,7 +13,7 @@ taken by a flush as one `Emission`, so that what is written belongs to one posit
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -48,6 +48,28 @@ if TYPE_CHECKING:
     from barstream.codecs.ticks.decoder import TickColumns
 
 
+@dataclass(frozen=True, slots=True)
+class MachineOptions:
+    """What a machine makes beside minutes, and what it says of itself.
+
+    Attributes:
+        periods: of the upper bars.
+        live_periods: those of them whose open bars are published.
+        publish_off_session: whether off-session ticks are written to ``ticks_rejected``.
+        judged_by: the rules as the log is to say them; None: they are not written.
+        max_series: so many are taken at most, see `barstream.rules.series_limit`; None: any number.
+    """
+
+    periods: Sequence[Period] = ()
+    live_periods: Iterable[Period] = ()
+    publish_off_session: bool = False
+    judged_by: RulesRow | None = None
+    max_series: int | None = None
+
+
+_MINUTES_ALONE: Final = MachineOptions()
+
+
 class PartitionMachine:
     """The state of one partition and the rules that move it.
 
@@ -56,12 +78,8 @@ class PartitionMachine:
         rules: what decides a bar.
         provider: the schedule, ready.
         partition_of: where a series is seen, to refuse its ticks from a second partition.
-        publish_off_session: whether off-session ticks are written to ``ticks_rejected``.
+        options: see `MachineOptions`.
         book: the finals there are; by default none.
-        periods: of the upper bars.
-        live_periods: those of them whose open bars are published.
-        judged_by: the rules as the log is to say them; None: they are not written.
-        max_series: so many are taken at most, see `barstream.rules.series_limit`; None: any number.
     """
 
     def __init__(
@@ -70,13 +88,9 @@ class PartitionMachine:
         rules: Rules,
         provider: MarketScheduleProvider,
         partition_of: PartitionOf,
+        options: MachineOptions = _MINUTES_ALONE,
         *,
-        publish_off_session: bool = False,
         book: FinalsView | None = None,
-        periods: Sequence[Period] = (),
-        live_periods: Iterable[Period] = (),
-        judged_by: RulesRow | None = None,
-        max_series: int | None = None,
     ) -> None:
         self.partition = partition
         self.state = PartitionState(rules)
@@ -87,17 +101,17 @@ class PartitionMachine:
         self.waiting = HeartbeatQueue()
         #: Ticks and heartbeats of series that were dropped: as if they were not there.
         self.withdrawn = Withdrawn()
-        self.gate = SeriesGate(partition, self.state, provider, partition_of, max_series)
+        self.gate = SeriesGate(partition, self.state, provider, partition_of, options.max_series)
         self.book = FinalsView({}) if book is None else book
-        self.rollups = RollUps(self.state, periods, self.book)
+        self.rollups = RollUps(self.state, options.periods, self.book)
         self.outbox = Outbox(self.state, self._live_rollups)
         self.counts = Counts()
         self._arrivals = ArrivalCounter()
-        self._live_periods = tuple(live_periods)
+        self._live_periods = tuple(options.live_periods)
         self._rules = rules
         self._provider = provider
-        self._publish_off_session = publish_off_session
-        self._judged_by = judged_by
+        self._publish_off_session = options.publish_off_session
+        self._judged_by = options.judged_by
         #: What the log says, or will with the next flush.
         self._told: RulesRow | None = None
         #: Settings that are others than those by which the partition was judged until now.

@@ -23,7 +23,7 @@ from barstream.model.key import bar_key
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import DAY_US, ceil_minute
 from barstream.partition.counts import Counts
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.partition.outbox import Emission
 from barstream.replay.finals_store import ReplayFinals
 from barstream.replay.heartbeats import Beats
@@ -126,10 +126,10 @@ class _Run:
             self.in_turn.rules,
             provider,
             lambda broker, symbol: homes.get((broker, symbol)),
-            publish_off_session=self.in_turn.row.publish_off_session,
+            MachineOptions(
+                tuple(names.rollups), names.live_rollups, self.in_turn.row.publish_off_session
+            ),
             book=self.book,
-            periods=tuple(names.rollups),
-            live_periods=names.live_rollups,
         )
         self.engine.state.use_schedule(provider.index)
         self.engine.restored([str(period) for period in names.rollups])

@@ -25,11 +25,11 @@ from barstream.market.universe import SeriesSeen, Universe
 from barstream.metrics import Metrics
 from barstream.model.period import Period
 from barstream.partition.finals_view import FinalsView
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import NEVER_US, Rules
 from barstream.runtime.added_timeframes import fill_added
 from barstream.runtime.assignment_deadline import settle
-from barstream.runtime.partition_task import PartitionTask
+from barstream.runtime.partition_task import FlushTarget, PartitionTask
 from barstream.runtime.restore_progress import RestoreProgress
 from barstream.runtime.restored_state import check_written, restore_engine
 from barstream.runtime.rollup_audit import RollUpAudit
@@ -50,8 +50,8 @@ Crash = Callable[[BaseException], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class MachineSettings:
-    """What the engine needs of the settings, in its own units."""
+class AssignmentSettings:
+    """What the partitions held need of the settings, in their own units."""
 
     app_id: str
     rules: Rules
@@ -64,6 +64,7 @@ class MachineSettings:
     settle_within_s: float = 120.0
     judged_by: RulesRow | None = None
     max_series: int | None = None
+    budget: TableBudget | None = None
 
     @property
     def periods(self) -> tuple[Period, ...]:
@@ -75,24 +76,22 @@ class Assignment:
     """Takes partitions over, and says which of them an event is for.
 
     Args:
-        settings: see `MachineSettings`.
+        settings: see `AssignmentSettings`.
         stores: RocksDB store by table topic: the series table and the finals.
         provider: the market schedule.
         universe: where series of all partitions are seen.
         metrics: numbers of this worker.
         crash: ends the worker with an error.
-        budget: what the local tables may take together.
     """
 
     def __init__(
         self,
-        settings: MachineSettings,
+        settings: AssignmentSettings,
         stores: Stores,
         provider: MarketScheduleProvider,
         universe: Universe,
         metrics: Metrics,
         crash: Crash,
-        budget: TableBudget | None = None,
     ) -> None:
         self.settings = settings
         self.generation = -1
@@ -104,7 +103,7 @@ class Assignment:
         self.settled: Callable[[], bool] = lambda: True
         self.tally = Tally(metrics, settings.rules)
         self._stores = LocalStores(
-            stores, settings.outputs, self._is_damaged, budget, self._lost_tail
+            stores, settings.outputs, self._is_damaged, settings.budget, self._lost_tail
         )
         self.standbys = Standbys(settings.cluster, self._stores, self._is_settled, crash)
         self._provider = provider
@@ -197,6 +196,10 @@ class Assignment:
         await self.monitor.identify()
         ticks = await extents(settings.cluster, settings.ticks_topic, partitions)
         beats = await extents(settings.cluster, settings.heartbeat_topic, partitions)
+        options = MachineOptions(
+            settings.periods, settings.outputs.live_rollups, settings.publish_off_session,
+            settings.judged_by, settings.max_series,
+        )  # fmt: skip
         engines: dict[int, PartitionMachine] = {}
         for partition in partitions:
             engine = engines[partition] = PartitionMachine(
@@ -204,17 +207,13 @@ class Assignment:
                 settings.rules,
                 self._provider,
                 self._home_of,
-                publish_off_session=settings.publish_off_session,
+                options,
                 book=FinalsView(
                     {
                         period: cast("FinalsPartition", tables[partition][topic])
                         for period, topic in settings.outputs.finals_by_period.items()
                     }
                 ),
-                periods=settings.periods,
-                live_periods=settings.outputs.live_rollups,
-                judged_by=settings.judged_by,
-                max_series=settings.max_series,
             )
             engine.state.use_schedule(self._provider.index)
             rows_of = tables[partition][settings.outputs.series]
@@ -227,18 +226,17 @@ class Assignment:
             self._starts[settings.ticks_topic, partition] = start.ticks
             self._starts[settings.heartbeat_topic, partition] = start.heartbeats
         await self._check_last(engines.values())
+        target = FlushTarget(
+            outputs, settings.live_interval_s, self.monitor.identity, self._stores.ids
+        )
         for partition, engine in engines.items():
             owned = PartitionTask(
                 engine,
                 producers[partition],
                 tables[partition],
-                outputs,
+                target,
                 self.tally,
-                settings.live_interval_s,
-                self.monitor.identity,
                 RollUpAudit(engine.state, engine.book, self._metrics),
-                self._is_settled,
-                self._stores.ids,
             )
             self._owned[partition] = owned
             self._metrics.show_partition(partition)
@@ -309,7 +307,7 @@ class Assignment:
 
     async def _run(self, owned: PartitionTask) -> None:
         try:
-            await owned.run(self._fenced)
+            await owned.run(self._fenced, self._is_settled)
         except asyncio.CancelledError:
             raise
         except BaseException as error:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, cast
 
 from barstream.codecs.topics.state import WrittenUpTo
@@ -44,6 +45,23 @@ class Acknowledged(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class FlushTarget:
+    """Where a partition writes, and how often.
+
+    Attributes:
+        topics: names of what is written.
+        live_interval_s: so often live bars at most.
+        ticks_id: identity of the tick topic; None: brokers give none.
+        ids: those of the topics the tables are copies of.
+    """
+
+    topics: OutputTopics
+    live_interval_s: float
+    ticks_id: str | None = None
+    ids: Mapping[str, str] = field(default_factory=dict)
+
+
 class PartitionTask:
     """Flushes what its engine has to write: one transaction, then the disk, then the acks.
 
@@ -57,25 +75,20 @@ class PartitionTask:
         engine: PartitionMachine,
         producer: PartitionWriter,
         tables: dict[str, LocalPartition],
-        topics: OutputTopics,
+        target: FlushTarget,
         tally: Tally,
-        live_interval_s: float,
-        topic_id: str | None = None,
         audit: RollUpAudit | None = None,
-        settled: Callable[[], bool] = lambda: True,
-        ids: Mapping[str, str] | None = None,
     ) -> None:
         self.engine = engine
         self.audit = audit
-        self._settled = settled
         self.producer = producer
         self.tables = tables
         self.fenced = False
-        self._topics = topics
+        self._topics = target.topics
         self._tally = tally
-        self._live_interval_s = live_interval_s
-        self._topic_id = topic_id
-        self._ids = ids or {}
+        self._live_interval_s = target.live_interval_s
+        self._topic_id = target.ticks_id
+        self._ids = target.ids
         #: By topic of the tables the last offset that is known to be there.
         self._reached = {
             topic: -1 if (at := table.offset()) is None else at for topic, table in tables.items()
@@ -122,13 +135,18 @@ class PartitionTask:
             self._room.clear()
             await self._room.wait()
 
-    async def run(self, on_fenced: Callable[[PartitionTask], Awaitable[None]]) -> None:
+    async def run(
+        self,
+        on_fenced: Callable[[PartitionTask], Awaitable[None]],
+        settled: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Flush until cancelled; a flush that has begun is always waited for.
 
-        Nothing is written before the assignment is complete: Faust's recovery compares what was
-        restored with the end of the changelogs, and waits for ever for what came in between.
+        Nothing is written before the assignment is complete (``settled``): Faust's recovery
+        compares what was restored with the end of the changelogs, and waits for ever for what came
+        in between.
         """
-        while not self._settled():  # noqa: ASYNC110  Faust has no event for it
+        while not settled():  # noqa: ASYNC110  Faust has no event for it
             await asyncio.sleep(_SETTLED_POLL_S)
         while True:
             await self._due()

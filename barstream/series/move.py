@@ -50,7 +50,7 @@ from barstream.model.period import MINUTE, Period
 from barstream.model.rejection import Reason
 from barstream.model.time import iso_from_us
 from barstream.partition.heartbeat_queue import QueuedHeartbeat
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.replay.run import sessions_in_force
 from barstream.rules.series import Rules
 from barstream.series.contents import Holding, HoldingReader, tombstones
@@ -401,7 +401,9 @@ def made_of(
         periods: of the upper bars.
         now_us: when they are appended.
     """
-    engine = PartitionMachine(0, rules, provider, lambda _b, _s: None, periods=periods)
+    engine = PartitionMachine(
+        0, rules, provider, lambda _b, _s: None, MachineOptions(periods=periods)
+    )
     engine.state.use_schedule(provider.index)
     found: dict[Period, dict[int, Bar]] = {MINUTE: {}, **{period: {} for period in periods}}
 

@@ -11,7 +11,6 @@ from faust.types import TP
 from prometheus_client.exposition import choose_encoder
 
 from barstream.codecs.topics.series_seen import UniverseReading
-from barstream.market.schedule import MarketScheduleProvider
 from barstream.metrics import Metrics
 from barstream.rules.series import NEVER_US
 from barstream.runtime.agreement import Agreement
@@ -25,8 +24,6 @@ from barstream.serve.worker_reads import WorkerReads
 if TYPE_CHECKING:
     from barstream.heartbeat.leader import Leader
     from barstream.runtime.agreement import Other
-    from barstream.runtime.app import BarstreamApp
-    from barstream.runtime.assignment import Assignment
     from barstream.runtime.schedule import ScheduleService
     from barstream.runtime.spellings import Spellings
 
@@ -37,32 +34,23 @@ class Reporting:
     def __init__(
         self,
         reads: WorkerReads,
-        app: BarstreamApp,
-        partitions: Assignment,
-        provider: MarketScheduleProvider,
         reading: UniverseReading,
         schedule: ScheduleService,
         leader: Leader,
-        metrics: Metrics,
-        ticks_topic: str,
-        heartbeat_topic: str,
         spellings: Spellings,
         agreement: Agreement,
     ) -> None:
         self._reads = reads
-        self._app = app
-        self._partitions = partitions
-        self._provider = provider
+        self._app, self._partitions, self._provider = reads.app, reads.partitions, reads.provider
         self._reading = reading
         self._schedule = schedule
         self._leader = leader
-        self._metrics = metrics
-        self._ticks_topic = ticks_topic
-        self._heartbeat_topic = heartbeat_topic
+        settings = reads.partitions.settings
+        self._ticks_topic, self._heartbeat_topic = settings.ticks_topic, settings.heartbeat_topic
         self._spellings = spellings
         self._agreement = agreement
         self._counted: Counter[str] = Counter()
-        self._kinds = Kinds(provider, partitions.settings.rules.inactive_after)
+        self._kinds = Kinds(reads.provider, settings.rules.inactive_after)
 
     def stats(self) -> Stats:
         """The status line."""
@@ -139,9 +127,8 @@ class Reporting:
                 lags[partition] = max(0, end - position)
         return lags
 
-    def update(self) -> None:
+    def update(self, metrics: Metrics) -> None:
         """Bring the gauges up to date, before a scrape."""
-        metrics = self._metrics
         metrics.ready.set(self._reads.ready().ready)
         for topic in (self._ticks_topic, self._heartbeat_topic):
             for partition, lag in self._lags(topic).items():
@@ -160,8 +147,8 @@ class Reporting:
         metrics.leader.set(self._leader.leads)
         for settings in ("same", "other", "unknown"):
             metrics.workers.labels(settings).set(self._agreement.count(settings))
-        self._update_standbys()
-        self._update_leader()
+        self._update_standbys(metrics)
+        self._update_leader(metrics)
         self._add("refused", self._reading.refused, metrics.universe_rows_refused)
         status = self._schedule.status
         metrics.schedule_rows.set(status.rows)
@@ -170,8 +157,8 @@ class Reporting:
         metrics.schedule_series.set(status.series)
         metrics.schedule_conflicts.set(len(self._provider.index.problems))
 
-    def _update_standbys(self) -> None:
-        metrics, standbys = self._metrics, self._partitions.standbys
+    def _update_standbys(self, metrics: Metrics) -> None:
+        standbys = self._partitions.standbys
         metrics.standby_partitions.set(len(standbys.held))
         metrics.standby_lag.clear()
         for partition, lag in standbys.lag.items():
@@ -179,8 +166,8 @@ class Reporting:
         self._add("standby rows", standbys.rows, metrics.standby_rows)
         self._add("standby reopened", standbys.reopened, metrics.standby_reopened)
 
-    def _update_leader(self) -> None:
-        metrics, report = self._metrics, self._leader.report
+    def _update_leader(self, metrics: Metrics) -> None:
+        report = self._leader.report
         # also while it cannot connect: due is what it was before the trouble, and more
         metrics.heartbeats_behind.set(report.behind if self._leader.leads else 0)
         metrics.heartbeats_holding.set(report.holding)

@@ -37,6 +37,7 @@ class WorkerReads:
     Attributes:
         url: base URL of this worker.
         periods: of the bars there are, the shortest first.
+        app, partitions, provider: of this worker.
     """
 
     def __init__(
@@ -45,26 +46,25 @@ class WorkerReads:
         partitions: Assignment,
         provider: MarketScheduleProvider,
         universe: Universe,
-        ticks_topic: str,
     ) -> None:
         self.url = str(app.conf.canonical_url).rstrip("/")
         self.periods: Sequence[Period] = (MINUTE, *partitions.settings.periods)
-        self._app = app
-        self._partitions = partitions
-        self._provider = provider
+        self.app = app
+        self.partitions = partitions
+        self.provider = provider
         self._universe = universe
-        self._ticks_topic = ticks_topic
+        self._ticks_topic = partitions.settings.ticks_topic
         self._kinds = Kinds(provider, partitions.settings.rules.inactive_after)
         self._prices = Prices(self.periods)
 
     @property
     def held(self) -> Mapping[int, PartitionTask]:
         """The partitions that are this worker's: not those another one may have taken over."""
-        if not self._app.membership.sure:
+        if not self.app.membership.sure:
             return {}
         return {
             partition: owned
-            for partition, owned in self._partitions.owned.items()
+            for partition, owned in self.partitions.owned.items()
             if not owned.fenced
         }
 
@@ -102,7 +102,7 @@ class WorkerReads:
     def bucket_of(self, broker: str, symbol: str, period: Period, ts_us: int) -> int:
         if period.anchor == "utc":
             return period.floor(ts_us)
-        schedule = self._provider.index.for_series(broker, symbol)
+        schedule = self.provider.index.for_series(broker, symbol)
         minute_us = floor_minute(ts_us)
         if schedule is None:
             return ts_us
@@ -131,7 +131,7 @@ class WorkerReads:
 
     def known(self) -> Iterable[tuple[str, str]]:
         yield from (row.name for row in self._universe.rows())
-        yield from self._provider.index.series()
+        yield from self.provider.index.series()
 
     def placement(self) -> Placement:
         holders: dict[int, str | None] = dict.fromkeys(range(self.partition_count()))
@@ -141,11 +141,11 @@ class WorkerReads:
 
     def distribution(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
         """Partitions by topic by worker, as the group's leader told at the last assignment."""
-        return cast("Any", self._app.assignor).external_topic_distribution  # type: ignore[no-any-return]
+        return cast("Any", self.app.assignor).external_topic_distribution  # type: ignore[no-any-return]
 
     def partition_count(self) -> int:
         """How many tick partitions there are; 0 until the consumer knows."""
-        return self._app.consumer.topic_partitions(self._ticks_topic) or 0
+        return self.app.consumer.topic_partitions(self._ticks_topic) or 0
 
     def series(
         self, partitions: Collection[int], after: tuple[str, str] | None = None
@@ -198,22 +198,22 @@ class WorkerReads:
     def schedule(
         self, broker: str, symbol: str, from_us: int, to_us: int
     ) -> Iterable[Session] | None:
-        schedule = self._provider.index.for_series(broker, symbol)
+        schedule = self.provider.index.for_series(broker, symbol)
         return None if schedule is None else schedule.sessions_between(from_us, to_us)
 
     def ready(self) -> Readiness:
         reasons: list[str] = []
-        if not self._provider.ready:
+        if not self.provider.ready:
             reasons.append("the market schedule is being read")
-        if (restoring := self._partitions.progress) is not None:
+        if (restoring := self.partitions.progress) is not None:
             reasons.append(restoring.awaited)
-        elif self._app.rebalancing or self._partitions.generation < 0:
+        elif self.app.rebalancing or self.partitions.generation < 0:
             reasons.append("partitions are being assigned")
-        elif not self._app.membership.sure:
+        elif not self.app.membership.sure:
             reasons.append(self._silence())
         reasons += [
             f"another worker has taken partition {partition} over, a rebalance is awaited"
-            for partition, owned in sorted(self._partitions.owned.items())
+            for partition, owned in sorted(self.partitions.owned.items())
             if owned.fenced
         ]
         progress: dict[str, Any] = {"partitions": len(self.held)}
@@ -222,7 +222,7 @@ class WorkerReads:
         return Readiness(not reasons, reasons, progress)
 
     def _silence(self) -> str:
-        membership = self._app.membership
+        membership = self.app.membership
         silent_s = membership.silent_s
         heard = "has not answered yet" if silent_s is None else f"was silent for {silent_s:.0f} s"
         return (
@@ -246,7 +246,7 @@ class WorkerReads:
         return None
 
     def _holds(self, owned: PartitionTask) -> bool:
-        return self._partitions.owned.get(owned.partition) is owned and not owned.fenced
+        return self.partitions.owned.get(owned.partition) is owned and not owned.fenced
 
     def _info(self, owned: PartitionTask, broker: str, symbol: str) -> SeriesInfo:
         engine, state = owned.engine, owned.engine.state

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from barstream.log.rules import Regimes
 from barstream.model.time import MINUTE_US, iso_micros_from_us
-from barstream.verify.findings import Finding, Findings
+from barstream.verify.evidence import Evidence
+from barstream.verify.findings import Finding
 from barstream.verify.graces import Graces
 from barstream.verify.hours import HoursIndex
 from barstream.verify.proof import Heartbeats
-from barstream.verify.published_bars import Published, longs
+from barstream.verify.published_bars import longs
 from barstream.verify.scan import Recomputed, Scan, minute_end, shown_ticks
-from barstream.verify.schedule_changes import ScheduleChanges
-from barstream.verify.series_number import SeriesNumbers, offset_key
+from barstream.verify.series_number import offset_key
 
 Longs = NDArray[np.int64]
 
@@ -44,36 +44,24 @@ class Closes:
     """Proves the close of every final of a partition.
 
     Args:
-        partition: number of the partition.
-        series: numbers the series.
-        published: the finals.
+        evidence: the finals, and what else was read.
         ticks: what the scan saw.
         heartbeats: those of the partition.
         rules: what is asked.
-        changes: schedule rows by the time they were appended.
-        findings: takes what cannot be right.
     """
 
     def __init__(
-        self,
-        partition: int,
-        series: SeriesNumbers,
-        published: Published,
-        ticks: Recomputed,
-        heartbeats: Heartbeats,
-        rules: CloseRules,
-        changes: ScheduleChanges,
-        findings: Findings,
+        self, evidence: Evidence, ticks: Recomputed, heartbeats: Heartbeats, rules: CloseRules
     ) -> None:
-        self._partition = partition
-        self._series = series
-        self._published = published
+        self._partition = evidence.partition
+        self._series = evidence.series
+        self._published = evidence.published
         self._ticks = ticks
         self._heartbeats = heartbeats
         self._rules = rules
-        self._changes = changes
-        self._findings = findings
-        bars = published.bars
+        self._changes = evidence.changes
+        self._findings = evidence.findings
+        bars = evidence.published.bars
         self._who = bars["series"].to_numpy()
         self._bucket = bars["bucket_us"].to_numpy()
         self._close_offset = longs(bars, "close_offset")

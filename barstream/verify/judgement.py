@@ -21,6 +21,7 @@ from barstream.model.period import DAY, Period
 from barstream.model.time import MINUTE_US
 from barstream.verify.close_causes import CloseRules, Closes
 from barstream.verify.completeness import Bounds, Completeness
+from barstream.verify.evidence import Evidence
 from barstream.verify.expected_minutes import stretches_of
 from barstream.verify.findings import Finding
 from barstream.verify.graces import Graces
@@ -112,11 +113,12 @@ class Judgement:
         self._withdrawn = Withdrawn(
             {name: end for name, end in withdrawn.ends.items() if by.wanted.has_series(*name)}
         )
-        self._scan = Scan(
+        self._evidence = Evidence(
             self._partition, self.series, snapshot.published, snapshot.refusals,
             Reach(snapshot.ticks.begin, self._applied, np.array(closed, np.int64)),
-            by.wanted, snapshot.changes, outcome.findings, snapshot.judge, self._withdrawn,
+            by.wanted, snapshot.changes, outcome.findings,
         )  # fmt: skip
+        self._scan = Scan(self._evidence, snapshot.judge, self._withdrawn)
         self._blocks: Blocks | None = None
         self._end = snapshot.ticks.begin
 
@@ -154,11 +156,8 @@ class Judgement:
         if self._blocks is not None:
             self._blocks.end(self._end)
         ticks = self._scan.finish(self._end)
-        closes = Closes(
-            self._partition, self.series, snapshot.published, ticks, snapshot.beats,
-            CloseRules(by.graces, by.regimes, snapshot.ticks.begin, snapshot.position),
-            snapshot.changes, outcome.findings,
-        )  # fmt: skip
+        rules = CloseRules(by.graces, by.regimes, snapshot.ticks.begin, snapshot.position)
+        closes = Closes(self._evidence, ticks, snapshot.beats, rules)
         closes.check()
         closes.check_late(self._scan)
         self._tell_rejudged()

@@ -102,7 +102,7 @@ class Verification:
         # after the finals: by then each has its live record, and the heartbeat that closed it
         homes = {name: row.partition for name, row in seen.items()}
         judge = Judge(partition, self.series, self._task.wanted, regimes, homes)
-        beats = await self._heartbeats(log, regimes, graces, judge)
+        beats = await self._heartbeats(log, graces, judge)
         await asyncio.gather(
             self._check_live(log, published, MINUTE, names.live_1m),
             *(
@@ -139,7 +139,6 @@ class Verification:
     async def _heartbeats(
         self,
         log: PartitionLog,
-        regimes: Regimes[HoursIndex],
         graces: Sequence[Graces],
         judge: Judge,
     ) -> Heartbeats:
@@ -148,12 +147,9 @@ class Verification:
         found = await heartbeats(self._cluster, topic, {self._partition: span}, tombstones=True)
         return Heartbeats(
             found,
-            self.series,
             graces,
-            regimes,
             span.begin,
             judge,
-            self._task.wanted,
             log.withdrawn,
         )
 

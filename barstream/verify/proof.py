@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 
 from barstream.codecs.topics.withdrawal import Withdrawn
 from barstream.log.heartbeats import TOMBSTONE, without_withdrawn
-from barstream.log.rules import Regimes
 from barstream.log.selection import Selection
 from barstream.model.time import MINUTE_US, iso_from_us
 from barstream.verify.graces import Graces
-from barstream.verify.hours import HoursIndex
-from barstream.verify.series_number import SeriesNumbers, offset_key
+from barstream.verify.series_number import offset_key
 from barstream.verify.tick_class import Judge
 
 Longs = NDArray[np.int64]
@@ -45,31 +43,25 @@ class Heartbeats:
 
     Args:
         found: as `barstream.log.heartbeats` gives them, tombstones as well.
-        series: numbers the series.
         graces: a heartbeat appended before the end of its minute and the grace closes nothing;
             by regime.
-        regimes: the rules, and from where on they held.
         begin: first offset the partition has.
         judge: knows the sessions of each regime: the last minute of one with a close tolerance is
-            over when that is.
-        wanted: heartbeats of other series close nothing that is asked for.
+            over when that is; heartbeats of series it does not judge close nothing that is asked.
         withdrawn: heartbeats that close nothing any more.
     """
 
     def __init__(
         self,
         found: pl.DataFrame,
-        series: SeriesNumbers,
         graces: Sequence[Graces],
-        regimes: Regimes[HoursIndex],
         begin: int,
         judge: Judge,
-        wanted: Selection = EVERYTHING,
         withdrawn: Withdrawn | None = None,
     ) -> None:
         self._grace_us = min(each.shortest_us for each in graces)
         shortest = np.array([each.shortest_us for each in graces], np.int64)
-        numbers_of = regimes.numbers_of_heartbeats(found["offset"].to_numpy())
+        numbers_of = judge.regimes.numbers_of_heartbeats(found["offset"].to_numpy())
         found = found.with_columns(grace_us=pl.Series(shortest[numbers_of], dtype=pl.Int64))
         first_us = None if found.is_empty() else found["appended_us"][0]
         self.lost = Lost(begin, first_us)
@@ -77,12 +69,14 @@ class Heartbeats:
             hole_us=_hole_us(found, begin), regime=pl.Series(numbers_of, dtype=pl.Int64)
         )
         found = found.filter(
-            _of(wanted), pl.col("source") != TOMBSTONE, pl.col("bucket_start") % MINUTE_US == 0
+            _of(judge.wanted),
+            pl.col("source") != TOMBSTONE,
+            pl.col("bucket_start") % MINUTE_US == 0,
         )
         if withdrawn is not None:
             found = without_withdrawn(found, withdrawn)
         names = found.select(_NAME).unique(maintain_order=True)
-        numbers = pl.Series(series.numbers(names.iter_rows()), dtype=pl.Int64)
+        numbers = pl.Series(judge.series.numbers(names.iter_rows()), dtype=pl.Int64)
         found = found.join(names.with_columns(series=numbers), on=_NAME, how="left")
         due = _over_us(found, judge) + found["grace_us"]
         ordered = (

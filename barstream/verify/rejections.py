@@ -8,15 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.log.rules import Regimes
-from barstream.log.selection import Selection
 from barstream.model.time import DAY_US
-from barstream.verify.findings import Finding, Findings, Kind, ShownTick
+from barstream.verify.evidence import Evidence
+from barstream.verify.findings import Finding, Kind, ShownTick
 from barstream.verify.hours import HoursIndex
-from barstream.verify.published_bars import Published
-from barstream.verify.reach import Reach
-from barstream.verify.rejection_comparison import Refusals
-from barstream.verify.schedule_changes import ScheduleChanges
-from barstream.verify.series_number import SeriesNumbers, find, minute_key
+from barstream.verify.series_number import find, minute_key
 from barstream.verify.tick_class import OFF_SESSION, Block
 
 #: Reasons that a record was given before anybody asked for its series.
@@ -33,39 +29,21 @@ class Rejections:
     """Compares the rejected ticks of a partition with what the ticks say.
 
     Args:
-        partition: number of the partition.
-        series: numbers the series.
-        published: the finals.
-        refusals: the rejected ticks.
-        reach: how far things had come.
-        wanted: series and time.
-        changes: schedule rows by the time they were appended.
-        findings: takes what is wrong.
+        evidence: the rejected ticks, and what else was read.
         regimes: the rules, and from where on they held.
     """
 
-    def __init__(
-        self,
-        partition: int,
-        series: SeriesNumbers,
-        published: Published,
-        refusals: Refusals,
-        reach: Reach,
-        wanted: Selection,
-        changes: ScheduleChanges,
-        findings: Findings,
-        regimes: Regimes[HoursIndex],
-    ) -> None:
+    def __init__(self, evidence: Evidence, regimes: Regimes[HoursIndex]) -> None:
         self._regimes = regimes
-        self._partition = partition
-        self._series = series
-        self._published = published
-        self._refusals = refusals
-        self._reach = reach
-        self._wanted = wanted
-        self._changes = changes
-        self._findings = findings
-        bars = published.bars
+        self._partition = evidence.partition
+        self._series = evidence.series
+        self._published = evidence.published
+        self._refusals = evidence.refusals
+        self._reach = evidence.reach
+        self._wanted = evidence.wanted
+        self._changes = evidence.changes
+        self._findings = evidence.findings
+        bars = evidence.published.bars
         self._bar_series = bars["series"].to_numpy()
         self._keys = minute_key(self._bar_series, bars["bucket_us"].to_numpy())
         #: First offsets and ends of what has timestamps that are not the broker's, ascending.

@@ -18,10 +18,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from barstream.codecs.topics.withdrawal import Withdrawn, WithdrawnTicks
-from barstream.log.selection import Selection
 from barstream.model.bar_fields import FLOATS
 from barstream.model.time import MINUTE_US, SECOND_US
-from barstream.verify.findings import TICKS_SHOWN, Finding, Findings, ShownTick
+from barstream.verify.evidence import Evidence
+from barstream.verify.findings import TICKS_SHOWN, Finding, ShownTick
 from barstream.verify.hours import LONGEST_TOLERANCE_US
 from barstream.verify.minute_fold import (
     FOLDED,
@@ -30,12 +30,9 @@ from barstream.verify.minute_fold import (
     is_exact_sum,
     rounded_sum,
 )
-from barstream.verify.published_bars import Published, float_bits, longs
-from barstream.verify.reach import Reach
-from barstream.verify.rejection_comparison import Refusals
+from barstream.verify.published_bars import float_bits, longs
 from barstream.verify.rejections import Rejections
-from barstream.verify.schedule_changes import ScheduleChanges
-from barstream.verify.series_number import SeriesNumbers, find, minute_key
+from barstream.verify.series_number import find, minute_key
 from barstream.verify.tick_class import (
     IN_SESSION,
     OFF_SESSION,
@@ -118,57 +115,33 @@ class Scan:
     """Compares ticks with finals and rejections as they go by.
 
     Args:
-        partition: number of the partition.
-        series: numbers the series.
-        published: the finals.
-        refusals: the rejected ticks.
-        reach: how far things had come.
-        wanted: series and time.
-        changes: schedule rows by the time they were appended.
-        findings: takes what is wrong.
+        evidence: what they are compared with.
         judge: knows the sessions, then and now.
         withdrawn: ticks that no bar may have.
     """
 
     def __init__(
-        self,
-        partition: int,
-        series: SeriesNumbers,
-        published: Published,
-        refusals: Refusals,
-        reach: Reach,
-        wanted: Selection,
-        changes: ScheduleChanges,
-        findings: Findings,
-        judge: Judge,
-        withdrawn: Withdrawn | None = None,
+        self, evidence: Evidence, judge: Judge, withdrawn: Withdrawn | None = None
     ) -> None:
-        self._partition = partition
+        published, refusals, reach = evidence.published, evidence.refusals, evidence.reach
+        self._partition = evidence.partition
         self._withdrawn = Withdrawn() if withdrawn is None else withdrawn
-        self._series = series
+        self._series = evidence.series
         self._published = published
         self._refusals = refusals
         self._reach = reach
-        self._rejections = Rejections(
-            partition,
-            series,
-            published,
-            refusals,
-            reach,
-            wanted,
-            changes,
-            findings,
-            judge.regimes,
-        )
-        self._wanted = wanted
-        self._changes = changes
-        self._findings = findings
+        self._rejections = Rejections(evidence, judge.regimes)
+        self._wanted = evidence.wanted
+        self._changes = evidence.changes
+        self._findings = evidence.findings
         self._judge = judge
         self._regimes = regimes = judge.regimes
         publishes = [each.rules.publish_off_session for each in regimes.all]
         self._is_limited = any(each.rules.is_full for each in regimes.all)
         #: Whether every tick of the series asked for is read, and all that was said of it.
-        self._is_whole = not reach.begin and not refusals.known_from and wanted.from_us is None
+        self._is_whole = (
+            not reach.begin and not refusals.known_from and evidence.wanted.from_us is None
+        )
         self._publishes_off_session = np.array(publishes, np.bool_)
         self.accounts = Accounts()
         bars = published.bars
@@ -190,7 +163,7 @@ class Scan:
         self._states_exact = bars["volume_exact"].is_not_null().to_numpy()
         self._first_offset = self._whole["first_offset"]
         count = len(bars)
-        self._known_series = len(series)
+        self._known_series = len(self._series)
         numbers = np.arange(self._known_series)
         self._marks = Watermarks(
             np.concatenate([self._bar_series, self._bar_series, np.tile(numbers, len(regimes))]),

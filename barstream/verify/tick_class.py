@@ -114,7 +114,8 @@ class Judge:
         regimes: Regimes[HoursIndex],
         homes: Mapping[Name, int],
     ) -> None:
-        self._series = series
+        self.series = series
+        self.wanted = wanted
         self.regimes = regimes
         self.rejudged: dict[tuple[int, int], Rejudged] = {}
 
@@ -154,7 +155,7 @@ class Judge:
             columns: what the decoder made of the chunk.
             offsets: of its records, shape (n,).
         """
-        numbers = self._series.numbers(columns.names)
+        numbers = self.series.numbers(columns.names)
         series = numbers[columns.series] if len(numbers) else np.empty(0, np.int64)
         offset = offsets if columns.index is None else offsets[columns.index]
         # -0.0 equals 0.0 but is not the same bytes: bars have 0.0

@@ -16,7 +16,7 @@ from barstream.metrics import Metrics
 from barstream.model.period import MINUTE
 from barstream.model.time import MINUTE_US, iso_from_us
 from barstream.partition.finals_view import FinalsView
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.flush import bar_rows
 from barstream.serve.owner import Peers, Router
@@ -105,7 +105,7 @@ def stored(path: Path, others: int) -> Stored:
     partitions = stub_partitions(provider, Rules(0, 5), FIVE)
     engine = PartitionMachine(
         0, Rules(0, 5), provider, lambda _broker, _symbol: None, book=FinalsView(tables),
-        periods=(FIVE,),
+        options=MachineOptions(periods=(FIVE,)),
     )  # fmt: skip
     partitions.owned[0] = StubOwned(engine)
     names = [*AROUND, *(f"S{number:04d}" for number in range(others))]

@@ -27,7 +27,7 @@ from barstream.kafka.topics.outputs import OutputTopics
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.period import MINUTE
 from barstream.partition.finals_view import FinalsView
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import NEVER_US, Rules
 from barstream.runtime.flush import build_flush
 from barstream.runtime.restored_state import restore_engine
@@ -56,7 +56,7 @@ class Rows(NamedTuple):
 def _engine() -> PartitionMachine:
     return PartitionMachine(
         0, _RULES, MarketScheduleProvider.always_open(), lambda _broker, _symbol: None,
-        judged_by=RulesRow(5_000_000, 5_000_000, "reject", 5, False, "fuzz", None),
+        MachineOptions(judged_by=RulesRow(5_000_000, 5_000_000, "reject", 5, False, "fuzz", None)),
     )  # fmt: skip
 
 

@@ -130,11 +130,9 @@ def test_a_feed_that_goes_on_with_a_past_leaves_no_stretch_out(kafka: Any, uniqu
         feed = SimulatedFeed(
             Simulation(rules),
             broker="SIM",
-            topic=topic,
             partitions=PARTITIONS,
             encoder=await tick_encoder(settings.ticks, topic),
             cluster=Cluster(settings),
-            clock_us=system_clock_us,
             watcher=watcher,
         )
         sent = asyncio.Event()

@@ -18,8 +18,9 @@ from barstream.kafka.topics.outputs import OutputTopics
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.model.period import Period
 from barstream.model.rejection import Reason
+from barstream.partition.finals_view import FinalsView
 from barstream.partition.heartbeat_queue import QueuedHeartbeat
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.partition.series_gate import PartitionOf
 from barstream.rules.series import Rules
 from barstream.runtime.flush import build_flush
@@ -96,7 +97,11 @@ class Case:
 
     def engine(self, periods: Sequence[Period] = ()) -> PartitionMachine:
         return PartitionMachine(
-            0, self.rules, self.provider, lambda _broker, _symbol: None, periods=periods
+            0,
+            self.rules,
+            self.provider,
+            lambda _broker, _symbol: None,
+            MachineOptions(periods=periods),
         )
 
     def plain(self, delivered_at: Sequence[int] | None = None) -> dict[str, PlainSeries]:
@@ -260,10 +265,11 @@ class Store:
         rules: Rules,
         provider: MarketScheduleProvider,
         partition_of: PartitionOf,
-        **options: Any,
+        options: MachineOptions = MachineOptions(),  # noqa: B008  it is frozen
+        book: FinalsView | None = None,
     ) -> tuple[PartitionMachine, int, int]:
         """A new engine from the rows, and the offsets of ticks and heartbeats to go on at."""
-        engine = PartitionMachine(0, rules, provider, partition_of, **options)
+        engine = PartitionMachine(0, rules, provider, partition_of, options, book=book)
         engine.state.use_schedule(provider.index)
         rows = cast("LocalPartition", self.series)  # what is asked of it, a dict has
         start = restore_engine(engine, rows, "ticks", None, Extent(0, 1 << 40), Extent(0, 1 << 40))

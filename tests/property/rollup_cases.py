@@ -17,7 +17,7 @@ from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.partition.finals_view import FinalsView
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.flush import build_flush
 from barstream.runtime.restored_state import restore_engine
@@ -80,7 +80,7 @@ class Worker:
     def _new(self) -> PartitionMachine:
         engine = PartitionMachine(
             0, self.rules, self.provider, lambda _broker, _symbol: None,
-            book=FinalsView(self.stores), periods=[p for p in self.stores if p != MINUTE],
+            MachineOptions([p for p in self.stores if p != MINUTE]), book=FinalsView(self.stores),
         )  # fmt: skip
         engine.state.use_schedule(self.provider.index)
         return engine

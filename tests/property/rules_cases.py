@@ -31,7 +31,7 @@ from barstream.model.key import FOLDED, NameRule
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.partition.finals_view import FinalsView
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.flush import build_flush
 from barstream.verify.task import Outcome
@@ -423,8 +423,10 @@ class Workers:
             self.schedule.read()  # it held another partition before
         engine, self.position, self.beat_position = self.store.restored(
             engine_rules(self.rules), self.schedule.provider, lambda _broker, _symbol: None,
-            publish_off_session=self.rules.publish_off_session, book=self._book(),
-            periods=self.store.periods, judged_by=self.rules, max_series=self.max_series,
+            MachineOptions(
+                self.store.periods, publish_off_session=self.rules.publish_off_session,
+                judged_by=self.rules, max_series=self.max_series,
+            ), book=self._book(),
         )  # fmt: skip
         return engine
 

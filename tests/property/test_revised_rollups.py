@@ -13,7 +13,7 @@ from barstream.market.schedule import SessionRow
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import DAY_US
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.rollup_fold import fold
 from barstream.rules.series import Rules
 from tests.examples import examples
@@ -68,7 +68,9 @@ def newest(engine: PartitionMachine) -> Versions:
 def run(case: Case, parts: Iterable[tuple[int, int]]) -> tuple[PartitionMachine, Versions]:
     """The log in these chunks, each heartbeat given just before its barrier."""
     rules = replace(case.rules, late_policy="revise")
-    engine = PartitionMachine(0, rules, case.provider, lambda _b, _s: None, periods=PERIODS)
+    engine = PartitionMachine(
+        0, rules, case.provider, lambda _b, _s: None, MachineOptions(periods=PERIODS)
+    )
     effective, done = closing_offsets(case), 0
     for start, end in parts:
         upto = sum(at <= end for at in effective)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from barstream.market.schedule import ScheduleIndex
 from barstream.model.period import Period
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import Rules
 from tests.examples import examples
 from tests.offline_rollups import Session, bucket_end, differences
@@ -170,7 +170,11 @@ def test_an_upper_bar_is_final_with_its_last_in_session_minute_and_not_at_its_no
     assume(len(sessions) > 1)
     market = Market({"ALPHA": sessions}, Rules(0, NEVER_ASLEEP), [], [], 1)
     engine = PartitionMachine(
-        0, market.rules, market.provider, lambda _b, _s: None, periods=periods_for(text)
+        0,
+        market.rules,
+        market.provider,
+        lambda _b, _s: None,
+        MachineOptions(periods=periods_for(text)),
     )
     feed(engine, [Tick(0, "ALPHA", sessions[0][2], 10.0)], 0, 1)
     period = Period.parse(text)
@@ -201,7 +205,11 @@ def test_a_week_where_the_schedule_ends_waits_for_a_later_row_or_for_its_end_to_
     market = Market({"ALPHA": sessions}, Rules(grace, NEVER_ASLEEP), [], [], 1)
     provider = market.provider
     engine = PartitionMachine(
-        0, market.rules, provider, lambda _b, _s: None, periods=periods_for(text)
+        0,
+        market.rules,
+        provider,
+        lambda _b, _s: None,
+        MachineOptions(periods=periods_for(text)),
     )
     feed(engine, [Tick(0, "ALPHA", sessions[0][2], 10.0)], 0, 1)
     period = Period.parse(text)

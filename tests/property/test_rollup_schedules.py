@@ -15,7 +15,7 @@ from barstream.market.schedule import ScheduleIndex
 from barstream.model.bar import Bar
 from barstream.model.period import MINUTE as MINUTES
 from barstream.model.period import Period
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import Rules
 from tests.examples import examples
 from tests.offline_rollups import FIELDS, Session, closed_buckets, minutes_of, with_buckets
@@ -89,7 +89,9 @@ def test_upper_bars_are_folds_of_their_minutes_and_complete_by_the_newest_schedu
     # then              ^  |     |------|        gone          ^ minutes closed to here, by these
     market = Market({"ALPHA": sessions}, Rules(0, NEVER_ASLEEP), [], [], 1)
     provider = market.provider
-    engine = PartitionMachine(0, market.rules, provider, lambda _b, _s: None, periods=PERIODS)
+    engine = PartitionMachine(
+        0, market.rules, provider, lambda _b, _s: None, MachineOptions(periods=PERIODS)
+    )
     closed_us = sessions[0][2] // MINUTE * MINUTE
     feed(engine, [Tick(0, "ALPHA", sessions[0][2], 10.0, 0.25)], 0, 1)
     offset = 1

@@ -20,7 +20,7 @@ from barstream.log.selection import Selection
 from barstream.market.schedule import ScheduleIndex, Session
 from barstream.model.period import Period
 from barstream.model.time import DAY_US, MINUTE_US
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.replay.close_record import recorded_closes
 from barstream.replay.heartbeats import Beats, from_finals
 from barstream.replay.rules import RulesInTurn
@@ -55,7 +55,7 @@ def replayed(life: Life) -> dict[bytes, bytes]:
     in_turn = RulesInTurn(regimes, 0, {})
     engine = PartitionMachine(
         0, in_turn.rules, in_turn.provider, lambda _broker, _symbol: None,
-        publish_off_session=in_turn.row.publish_off_session,
+        MachineOptions(publish_off_session=in_turn.row.publish_off_session),
     )  # fmt: skip
     engine.state.use_schedule(in_turn.provider.index)
     engine.position, anew = 0, Store()

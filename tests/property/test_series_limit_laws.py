@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barstream.model.rejection import Reason
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from tests.examples import examples
 from tests.property.engine_cases import Case, Store, cases, cuts, deliver, feed
 from tests.property.rules_cases import Life, Workers, differences, judged, lives, standing
@@ -32,7 +32,11 @@ BEYOND = Reason.TOO_MANY_SERIES.value.encode()
 def run(case: Case, limit: int | None, draw: Callable[..., object]) -> Store:
     """One worker, its ticks in any chunks."""
     engine = PartitionMachine(
-        0, case.rules, case.provider, lambda _broker, _symbol: None, max_series=limit
+        0,
+        case.rules,
+        case.provider,
+        lambda _broker, _symbol: None,
+        MachineOptions(max_series=limit),
     )
     store = Store()
     deliver(engine, case.beats)

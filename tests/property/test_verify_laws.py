@@ -14,7 +14,7 @@ from barstream.log.selection import Selection
 from barstream.market.schedule import SessionRow
 from barstream.model.period import Period
 from barstream.model.time import MINUTE_US
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import Rules
 from barstream.verify.rollups import in_order
 from tests.examples import examples
@@ -146,7 +146,11 @@ def test_the_exact_volume_of_a_bar_that_may_be_revised_is_held_to_the_ticks(
 def lived(case: Logged, periods: Sequence[Period], parts: list[tuple[int, int]]) -> Written:
     """Minutes and upper bars, each heartbeat given just before its barrier."""
     engine = PartitionMachine(
-        0, case.rules, case.provider, lambda _b, _s: None, periods=in_order(periods)
+        0,
+        case.rules,
+        case.provider,
+        lambda _b, _s: None,
+        MachineOptions(periods=in_order(periods)),
     )
     written, given_out, effective = Written(periods), 0, 0
     for start, end in parts:

@@ -120,8 +120,8 @@ def verdict(
         },
         refusals=Refusals(_since(_refused(rejected), begins.rejected), 0, begins.rejected),
         beats=Heartbeats(
-            _since(beats_of(case.beats), begins.beats), numbers, graces, regimes, begins.beats,
-            judge, withdrawn=rows.withdrawn(0),
+            _since(beats_of(case.beats), begins.beats), graces, begins.beats, judge,
+            withdrawn=rows.withdrawn(0),
         ),
         judge=judge,
         changes=ScheduleChanges([] if told is None else told.records, 0, regimes),

@@ -23,7 +23,7 @@ from barstream.model.bar import Bar
 from barstream.model.key import FOLDED
 from barstream.model.period import MINUTE, Period
 from barstream.partition.finals_view import FinalsView
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.agreement import Agreement
 from barstream.runtime.app import BarstreamApp
@@ -87,6 +87,8 @@ class StubSettings:
     rules: Rules
     periods: tuple[Period, ...]
     judged_by: RulesRow | None = None
+    ticks_topic: str = "ticks"
+    heartbeat_topic: str = "hb_1m"
 
 
 @dataclass
@@ -128,7 +130,12 @@ def stub_partitions(
 ) -> StubPartitions:
     stores = {period: cast("FinalsPartition", StubStore()) for period in (MINUTE, *periods)}
     engine = PartitionMachine(
-        0, rules, provider, lambda _broker, _symbol: None, book=FinalsView(stores), periods=periods
+        0,
+        rules,
+        provider,
+        lambda _broker, _symbol: None,
+        book=FinalsView(stores),
+        options=MachineOptions(periods=periods),
     )
     return StubPartitions(StubSettings(rules, periods), {0: StubOwned(engine)})
 
@@ -158,7 +165,7 @@ def stub_reads(
     membership: Membership | None = None,
 ) -> WorkerReads:
     app, universe = stub_app(membership), universe or Universe()
-    return WorkerReads(app, partitions.real, provider, universe, "ticks")
+    return WorkerReads(app, partitions.real, provider, universe)
 
 
 def stub_reporting(
@@ -178,16 +185,10 @@ def stub_reporting(
     status = SimpleNamespace(rows=0, series=0, refused=9, failures=1)
     report = report or HeartbeatReport()
     return Reporting(
-        WorkerReads(app, partitions.real, provider, universe, "ticks"),
-        app,
-        partitions.real,
-        provider,
+        WorkerReads(app, partitions.real, provider, universe),
         reading or UniverseReading(universe),
         cast("ScheduleService", SimpleNamespace(status=status)),
         cast("Leader", SimpleNamespace(leads=leads, report=report)),
-        metrics or Metrics(),
-        "ticks",
-        "hb_1m",
         spellings or Spellings(FOLDED, lambda: provider.index, metrics or Metrics()),
         agreement or Agreement("b-host-1", Declaration("1.0")),
     )

@@ -38,8 +38,8 @@ def test_everything_the_heartbeat_sender_knows_of_itself_can_be_scraped() -> Non
     reporting = stub_reporting(
         partitions, provider, reading.universe, metrics, report=report, reading=reading
     )
-    reporting.update()
-    reporting.update()  # a counter grows by what is new, not once more by all
+    reporting.update(metrics)
+    reporting.update(metrics)  # a counter grows by what is new, not once more by all
     assert scraped(metrics, "heartbeats_early_total") == 2
     assert scraped(metrics, "heartbeats_fenced_total") == 7
     assert scraped(metrics, "heartbeats_holding") == 1
@@ -59,13 +59,13 @@ def test_a_leader_that_cannot_send_is_behind_by_all_that_is_due() -> None:
     provider, metrics = MarketScheduleProvider.always_open(), Metrics()
     report = HeartbeatReport(planned=3, remaining=4)
     partitions = stub_partitions(provider, Rules())
-    stub_reporting(partitions, provider, Universe(), metrics, report=report).update()
+    stub_reporting(partitions, provider, Universe(), metrics, report=report).update(metrics)
     assert scraped(metrics, "heartbeats_behind_minutes") == 0, "it does not lead"
     reporting = stub_reporting(partitions, provider, Universe(), metrics, report=report, leads=True)
-    reporting.update()
+    reporting.update(metrics)
     assert scraped(metrics, "heartbeats_behind_minutes") == 7
     report.sent(DAY, 3, 0)
-    reporting.update()
+    reporting.update(metrics)
     assert scraped(metrics, "heartbeats_behind_minutes") == 4
 
 
@@ -74,7 +74,7 @@ def test_series_are_counted_by_how_they_stand() -> None:
     partitions = stub_partitions(provider, Rules(grace_us=0, inactive_after=5))
     feed(partitions.owned[0].engine, "LONG_AGO", [DAY])
     feed(partitions.owned[0].engine, "LOADED", [DAY], late_us=DAY)
-    stub_reporting(partitions, provider, Universe(), metrics).update()
+    stub_reporting(partitions, provider, Universe(), metrics).update(metrics)
     kinds = ("live", "historical", "asleep", "unscheduled")
     assert [scraped(metrics, "series", kind=kind) for kind in kinds] == [0, 1, 1, 0]
 
@@ -85,13 +85,13 @@ def test_lag_is_counted_to_the_newest_end_that_is_known() -> None:
     partitions = stub_partitions(provider, Rules())
     feed(partitions.owned[0].engine, "X", [DAY, DAY + 1])
     reporting = stub_reporting(partitions, provider, Universe(), metrics, highwater=2)
-    reporting.update()
+    reporting.update(metrics)
     assert scraped(metrics, "lag_records", topic="ticks", partition="0") == 0
     partitions.monitor.note({("ticks", 0): 500})
-    reporting.update()
+    reporting.update(metrics)
     assert scraped(metrics, "lag_records", topic="ticks", partition="0") == 498
     partitions.monitor.note({("ticks", 0): 1})  # as it was a moment before the fetch
-    reporting.update()
+    reporting.update(metrics)
     assert scraped(metrics, "lag_records", topic="ticks", partition="0") == 0
 
 
@@ -134,11 +134,11 @@ def test_workers_with_other_settings_are_in_the_status_and_the_metrics() -> None
     reporting = stub_reporting(
         stub_partitions(provider, Rules()), provider, Universe(), metrics, agreement=agreement
     )
-    reporting.update()
+    reporting.update(metrics)
     assert scraped(metrics, "workers", settings="other") == 0
     other = Member("b-there-2", "/10.0.0.2", None, Declaration("1.1", {"bars.grace_s": "7.0"}))
     agreement.look([other, Member("b-old-3", "/10.0.0.3")])
-    reporting.update()
+    reporting.update(metrics)
     assert reporting.stats().version == "1.0"
     assert [each.settings for each in reporting.stats().others] == ["unknown", "other"]
     assert scraped(metrics, "workers", settings="other") == 1
@@ -151,12 +151,12 @@ def test_standbys_and_what_they_lack_can_be_scraped_while_they_are_held() -> Non
     partitions = stub_partitions(provider, Rules())
     reporting = stub_reporting(partitions, provider, Universe(), metrics)
     partitions.standbys = StubStandbys({2: 5, 3: 0}, rows=70, reopened=1)
-    reporting.update()
+    reporting.update(metrics)
     assert scraped(metrics, "standby_partitions") == 2
     assert scraped(metrics, "standby_lag_rows", partition="2") == 5
     assert scraped(metrics, "standby_rows_total") == 70
     assert scraped(metrics, "standby_reopened_total") == 1
     assert reporting.stats().standbys == {2: 5, 3: 0}
     partitions.standbys = StubStandbys(rows=70, reopened=1)
-    reporting.update()
+    reporting.update(metrics)
     assert scraped(metrics, "standby_lag_rows", partition="2") is None

@@ -68,3 +68,18 @@ def test_no_private_name_is_imported_by_another_module() -> None:
         if name.name.startswith("_")
     ]
     assert crossed == []
+
+
+def test_a_class_is_made_of_six_things_at_most() -> None:
+    """What takes more is two things, or some of them belong together and have a name."""
+    found = {}
+    for path in modules(*PRODUCT):
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.ClassDef):
+                for each in node.body:
+                    if isinstance(each, ast.FunctionDef) and each.name == "__init__":
+                        given = each.args
+                        count = len(given.posonlyargs) + len(given.args) + len(given.kwonlyargs) - 1
+                        found[f"{path}:{node.name}"] = count
+    assert len(found) > 100
+    assert {name: count for name, count in found.items() if count > 6} == {}

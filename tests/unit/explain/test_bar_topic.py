@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from barstream.explain import bars
-from barstream.explain.bars import BarTopic
+from barstream.explain.bars import BarTopic, SeriesPlace
 from barstream.log.finals import versions
 from barstream.model.time import MINUTE_US
 from barstream.runtime.flush import bar_rows
@@ -61,7 +61,8 @@ def test_the_bars_of_a_span_are_found_without_reading_all(
     first: int, offsets_read: list[int]
 ) -> None:
     def between(open_us: int | None) -> list[int]:
-        topic = BarTopic(cluster_at(), "finals", 0, ("B", "X"), lambda *_: None, open_us=open_us)
+        place = SeriesPlace(cluster_at(), 0, ("B", "X"), None, lambda *_: None)
+        topic = BarTopic("finals", place, open_us=open_us)
         span = first * MINUTE_US, (first + 20) * MINUTE_US
         found = asyncio.run(topic.between(*span, 0))
         return [version.offset for version in found]

@@ -13,7 +13,7 @@ from barstream.codecs.topics.series_seen import decode as decode_seen
 from barstream.market.schedule import MarketScheduleProvider, ScheduleIndex, SessionRow
 from barstream.model.rejection import Reason
 from barstream.partition.heartbeat_queue import QueuedHeartbeat
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.partition.outbox import FULL_BACKLOG
 from barstream.rules.series import LIVENESS_TICKS, Rules
 from tests.property.engine_cases import Store
@@ -50,7 +50,7 @@ def engine(
         Rules(GRACE, inactive_after, delays or {}),
         provider(symbols=symbols),  # type: ignore[arg-type]
         home,
-        publish_off_session=publish_off_session,
+        MachineOptions(publish_off_session=publish_off_session),
     )
 
 

@@ -9,7 +9,7 @@ from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.partition.finals_view import FinalsView
 from barstream.partition.heartbeat_queue import QueuedHeartbeat
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.rollup import RollUps
 from barstream.rules.rollup_fold import fold
 from barstream.rules.series import PartitionState, Rules
@@ -31,7 +31,7 @@ class Market:
         self.provider = MarketScheduleProvider()
         self.engine = PartitionMachine(
             0, Rules(0, inactive_after), self.provider, lambda _b, _s: None,
-            periods=[Period.parse(text) for text in periods],
+            MachineOptions(periods=[Period.parse(text) for text in periods]),
         )  # fmt: skip
         self.rows: list[SessionRow] = []
         self.offset = 0

@@ -16,7 +16,7 @@ from barstream.kafka.offsets import Extent
 from barstream.log.rules import Regimes
 from barstream.market.schedule import SessionRow
 from barstream.model.time import MINUTE_US, SECOND_US
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.restored_state import restore_engine
 from barstream.store.rocksdb import LocalPartition
@@ -32,7 +32,11 @@ DAY = [SessionRow("B", "X", 0, 0, 0, 240 * MINUTE_US)]
 def started(store: Store, schedule: ScheduleTopic, rules: Rules = RULES) -> PartitionMachine:
     """A worker that takes the partition over."""
     engine = PartitionMachine(
-        0, rules, schedule.provider, lambda _broker, _symbol: None, judged_by=rules_row(rules)
+        0,
+        rules,
+        schedule.provider,
+        lambda _broker, _symbol: None,
+        MachineOptions(judged_by=rules_row(rules)),
     )
     engine.state.use_schedule(schedule.provider.index)
     everything = Extent(0, 1 << 40)

@@ -8,7 +8,7 @@ from barstream.kafka.offsets import Extent
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.key import series_key
 from barstream.model.rejection import Reason
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.restored_state import restore_engine
 from barstream.store.rocksdb import LocalPartition
@@ -24,7 +24,7 @@ def started(store: Store, limit: int) -> PartitionMachine:
     provider = MarketScheduleProvider.always_open()
     engine = PartitionMachine(
         0, RULES, provider, lambda _broker, _symbol: None,
-        judged_by=rules_row(RULES), max_series=limit,
+        MachineOptions(judged_by=rules_row(RULES), max_series=limit),
     )  # fmt: skip
     engine.state.use_schedule(provider.index)
     everything = Extent(0, 1 << 40)

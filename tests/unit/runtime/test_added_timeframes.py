@@ -14,7 +14,7 @@ from barstream.model.bar import Bar
 from barstream.model.period import MINUTE, Period
 from barstream.partition.finals_view import FinalsView
 from barstream.partition.heartbeat_queue import QueuedHeartbeat
-from barstream.partition.machine import PartitionMachine
+from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.partition.missing_rollups import missing
 from barstream.rules.series import Rules
 from barstream.runtime.flush import bar_rows
@@ -64,7 +64,12 @@ class Disk:
 
     def engine(self, periods: Iterable[Period]) -> PartitionMachine:
         engine = PartitionMachine(
-            0, Rules(), provider(), lambda _b, _s: None, book=self.book, periods=list(periods)
+            0,
+            Rules(),
+            provider(),
+            lambda _b, _s: None,
+            book=self.book,
+            options=MachineOptions(periods=list(periods)),
         )
         engine.position = 0
         engine.schedule_changed()

@@ -11,7 +11,7 @@ from aiokafka.errors import ProducerFenced
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.kafka.writer import PartitionWriter
 from barstream.metrics import Metrics
-from barstream.runtime.partition_task import PartitionTask
+from barstream.runtime.partition_task import FlushTarget, PartitionTask
 from barstream.runtime.tally import Tally
 from tests.unit.partition.test_machine import MINUTE, engine, feed
 
@@ -28,7 +28,7 @@ def test_bars_of_a_flush_that_was_refused_are_not_kept_to_be_read() -> None:
     feed(made, [0, 10 * MINUTE])
     topics = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
     producer = cast("PartitionWriter", FencedProducer())
-    owned = PartitionTask(made, producer, {}, topics, Tally(Metrics()), live_interval_s=0.0)
+    owned = PartitionTask(made, producer, {}, FlushTarget(topics, 0.0), Tally(Metrics()))
     fenced: list[PartitionTask] = []
 
     async def on_fenced(which: PartitionTask) -> None:
@@ -55,7 +55,7 @@ def test_it_is_given_up_also_when_there_was_something_to_write_just_before(turns
     feed(made, [0, 1])
     topics = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
     producer = cast("PartitionWriter", WillingProducer())
-    owned = PartitionTask(made, producer, {}, topics, Tally(Metrics()), live_interval_s=60.0)
+    owned = PartitionTask(made, producer, {}, FlushTarget(topics, 60.0), Tally(Metrics()))
 
     async def on_fenced(_which: PartitionTask) -> None:
         raise AssertionError("nobody else is there")
@@ -83,7 +83,7 @@ def test_a_partition_at_rest_writes_its_position_again() -> None:
     feed(made, [0, 1])
     topics = OutputTopics("ticks", "finals", "live", "rejected", "series", "seen")
     producer = cast("PartitionWriter", WillingProducer())
-    owned = PartitionTask(made, producer, {}, topics, Tally(Metrics()), live_interval_s=0.0)
+    owned = PartitionTask(made, producer, {}, FlushTarget(topics, 0.0), Tally(Metrics()))
 
     async def moved_after(rest_s: float) -> bool:
         await owned.flush()

@@ -16,6 +16,7 @@ from barstream.log.snapshot import Span
 from barstream.model.rejection import Reason
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
 from barstream.rules.series import Rules
+from barstream.verify.evidence import Evidence
 from barstream.verify.findings import Findings
 from barstream.verify.hours import AlwaysOpenHours, HoursIndex
 from barstream.verify.published_bars import PublishedReading
@@ -59,10 +60,11 @@ def accused(
     series, findings = SeriesNumbers(), Findings()
     series.number(("X", "A"))
     published = PublishedReading(Selection()).published(Span(0, 0), 0, series, findings, "1m")
-    rejections = Rejections(
+    evidence = Evidence(
         0, series, published, refusals(said), Reach(0, 9, np.zeros(1, np.int64)), Selection(),
-        ScheduleChanges([], 0, told()), findings, told(),
+        ScheduleChanges([], 0, told()), findings,
     )  # fmt: skip
+    rejections = Rejections(evidence, told())
     rejections.stamped_by_producers(*own_times)
     must = {5: "unscheduled"} if verdict == UNSCHEDULED else {}
     rejections.compare(block(time_us, verdict), must, set(), 0, 9)
@@ -95,10 +97,11 @@ def in_bars(time_us: int, rows: Refusals) -> tuple[int, int]:
     series, findings = SeriesNumbers(), Findings()
     series.number(("X", "A"))
     published = PublishedReading(Selection()).published(Span(0, 0), 0, series, findings, "1m")
-    scan = Scan(
+    evidence = Evidence(
         0, series, published, rows, Reach(0, 9, np.array([2 * MINUTE_US])), Selection(),
-        ScheduleChanges([], 0, untold()), findings, Judge(0, series, Selection(), untold(), {}),
+        ScheduleChanges([], 0, untold()), findings,
     )  # fmt: skip
+    scan = Scan(evidence, Judge(0, series, Selection(), untold(), {}))
     scan.stamped_by_producers(0, 9)
     scan.take(block(time_us), {}, NO_TICKS, 0, 9)
     return scan.accounts.open, scan.accounts.unproven

@@ -14,6 +14,7 @@ from barstream.log.snapshot import Span
 from barstream.model.bar import Bar
 from barstream.model.time import MINUTE_US
 from barstream.runtime.flush import bar_rows
+from barstream.verify.evidence import Evidence
 from barstream.verify.findings import Findings, ShownTick
 from barstream.verify.published_bars import PublishedReading
 from barstream.verify.reach import Reach
@@ -65,10 +66,11 @@ def kinds(*written: tuple[Bar, int]) -> list[tuple[str, str]]:
         np.zeros(1, np.int64), np.array([AT + 1]), np.array([AT + 1]), np.array([5]), one, one,
         np.full(1, IN_SESSION, np.int8),
     )  # fmt: skip
-    rejections = Rejections(
+    evidence = Evidence(
         0, series, published, Refusals(said, 0, 0), Reach(0, 9, np.array([AT + 2 * MINUTE_US])),
-        Selection(), ScheduleChanges([], 0, untold()), findings, untold(),
+        Selection(), ScheduleChanges([], 0, untold()), findings,
     )  # fmt: skip
+    rejections = Rejections(evidence, untold())
     rejections.compare(block, {}, {5}, 0, 9)
     rejections.is_in_bar(0, ShownTick(5, AT + 1, 1.0, 1.0))
     return [(each.kind, each.rule) for each in findings.kept]

@@ -40,7 +40,7 @@ def log(*rows: tuple[int, int, str, int, int], begin: int = 0, by: str = "planne
     numbers = SeriesNumbers()
     numbers.number(("X", "A"))
     judge = Judge(0, numbers, Selection(), untold(), {})
-    return Heartbeats(frame, numbers, [Graces.of(GRACE_US)], untold(), begin, judge)
+    return Heartbeats(frame, [Graces.of(GRACE_US)], begin, judge)
 
 
 @pytest.mark.parametrize(

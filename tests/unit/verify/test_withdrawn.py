@@ -45,9 +45,7 @@ def beats(*rows: tuple[Any, ...], withdrawn: Withdrawn | None = None) -> Heartbe
     numbers.number(("X", "A"))
     numbers.number(("X", "B"))
     judge = Judge(0, numbers, Selection(), untold(), {})
-    return Heartbeats(
-        frame, numbers, [Graces.of(GRACE_US)], untold(), 0, judge, withdrawn=withdrawn
-    )
+    return Heartbeats(frame, [Graces.of(GRACE_US)], 0, judge, withdrawn=withdrawn)
 
 
 def test_a_withdrawn_heartbeat_proves_no_close() -> None:
