@@ -21,11 +21,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from aiokafka import AIOKafkaProducer
 from numpy.typing import NDArray
 
 from barstream.codecs.avro.body import encode_batch
@@ -46,7 +48,7 @@ BAD: Final = 0.0001
 _LEAST_LEFT: Final = 0.8
 _LATE_US: Final = (3 * MINUTE_US, 5 * MINUTE_US)
 _AGAIN_US: Final = 2 * SECOND_US
-_CLOSING_US: Final = (30 * SECOND_US, 90 * SECOND_US)
+CLOSING_US: Final = (30 * SECOND_US, 90 * SECOND_US)
 _ROWS: Final = 50_000
 
 #: The clocks of New York went forward in the night to 10 March 2024, a Sunday.
@@ -98,8 +100,9 @@ class Shape:
     has_sessions: bool = False
 
     def scaled(self, scale: float) -> Shape:
-        """With so many times the bars, at least four."""
-        return replace(self, bars=max(4 * (4 if self.has_sessions else 1), round(self.bars * scale)))
+        """With so many times the bars, at least four, in each of its sessions if it has any."""
+        least = 16 if self.has_sessions else 4
+        return replace(self, bars=max(least, round(self.bars * scale)))
 
     def at_rate(self, rate: int, seconds: float) -> Shape:
         """As long as ``seconds``, at ``rate`` ticks a second."""
@@ -202,7 +205,7 @@ class Tape:
 
     def records(self, rows: slice | Ints) -> tuple[list[bytes], list[bytes | None]]:
         """Keys and values of some ticks."""
-        names = [symbol(number) for number in range(self.shape.series)]
+        names, keys = _names(self.shape.series)
         which = self.series[rows].tolist()
         values: list[bytes | None] = list(
             encode_batch(
@@ -223,8 +226,14 @@ class Tape:
                 values[at] = garbage(np.random.default_rng(zlib.crc32(value)))
             else:
                 values[at] = value[:-3] if fault[at] == Fault.CUT else None
-        keys = [series_key(BROKER, name) for name in names]
         return [keys[number] for number in which], values
+
+
+@cache
+def _names(series: int) -> tuple[list[str], list[bytes]]:
+    """Symbols, and keys of records."""
+    names = [symbol(number) for number in range(series)]
+    return names, [series_key(BROKER, name) for name in names]
 
 
 def make_tape(shape: Shape, *, seed: int, grace_us: int, partitions: int) -> Tape:
@@ -255,7 +264,7 @@ def make_tape(shape: Shape, *, seed: int, grace_us: int, partitions: int) -> Tap
 
     end_us = int(minutes[-1]) + MINUTE_US
     every = np.arange(shape.series)
-    closing = [end_us + after_us + every for after_us in _CLOSING_US]
+    closing = [end_us + after_us + every for after_us in CLOSING_US]
     arrival = np.concatenate([arrival, arrival[twice] + rng.integers(0, _AGAIN_US, len(twice)),
                               *closing])  # fmt: skip
     series = np.concatenate([series, series[twice], every, every])
@@ -274,39 +283,26 @@ def make_tape(shape: Shape, *, seed: int, grace_us: int, partitions: int) -> Tap
     )  # fmt: skip
 
 
-async def write(
-    options: Mapping[str, Any], topic: str, tape: Tape, *, transactional_id: str | None = None
-) -> int:
-    """Write a tape as fast as possible, all partitions alike; the number of records.
-
-    With a ``transactional_id`` it is one transaction, so that a reader of what is committed sees
-    none of it until it is all there.
-    """
-    more: dict[str, Any] = {}
-    if transactional_id is not None:
-        more = {"transactional_id": transactional_id, "transaction_timeout_ms": 600_000}
-    producer = batch_producer(options, **more)
+async def write(options: Mapping[str, Any], topic: str, tape: Tape) -> None:
+    """Write a tape as fast as possible."""
+    producer = batch_producer(options)
     await producer.start()
     try:
-        if transactional_id is None:
-            await _write(producer, topic, tape)
-        else:
-            async with producer.transaction():
-                await _write(producer, topic, tape)
+        await write_all(producer, topic, tape)
     finally:
         await producer.stop()
-    return len(tape)
 
 
-async def _write(producer: Any, topic: str, tape: Tape) -> None:
+async def write_all(producer: AIOKafkaProducer, topic: str, tape: Tape) -> None:
+    """Write a tape through a producer that runs, to all partitions alike."""
     longest = int(np.diff(tape.starts).max())
     for first in range(0, longest, _ROWS):
         sent: Sent = []
         for partition in range(tape.partitions):
-            begin, end = tape.starts[partition] + first, tape.starts[partition + 1]
-            rows = slice(begin, min(end, begin + _ROWS))
+            begin, end = int(tape.starts[partition]) + first, int(tape.starts[partition + 1])
             if begin < end:
-                sent += await send(producer, topic, partition, *tape.records(rows))
+                records = tape.records(slice(begin, min(end, begin + _ROWS)))
+                sent += await send(producer, topic, partition, *records)
         await asyncio.gather(*sent)
 
 

@@ -22,6 +22,8 @@ from aiokafka.record.memory_records import MemoryRecords
 # base timestamp, max timestamp, producer id
 _HEADER: Final = struct.Struct(">qiibIhiqqq")
 _LENGTH: Final = 12
+#: Read at once; longer than any batch.
+_CHUNK: Final = 32 << 20
 _TRANSACTIONAL, _CONTROL = 0x10, 0x20
 #: Key of a control record: version, type.
 _MARKER: Final = struct.Struct(">hh")
@@ -77,12 +79,14 @@ class TopicLog:
     def _read_on(self, directory: Path, partition: int) -> Iterator[Record]:
         part = self._parts[partition]
         for path in sorted(directory.glob("*.log")):
-            position = part.position.get(path.name, 0)
-            with path.open("rb") as file:
-                file.seek(position)
-                raw = file.read()
-            part.position[path.name] = position + self._take(part, raw)
-            yield from self._committed(part, partition)
+            taken = -1
+            while taken:
+                position = part.position.get(path.name, 0)
+                with path.open("rb") as file:
+                    file.seek(position)
+                    taken = self._take(part, file.read(_CHUNK))
+                part.position[path.name] = position + taken
+                yield from self._committed(part, partition)
 
     def _take(self, part: _Part, raw: bytes) -> int:
         at = 0

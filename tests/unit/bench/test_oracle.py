@@ -13,7 +13,7 @@ from barstream.market.session import SessionRow
 from barstream.model.time import DAY_US, MINUTE_US, SECOND_US
 from bench.oracle import VALUES, Misses, misses, truth, verdict
 from bench.tape import Fault, Shape, Tape, make_tape
-from bench.workload import BROKER, symbol
+from bench.workload import BROKER
 from tests.reference.series import PlainSeries
 
 GRACE_US = 5 * SECOND_US
@@ -193,5 +193,3 @@ def test_a_difference_is_contested_where_a_late_tick_is_in_the_bar() -> None:
     assert found.ticks_taken == expected.late > 0
     assert found.bars == found.contested > 0
     assert found.mistakes == 0
-
-

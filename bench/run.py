@@ -1,0 +1,240 @@
+"""A comparison: in every round the contestants in turn, on one broker and the same ticks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Final
+
+from bench.broker import Broker
+from bench.contestants import Barstream, Contestant, ContestantFailed, Site
+from bench.drain import Drained, Figures, drain, replay
+from bench.open_loop import FeedFailed, Pace, open_loop
+from bench.oracle import Truth, truth
+from bench.results import Result, Results
+from bench.scale import scaled_drain
+from bench.tape import SHAPES, Shape, Tape, make_tape, write
+
+PHASES: Final = ("drain", "replay", "paced", "scale")
+#: A topic of ticks for one run alone, by its name.
+_OWN_TICKS: Final = "{name}-ticks"
+
+#: A phase, and what came of it.
+Measured = tuple[str, Drained | Figures]
+
+
+class MachineTooSmall(RuntimeError):
+    """A comparison needs a core for the broker and one for the contestant."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared, and how long.
+
+    Attributes:
+        scale: of the bars of a drain; rate, seconds: of the open loop.
+        budget_s: a drain that takes longer is cut off.
+        cores: of the broker, the feed and what watches; and of the contestant.
+    """
+
+    contestants: Mapping[str, Contestant]
+    shapes: Sequence[str]
+    phases: Sequence[str]
+    rounds: int
+    seed: int
+    scale: float
+    rate: int
+    seconds: float
+    grace_s: float
+    partitions: int
+    budget_s: float
+    cores: tuple[int, int]
+
+    @property
+    def grace_us(self) -> int:
+        """Microseconds."""
+        return round(self.grace_s * 1e6)
+
+
+def cores(asked: Sequence[int] | None) -> tuple[int, int]:
+    """Of the broker and of the contestant: as asked, else the first two there are.
+
+    Raises:
+        MachineTooSmall: there are not two of them.
+    """
+    if not hasattr(os, "sched_getaffinity") or shutil.which("taskset") is None:
+        raise MachineTooSmall(
+            "programs must be kept on cores of their own, which needs Linux and taskset "
+            "(util-linux), and one of them is not here"
+        )
+    there = sorted(os.sched_getaffinity(0))
+    wanted = list(there[:2] if asked is None else asked)
+    if len(set(wanted)) != 2 or not set(wanted) <= set(there):
+        raise MachineTooSmall(
+            f"two cores are required, one for the broker and one for the contestant; asked for "
+            f"{wanted}, of {there}"
+        )
+    return wanted[0], wanted[1]
+
+
+def run(plan: Plan, results: Results) -> None:
+    """Measure what the results do not have yet."""
+    # the broker and the feeds run where this process does
+    os.sched_setaffinity(0, {plan.cores[0]})
+    with Broker() as broker:
+        course = _Course(plan, broker, results)
+        for number in range(1, plan.rounds + 1):
+            for name in plan.shapes:
+                course.round(number, SHAPES[name])
+
+
+class _Course:
+    def __init__(self, plan: Plan, broker: Broker, results: Results) -> None:
+        self._plan = plan
+        self._broker = broker
+        self._results = results
+        self._filled: set[str] = set()
+        #: One shape at a time: a tape and its bars take several hundred MB.
+        self._tape = lru_cache(maxsize=1)(self._make)
+
+    def round(self, number: int, shape: Shape) -> None:
+        """All phases of a shape, each with all contestants in turn."""
+        able = {
+            name: each
+            for name, each in self._plan.contestants.items()
+            if each.has_sessions or not shape.has_sessions
+        }
+        for name, each in able.items():
+            self._drain(number, shape, name, each)
+        if "paced" in self._plan.phases and shape.is_paced:
+            for name, each in able.items():
+                place = (number, shape.name, "paced", name)
+                self._visit(place, partial(self._paced, each), shape, _OWN_TICKS)
+        first = next((each for each in able.values() if isinstance(each, Barstream)), None)
+        if "scale" in self._plan.phases and first is not None and not shape.has_sessions:
+            place = (number, shape.name, "scale", first.name)
+            self._visit(place, partial(self._scale, first), shape, _OWN_TICKS)
+
+    def _paced(self, contestant: Contestant, site: Site) -> Iterator[Measured]:
+        pace = Pace(self._plan.rate, self._plan.seconds, self._plan.seed)
+        yield "paced", open_loop(contestant, site, pace)
+
+    def _drain(self, number: int, shape: Shape, name: str, contestant: Contestant) -> None:
+        wanted = [phase for phase in ("drain", "replay") if phase in self._plan.phases]
+        missing = [
+            phase for phase in wanted if not self._results.has((number, shape.name, phase, name))
+        ]
+        if not missing:
+            return
+        ticks = self._fill(shape)
+
+        def measure(site: Site) -> Iterator[Measured]:
+            tape, expected = self._tape(shape)
+            # what it replays are the bars of a drain
+            drained = drain(contestant, site, tape, expected, self._plan.budget_s)
+            if "drain" in missing:
+                yield "drain", drained
+            if "replay" not in missing:
+                return
+            again = replay(contestant, site, tape)
+            if again is not None:
+                yield "replay", again
+                return
+            with self._site(shape, ticks) as anew:
+                yield "replay", drain(contestant, anew, tape, expected, self._plan.budget_s)
+
+        self._visit((number, shape.name, missing[0], name), measure, shape, ticks)
+
+    def _scale(self, contestant: Barstream, site: Site) -> Iterator[Measured]:
+        tape, _ = self._tape(SHAPES[site.shape.name])
+        broker_core, core = self._plan.cores
+        rates: list[float] = []
+        for used in ([core], [core, broker_core]):
+            with self._site(SHAPES[site.shape.name], _OWN_TICKS) as place:
+                rates.append(scaled_drain(contestant, place, tape, used, self._plan.budget_s))
+        yield "scale", {
+            "one_ticks_per_s": rates[0], "two_ticks_per_s": rates[1],
+            "two_to_one": rates[1] / rates[0],
+        }  # fmt: skip
+
+    def _visit(
+        self,
+        place: tuple[int, str, str, str],
+        measure: Callable[[Site], Iterator[Measured]],
+        shape: Shape,
+        ticks: str,
+    ) -> None:
+        number, name, phase, contestant = place
+        if self._results.has(place):
+            return
+        self._broker.raise_if_died()
+        say(f"round {number}, {name}, {phase}, {contestant} ...")
+        try:
+            with self._site(shape, ticks) as site:
+                for phase, done in measure(site):
+                    self._add((number, name, phase, contestant), done, shape)
+        except (ContestantFailed, FeedFailed, AssertionError) as error:
+            say(f"  failed: {error}")
+            self._results.add(Result(number, name, phase, contestant, failed=str(error)))
+
+    def _add(self, place: tuple[int, str, str, str], done: Drained | Figures, shape: Shape) -> None:
+        number, name, phase, contestant = place
+        figures = dict(done.figures if isinstance(done, Drained) else done)
+        misses = done.misses.to_json() if isinstance(done, Drained) else None
+        if phase == "drain":
+            figures["ticks_per_bar"] = shape.per_bar
+        self._results.add(Result(number, name, phase, contestant, figures, misses))
+        shown = {
+            key: figures[key]
+            for key in ("ticks_per_s", "core_share", "two_to_one")
+            if figures.get(key) is not None
+        }
+        said = ", ".join(f"{key} {value:,.2f}" for key, value in shown.items())
+        wrong = "" if misses is None else f", {misses['bars']:,} bars wrong"
+        say(f"  {phase}: {said}{wrong}")
+
+    def _make(self, shape: Shape) -> tuple[Tape, Truth]:
+        plan = self._plan
+        tape = make_tape(
+            shape.scaled(plan.scale), seed=plan.seed, grace_us=plan.grace_us,
+            partitions=plan.partitions,
+        )  # fmt: skip
+        return tape, truth(tape, plan.grace_us)
+
+    def _fill(self, shape: Shape) -> str:
+        topic = f"ticks-{shape.name}"
+        if topic not in self._filled:
+            tape, _ = self._tape(shape)
+            say(f"{len(tape):,} ticks to {topic}")
+            self._broker.create(topic, self._plan.partitions)
+            asyncio.run(write(self._broker.options, topic, tape))
+            self._filled.add(topic)
+        return topic
+
+    @contextmanager
+    def _site(self, shape: Shape, ticks: str) -> Iterator[Site]:
+        """A directory and a name of its own; what has that name is gone afterwards."""
+        name = f"bench{secrets.token_hex(4)}"
+        scaled = shape.scaled(self._plan.scale)
+        with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as directory:
+            try:
+                yield Site(
+                    self._broker, name, Path(directory), self._plan.cores[1],
+                    ticks.format(name=name), self._plan.partitions, scaled, self._plan.grace_us,
+                )  # fmt: skip
+            finally:
+                self._broker.delete(name)
+
+
+def say(what: str) -> None:
+    """A line of progress."""
+    print(what, file=sys.stderr, flush=True)
