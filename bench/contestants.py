@@ -351,7 +351,10 @@ def _assigned_ms(log: Path) -> float | None:
 
 
 def _columns(records: Sequence[Record], schema_text: str) -> pl.DataFrame:
-    batch = pyruhvro.deserialize_array([record.value for record in records], schema_text)
+    try:
+        batch = pyruhvro.deserialize_array([record.value for record in records], schema_text)
+    except ValueError as error:
+        raise ContestantFailed(f"its bars must be records of its schema: {error}") from error
     return (
         pl.DataFrame(pl.from_arrow(batch))
         .select(

@@ -36,6 +36,8 @@ _LOOK_S: Final = 0.05
 #: Its output stands still for so long before it is read, and before one more tick is sent.
 _QUIET_S: Final = 0.5
 _STUCK_S: Final = 6.0
+#: And before one is sent to somebody that has written nothing yet.
+_NO_START_S: Final = 30.0
 _MOST_NUDGES: Final = 3
 _MIB: Final = 1 << 20
 
@@ -139,7 +141,7 @@ def follow(
             bars.read_on()
             if _closing(bars.rows, tape, kind)["series"].n_unique() == tape.shape.series:
                 return bars, True, nudges
-        if quiet_s > _STUCK_S and nudges < _MOST_NUDGES and not bars.rows.is_empty():
+        if quiet_s > (_STUCK_S if size else _NO_START_S) and nudges < _MOST_NUDGES:
             nudges, moved = nudges + 1, time.monotonic()
             asyncio.run(_nudge(site, tape))
         time.sleep(_LOOK_S)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
+
+from aiokafka.errors import KafkaError
 
 from bench.broker import Broker
 from bench.contestants import Barstream, Contestant, ContestantFailed, Site
@@ -27,6 +30,12 @@ from bench.tape import SHAPES, Shape, Tape, make_tape, write
 PHASES: Final = ("drain", "replay", "paced", "scale")
 #: A topic of ticks for one run alone, by its name.
 _OWN_TICKS: Final = "{name}-ticks"
+
+#: Of one contestant; the others go on.
+_FAILURES: Final = (
+    ContestantFailed, FeedFailed, AssertionError, subprocess.SubprocessError, KafkaError,
+    TimeoutError,
+)  # fmt: skip
 
 #: A phase, and what came of it.
 Measured = tuple[str, Drained | Figures]
@@ -182,9 +191,11 @@ class _Course:
             with self._site(shape, ticks) as site:
                 for phase, done in measure(site):
                     self._add((number, name, phase, contestant), done, shape)
-        except (ContestantFailed, FeedFailed, AssertionError) as error:
+        except _FAILURES as error:
             say(f"  failed: {error}")
-            self._results.add(Result(number, name, phase, contestant, failed=str(error)))
+            failed = Result(number, name, phase, contestant, failed=str(error) or repr(error))
+            if not self._results.has(failed.place):
+                self._results.add(failed)
 
     def _add(self, place: tuple[int, str, str, str], done: Drained | Figures, shape: Shape) -> None:
         number, name, phase, contestant = place

@@ -196,7 +196,7 @@ class Tape:
     def before(self, us: int) -> Tape:
         """What arrives before ``us``; without the closing ticks when that is the end."""
         kept = self.arrival_us < us
-        counts = np.add.reduceat(kept.astype(np.int64), self.starts[:-1])
+        counts = np.bincount(self.partition[kept], minlength=self.partitions)
         return replace(
             self, starts=np.append(0, np.cumsum(counts)), series=self.series[kept],
             arrival_us=self.arrival_us[kept], time_us=self.time_us[kept], price=self.price[kept],
