@@ -10,8 +10,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from bench.chart import chart
 from bench.comparison import FIGURES, Row, figures_of, ratios_of, rows_of
-from bench.drawing import drawing
 from bench.results import Results
 
 PAGE: Final = "comparison.md"
@@ -56,7 +56,7 @@ def write(results: Results, contestants: Mapping[str, Any], directory: Path) -> 
     panels = [(figure, ratios_of(results.all, figure, shapes)) for figure in drawn]
     has_drawing = any(by_shape for _, by_shape in panels)
     if has_drawing:
-        (directory / DRAWING).write_text(drawing(panels, titles))
+        (directory / DRAWING).write_text(chart(panels, titles))
     names = list(titles)
     parts = [
         "# barstream and its peers", "",

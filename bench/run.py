@@ -9,10 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
+from itertools import islice, product
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,8 @@ from bench.scale import scaled_drain
 from bench.tape import SHAPES, Shape, Tape, make_tape, write
 
 PHASES: Final = ("drain", "replay", "paced", "scale")
+#: What the topic of a shape is read for.
+_DRAINS: Final = ("drain", "replay")
 #: A topic of ticks for one run alone, by its name.
 _OWN_TICKS: Final = "{name}-ticks"
 
@@ -37,6 +40,8 @@ _FAILURES: Final = (
     TimeoutError,
 )  # fmt: skip
 
+#: Round, shape, phase and contestant.
+Place = tuple[int, str, str, str]
 #: A phase, and what came of it.
 Measured = tuple[str, Drained | Figures]
 
@@ -97,13 +102,34 @@ def cores(asked: Sequence[int] | None) -> tuple[int, int]:
 
 def run(plan: Plan, results: Results) -> None:
     """Measure what the results do not have yet."""
+    missing = [place for place in places(plan) if not results.has(place)]
+    if not missing:
+        return
     # the broker and the feeds run where this process does
     os.sched_setaffinity(0, {plan.cores[0]})
     with Broker() as broker:
         course = _Course(plan, broker, results)
-        for number in range(1, plan.rounds + 1):
-            for name in plan.shapes:
-                course.round(number, SHAPES[name])
+        for place in missing:
+            course.visit(place)
+
+
+def places(plan: Plan) -> Iterator[Place]:
+    """All that is to be measured, in order: in each round the contestants in turn."""
+    drains = [phase for phase in _DRAINS if phase in plan.phases]
+    for number, name in product(range(1, plan.rounds + 1), plan.shapes):
+        shape = SHAPES[name]
+        able = [
+            each
+            for each, contestant in plan.contestants.items()
+            if contestant.has_sessions or not shape.has_sessions
+        ]
+        # what is replayed are the bars of a drain
+        yield from ((number, name, phase, each) for each in able for phase in drains)
+        if shape.is_paced and "paced" in plan.phases:
+            yield from ((number, name, "paced", each) for each in able)
+        if not shape.has_sessions and "scale" in plan.phases:
+            mine = (each for each in able if isinstance(plan.contestants[each], Barstream))
+            yield from ((number, name, "scale", each) for each in islice(mine, 1))
 
 
 class _Course:
@@ -115,89 +141,62 @@ class _Course:
         #: One shape at a time: a tape and its bars take several hundred MB.
         self._tape = lru_cache(maxsize=1)(self._make)
 
-    def round(self, number: int, shape: Shape) -> None:
-        """All phases of a shape, each with all contestants in turn."""
-        able = {
-            name: each
-            for name, each in self._plan.contestants.items()
-            if each.has_sessions or not shape.has_sessions
-        }
-        for name, each in able.items():
-            self._drain(number, shape, name, each)
-        if "paced" in self._plan.phases and shape.is_paced:
-            for name, each in able.items():
-                place = (number, shape.name, "paced", name)
-                self._visit(place, partial(self._paced, each), shape, _OWN_TICKS)
-        first = next((each for each in able.values() if isinstance(each, Barstream)), None)
-        if "scale" in self._plan.phases and first is not None and not shape.has_sessions:
-            place = (number, shape.name, "scale", first.name)
-            self._visit(place, partial(self._scale, first), shape, _OWN_TICKS)
-
-    def _paced(self, contestant: Contestant, site: Site) -> Iterator[Measured]:
-        pace = Pace(self._plan.rate, self._plan.seconds, self._plan.seed)
-        yield "paced", open_loop(contestant, site, pace)
-
-    def _drain(self, number: int, shape: Shape, name: str, contestant: Contestant) -> None:
-        wanted = [phase for phase in ("drain", "replay") if phase in self._plan.phases]
-        missing = [
-            phase for phase in wanted if not self._results.has((number, shape.name, phase, name))
-        ]
-        if not missing:
+    def visit(self, place: Place) -> None:
+        """Measure a place, and where one visit does, the replay of a drain with it."""
+        number, name, phase, which = place
+        if self._results.has(place):
             return
-        ticks = self._fill(shape)
+        self._broker.raise_if_died()
+        contestant, shape = self._plan.contestants[which], SHAPES[name]
+        say(f"round {number}, {name}, {phase}, {which} ...")
+        try:
+            ticks = self._fill(shape) if phase in _DRAINS else _OWN_TICKS
+            with self._site(shape, ticks) as site:
+                for phase, done in self._measure(place, contestant, site):
+                    self._add((number, name, phase, which), done, shape)
+        except _FAILURES as error:
+            say(f"  failed: {error}")
+            # a drain that is there has failed to be replayed
+            phase = "replay" if self._results.has(place) else place[2]
+            if self._lacks((number, name, phase, which)):
+                failed = Result(number, name, phase, which, failed=str(error) or repr(error))
+                self._results.add(failed)
 
-        def measure(site: Site) -> Iterator[Measured]:
-            tape, expected = self._tape(shape)
-            # what it replays are the bars of a drain
+    def _measure(self, place: Place, contestant: Contestant, site: Site) -> Iterator[Measured]:
+        number, name, phase, which = place
+        if phase == "paced":
+            pace = Pace(self._plan.rate, self._plan.seconds, self._plan.seed)
+            yield "paced", open_loop(contestant, site, pace)
+        elif isinstance(contestant, Barstream) and phase == "scale":
+            yield "scale", self._scale(contestant, site.shape)
+        else:
+            tape, expected = self._tape(SHAPES[name])
             drained = drain(contestant, site, tape, expected, self._plan.budget_s)
-            if "drain" in missing:
+            if phase == "drain":
                 yield "drain", drained
-            if "replay" not in missing:
-                return
-            again = replay(contestant, site, tape)
-            if again is not None:
-                yield "replay", again
-                return
-            with self._site(shape, ticks) as anew:
-                yield "replay", drain(contestant, anew, tape, expected, self._plan.budget_s)
+            if self._lacks((number, name, "replay", which)):
+                again = replay(contestant, site, tape)
+                if again is not None:
+                    yield "replay", again
+                elif phase == "replay":
+                    yield "replay", drained
 
-        self._visit((number, shape.name, missing[0], name), measure, shape, ticks)
+    def _lacks(self, place: Place) -> bool:
+        return place[2] in self._plan.phases and not self._results.has(place)
 
-    def _scale(self, contestant: Barstream, site: Site) -> Iterator[Measured]:
-        tape, _ = self._tape(SHAPES[site.shape.name])
+    def _scale(self, contestant: Barstream, shape: Shape) -> Figures:
+        tape, _ = self._tape(SHAPES[shape.name])
         broker_core, core = self._plan.cores
         rates: list[float] = []
         for used in ([core], [core, broker_core]):
-            with self._site(SHAPES[site.shape.name], _OWN_TICKS) as place:
-                rates.append(scaled_drain(contestant, place, tape, used, self._plan.budget_s))
-        yield "scale", {
+            with self._site(SHAPES[shape.name], _OWN_TICKS) as site:
+                rates.append(scaled_drain(contestant, site, tape, used, self._plan.budget_s))
+        return {
             "one_ticks_per_s": rates[0], "two_ticks_per_s": rates[1],
             "two_to_one": rates[1] / rates[0],
         }  # fmt: skip
 
-    def _visit(
-        self,
-        place: tuple[int, str, str, str],
-        measure: Callable[[Site], Iterator[Measured]],
-        shape: Shape,
-        ticks: str,
-    ) -> None:
-        number, name, phase, contestant = place
-        if self._results.has(place):
-            return
-        self._broker.raise_if_died()
-        say(f"round {number}, {name}, {phase}, {contestant} ...")
-        try:
-            with self._site(shape, ticks) as site:
-                for phase, done in measure(site):
-                    self._add((number, name, phase, contestant), done, shape)
-        except _FAILURES as error:
-            say(f"  failed: {error}")
-            failed = Result(number, name, phase, contestant, failed=str(error) or repr(error))
-            if not self._results.has(failed.place):
-                self._results.add(failed)
-
-    def _add(self, place: tuple[int, str, str, str], done: Drained | Figures, shape: Shape) -> None:
+    def _add(self, place: Place, done: Drained | Figures, shape: Shape) -> None:
         number, name, phase, contestant = place
         figures = dict(done.figures if isinstance(done, Drained) else done)
         misses = done.misses.to_json() if isinstance(done, Drained) else None

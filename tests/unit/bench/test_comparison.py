@@ -10,8 +10,10 @@ import pytest
 from rich.console import Console
 
 from bench.comparison import rows_of
+from bench.contestants import contestants
 from bench.report import DRAWING, PAGE, show, write
 from bench.results import OtherSettings, Result, Results, Spread, with_cpu_of_bars
+from bench.run import PHASES, Plan, places
 
 NAMES = ("barstream", "kafka_streams_live", "kafka_streams_final")
 SETTINGS = {"seed": 1}
@@ -99,6 +101,24 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was(tmp_path: Path) -> None:
     assert again.all == [first, failed]
     assert again.has(first.place)
     assert not again.has(failed.place)
+
+
+def test_contestants_have_their_turn_within_a_round() -> None:
+    every = {name: each for name, each in contestants().items() if name.startswith("barstream")}
+    plan = Plan(
+        contestants=every, shapes=["dense", "sessions"], phases=list(PHASES), rounds=2, seed=1,
+        scale=1, rate=1, seconds=1, grace_s=5, partitions=4, budget_s=1, cores=(0, 1),
+    )  # fmt: skip
+    first = [place[1:] for place in places(plan) if place[0] == 1]
+    assert first == [
+        ("dense", "drain", "barstream"), ("dense", "replay", "barstream"),
+        ("dense", "drain", "barstream-1m"), ("dense", "replay", "barstream-1m"),
+        ("dense", "paced", "barstream"), ("dense", "paced", "barstream-1m"),
+        ("dense", "scale", "barstream"),
+        ("sessions", "drain", "barstream"), ("sessions", "replay", "barstream"),
+        ("sessions", "drain", "barstream-1m"), ("sessions", "replay", "barstream-1m"),
+    ]  # fmt: skip
+    assert len(list(places(plan))) == 2 * len(first)
 
 
 def test_results_of_other_settings_are_refused(tmp_path: Path) -> None:

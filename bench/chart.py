@@ -24,7 +24,7 @@ _STYLE: Final = (
 Panel = tuple[Figure, Mapping[str, Mapping[str, Spread]]]
 
 
-def drawing(panels: Sequence[Panel], titles: Mapping[str, str]) -> str:
+def chart(panels: Sequence[Panel], titles: Mapping[str, str]) -> str:
     """A panel for each figure that has ratios; in it the contestants by shape.
 
     Args:
