@@ -67,15 +67,20 @@ def worker_round(bootstrap: str, directory: Path, shape: argparse.Namespace) -> 
 
 def faust_round(bootstrap: str, topic: str, ticks: int) -> dict[str, Any]:
     """The first ``ticks`` of the same topic through a plain Faust agent."""
-    done = subprocess.run(
-        [
-            "taskset", "-c", CORE, sys.executable, "-m", "bench.peers.plain_faust", bootstrap,
-            topic, str(ticks), f"plain{secrets.token_hex(3)}",
-        ],
-        capture_output=True, text=True, check=True, timeout=600,
-    )  # fmt: skip
-    result = next(json.loads(line) for line in done.stdout.splitlines() if line[:1] == "{")
-    return {"ticks": ticks, "ticks_per_s": ticks / result["seconds"]}
+    with tempfile.TemporaryDirectory(prefix="plain-faust-") as state:
+        done = subprocess.run(
+            [
+                "taskset", "-c", CORE, sys.executable, "-m", "bench.peers.plain_faust",
+                "--bootstrap", bootstrap, "--ticks", topic, "--count", str(ticks),
+                "--app-id", f"plain{secrets.token_hex(3)}", "--state", state,
+            ],
+            capture_output=True, text=True, check=True, timeout=600,
+        )  # fmt: skip
+    said = [json.loads(line) for line in done.stdout.splitlines() if line[:1] == "{"]
+    return {
+        "ticks": ticks,
+        "ticks_per_s": ticks / next(x["seconds"] for x in said if "seconds" in x),
+    }
 
 
 def cpu_seconds(pid: int) -> float:
