@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.contestants import Contestant, contestants, ensure_built
+from bench.contestants import Contestant, contestants
+from bench.peers.catalogue import PEERS, ensure_built
 from bench.report import PAGE, show, write
 from bench.results import OtherSettings, Results, with_cpu_of_bars
 from bench.run import PHASES, MachineTooSmall, Plan, cores, run, say
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         plan = _plan(asked, chosen)
         results = Results(directory, _settings(plan))
-        ensure_built(chosen.values())
+        ensure_built([name for name in chosen if name in PEERS])
         code = _run(plan, results, directory)
     except (MachineTooSmall, OtherSettings, KafkaUnavailableError) as error:
         print(error, file=sys.stderr)

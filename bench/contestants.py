@@ -9,24 +9,24 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import orjson
 import polars as pl
 import pyruhvro
 
 from barstream.codecs.avro.body import load_schema, without_logical_types
 from bench.broker import Broker
 from bench.oracle import VALUES
+from bench.peers.catalogue import PEERS, Peer
+from bench.peers.records import BAR_SCHEMA
 from bench.tape import Shape, write_schedule
 from bench.topic_log import Record, TopicLog, directory_bytes
 from tests.pipeline import ROOT, Pipeline
 
-_PEER_BAR: Final = Path(__file__).parent / "peers" / "bar.avsc"
 _READY_S: Final = 120.0
 _STOP_S: Final = 30.0
 _ROWS: Final = 200_000
@@ -115,6 +115,7 @@ class Contestant(ABC):
     Attributes:
         name: for the command line; title: for a person.
         note: what it does more or less than the others.
+        schema: of the values of its bars.
         has_fills: its bars have no gaps, and exact volumes.
         has_live, has_finals: which kinds of bars it writes; has_sessions: it knows of them.
     """
@@ -122,6 +123,7 @@ class Contestant(ABC):
     name: str
     title: str
     note: str
+    schema: Mapping[str, Any]
     has_fills: bool = False
     has_live: bool = True
     has_finals: bool = True
@@ -139,11 +141,6 @@ class Contestant(ABC):
     def topic(self, site: Site, kind: Literal["live", "final"]) -> str:
         """Of its bars."""
 
-    @property
-    @abstractmethod
-    def schema(self) -> dict[str, Any]:
-        """Of the values of its bars."""
-
     def replay(self, site: Site) -> tuple[subprocess.Popen[bytes], Path] | None:
         """Start what derives its bars anew, and where that says what; None: it runs once more."""
         del site
@@ -153,12 +150,12 @@ class Contestant(ABC):
 class Barstream(Contestant):
     """A worker with its default settings, but for ``options``."""
 
-    schema = load_schema("bar")
     has_fills = True
     has_sessions = True
 
     def __init__(self, name: str, title: str, note: str, **options: str) -> None:
         self.name, self.title, self.note = name, title, note
+        self.schema = load_schema("bar")
         self._options = options
 
     def pipeline(self, site: Site) -> Pipeline:
@@ -213,17 +210,12 @@ class Barstream(Contestant):
 class PeerProgram(Contestant):
     """A program of `bench.peers`."""
 
-    def __init__(self, peer: Any) -> None:
+    def __init__(self, peer: Peer) -> None:
+        self.schema = json.loads(BAR_SCHEMA.read_bytes())
         self.name, self.title, self.note = peer.name, peer.title, peer.note
         self._peer = peer
         self.has_live = peer.emits == "live"
         self.has_finals = not self.has_live
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """``bench/peers/bar.avsc``."""
-        found: dict[str, Any] = orjson.loads(_PEER_BAR.read_bytes())
-        return found
 
     def prepare(self, site: Site) -> None:
         """The topic of its bars."""
@@ -299,21 +291,7 @@ def contestants() -> dict[str, Contestant]:
         Barstream("barstream", "barstream", "1m and four roll-ups, live and final, no gaps"),
         Barstream("barstream-1m", "barstream, 1m alone", "no roll-ups", BARS__TIMEFRAMES="1m"),
     ]
-    try:
-        from bench.peers import catalogue
-    except ImportError:
-        peers: Iterable[Any] = ()
-    else:
-        peers = catalogue.PEERS.values()
-    return {each.name: each for each in [*found, *map(PeerProgram, peers)]}
-
-
-def ensure_built(chosen: Iterable[Contestant]) -> None:
-    """Build what the peers among them need; once."""
-    if names := [each.name for each in chosen if isinstance(each, PeerProgram)]:
-        from bench.peers import catalogue
-
-        catalogue.ensure_built(names)
+    return {each.name: each for each in [*found, *map(PeerProgram, PEERS.values())]}
 
 
 def pinned(core: int) -> tuple[str, ...]:
