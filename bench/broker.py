@@ -64,6 +64,17 @@ class Broker:
         new = NewTopic(topic, partitions, 1, topic_configs=_APPEND_TIME)
         self._administer(lambda admin: admin.create_topics([new]))
 
+    def committed(self, group: str) -> int:
+        """Ticks that a consumer group says it is through with, over all partitions."""
+        found: list[int] = []
+
+        async def look(admin: AIOKafkaAdminClient) -> None:
+            offsets = await admin.list_consumer_group_offsets(group)
+            found.extend(max(0, each.offset) for each in offsets.values())
+
+        self._administer(look)
+        return sum(found)
+
     def delete(self, part_of_name: str) -> None:
         """All topics with ``part_of_name`` in their names."""
 

@@ -33,11 +33,10 @@ from bench.workload import batch_producer, send
 Figures = dict[str, float | int | bool | None]
 
 _LOOK_S: Final = 0.05
-#: Its output stands still for so long before it is read, and before one more tick is sent.
+#: Its output stands still for so long before it is read, and, where it is through with all ticks,
+#: before one more is sent.
 _QUIET_S: Final = 0.5
 _STUCK_S: Final = 6.0
-#: And before one is sent to somebody that has written nothing yet.
-_NO_START_S: Final = 30.0
 _MOST_NUDGES: Final = 3
 _MIB: Final = 1 << 20
 
@@ -141,9 +140,12 @@ def follow(
             bars.read_on()
             if _closing(bars.rows, tape, kind)["series"].n_unique() == tape.shape.series:
                 return bars, True, nudges
-        if quiet_s > (_STUCK_S if size else _NO_START_S) and nudges < _MOST_NUDGES:
-            nudges, moved = nudges + 1, time.monotonic()
-            asyncio.run(_nudge(site, tape))
+        if quiet_s > _STUCK_S:
+            moved = time.monotonic()
+            # on a busy machine one may also be quiet because it is slow
+            if nudges < _MOST_NUDGES and site.broker.committed(site.name) >= len(tape):
+                nudges += 1
+                asyncio.run(_nudge(site, tape))
         time.sleep(_LOOK_S)
     bars.read_on()
     return bars, False, nudges

@@ -52,8 +52,9 @@ def first(tick: Tick) -> Fold:
     return folded(None, tick)
 
 
-def event_time_ms(value: Tick, *_: Any) -> int:
-    return value[0] // 1000
+def event_time_ms(value: Tick | None, _headers: Any, timestamp_ms: int, _type: Any) -> int:
+    # a record without a value is given to no deserializer, and dropped after this
+    return timestamp_ms if value is None else value[0] // 1000
 
 
 def main() -> None:
@@ -73,6 +74,10 @@ def main() -> None:
     def on_late(*_: Any) -> bool:
         late[0] += 1
         return False  # a line of the log for each would be what is measured
+
+    def has_value(tick: Tick | None) -> bool:
+        reader.skipped += tick is None
+        return tick is not None
 
     def body(window: Any, key: bytes, *_: Any) -> bytes:
         return writer.body(key, window["start"] * 1000, window["value"])
@@ -100,6 +105,7 @@ def main() -> None:
     bars = app.topic(run.bars, key_serializer="bytes", value_serializer="bytes")
     windows = (
         app.dataframe(ticks)
+        .filter(has_value)
         .tumbling_window(_MINUTE_MS, grace_ms=run.grace_ms, name="minutes", on_late=on_late)
         .reduce(reducer=folded, initializer=first)
     )
