@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from barstream.kafka.connection import client_options
-from bench.throughput import cpu_seconds
+from bench.process_tree import cpu_seconds
 from bench.workload import produce
 from tests.chaos.observation import Observer, Sample
 from tests.kafka_cluster import KafkaCluster

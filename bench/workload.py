@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from aiokafka import AIOKafkaProducer
@@ -13,14 +13,49 @@ from barstream.codecs.avro.body import encode_batch
 from barstream.model.key import series_key
 from barstream.model.time import MINUTE_US
 
-BROKER = "BENCH"
-START_US = 1_700_000_040_000_000 // MINUTE_US * MINUTE_US
-_BATCH_BYTES = 900_000
+BROKER: Final = "BENCH"
+START_US: Final = 1_700_000_040_000_000 // MINUTE_US * MINUTE_US
+_BATCH_BYTES: Final = 900_000
+#: An Avro string of a length that no record of this size can hold comes first.
+_GARBAGE: Final = b"\xff\xff\xff\x7f"
+
+Sent = list["asyncio.Future[Any]"]
 
 
 def symbol(number: int) -> str:
     """``S0007``."""
     return f"S{number:04d}"
+
+
+def garbage(rng: np.random.Generator) -> bytes:
+    """A value that is no tick, whatever its random bytes are."""
+    return _GARBAGE + rng.bytes(36)
+
+
+def batch_producer(options: Mapping[str, Any], **more: Any) -> AIOKafkaProducer:
+    """A producer for `send`."""
+    return AIOKafkaProducer(**options, max_batch_size=_BATCH_BYTES, **{"linger_ms": 5} | more)
+
+
+async def send(
+    producer: AIOKafkaProducer,
+    topic: str,
+    partition: int,
+    keys: Iterable[bytes],
+    values: Iterable[bytes | None],
+) -> Sent:
+    """Hand records over in batches as large as a batch may be; what becomes of each batch."""
+    sent: Sent = []
+    batch = producer.create_batch()
+    for key, value in zip(keys, values, strict=True):
+        while batch.append(key=key, value=value, timestamp=None) is None:
+            batch.close()
+            sent.append(await producer.send_batch(batch, topic, partition=partition))
+            batch = producer.create_batch()
+    if batch.record_count():
+        batch.close()
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
+    return sent
 
 
 async def produce(
@@ -41,16 +76,16 @@ async def produce(
     ``only`` it is the ticks of these partitions; ``first_bar`` is where time begins.  So many bars
     go ``together`` to one partition before the next one has its turn.
     """
-    producer = AIOKafkaProducer(**options, max_batch_size=_BATCH_BYTES, linger_ms=5)
+    producer = batch_producer(options)
     await producer.start()
     rng = np.random.default_rng(7 + first_bar)
     written = 0
     step_us = MINUTE_US // per_bar
-    sent: list[asyncio.Future[Any]] = []
     keys = [series_key(BROKER, symbol(number)) for number in range(series)]
     try:
         for bar in range(first_bar, first_bar + bars, together):
             steps = per_bar * min(together, first_bar + bars - bar)
+            sent: Sent = []
             for partition in range(partitions) if only is None else only:
                 mine = np.arange(partition, series, partitions)
                 which = np.tile(mine, steps)
@@ -69,16 +104,9 @@ async def produce(
                     },
                 )
                 written += count
-                batch = producer.create_batch()
-                for number, value in zip(which.tolist(), values, strict=True):
-                    while batch.append(key=keys[number], value=value, timestamp=None) is None:
-                        batch.close()
-                        sent.append(await producer.send_batch(batch, topic, partition=partition))
-                        batch = producer.create_batch()
-                batch.close()
-                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                mine_keys = (keys[number] for number in which.tolist())
+                sent += await send(producer, topic, partition, mine_keys, values)
             await asyncio.gather(*sent)
-            sent.clear()
     finally:
         await producer.stop()
     return written
@@ -88,20 +116,15 @@ async def produce_garbage(
     options: Mapping[str, Any], topic: str, partitions: int, records: int
 ) -> None:
     """Write ``records`` values of random bytes that are no ticks, evenly over the partitions."""
-    producer = AIOKafkaProducer(**options, max_batch_size=_BATCH_BYTES, linger_ms=5)
+    producer = batch_producer(options)
     await producer.start()
     rng = np.random.default_rng(7)
+    each = records // partitions
     try:
         for partition in range(partitions):
-            batch = producer.create_batch()
-            for _ in range(records // partitions):
-                # an Avro string of a length that no record of this size can hold
-                value = b"\xff\xff\xff\x7f" + rng.bytes(36)
-                while batch.append(key=b"garbage", value=value, timestamp=None) is None:
-                    batch.close()
-                    await producer.send_batch(batch, topic, partition=partition)
-                    batch = producer.create_batch()
-            batch.close()
-            await (await producer.send_batch(batch, topic, partition=partition))
+            values = [garbage(rng) for _ in range(each)]
+            await asyncio.gather(
+                *await send(producer, topic, partition, [b"garbage"] * each, values)
+            )
     finally:
         await producer.stop()

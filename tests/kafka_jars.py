@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -54,9 +55,6 @@ def find_program(name: str, why: str) -> str:
 def ensure_jars(version: str | None = None, timeout_s: float = _MAVEN_TIMEOUT_S) -> Path:
     """The directory with all jars, filled by Maven when it is missing or the pom has changed.
 
-    Safe when several processes begin at once: each resolves into a directory of its own and
-    one of them is renamed into place.
-
     Args:
         version: of Apache Kafka; None: the one that is asked for.
         timeout_s: how long Maven may take.
@@ -65,22 +63,49 @@ def ensure_jars(version: str | None = None, timeout_s: float = _MAVEN_TIMEOUT_S)
         KafkaUnavailableError: no Maven, or it could not fetch them.
     """
     version = version or version_asked_for()
-    target = cache_dir(version)
-    wanted = hashlib.sha256(POM.read_bytes()).hexdigest()[:16]
+    mvn_goal = [
+        f"--file={POM}",
+        "dependency:copy-dependencies",
+        f"-Dkafka.version={version}",
+        "-DincludeScope=runtime",
+    ]
+
+    def fill(fresh: Path) -> None:
+        run_maven(
+            f"fetch Apache Kafka {version}",
+            *mvn_goal,
+            f"-DoutputDirectory={fresh}",
+            timeout_s=timeout_s,
+        )
+
+    return filled_directory(cache_dir(version), POM.read_bytes(), fill)
+
+
+def filled_directory(target: Path, source: bytes, fill: Callable[[Path], None]) -> Path:
+    """``target``, filled by ``fill`` when it is missing or ``source`` has changed since.
+
+    Safe when several processes begin at once: each fills a directory of its own and one of them
+    is renamed into place.
+
+    Args:
+        target: where the files are to be in the end.
+        source: what they are made from; only its hash is kept.
+        fill: puts the files into the directory it is given.
+    """
+    wanted = hashlib.sha256(source).hexdigest()[:16]
     if (target / f"{wanted}.complete").exists():
         return target
-    mvn = find_program("mvn", "fetch Apache Kafka for the integration tests")
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
     try:
-        _copy_dependencies(mvn, version, fresh, timeout_s)
+        fill(fresh)
         (fresh / f"{wanted}.complete").touch()
         if target.exists() and not (target / f"{wanted}.complete").exists():
             target.rename(fresh.with_name(f"{fresh.name}.old"))
         try:
             fresh.rename(target)
         except OSError:
-            # Another process was first: its jars are as good as ours.
+            # Another process was first: its files are as good as ours.
             if not (target / f"{wanted}.complete").exists():
                 raise
     finally:
@@ -111,20 +136,16 @@ def run_tool(program: str, bootstrap: str, *arguments: str) -> str:
     return done.stdout
 
 
-def _copy_dependencies(mvn: str, version: str, into: Path, timeout_s: float) -> None:
-    command = [
-        mvn,
-        "--batch-mode",
-        "--quiet",
-        f"--file={POM}",
-        "dependency:copy-dependencies",
-        f"-Dkafka.version={version}",
-        "-DincludeScope=runtime",
-        f"-DoutputDirectory={into}",
-    ]
+def run_maven(task: str, *arguments: str, timeout_s: float = _MAVEN_TIMEOUT_S) -> None:
+    """Maven in batch mode with these arguments; ``task`` says what for: "fetch Apache Kafka".
+
+    Raises:
+        KafkaUnavailableError: there is no Maven, or it could not do it in time.
+    """
+    mvn = find_program("mvn", task)
     try:
         done = subprocess.run(
-            command,
+            [mvn, "--batch-mode", "--quiet", *arguments],
             check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -133,10 +154,9 @@ def _copy_dependencies(mvn: str, version: str, into: Path, timeout_s: float) -> 
         )
     except subprocess.TimeoutExpired as error:
         raise KafkaUnavailableError(
-            f"Maven must fetch Apache Kafka {version} within {timeout_s:.0f} s, and has not"
+            f"Maven must {task} within {timeout_s:.0f} s, and has not"
         ) from error
     if done.returncode != 0:
         raise KafkaUnavailableError(
-            f"Maven could not fetch Apache Kafka {version} (exit {done.returncode}):\n"
-            + done.stdout[-2000:]
+            f"Maven could not {task} (exit {done.returncode}):\n" + done.stdout[-2000:]
         )

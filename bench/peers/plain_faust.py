@@ -1,90 +1,117 @@
-"""The ordinary way: a Faust agent, one event per tick, one table update per tick.
+"""The ordinary way: a Faust agent, one event per tick, one table update and one record per tick.
 
-The same ticks, the same Avro, the same RocksDB, bars keyed as ours; it does less than barstream
+The same ticks, the same Avro, the same RocksDB; it does less than barstream
 does (no schedule, no closing, no transaction), so the ratio flatters it.
 
-    python -m bench.peers.plain_faust BOOTSTRAP TICKS_TOPIC COUNT APP_ID
+    python -m bench.peers.plain_faust --bootstrap ... (see the catalogue)
+
+With ``--count`` it ends by itself after so many ticks and prints how long they took; without
+``--bars`` it only keeps the table: that is what `bench.throughput` measures.
 """
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
 import os
-import shutil
 import sys
-import tempfile
 import time
-from io import BytesIO
 from typing import Any
 
-import fastavro
 import faust
+import orjson
+from aiokafka.admin import AIOKafkaAdminClient
 
-from barstream.codecs.avro.body import load_schema
-from barstream.model.key import bar_key
-
-MINUTE_US = 60_000_000
+from bench.peers.records import MINUTE_US, BarWriter, TickReader, folded, say, say_assigned
 
 
-def make(bootstrap: str, topic: str, count: int, app_id: str, datadir: str) -> faust.App:
-    """An app that stops, and prints its rate, after ``count`` ticks."""
+async def partition_count(bootstrap: str, topic: str) -> int:
+    """Of a topic; a table must have as many."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        (described,) = await admin.describe_topics([topic])
+    finally:
+        await admin.close()
+    return len(described["partitions"])
+
+
+def make(run: argparse.Namespace, reader: TickReader) -> faust.App:
+    """The app; with ``run.count`` it stops after so many ticks, and prints how long they took."""
+    partitions = asyncio.run(partition_count(run.bootstrap, run.ticks))
     app = faust.App(
-        app_id,
-        broker=f"kafka://{bootstrap}",
+        run.app_id,
+        broker=f"kafka://{run.bootstrap}",
         store="rocksdb://",
-        datadir=datadir,
+        datadir=run.state,
         value_serializer="raw",
         web_enabled=False,
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
         stream_wait_empty=False,
     )
-    ticks = app.topic(topic, key_type=bytes, value_type=bytes)
+    ticks = app.topic(run.ticks, key_type=bytes, value_type=bytes)
+    output = app.topic(run.bars, key_type=bytes, value_type=bytes) if run.bars else None
     bars = app.Table(
-        "bars", key_type=bytes, value_type=bytes, partitions=4,
+        "bars", key_type=bytes, value_type=bytes, partitions=partitions,
         options={"driver": "rocksdict", "block_cache_size": 32 << 20},
     )  # fmt: skip
-    schema: Any = fastavro.parse_schema(load_schema("tick"))
-    seen = {"count": 0, "began": 0.0}
+    writer = BarWriter()
+    #: Newest event time by series, to tell what is late; a restart forgets it.
+    newest: dict[bytes, int] = {}
+    seen = {"count": 0, "began": 0.0, "assigned": 0}
+
+    @bars.on_recover
+    async def recovered() -> None:
+        if not seen["assigned"]:
+            seen["assigned"] = 1
+            say_assigned()
 
     @app.agent(ticks)
     async def bar(stream: Any) -> None:
-        async for value in stream:
+        async for series, value in stream.items():
             if not seen["count"]:
                 seen["began"] = time.perf_counter()
-            tick: Any = fastavro.schemaless_reader(BytesIO(value), schema, None)
-            when = tick["time"]
-            time_us = when if isinstance(when, int) else int(when.timestamp() * 1_000_000)
-            start = time_us - time_us % MINUTE_US
-            key = bar_key(tick["broker"], tick["symbol"], start)
-            price = tick["price"]
-            known = bars.get(key)
-            if known is None:
-                row = [price, price, price, price, tick["size"], 1]
-            else:
-                row = json.loads(known)
-                row[1], row[2] = max(row[1], price), min(row[2], price)
-                row[3], row[4], row[5] = price, row[4] + tick["size"], row[5] + 1
-            bars[key] = json.dumps(row).encode()
             seen["count"] += 1
-            if seen["count"] == count:
+            if seen["count"] == run.count:
                 took = time.perf_counter() - seen["began"]
                 # Faust's worker takes sys.stdout for its log
-                os.write(1, f"\n{json.dumps({'ticks': count, 'seconds': took})}\n".encode())
+                os.write(1, f"\n{json.dumps({'ticks': run.count, 'seconds': took})}\n".encode())
                 os._exit(0)
+            tick = reader.read(value)
+            if tick is None or series is None:
+                continue
+            start = tick[0] - tick[0] % MINUTE_US
+            now = newest[series] = max(newest.get(series, 0), tick[0])
+            if start + MINUTE_US <= now - run.grace_ms * 1000:
+                continue
+            key = b"%b\0%d" % (series, start)
+            known = bars.get(key)
+            fold = folded(orjson.loads(known) if known else None, tick)
+            bars[key] = orjson.dumps(fold)
+            if output is not None:
+                await output.send(key=series, value=writer.body(series, start, fold))
 
     return app
 
 
 def main() -> None:
-    """Run until the ticks are done."""
-    bootstrap, topic, count, app_id = sys.argv[1:]
-    datadir = tempfile.mkdtemp(prefix="plain-faust-")
+    """Run until SIGTERM, or until so many ticks are done."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("bootstrap", "ticks", "app-id", "state"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--bars", help="topic; without it the table alone is kept")
+    parser.add_argument("--grace-ms", type=int, default=5000)
+    parser.add_argument("--count", type=int, help="end after so many ticks")
+    run = parser.parse_args()
+    reader = TickReader()
+    app = make(run, reader)
+    sys.argv = sys.argv[:1]  # Faust reads them as well
     try:
-        app = make(bootstrap, topic, int(count), app_id, datadir)
         faust.Worker(app, loglevel="warning").execute_from_commandline()
     finally:
-        shutil.rmtree(datadir, ignore_errors=True)
+        say("ended", skipped=reader.skipped)
 
 
 if __name__ == "__main__":
