@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from barstream.kafka.topics.names import TopicNames
 from barstream.model.key import series_key
 from barstream.model.time import SECOND_US
 from tests.integration.loads import PARTITIONS, create_topics, read_all, settings_for
+from tests.pipeline import until
 
 pytestmark = pytest.mark.kafka
 
@@ -84,12 +84,14 @@ def test_a_feed_by_the_clock_stamps_ticks_with_now_and_stops_in_good_order(
 ) -> None:
     settings = settings_for(kafka.bootstrap, unique)
     asyncio.run(create_topics(settings))
+    topic = TopicNames.of(settings).ticks
     process = simulate(kafka.bootstrap, unique, "--rate=300")
-    time.sleep(4)
+    # not after a time: on a busy machine it may not even have begun
+    until(lambda: len(asyncio.run(read_all(kafka.bootstrap, topic))) > 100, 60, "some ticks")
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=20)
     assert process.returncode == 0
-    records = asyncio.run(read_all(kafka.bootstrap, TopicNames.of(settings).ticks))
+    records = asyncio.run(read_all(kafka.bootstrap, topic))
     assert json.loads(said)["ticks"] == len(records) > 100
     stamps = np.array([record.appended_us for record in records])
     found = TickDecoder(settings.ticks).decode([record.value for record in records], stamps)
