@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 PYTHONS := python3.11 python3.12 python3.13 python3.14 python3
 IS_GOOD := import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11))
 
-.PHONY: help install demo unit fast test chaos families soak lint format check lock clean
+.PHONY: help install demo unit fast test peers chaos families soak lint format check lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +39,10 @@ test: $(READY) ## The whole suite; says what was skipped and why
 	  echo "note: $$tool is not installed, so the tests on a real Apache Kafka cannot run" >&2; done
 	@if [ "$${CI:-}" = true ]; then export BARSTREAM_REQUIRE_KAFKA=1; fi; \
 	  $(BIN)/python -m pytest -rfEs -n 3 --durations=30 --durations-min=10 $(ARGS)
+
+peers: $(READY) ## The peers of the benchmark, built and held to one exact expectation
+	@BARSTREAM_PEERS=1 BARSTREAM_REQUIRE_KAFKA=1 $(BIN)/python -m pytest -rfEs \
+	  tests/integration/test_bench_peers.py $(ARGS)
 
 chaos: $(READY) ## The long fault drills and 200 fault runs, two hours; RUNS=n SEED=n for others
 	@BARSTREAM_CHAOS=1 BARSTREAM_REQUIRE_KAFKA=1 $(BIN)/python -m pytest -rfEs -m chaos tests/chaos tests/upgrade $(ARGS)
@@ -70,7 +74,8 @@ lock: ## Resolve the dependencies anew into requirements*.lock; KEEP=1 only what
 	$(COMPILE) $$upgrade --extra dev pyproject.toml --output-file requirements-dev.lock; \
 	$(COMPILE) --constraint requirements-dev.lock --no-annotate pyproject.toml \
 	  --output-file requirements.lock; \
-	$(COMPILE) $$upgrade --group audit --output-file .ci/audit.lock
+	$(COMPILE) $$upgrade --group audit --output-file .ci/audit.lock; \
+	$(COMPILE) $$upgrade --no-annotate bench/peers/quix.in --output-file bench/peers/quix.lock
 
 clean: ## Remove everything that can be made again, also the data of the demo
 	@rm -rf $(VENV) build dist .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis \

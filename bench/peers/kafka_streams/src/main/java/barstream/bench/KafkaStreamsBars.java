@@ -36,6 +36,14 @@ import org.apache.kafka.streams.state.WindowStore;
  */
 public final class KafkaStreamsBars {
     private static final Duration MINUTE = Duration.ofMinutes(1);
+
+    /**
+     * How long emit-final keeps minutes. When it looks for closed windows for the first time, it
+     * walks through its cache from 1970 on in steps of half the retention, but of a minute at least:
+     * with the default of minute and grace these are 28 million steps for every partition.
+     */
+    private static final Duration FINAL_RETENTION = Duration.ofDays(1);
+
     private static final Duration CLOSE_TIMEOUT = Duration.ofSeconds(15);
 
     private KafkaStreamsBars() {}
@@ -83,10 +91,7 @@ public final class KafkaStreamsBars {
                 .aggregate(
                         Fold::new,
                         (key, tick, fold) -> fold.add(tick),
-                        Materialized.<byte[], Fold, WindowStore<Bytes, byte[]>>as("minutes")
-                                .withKeySerde(Serdes.ByteArray())
-                                .withValueSerde(foldSerde())
-                                .withCachingEnabled())
+                        store(isFinal))
                 .toStream()
                 .map(
                         (window, fold) ->
@@ -95,6 +100,14 @@ public final class KafkaStreamsBars {
                                         fold.toBar(window.key(), window.window().start())))
                 .to(run.bars, Produced.with(Serdes.ByteArray(), Serdes.ByteArray()));
         return builder.build();
+    }
+
+    private static Materialized<byte[], Fold, WindowStore<Bytes, byte[]>> store(boolean isFinal) {
+        Materialized<byte[], Fold, WindowStore<Bytes, byte[]>> store = Materialized.as("minutes");
+        store.withKeySerde(Serdes.ByteArray())
+                .withValueSerde(foldSerde())
+                .withCachingEnabled();
+        return isFinal ? store.withRetention(FINAL_RETENTION) : store;
     }
 
     private static Properties configuration(Run run) {
