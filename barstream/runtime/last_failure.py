@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from barstream.store.directory import write_whole
+
 NAME: Final = "barstream-last-failure.json"
 
 
@@ -49,6 +51,4 @@ def note_end(directory: Path, failure: BaseException | None) -> None:
             path.unlink(missing_ok=True)
             return
         kept = LastFailure(type(failure).__name__, time.time())
-        new = path.with_name(f"{NAME}.new")
-        new.write_text(json.dumps(asdict(kept)), encoding="utf-8")
-        new.replace(path)
+        write_whole(path, json.dumps(asdict(kept)))

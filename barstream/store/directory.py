@@ -56,18 +56,23 @@ class StateIdentity:
 
     def write(self, path: Path) -> None:
         """Replace the file, whole or not at all."""
-        new = path.with_name(path.name + ".new")
-        with new.open("w", encoding="utf-8") as file:
-            json.dump(asdict(self), file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        write_whole(path, json.dumps(asdict(self), indent=2))
 
     def with_known(self, before: Self) -> Self:
         """This, and the ids of topics that were known before and are not asked for now."""
         return type(self)(
             self.app_id, self.cluster or before.cluster, {**before.topics, **self.topics}
         )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file, whole or not at all, also when the power fails."""
+    new = path.with_name(path.name + ".new")
+    with new.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
 
 
 def reason_to_set_aside(found: StateIdentity | None, now: StateIdentity) -> str | None:

@@ -26,6 +26,11 @@ pytestmark = pytest.mark.kafka
 
 #: Five seconds apart: twenty minutes.
 COUNT = 240
+MOVE = ("series", "move", "B", "MOVED", "--to-partition", "1", "--yes")
+TWO_PARTITIONS = {
+    "TOPICS__PARTITIONS": "2", "BARS__SCHEDULE": "false", "BARS__TIMEFRAMES": "5m",
+    "HEARTBEATS__ENABLED": "false", "KAFKA__SESSION_TIMEOUT_S": "5",
+}  # fmt: skip
 
 
 def ticks_of(symbol: str, begin: int, end: int) -> list[Tick]:
@@ -71,22 +76,24 @@ def check_restarted(made: Pipeline, directory: str, other: dict[str, Any]) -> di
     return found
 
 
+def past_and_strays(made: Pipeline, worker: WorkerProcess) -> dict[str, dict[str, Any]]:
+    """Bars of a past in partition 0, and ticks of its feed that were rejected in partition 1."""
+    send(made, 0, ticks_of("MOVED", 0, COUNT))  # by a loader with another key
+    send(made, 1, ticks_of("OTHER", 0, COUNT))
+    until(lambda: len(minutes(worker, "MOVED")) == 19, 30, "its bars")
+    until(lambda: len(minutes(worker, "OTHER")) == 19, 30, "those of the other")
+    before = {symbol: minutes(worker, symbol) for symbol in ("MOVED", "OTHER")}
+    send(made, 1, ticks_of("MOVED", COUNT, COUNT + 60))  # its feed
+    until(lambda: refused(worker) == 60, 30, "the strays")
+    return before
+
+
 def test_a_series_moves_with_its_history_and_its_feed_goes_on(
     kafka: Any, unique: str, tmp_path: Path
 ) -> None:
-    options = {
-        "TOPICS__PARTITIONS": "2", "BARS__SCHEDULE": "false", "BARS__TIMEFRAMES": "5m",
-        "HEARTBEATS__ENABLED": "false",
-    }  # fmt: skip
-    with pipeline(kafka.bootstrap, unique, tmp_path, **options) as made:
+    with pipeline(kafka.bootstrap, unique, tmp_path, **TWO_PARTITIONS) as made:
         worker = made.worker()
-        send(made, 0, ticks_of("MOVED", 0, COUNT))  # the past, by a loader with another key
-        send(made, 1, ticks_of("OTHER", 0, COUNT))
-        until(lambda: len(minutes(worker, "MOVED")) == 19, 30, "its bars")
-        until(lambda: len(minutes(worker, "OTHER")) == 19, 30, "those of the other")
-        before = {symbol: minutes(worker, symbol) for symbol in ("MOVED", "OTHER")}
-        send(made, 1, ticks_of("MOVED", COUNT, COUNT + 60))  # its feed
-        until(lambda: refused(worker) == 60, 30, "the strays")
+        before = past_and_strays(made, worker)
         move = "series", "move", "B", "MOVED", "--to-partition", "1"
         assert "stop them all" in made.run(*move, "--yes", check=False)
         assert worker.stop() == 0
@@ -119,27 +126,6 @@ def test_a_series_moves_with_its_history_and_its_feed_goes_on(
         assert "final" in made.run("explain", "B", "MOVED", "2023-11-20T06:45:00Z", check=False)
 
 
-MOVE = ("series", "move", "B", "MOVED", "--to-partition", "1", "--yes")
-TWO_PARTITIONS = {
-    "TOPICS__PARTITIONS": "2", "BARS__SCHEDULE": "false", "BARS__TIMEFRAMES": "5m",
-    "HEARTBEATS__ENABLED": "false", "KAFKA__SESSION_TIMEOUT_S": "5",
-}  # fmt: skip
-
-
-def past_and_strays(made: Pipeline) -> dict[str, Any]:
-    """Bars of a past in partition 0, and ticks of its feed that were rejected in partition 1."""
-    worker = made.worker()
-    send(made, 0, ticks_of("MOVED", 0, COUNT))
-    send(made, 1, ticks_of("OTHER", 0, COUNT))
-    until(lambda: len(minutes(worker, "MOVED")) == 19, 30, "its bars")
-    until(lambda: len(minutes(worker, "OTHER")) == 19, 30, "those of the other")
-    send(made, 1, ticks_of("MOVED", COUNT, COUNT + 60))
-    until(lambda: refused(worker) == 60, 30, "the strays")
-    before = minutes(worker, "MOVED")
-    assert worker.stop() == 0
-    return before
-
-
 def started(made: Pipeline) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "barstream", *MOVE], cwd=ROOT, env=made.env, text=True,
@@ -166,7 +152,9 @@ def test_a_move_that_is_killed_is_whole_or_not_there(
     kafka: Any, unique: str, tmp_path: Path
 ) -> None:
     with pipeline(kafka.bootstrap, unique, tmp_path, **TWO_PARTITIONS) as made:
-        before = past_and_strays(made)
+        worker = made.worker()
+        before = past_and_strays(made, worker)["MOVED"]
+        assert worker.stop() == 0
         there = newest(made, made.names.final_1m)
         for tenths in range(8, 60, 4):
             move = started(made)
@@ -194,7 +182,9 @@ def test_a_worker_that_starts_and_ticks_that_come_in_the_middle_of_a_move_lose_n
 ) -> None:
     """Whoever fences the other goes on; a move that lost is made again."""
     with pipeline(kafka.bootstrap, unique, tmp_path, **TWO_PARTITIONS) as made:
-        before = past_and_strays(made)
+        worker = made.worker()
+        before = past_and_strays(made, worker)["MOVED"]
+        assert worker.stop() == 0
         move = started(made)
         time.sleep(after_s)
         worker = made.worker(directory="meanwhile")
