@@ -4,19 +4,13 @@ The same ticks, the same Avro, the same RocksDB; it does less than barstream
 does (no schedule, no closing, no transaction), so the ratio flatters it.
 
     python -m bench.peers.plain_faust --bootstrap ... (see the catalogue)
-
-With ``--count`` it ends by itself after so many ticks and prints how long they took; without
-``--bars`` it only keeps the table: that is what `bench.throughput` measures.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
 import sys
-import time
 from typing import Any
 
 import faust
@@ -38,7 +32,7 @@ async def partition_count(bootstrap: str, topic: str) -> int:
 
 
 def make(run: argparse.Namespace, reader: TickReader) -> faust.App:
-    """The app; with ``run.count`` it stops after so many ticks, and prints how long they took."""
+    """The app."""
     partitions = asyncio.run(partition_count(run.bootstrap, run.ticks))
     app = faust.App(
         run.app_id,
@@ -52,7 +46,7 @@ def make(run: argparse.Namespace, reader: TickReader) -> faust.App:
         stream_wait_empty=False,
     )
     ticks = app.topic(run.ticks, key_type=bytes, value_type=bytes)
-    output = app.topic(run.bars, key_type=bytes, value_type=bytes) if run.bars else None
+    output = app.topic(run.bars, key_type=bytes, value_type=bytes)
     bars = app.Table(
         "bars", key_type=bytes, value_type=bytes, partitions=partitions,
         options={"driver": "rocksdict", "block_cache_size": 32 << 20},
@@ -60,25 +54,18 @@ def make(run: argparse.Namespace, reader: TickReader) -> faust.App:
     writer = BarWriter()
     #: Newest event time by series, to tell what is late; a restart forgets it.
     newest: dict[bytes, int] = {}
-    seen = {"count": 0, "began": 0.0, "assigned": 0}
+    is_assigned = False
 
     @bars.on_recover
     async def recovered() -> None:
-        if not seen["assigned"]:
-            seen["assigned"] = 1
+        nonlocal is_assigned
+        if not is_assigned:
+            is_assigned = True
             say_assigned()
 
     @app.agent(ticks)
     async def bar(stream: Any) -> None:
         async for series, value in stream.items():
-            if not seen["count"]:
-                seen["began"] = time.perf_counter()
-            seen["count"] += 1
-            if seen["count"] == run.count:
-                took = time.perf_counter() - seen["began"]
-                # Faust's worker takes sys.stdout for its log
-                os.write(1, f"\n{json.dumps({'ticks': run.count, 'seconds': took})}\n".encode())
-                os._exit(0)
             tick = reader.read(value)
             if tick is None or series is None:
                 continue
@@ -90,20 +77,17 @@ def make(run: argparse.Namespace, reader: TickReader) -> faust.App:
             known = bars.get(key)
             fold = folded(orjson.loads(known) if known else None, tick)
             bars[key] = orjson.dumps(fold)
-            if output is not None:
-                await output.send(key=series, value=writer.body(series, start, fold))
+            await output.send(key=series, value=writer.body(series, start, fold))
 
     return app
 
 
 def main() -> None:
-    """Run until SIGTERM, or until so many ticks are done."""
+    """Run until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("bootstrap", "ticks", "app-id", "state"):
+    for name in ("bootstrap", "ticks", "bars", "app-id", "state"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--bars", help="topic; without it the table alone is kept")
     parser.add_argument("--grace-ms", type=int, default=5000)
-    parser.add_argument("--count", type=int, help="end after so many ticks")
     run = parser.parse_args()
     reader = TickReader()
     app = make(run, reader)
