@@ -11,6 +11,7 @@ import pytest
 
 from barstream.kafka.topics import make_plan
 from tests.bombs import bomb
+from tests.chaos.observation import memory_mib
 from tests.functional.records import Out, producer, scrape, send, send_ticks
 from tests.functional.test_kinds_of_feeds import configure
 from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick, now_us
@@ -39,9 +40,7 @@ def send_raw(made: Pipeline, data: bytearray) -> None:
 
 def peak_mib(worker: WorkerProcess) -> float:
     """The most memory it has had."""
-    status = Path(f"/proc/{worker.process.pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024
+    return memory_mib(worker.process.pid)[1]
 
 
 @pytest.fixture
