@@ -132,6 +132,17 @@ class KeyLayout:
                 texts[at] = iso_from_us(texts[at])
         return "\0".join(texts).encode()
 
+    def raws(self, *columns: Sequence[Any]) -> list[bytes]:
+        """The keys of many values, a column for each part, as `raw` makes them.
+
+        Keys written together have few times among them, and each is spelled once.
+        """
+        texts = list(columns)
+        for at in self._times:
+            spelled = {time_us: iso_from_us(time_us) for time_us in set(texts[at])}
+            texts[at] = [spelled[time_us] for time_us in texts[at]]
+        return ["\0".join(row).encode() for row in zip(*texts, strict=True)]
+
     def split(self, key: bytes) -> tuple[Any, ...]:
         """The values of a key: names as ``str``, times as microseconds UTC.
 

@@ -20,7 +20,7 @@ from barstream.kafka.flush import Flush, Row
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.market.universe import SeriesSeen
 from barstream.model.bar import Bar
-from barstream.model.key import bar_key
+from barstream.model.key import BAR_KEY
 from barstream.model.period import Period
 from barstream.partition.outbox import Emission, RejectedTick
 from barstream.rules.series import PartitionState
@@ -121,11 +121,9 @@ def bar_rows(bars: Sequence[Bar]) -> list[Row]:
     """Key and value of each bar, in order."""
     if not bars:
         return []
-    values = encode_batch("bar", bar_columns(bars))
-    return [
-        Row(bar_key(bar.broker, bar.symbol, bar.bucket_start_us), value)
-        for bar, value in zip(bars, values, strict=True)
-    ]
+    columns = bar_columns(bars)
+    keys = BAR_KEY.raws(*(columns[name] for name in BAR_KEY.names))
+    return list(map(Row, keys, encode_batch("bar", columns)))
 
 
 def _rejected_rows(

@@ -57,6 +57,17 @@ def test_a_key_splits_into_what_it_was_made_of(broker: str, symbol: str, when: d
     assert BAR_KEY.key([broker, symbol, when]) == bar_key(broker, symbol, start_us)
 
 
+@given(st.lists(st.tuples(NAMES, NAMES, TIMES)))
+def test_keys_of_columns_are_those_made_one_by_one(rows: list[tuple[str, str, datetime]]) -> None:
+    bars = [(broker, symbol, us_from_iso(when.isoformat())) for broker, symbol, when in rows]
+    columns = zip(*bars, strict=True) if bars else ((), (), ())
+    assert BAR_KEY.raws(*columns) == [bar_key(*bar) for bar in bars]
+    names = [bar[:2] for bar in bars]
+    assert SERIES_KEY.raws(*(zip(*names, strict=True) if bars else ((), ()))) == [
+        series_key(*name) for name in names
+    ]
+
+
 @pytest.mark.parametrize("key", [b"B", b"B\0S\0002013-01-01T22:00:00Z\0more", b"B\0S\0later"])
 def test_bytes_of_another_layout_do_not_split(key: bytes) -> None:
     with pytest.raises(ValueError, match=r"has 3 parts|a time such as"):
