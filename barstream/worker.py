@@ -249,6 +249,7 @@ class Worker:
                     _descriptors,
                     settings.web.max_connections + 2 * BACKLOG,
                     settings.storage.block_cache_mb << 20,
+                    settings.storage.write_buffer_mb << 20,
                     lambda: cast("Consumer", self.app.consumer).topic_partitions(names.ticks),
                 ),
             ),

@@ -337,3 +337,5 @@ class StorageSettings(Section):
 
     block_cache_mb: Annotated[int, Field(ge=8, le=1_000_000)] = 128
     """Memory for blocks of rows read from disk, MiB, of all tables of a worker together."""
+    write_buffer_mb: Annotated[int, Field(ge=8, le=1_000_000)] = 64
+    """Memory for rows that stand in no file yet, MiB, of all tables of a worker together."""

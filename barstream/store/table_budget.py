@@ -1,8 +1,9 @@
-"""What the local tables of a worker take together: descriptors, and memory for blocks.
+"""What the local tables of a worker take together: descriptors, and memory.
 
 RocksDB is one database for each table and partition, and each would take as much as if it were
-alone: nine tenths of the descriptors of the process, and a cache of its own.  So there is one
-cache for all of them, and what descriptors are left for files of rows is divided.
+alone: nine tenths of the descriptors of the process, a cache of its own, and buffers for rows to be
+written that fill for weeks.  So there is one cache for all of them, one measure of their buffers,
+and what descriptors are left for files of rows is divided.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from faust.stores.rocksdb import RocksDBOptions
-from rocksdict import BlockBasedIndexType, BlockBasedOptions, Cache, Options
+from rocksdict import (
+    BlockBasedIndexType,
+    BlockBasedOptions,
+    Cache,
+    Options,
+    WriteBufferManager,
+)
 
 from barstream.errors import DescriptorsShort
 
@@ -31,6 +38,9 @@ _PROCESS: Final = 64
 #: A producer.
 _EACH_PARTITION: Final = 6
 _WRITE_BUFFER_BYTES: Final = 8 << 20
+#: A buffer grows in pieces of this size, one at the least.  Of the mebibyte that RocksDB takes by
+#: itself the tables of 24 partitions would be over the measure with a row in each.
+_PIECE_BYTES: Final = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,8 @@ class TableBudget:
         descriptors: tells how many the process may have.
         clients: of these, those that connections of its HTTP clients may take.
         cache_bytes: for blocks of all tables together.
+        buffer_bytes: for rows of all tables together that stand in no file of rows yet; over it, a
+            table that is written puts those it had on disk.
         count: how many tick partitions there are; None: not known yet.
     """
 
@@ -58,6 +70,7 @@ class TableBudget:
         descriptors: Callable[[], int],
         clients: int,
         cache_bytes: int,
+        buffer_bytes: int,
         count: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._tables = tables
@@ -66,6 +79,8 @@ class TableBudget:
         self._count = count
         self._has_warned = False
         self._cache = Cache(cache_bytes)
+        # nobody waits: what is over the measure is on its way to disk
+        self._buffers = WriteBufferManager(buffer_bytes, allow_stall=False)
 
     def need(self, partitions: int) -> Need:
         """Of a worker that holds so many, or keeps copies of them."""
@@ -114,25 +129,28 @@ class TableBudget:
 
     def apply(self, store: Any, partitions: int) -> None:
         """Have a store of Faust open its databases within their share."""
-        store.rocksdb_options = _Shared(self._cache, self.share(partitions))
+        store.rocksdb_options = _Shared(self._cache, self._buffers, self.share(partitions))
 
 
 class _Shared(RocksDBOptions):
-    """As Faust's, but for the cache, which it would make anew for each database."""
+    """As Faust's, but for what is shared, which it would make anew for each database."""
 
-    def __init__(self, cache: Cache, max_open_files: int) -> None:
+    def __init__(self, cache: Cache, buffers: WriteBufferManager, max_open_files: int) -> None:
         super().__init__(
             max_open_files=max_open_files,
             write_buffer_size=_WRITE_BUFFER_BYTES,
             use_rocksdict=True,
         )
         self._cache = cache
+        self._buffers = buffers
 
     def as_options(self) -> Options:
         """Of one database."""
         options: Options = super().as_options()
         # each of the 64 parts that there are by default keeps one file at least
         options.set_table_cache_num_shard_bits(0)
+        options.set_write_buffer_manager(self._buffers)
+        options.set_arena_block_size(_PIECE_BYTES)
         blocks = BlockBasedOptions()
         blocks.set_bloom_filter(self.bloom_filter_size, block_based=True)
         blocks.set_index_type(BlockBasedIndexType.binary_search())

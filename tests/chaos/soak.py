@@ -52,7 +52,11 @@ _ASK_S: Final = 1.0
 _GIVEN_UP_S: Final = 180.0
 #: Of live bars one in so many is enough to tell how late they are.
 _ONE_IN: Final = 50
-_OPTIONS: Final = {"BARS__SCHEDULE": "false", "KAFKA__SESSION_TIMEOUT_S": "10"}
+_OPTIONS: Final = {
+    "BARS__SCHEDULE": "false", "KAFKA__SESSION_TIMEOUT_S": "10",
+    # full before the first third is over, so that what grows after it is something else
+    "STORAGE__BLOCK_CACHE_MB": "16", "STORAGE__WRITE_BUFFER_MB": "16",
+}  # fmt: skip
 _SETTLE_S: Final = 300.0
 _VERIFY_S: Final = 3_600
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")

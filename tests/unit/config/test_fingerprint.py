@@ -14,6 +14,7 @@ OF_ITS_OWN = {
     "app_id", "bootstrap", "data_dir", "pipeline",
     "topics.partitions", "topics.replication", "topics.ticks_retention_days",
     "ticks.registry_url", "recovery.settle_within_s", "storage.block_cache_mb",
+    "storage.write_buffer_mb",
 }  # fmt: skip
 
 

@@ -21,14 +21,15 @@ from barstream import worker
 from barstream.errors import DescriptorsShort, StateUnusable
 from barstream.store.table_budget import EACH, LEAST_OPEN_FILES, TableBudget
 from barstream.store.tables import LocalStores
-from tests.pipeline import ROOT
+from tests.pipeline import ROOT, until
 from tests.unit.partition.disk import OUTPUTS
 
 CLIENTS = 100
+BUFFERS = 8 << 20
 
 
 def budget(limit: int, *, tables: int = 2, cache_mb: int = 1, count: int = 0) -> TableBudget:
-    return TableBudget(tables, lambda: limit, CLIENTS, cache_mb << 20, lambda: count)
+    return TableBudget(tables, lambda: limit, CLIENTS, cache_mb << 20, BUFFERS, lambda: count)
 
 
 class FaustStore:
@@ -120,6 +121,27 @@ def test_tables_take_no_more_than_was_reckoned_with(
     assert open_files(tmp_path) <= 6 * (EACH + LEAST_OPEN_FILES - 10)
     # and one small cache for what was read of all of them
     assert 0 < shared._cache.get_usage() <= 2 << 20
+
+
+def test_rows_on_their_way_to_disk_take_one_measure_of_memory(
+    stores: dict[str, FaustStore],
+) -> None:
+    """Each table alone would keep up to 8 MiB of them, small ones for weeks: memory that grows."""
+    shared = budget(10_000)
+    made = local(stores, shared)
+    made.keep(set(range(12)))
+    for partition in range(12):
+        made.open(partition)
+    empty = shared._buffers.get_usage()
+    databases = [database for store in stores.values() for database in store._dbs.values()]
+    # with a row or none in each they are far from it, or every row would be a file
+    assert 0 < empty < BUFFERS / 2
+    for _ in range(8):
+        for database in databases:
+            database.write(rows(1_000))
+    # what was written last stays in memory, of each of them
+    most = BUFFERS + len(databases) * (300 << 10)
+    until(lambda: shared._buffers.get_usage() <= most, 10, "older rows on disk")
 
 
 def test_tables_that_cannot_all_be_opened_are_refused_before_the_first_is(
