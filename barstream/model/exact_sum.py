@@ -65,7 +65,10 @@ def products(prices: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray
 
 def ratio(total: float, count: float) -> float:
     """``total`` / ``count``, which is not 0; the largest float where floats end, and never -0.0."""
-    return min(max(total / count, -_LARGEST), _LARGEST) + 0.0
+    found = total / count
+    if -_LARGEST <= found <= _LARGEST:
+        return found + 0.0
+    return math.copysign(_LARGEST, found)
 
 
 def unrounded(units: int, value: float) -> int | None:
