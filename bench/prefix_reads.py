@@ -73,6 +73,7 @@ def a_bar(symbol: str, number: int) -> Bar:
         low=price - 2e-4,
         close=price + 1e-4,
         volume=41.7,
+        turnover=41.7 * price,
         tick_count=40,
         open_time_us=start_us + 120_000,
         close_time_us=start_us + 59_700_000,

@@ -30,7 +30,7 @@ from barstream.config import Settings
 from barstream.config.periods import kept_days
 from barstream.kafka.flush import Row
 from barstream.model.bar import Bar, synthetic_bar
-from barstream.model.exact_sum import float_of, group_units, unrounded
+from barstream.model.exact_sum import float_of, group_units, products, unrounded
 from barstream.model.period import DAY, Period
 from barstream.model.time import DAY_US, MINUTE_US
 from barstream.runtime.app import make_app
@@ -96,8 +96,8 @@ def buckets(period: Period, days: int, *, revisable: bool) -> Iterator[list[Bar]
         into_ms = np.sort(rng.integers(0, size_us // 1000, (2, SERIES)), axis=0)
         first = offset + rng.integers(0, SERIES, SERIES)
         offset += int(count.sum())
-        units = _volumes(rng, count)
-        volume = [float_of(each) for each in units]
+        units, spent = _sums(rng, count, open_)
+        volume, turnover = [float_of(each) for each in units], [float_of(each) for each in spent]
         price = np.where(empty, price, close)
         yield [
             synthetic_bar("DEMO", name, start_us, start_us // DAY_US, 0, float(price[i]), offset)
@@ -106,23 +106,34 @@ def buckets(period: Period, days: int, *, revisable: bool) -> Iterator[list[Bar]
                 broker="DEMO", symbol=name, bucket_start_us=start_us,
                 trading_date=start_us // DAY_US, session=0,
                 open=float(open_[i]), high=float(high[i]), low=float(low[i]), close=float(close[i]),
-                volume=volume[i], tick_count=int(count[i]),
+                volume=volume[i], turnover=turnover[i], tick_count=int(count[i]),
                 open_time_us=start_us + 1000 * int(into_ms[0, i]),
                 close_time_us=start_us + 1000 * int(into_ms[1, i]),
                 synthetic=False, revision=0,
                 first_offset=int(first[i]), last_offset=offset - SERIES + i, close_offset=offset,
                 volume_units=unrounded(units[i], volume[i]) if revisable else None,
+                turnover_units=unrounded(spent[i], turnover[i]) if revisable else None,
             )
             for i, name in enumerate(names)
         ]  # fmt: skip
 
 
-def _volumes(rng: np.random.Generator, count: NDArray[np.int64]) -> list[int]:
-    """Exact sums of so many sizes of two places; those of more than 64 ticks are multiples."""
+def _sums(
+    rng: np.random.Generator, count: NDArray[np.int64], price: NDArray[np.float64]
+) -> tuple[list[int], list[int]]:
+    """Exact sums of so many sizes of two places, and of what they cost at about that price.
+
+    Those of more than 64 ticks are multiples.
+    """
     drawn = np.clip(count, 1, 64)
     sizes = np.round(rng.exponential(3.0, int(drawn.sum())), 2)
-    sums = group_units(sizes, np.cumsum(drawn) - drawn)
-    return [each * max(1, n // 64) for each, n in zip(sums, count.tolist(), strict=True)]
+    starts = np.cumsum(drawn) - drawn
+    prices = np.round(np.repeat(price, drawn) + rng.normal(0, 2e-4, len(sizes)), 5)
+    volumes, paid = group_units(sizes, starts), group_units(products(prices, sizes), starts)
+    times = [max(1, n // 64) for n in count.tolist()]
+    return [a * n for a, n in zip(volumes, times, strict=True)], [
+        a * n for a, n in zip(paid, times, strict=True)
+    ]
 
 
 def batch_bytes(rows: Sequence[Row]) -> int:

@@ -101,9 +101,7 @@ ROW = SeriesFact(
 
 def open_bar(minute_us: int, trading_date: int) -> PartialBar:
     """A bar with one tick that is not final yet."""
-    return PartialBar(
-        minute_us, trading_date, 0, 1.0, minute_us, 0, 1.0, 1.0, 1.0, minute_us, 0, 0, 1, 0, 0
-    )
+    return PartialBar.of_tick(minute_us, trading_date, 0, minute_us, 1.0, 0.0, 0)
 
 
 def facts(minute_us: int, **changes: Any) -> Facts:

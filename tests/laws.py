@@ -48,10 +48,16 @@ LAWS: Final = (
     ),
     Law(
         "L2",
-        "Volume is the exactly rounded sum of its sizes, and the largest float where floats end.",
-        ("barstream/model/exact_sum.py:ExactSum",),
-        ("tests/reference/series.py:volume",),
-        ("barstream/verify/minute_fold.py:sums",),
+        "Volume is the exactly rounded sum of its sizes, turnover that of price x size, each "
+        "product rounded once; where floats end they are the largest, with its sign. Who joined an "
+        "open bar too late to know its turnover says that it has none.",
+        (
+            "barstream/model/exact_sum.py:group_units",
+            "barstream/model/exact_sum.py:ExactSum",
+            "barstream/model/bar.py:PartialBar",
+        ),
+        ("tests/reference/series.py:rounded_sum", "tests/reference/series.py:turnover"),
+        ("barstream/verify/minute_fold.py:sums", "barstream/verify/turnover.py:may_lack"),
     ),
     Law(
         "L3",

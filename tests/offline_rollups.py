@@ -6,20 +6,20 @@ open is worked out by hand.  A timeframe is its text: ``5m``, ``4h+1h``, ``1h@se
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
 
 from tests.offline import MINUTE_US
+from tests.reference.series import LARGEST, rounded_sum, vwap
 
 Session = tuple[int, int, int, int]
 """trading_date (days since 1970-01-01), number, open_us, close_us."""
 
 FIELDS = (
-    "bucket_start", "trading_date", "session", "open", "high", "low", "close", "volume",
-    "tick_count", "open_time", "close_time", "synthetic", "first_offset", "last_offset",
+    "bucket_start", "trading_date", "session", "open", "high", "low", "close", "volume", "turnover",
+    "vwap", "tick_count", "open_time", "close_time", "synthetic", "first_offset", "last_offset",
 )  # fmt: skip
 
 
@@ -126,31 +126,40 @@ def rolled(ticks: pl.DataFrame, minutes: pl.DataFrame, timeframe: str) -> pl.Dat
     )
     minute, day, bucket = ["bucket", "day", "minute"], ["bucket", "day"], ["bucket"]
     of_days = timeframe.endswith(("wk", "mo"))
-    volume = _summed(inside, minute, *([day] if of_days else []), bucket)
-    straight = _summed(inside, bucket).rename({"volume": "volume_of_ticks"})
+    levels = [minute, *([day] if of_days else []), bucket]
+    volume = _summed(inside, pl.col("size"), *levels).rename({"sum": "volume"})
+    paid = (pl.col("price") * pl.col("size")).clip(-LARGEST, LARGEST)
+    spent = _summed(inside, paid, *levels).rename({"sum": "turnover"})
+    straight = _summed(inside, pl.col("size"), bucket).rename({"sum": "volume_of_ticks"})
     full = (
         grid.join(bars, on="bucket", how="left")
         .join(volume, on="bucket", how="left")
+        .join(spent, on="bucket", how="left")
         .join(straight, on="bucket", how="left")
         .sort("bucket")
         .rename({"bucket": "bucket_start"})
     )
     flat = pl.col("close").forward_fill()
-    return full.with_columns(
+    full = full.with_columns(
         *(pl.col(name).fill_null(flat) for name in ("open", "high", "low")),
-        *(pl.col(name).fill_null(0) for name in ("tick_count", "volume", "volume_of_ticks")),
+        *(
+            pl.col(name).fill_null(0)
+            for name in ("tick_count", "volume", "turnover", "volume_of_ticks")
+        ),
         close=flat,
         synthetic=pl.col("tick_count").is_null(),
     )
+    by_volume = [vwap(*row) for row in full.select("turnover", "volume").iter_rows()]
+    return full.with_columns(vwap=pl.Series(by_volume, dtype=pl.Float64))
 
 
-def _summed(ticks: pl.DataFrame, *levels: list[str]) -> pl.DataFrame:
-    """``volume`` by bucket: the exactly rounded sum of the sizes, of those sums, and so on."""
-    sums = ticks.rename({"size": "volume"})
+def _summed(ticks: pl.DataFrame, what: pl.Expr, *levels: list[str]) -> pl.DataFrame:
+    """``sum`` by bucket: the exactly rounded sum of ``what``, of those sums, and so on."""
+    sums = ticks.with_columns(sum=what)
     for keys in levels:
-        parts = sums.group_by(keys).agg("volume")
-        total = [math.fsum(part) for part in parts["volume"].to_list()]
-        sums = parts.with_columns(volume=pl.Series(total, dtype=pl.Float64))
+        parts = sums.group_by(keys).agg("sum")
+        total = [rounded_sum(part) for part in parts["sum"].to_list()]
+        sums = parts.with_columns(sum=pl.Series(total, dtype=pl.Float64))
     return sums
 
 

@@ -18,6 +18,7 @@ SAMPLE: Final = Bar(
     low=0.5,
     close=1.5,
     volume=3.0,
+    turnover=3.75,
     tick_count=2,
     open_time_us=0,
     close_time_us=1,

@@ -14,6 +14,9 @@ Bar = Mapping[str, Any]
 #: A bar is open whether or not its feed is live: the last one of a file from the past is not.
 _MARKS: Final = {"live": "● open", "synthetic": "no tick", "final": ""}
 _CLOCK_TIME, _DATE = 16, 10
+#: What a terminal has at the least, and the longest mark of a bar that was not revised.
+_COLUMNS: Final = 80
+_MARK: Final = max(map(len, _MARKS.values()))
 
 
 def decimals_of(bars: Iterable[Bar], names: Sequence[str] = PRICES, least: int = 2) -> int:
@@ -33,9 +36,12 @@ class BarLines:
     Args:
         bars: of one timeframe, at least one.
         by_date: they are of days, weeks or months, which begin with a trading date.
+        columns: of the terminal; where there is room, the vwap is printed as well.
     """
 
-    def __init__(self, bars: Sequence[Bar], *, by_date: bool = False) -> None:
+    def __init__(
+        self, bars: Sequence[Bar], *, by_date: bool = False, columns: int = _COLUMNS
+    ) -> None:
         self._first = "trading date" if by_date else "time (UTC)"
         self._start = _DATE if by_date else _CLOCK_TIME
         self.decimals = decimals_of(bars)
@@ -47,10 +53,14 @@ class BarLines:
         count_width = max([5, *(len(_count(bar)) for bar in bars)])
         start_width = max(len(self._first), self._start)
         self._widths = (start_width, *[price_width] * 4, volume_width, count_width)
+        wider = (*self._widths[:-1], price_width, count_width)
+        self._has_vwap = sum(wider) + 2 * len(wider) + _MARK <= columns
+        if self._has_vwap:
+            self._widths = wider
 
     def header(self) -> Text:
         """The names of the columns."""
-        names = (self._first, *PRICES, "volume", "ticks")
+        names = (self._first, *PRICES, "volume", *(["vwap"] if self._has_vwap else []), "ticks")
         return Text(self._line(names), style="bold")
 
     def line(self, bar: Bar) -> Text:
@@ -59,6 +69,7 @@ class BarLines:
             f"{bar['bucket_start'][: self._start].replace('T', ' ')}",
             *(self._price(bar[name]) for name in PRICES),
             self._volume(bar["volume"]),
+            *([self._vwap(bar["vwap"])] if self._has_vwap else []),
             _count(bar),
         )
         kind = "live" if bar["status"] == "live" else "synthetic" if bar["synthetic"] else "final"
@@ -77,6 +88,9 @@ class BarLines:
 
     def _price(self, price: float) -> str:
         return f"{price:.{self.decimals}f}"
+
+    def _vwap(self, price: float | None) -> str:
+        return "" if price is None else self._price(price)
 
     def _volume(self, volume: float) -> str:
         return f"{volume:,.{self._volume_decimals}f}"

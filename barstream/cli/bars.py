@@ -243,7 +243,7 @@ class TerminalOutput:
         from barstream.cli.bar_lines import BarLines
 
         if self._lines is None:
-            self._lines = BarLines(bars, by_date=self._by_date)
+            self._lines = BarLines(bars, by_date=self._by_date, columns=self._console.width)
             self._console.print(self._lines.header())
 
 

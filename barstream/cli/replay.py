@@ -234,8 +234,9 @@ def _show(parts: list[PartitionDiff], *, as_json: bool) -> int:
         click.echo(json.dumps(summary))
     else:
         differences = [found for part in parts for found in part.differences]
-        # Another grace moves the close of nearly every bar: other values come first.
-        differences.sort(key=lambda found: found.is_close_alone)
+        # Another grace moves the close of nearly every bar, and one of a version before has no
+        # turnover: other values come first.
+        differences.sort(key=lambda found: found.is_close_alone or found.is_turnover_alone)
         for line in lines_of(differences[:_SHOWN]):
             click.echo(line)
         if len(differences) > _SHOWN:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from barstream.model.bar_fields import EXACT_FIELDS
+
 if TYPE_CHECKING:
     from barstream.replay.compare import BarDifference
     from barstream.replay.diff import PartitionDiff
@@ -24,8 +26,9 @@ def lines_of(differences: Iterable[BarDifference]) -> list[str]:
             f"{row['kind'].replace('_', ' ')}{partly}"
         )
         changed = found.changed
-        if "volume" in changed:
-            changed.pop("volume_exact", None)  # hundreds of digits, and the float says it already
+        for exact in EXACT_FIELDS:
+            if exact.rounded in changed:
+                changed.pop(exact.name, None)  # hundreds of digits, and the float says it already
         lines += [f"  {name}: {old} -> {new}" for name, (old, new) in changed.items()]
     return lines
 
@@ -66,6 +69,12 @@ def table_of(summary: dict[str, Any]) -> list[str]:
     count = summary["differences"]
     alone = sum(tally["close_alone"] for tally in summary["timeframes"].values())
     of_them = f", {alone:,} of them in close_offset alone: the same values" if alone else ""
+    added = sum(tally["turnover_alone"] for tally in summary["timeframes"].values())
+    if added:
+        of_them += (
+            f", {added:,} in turnover and vwap alone: the published ones have none, a version that "
+            "did not add it up made them"
+        )
     differ = "bar differs" if count == 1 else "bars differ"
     lines.append(f"{count:,} {differ}{of_them}" if count else "nothing differs")
     return lines

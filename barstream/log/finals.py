@@ -8,14 +8,13 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 
-from barstream.codecs.avro.body import decode_batch
 from barstream.codecs.record_chunk import RecordChunk
-from barstream.codecs.topics.bar import bar_columns, bar_of, decode_bar
+from barstream.codecs.topics.bar import bar_columns, bar_of, decode_bar, decode_columns
 from barstream.kafka.cluster import Cluster
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Spans, chunks
 from barstream.model.bar import Bar
-from barstream.model.bar_fields import BAR_FIELDS, FieldKind
+from barstream.model.bar_fields import BAR_FIELDS, EXACT_FIELDS, FieldKind
 
 _TYPES: Final[Mapping[FieldKind, type[pl.DataType]]] = {
     FieldKind.TEXT: pl.String,
@@ -30,7 +29,7 @@ _TYPES: Final[Mapping[FieldKind, type[pl.DataType]]] = {
 #: Fields of ``bar.avsc`` and the types of their columns; times in microseconds, dates in days.
 FIELDS: Final[Mapping[str, type[pl.DataType]]] = {
     **{field.name: _TYPES[field.kind] for field in BAR_FIELDS},
-    "volume_exact": pl.String,
+    **{field.name: pl.String for field in EXACT_FIELDS},
 }
 #: Where and when a version was written, and what it is: ``kind`` is ``bar``, ``tombstone`` or
 #: ``unreadable``; the fields are null unless it is a bar.
@@ -90,8 +89,8 @@ def _decoded(values: list[bytes | None]) -> tuple[pl.DataFrame, list[str]]:
     present = [value for value in values if value is not None]
     kinds = ["tombstone" if value is None else "bar" for value in values]
     try:
-        columns: Any = decode_batch("bar", present) if present else None
-    except ValueError:  # one from before a field was added, or no bar at all
+        columns: Any = decode_columns(present) if present else None
+    except ValueError:  # one is no bar at all
         return _one_by_one(values, kinds)
     if columns is None:
         return pl.DataFrame({name: [None] * len(values) for name in FIELDS}, schema=FIELDS), kinds
@@ -126,5 +125,4 @@ def _one_by_one(values: list[bytes | None], kinds: list[str]) -> tuple[pl.DataFr
 
 def bars(found: pl.DataFrame) -> list[Bar]:
     """The rows that are bars, as bars, in order."""
-    rows = found.filter(pl.col("kind") == "bar").select(list(FIELDS)).iter_rows()
-    return [bar_of(plain, exact) for *plain, exact in rows]
+    return [bar_of(row) for row in found.filter(pl.col("kind") == "bar").iter_rows(named=True)]

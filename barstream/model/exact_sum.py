@@ -2,8 +2,9 @@
 
 Plain float addition depends on the order and grouping of its terms, so a volume added up
 batch by batch would depend on how the ticks were batched.  Every finite ``float64`` is a
-whole multiple of 2**-1074, so a volume is carried as that whole number, a Python ``int``,
-and rounded once when it is read: the sum is exact, associative and commutative.
+whole multiple of 2**-1074, so a sum is carried as that whole number, a Python ``int``, and
+rounded once when it is read: it is exact, associative and commutative.  Sizes are not
+negative; what is paid for them is where a price is.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from numpy.typing import NDArray
 #: Bits right of the binary point: 2**-1074 is the smallest positive float64.
 UNIT_BITS: Final = 1074
 _UNITS: Final = 1 << UNIT_BITS
-#: Sizes that are whole multiples of 2**-20 and small (lots, shares, halves) take the short way.
-_FINE_BITS: Final = 20
-_FINE_LIMIT: Final = 2.0**62
-_WORD: Final = 32
+#: Sums of so many bits, and a sign, are an int64 with some to spare.
+_SUM_BITS: Final = 62
+#: 2**1023 is the largest power of two that is a float64.
+_LARGEST_SHIFT: Final = 1000
 _LARGEST: Final = sys.float_info.max
 #: Below this no two floats added in `ExactSum` overflow on the way.
 _SAFE: Final = 2.0**1022
-_WORD_MASK: Final = (1 << _WORD) - 1
+#: In the two bytes before the digits of a sum; more zeros than bits this high do not occur.
+_NEGATIVE: Final = 1 << 15
 
 
 def units_of(value: float) -> int:
@@ -43,7 +45,30 @@ def float_of(units: int) -> float:
     try:
         return units / _UNITS
     except OverflowError:
-        return _LARGEST
+        return _LARGEST if units > 0 else -_LARGEST
+
+
+def product(price: float, size: float) -> float:
+    """What ``size`` costs at ``price``, rounded once; the largest float where floats end."""
+    return min(max(price * size, -_LARGEST), _LARGEST)
+
+
+def products(prices: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`product` of each, shape (n,)."""
+    with np.errstate(over="ignore"):
+        found = prices * sizes
+    # rare, and to look for it takes less than to bound every one
+    if len(found) and not math.isfinite(float(found.max()) - float(found.min())):
+        np.clip(found, -_LARGEST, _LARGEST, out=found)
+    return found
+
+
+def ratio(total: float, count: float) -> float:
+    """``total`` / ``count``, which is not 0; the largest float where floats end, and never -0.0."""
+    found = total / count
+    if -_LARGEST <= found <= _LARGEST:
+        return found + 0.0
+    return math.copysign(_LARGEST, found)
 
 
 def unrounded(units: int, value: float) -> int | None:
@@ -51,47 +76,44 @@ def unrounded(units: int, value: float) -> int | None:
     return None if units_of(value) == units else units
 
 
-def group_units(sizes: NDArray[np.float64], starts: NDArray[np.intp]) -> list[int]:
-    """Exact sum of each group of consecutive sizes, in units of 2**-1074.
+def group_units(values: NDArray[np.float64], starts: NDArray[np.intp]) -> list[int]:
+    """Exact sum of each group of consecutive values, in units of 2**-1074.
+
+    What is cut off every value from above is a whole number, so small that all of them together
+    are an int64; so is what is cut off the rest, until there is none::
+
+        value     ±|------ whole ------|------ whole ------|-- ...
+                                    2**-bits          2**-(2 * bits) of the largest value
+
+    Sizes of lots take one cut and prices of a few decimals times sizes two, however many there are.
 
     Args:
-        sizes: shape (n,), finite and not negative.
+        values: shape (n,), finite.
         starts: shape (g,), ascending, ``starts[0] == 0``; group i is
-            ``sizes[starts[i]:starts[i + 1]]``, none of them empty.
+            ``values[starts[i]:starts[i + 1]]``, none of them empty.
     """
-    with np.errstate(over="ignore"):
-        fine = sizes * float(1 << _FINE_BITS)
-    if sizes.size and float(fine.max()) * sizes.size < _FINE_LIMIT:
-        whole = fine.astype(np.int64)
-        if bool((whole == fine).all()):
-            sums = np.add.reduceat(whole, starts)
-            shift = UNIT_BITS - _FINE_BITS
-            return [total << shift if total else 0 for total in sums.tolist()]
-    return _group_units_by_words(sizes, starts)
-
-
-def _group_units_by_words(sizes: NDArray[np.float64], starts: NDArray[np.intp]) -> list[int]:
-    """Any sizes: cut every mantissa at fixed multiples of 2**32 and add the pieces as integers."""
-    fraction, exponent = np.frexp(sizes)
-    mantissa = np.ldexp(fraction, 53).astype(np.int64)
-    # a value is mantissa * 2**(exponent - 53); counted from 2**-1074, subnormals shift right
-    shift = exponent.astype(np.int64) - 53 + UNIT_BITS
-    below = np.maximum(-shift, 0)
-    mantissa >>= below
-    shift = np.where(mantissa == 0, 0, shift + below)
-    word, within = np.divmod(shift, _WORD)
-    low = (mantissa & _WORD_MASK) << within
-    high = (mantissa >> _WORD) << within
-    pieces = (low & _WORD_MASK, (low >> _WORD) + (high & _WORD_MASK), high >> _WORD)
-    totals = [0] * len(starts)
-    for first in np.unique(word).tolist():
-        chosen = word == first
-        for step, piece in enumerate(pieces):
-            sums = np.add.reduceat(np.where(chosen, piece, 0), starts)
-            place = _WORD * (first + step)
-            for group in np.flatnonzero(sums).tolist():
-                totals[group] += int(sums[group]) << place
-    return totals
+    largest = max(float(values.max()), -float(values.min())) if values.size else 0.0
+    if largest == 0.0:
+        return [0] * len(starts)
+    bits = _SUM_BITS - values.size.bit_length()
+    shift = min(bits - math.frexp(largest)[1], _LARGEST_SHIFT)
+    rest = values * 2.0**shift
+    # towards zero, so that the rest is exact: below the next lower one, that of -1e-30 would be 1.0
+    whole = np.trunc(rest)
+    sums: list[int] = np.add.reduceat(whole.astype(np.int64), starts).tolist()
+    if shift < 0:  # to have made a value smaller was exact only as far as it is whole
+        rests = group_units(values - whole * 2.0**-shift, starts)
+        return [(a << UNIT_BITS - shift) + b for a, b in zip(sums, rests, strict=True)]
+    rest -= whole
+    while rest.any():
+        rest *= 2.0**bits
+        shift += bits
+        np.trunc(rest, out=whole)
+        below: list[int] = np.add.reduceat(whole.astype(np.int64), starts).tolist()
+        sums = [(a << bits) + b for a, b in zip(sums, below, strict=True)]
+        rest -= whole
+    up = UNIT_BITS - shift
+    return [total << up for total in sums] if up >= 0 else [total >> -up for total in sums]
 
 
 class ExactSum:
@@ -141,21 +163,39 @@ class ExactSum:
 
 
 def to_bytes(units: int) -> bytes:
-    """Compact form of non-negative ``units``: two bytes of trailing zero bits, then the rest."""
+    """Compact form: two bytes of sign (the highest bit) and trailing zero bits, then the rest."""
     if not units:
         return b""
     zeros = (units & -units).bit_length() - 1
-    rest = units >> zeros
-    return zeros.to_bytes(2, "big") + rest.to_bytes((rest.bit_length() + 7) // 8, "big")
+    rest = abs(units) >> zeros
+    head = zeros if units > 0 else zeros | _NEGATIVE
+    return head.to_bytes(2, "big") + rest.to_bytes((rest.bit_length() + 7) // 8, "big")
 
 
 def from_bytes(data: bytes) -> int:
     """Inverse of `to_bytes`."""
-    return int.from_bytes(data[2:], "big") << int.from_bytes(data[:2], "big") if data else 0
+    if not data:
+        return 0
+    head = int.from_bytes(data[:2], "big")
+    units = int.from_bytes(data[2:], "big") << (head & ~_NEGATIVE)
+    return -units if head & _NEGATIVE else units
+
+
+def is_form(data: bytes, most_bits: int, *, signed: bool) -> bool:
+    """Whether bytes are what `to_bytes` makes of a sum of at most so many bits."""
+    # zeros are stated in two bytes: a row of ten bytes could ask for a number of 32 kilobits
+    head = int.from_bytes(data[:2], "big")
+    if head & _NEGATIVE and not signed:
+        return False
+    if (head & ~_NEGATIVE) + 8 * len(data) > most_bits + 16:
+        return False
+    return to_bytes(from_bytes(data)) == data
 
 
 def to_decimal(units: int) -> str:
-    """``units`` * 2**-1074 as a decimal number with every digit it has, ``0.1000...5625``."""
+    """``units`` * 2**-1074 as a decimal number with every digit it has, ``-0.1000...5625``."""
+    if units < 0:
+        return f"-{to_decimal(-units)}"
     zeros = (units & -units).bit_length() - 1 if units else 0
     places = max(0, UNIT_BITS - zeros)
     # units / 2**1074 is a whole number of 10**-places, because 2**-1 is 5 * 10**-1
@@ -173,5 +213,5 @@ def from_decimal(text: str) -> int:
     parts: int = 10 ** len(fraction)
     units, rest = divmod(int(whole + fraction) << UNIT_BITS, parts)
     if rest:
-        raise ValueError(f"an exact volume is a multiple of 2**-1074, found {text!r}")
+        raise ValueError(f"an exact sum is a multiple of 2**-1074, found {text!r}")
     return units

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from barstream.codecs.topics.bar import decode_bar
 from barstream.codecs.topics.bar_json import bar_to_json
 from barstream.model.bar import Bar
-from barstream.model.bar_fields import BAR_FIELDS
+from barstream.model.bar_fields import BAR_FIELDS, EXACT_FIELDS
 from barstream.model.key import BAR_KEY, split_bar_key
 from barstream.model.period import Period
 from barstream.model.time import iso_from_us
@@ -21,8 +21,10 @@ Kind = Literal["different", "only_published", "only_replayed"]
 #: What two versions of a bar may differ in: not the key, nor how often it came again.
 _content_of: Final = attrgetter(
     *(field.attribute for field in BAR_FIELDS if field.name not in (*BAR_KEY.names, "revision")),
-    "volume_units",
+    *(field.attribute for field in EXACT_FIELDS),
 )
+#: What bars of a version that did not add it up are without.
+_OF_TURNOVER: Final = frozenset({"turnover", "vwap", "turnover_exact"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,24 @@ class BarDifference:
             return {}
         old, new = bar_to_json(self.published), bar_to_json(self.replayed)
         found = {name: (old[name], new[name]) for name in old if old[name] != new[name]}
-        units = self.published.volume_units, self.replayed.volume_units
-        return found if units[0] == units[1] else {**found, "volume_exact": units}
+        for field in EXACT_FIELDS:
+            was = getattr(self.published, field.attribute)
+            units = getattr(self.replayed, field.attribute)
+            if was != units:
+                found[field.name] = was, units
+        return found
 
     @property
     def is_close_alone(self) -> bool:
         """Whether it has the same values, and only the place where it was closed is another."""
         return self.changed.keys() == {"close_offset"}
+
+    @property
+    def is_turnover_alone(self) -> bool:
+        """Whether it has the same values, and a turnover where a version before made none."""
+        changed = self.changed
+        has_none = self.published is not None and self.published.turnover is None
+        return has_none and bool(changed) and changed.keys() <= _OF_TURNOVER
 
     def to_json(self) -> dict[str, Any]:
         """One object, ready to be written."""
@@ -90,6 +103,8 @@ class ComparisonCounts:
         mended: those of the equal ones.
         partly: of the different ones, those that begin before the replay.
         close_alone: of the different ones, those with the same values, closed elsewhere.
+        turnover_alone: of the different ones, those with the same values, and a turnover where a
+            version before made none.
         open: published, and not over yet where the replay ended, or changed since by late ticks
             after its end: not compared.
     """
@@ -101,6 +116,7 @@ class ComparisonCounts:
     mended: int = 0
     partly: int = 0
     close_alone: int = 0
+    turnover_alone: int = 0
     open: int = 0
 
     @property
@@ -165,6 +181,7 @@ def compare(
         setattr(tally, found.kind, getattr(tally, found.kind) + 1)
         tally.partly += found.partly
         tally.close_alone += found.is_close_alone
+        tally.turnover_alone += found.is_turnover_alone
         yield found
 
 

@@ -118,10 +118,7 @@ class _Minute:
         if old is not None:  # a newer schedule changes nothing that is final
             date, number = old.trading_date, old.session
         parts = [
-            PartialBar(
-                self._minute_us, date, number, price, time_us, offset, price, price, price,
-                time_us, offset, units_of(size), 1, offset, offset,
-            )
+            PartialBar.of_tick(self._minute_us, date, number, time_us, price, size, offset)
             for time_us, price, size, offset in zip(
                 ticks.time_us.tolist(), ticks.price.tolist(), ticks.size.tolist(), offsets,
                 strict=True,
@@ -166,7 +163,7 @@ class _Minute:
                 break
             flat = bar.replace(
                 open=new.close, high=new.close, low=new.close, close=new.close,
-                revision=bar.revision + count, close_offset=new.close_offset,
+                turnover=0.0, revision=bar.revision + count, close_offset=new.close_offset,
             )  # fmt: skip
             self._put(bar, flat, offset)
         else:
@@ -215,10 +212,24 @@ def _taken_apart(bar: Bar) -> PartialBar | None:
         or bar.last_offset is None
     ):
         return None
-    units = units_of(bar.volume) if bar.volume_units is None else bar.volume_units
+    volume, turnover = bar.volume_units, bar.turnover_units
+    if turnover is None and bar.turnover is not None:
+        turnover = units_of(bar.turnover)
     return PartialBar(
-        bar.bucket_start_us, bar.trading_date, bar.session,
-        bar.open, bar.open_time_us, bar.first_offset, bar.high, bar.low,
-        bar.close, bar.close_time_us, bar.last_offset,
-        units, bar.tick_count, bar.first_offset, bar.last_offset,
-    )  # fmt: skip
+        bucket_us=bar.bucket_start_us,
+        trading_date=bar.trading_date,
+        session=bar.session,
+        open=bar.open,
+        open_time_us=bar.open_time_us,
+        open_offset=bar.first_offset,
+        high=bar.high,
+        low=bar.low,
+        close=bar.close,
+        close_time_us=bar.close_time_us,
+        close_offset=bar.last_offset,
+        volume_units=units_of(bar.volume) if volume is None else volume,
+        turnover_units=turnover,
+        tick_count=bar.tick_count,
+        first_offset=bar.first_offset,
+        last_offset=bar.last_offset,
+    )

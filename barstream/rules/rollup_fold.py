@@ -20,7 +20,7 @@ class Fold:
     __slots__ = (
         "_close", "_close_offset", "_close_time_us", "_first", "_first_offset", "_has_ticks",
         "_high", "_last_offset", "_low", "_open", "_open_time_us", "_revision", "_tick_count",
-        "_volume",
+        "_turnover", "_volume",
     )  # fmt: skip
 
     _first: Bar | None
@@ -33,6 +33,8 @@ class Fold:
     _first_offset: int | None
     _last_offset: int | None
     _close_offset: int
+    #: None: that of a child is not known.
+    _turnover: ExactSum | None
 
     def __init__(self) -> None:
         self._first = None
@@ -42,6 +44,7 @@ class Fold:
         self._close_offset = -1
         self._tick_count = self._revision = 0
         self._volume = ExactSum()
+        self._turnover = ExactSum()
 
     def __bool__(self) -> bool:
         """Whether there is a child."""
@@ -57,6 +60,8 @@ class Fold:
             if child.close_offset is not None and child.close_offset > self._close_offset:
                 self._close_offset = child.close_offset
             self._revision += child.revision
+            if child.turnover is None:
+                self._turnover = None
             if child.synthetic:
                 if not self._has_ticks:
                     self._take_flat(child, first=child is self._first)
@@ -73,6 +78,8 @@ class Fold:
             self._close, self._close_time_us = child.close, child.close_time_us
             self._tick_count += child.tick_count
             self._volume.add(child.volume)
+            if child.turnover is not None and self._turnover is not None:
+                self._turnover.add(child.turnover)
 
     def _take_flat(self, child: Bar, *, first: bool) -> None:
         if first:
@@ -99,6 +106,7 @@ class Fold:
             if hasattr(self, name):
                 setattr(other, name, getattr(self, name))
         other._volume = self._volume.copy()
+        other._turnover = None if self._turnover is None else self._turnover.copy()
         return other
 
     def to_bar(self, bucket_start_us: int) -> Bar:
@@ -121,6 +129,7 @@ class Fold:
             low=self._low,
             close=self._close,
             volume=self._volume.value,
+            turnover=None if self._turnover is None else self._turnover.value,
             tick_count=self._tick_count,
             open_time_us=self._open_time_us,
             close_time_us=self._close_time_us,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barstream.model.bar import PartialBar
-from barstream.model.exact_sum import group_units
+from barstream.model.exact_sum import group_units, products
 from barstream.model.tick import Ticks
 from barstream.model.time import MINUTE_US
 from barstream.rules.series import NEVER_US, PartitionState
@@ -37,6 +37,7 @@ def merge_bars(partition: PartitionState, ticks: Ticks) -> None:
         time_us[last].tolist(),
         offset[last].tolist(),
         group_units(ticks.size, start),
+        group_units(products(ticks.price, ticks.size), start),
         (stop - start).tolist(),
         np.minimum.reduceat(offset, start).tolist(),
         np.maximum.reduceat(offset, start).tolist(),

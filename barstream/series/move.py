@@ -16,14 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from barstream.codecs.avro.body import decode
 from barstream.codecs.record_chunk import RecordChunk
 from barstream.codecs.ticks.decoder import TickDecoder
+from barstream.codecs.topics.bar import decode_bar
 from barstream.codecs.topics.heartbeat import HeartbeatRecord
 from barstream.codecs.topics.heartbeat import encode as encode_heartbeat
 from barstream.codecs.topics.series_seen import encode as encode_seen
@@ -58,10 +59,12 @@ from barstream.series.drop import refuse_loading
 
 _PIECE: Final = 1 << 16
 #: Of a bar, what does not say at which offsets its ticks are, nor how often it was revised.
-_CONTENT: Final = tuple(
-    field.name
-    for field in BAR_FIELDS
-    if field.name not in (*BAR_KEY.names, "revision") and not field.is_lineage
+_content_of: Final = attrgetter(
+    *(
+        field.attribute
+        for field in BAR_FIELDS
+        if field.name not in (*BAR_KEY.names, "revision") and not field.is_lineage
+    )
 )
 
 
@@ -175,7 +178,7 @@ class Move:
             period: await self._published(topic, home)
             for period, topic in self._holdings.finals.items()
         }
-        minutes = [row["bucket_start"] for row in finals[MINUTE]]
+        minutes = [bar.bucket_start_us for bar in finals[MINUTE]]
         last_us = max(minutes, default=None)
         self._compare(history, last_us, finals, await self._provider(), home)
         counts = {period.timeframe: len(rows) for period, rows in finals.items() if rows}
@@ -271,10 +274,10 @@ class Move:
                     found.append(Copied(time_us, int(chunk.offsets[at]), chunk.keys[at], value))
         return found
 
-    async def _published(self, topic: str, home: int) -> list[dict[str, Any]]:
+    async def _published(self, topic: str, home: int) -> list[Bar]:
         wanted = Selection(*self.name)
         found = await newest_values(self._cluster, topic, home, wanted)
-        return [decode("bar", value) for _, value in sorted(found.items())]
+        return [decode_bar(value) for _, value in sorted(found.items())]
 
     async def _provider(self) -> MarketScheduleProvider:
         """The sessions of now."""
@@ -289,7 +292,7 @@ class Move:
         self,
         history: Sequence[Copied],
         last_final_us: int | None,
-        finals: Mapping[Period, Sequence[dict[str, Any]]],
+        finals: Mapping[Period, Sequence[Bar]],
         provider: MarketScheduleProvider,
         home: int,
     ) -> None:
@@ -434,23 +437,23 @@ def made_of(
 
 
 def differences(
-    published: Mapping[Period, Sequence[Mapping[str, Any]]],
-    made: Mapping[Period, Mapping[int, Bar]],
+    published: Mapping[Period, Sequence[Bar]], made: Mapping[Period, Mapping[int, Bar]]
 ) -> list[tuple[str, int]]:
     """Timeframe and bucket of the bars that are not the same, whatever their offsets are."""
     found: list[tuple[str, int]] = []
-    for period, rows in published.items():
+    for period, stand in published.items():
         bars = dict(made.get(period, {}))
-        for row in rows:
-            bar = bars.pop(row["bucket_start"], None)
-            if bar is None or any(row[name] != _field(bar, name) for name in _CONTENT):
-                found.append((period.timeframe, row["bucket_start"]))
-        last_us = max((row["bucket_start"] for row in rows), default=-1)
+        for was in stand:
+            bar = bars.pop(was.bucket_start_us, None)
+            if bar is None or _is_other(was, bar):
+                found.append((period.timeframe, was.bucket_start_us))
+        last_us = max((bar.bucket_start_us for bar in stand), default=-1)
         found += [(period.timeframe, at) for at in bars if at < last_us]
     return sorted(found, key=lambda each: each[1])
 
 
-def _field(bar: Bar, name: str) -> Any:
-    return getattr(
-        bar, {"open_time": "open_time_us", "close_time": "close_time_us"}.get(name, name)
-    )
+def _is_other(was: Bar, bar: Bar) -> bool:
+    """Whether a reader would find other values; a turnover where there was none is welcome."""
+    if was.turnover is None:
+        bar = bar.replace(turnover=None)
+    return bool(_content_of(was) != _content_of(bar))

@@ -301,11 +301,8 @@ class RoutedBars:
                         f"{broker} {symbol} went to another worker while it was read; ask again"
                     ) from error
                 continue
-            # the exact volume is for revising, and does not go over HTTP either
-            bars = [
-                bar if bar.volume_units is None else bar.replace(volume_units=None)
-                for bar in here.bars
-            ]
+            # exact sums are for revising, and do not go over HTTP either
+            bars = [bar.rounded for bar in here.bars]
             rest = request.following(bars[-1]) if here.left_off is not None else None
             return BarPage(bars, rest, here.retained_from_us)
         raise AssertionError("unreachable")

@@ -23,6 +23,7 @@ from barstream.verify.schedule_changes import ScheduleChanges
 from barstream.verify.series_number import SeriesNumbers
 from barstream.verify.session_reports import SessionReport, session_reports
 from barstream.verify.tick_class import Judge
+from barstream.verify.turnover import NOWHERE, may_lack
 
 Longs = NDArray[np.int64]
 _NEVER_US: Final = -(1 << 60)
@@ -30,7 +31,7 @@ _ZERO: Final = {FieldKind.FLOAT: 0.0, FieldKind.LONG: 0}
 #: What a bar without a tick has beside its prices.
 _EMPTY: Final[Mapping[str, Any]] = {
     **{
-        field.name: None if field.nullable else _ZERO[field.kind]
+        field.name: _ZERO[field.kind] if field.is_sum else None
         for field in BAR_FIELDS
         if field.name in FOLDED and not field.is_price
     },
@@ -58,6 +59,7 @@ class Completeness:
     Attributes:
         stretches: of a series, the hours it was closed by, ascending.
         withdrawn: of series that were dropped: tombstones took bars of before.
+        turnover_from: see `barstream.verify.turnover`.
         corrected: by bar, what its fields should be, where synthetic bars are wrong.
         extra: bars that must not be there.
         lacking: minutes that have no final and must have one: fields as far as ticks give them.
@@ -75,6 +77,7 @@ class Completeness:
     stretches: Callable[[int, pl.DataFrame], Sequence[Stretch]]
     findings: Findings
     withdrawn: Withdrawn = field(default_factory=Withdrawn)
+    turnover_from: int = NOWHERE
     corrected: dict[int, dict[str, Any]] = field(default_factory=dict)
     extra: set[int] = field(default_factory=set)
     lacking: list[dict[str, Any]] = field(default_factory=list)
@@ -114,6 +117,7 @@ class _Series:
         #: Whether a bar has the date it was begun with, and not that of the hours it closed by.
         self._keeps_date = np.zeros(len(self._bucket), np.bool_)
         self._unmade = self._ticks_without_bar()
+        self._may_lack = self._bars.select(may_lack(all_of.turnover_from)).to_series().to_numpy()
 
     def _ticks_without_bar(self) -> dict[int, pl.DataFrame]:
         """Ticks of closed minutes that are in no final and were not refused, by minute."""
@@ -414,10 +418,10 @@ class _Series:
             if name in PRICES:
                 found = column.to_numpy()[flat].view(np.int64)
                 odd = (found != price.view(np.int64)) & ~np.isnan(price)
-            elif value is None:
-                odd = column.is_not_null().to_numpy()[flat]
             else:
-                odd = (column != value).to_numpy()[flat]
+                odd = column.ne_missing(pl.Series([value], dtype=column.dtype)).to_numpy()[flat]
+                if name == "turnover":
+                    odd &= ~self._may_lack[flat]
             for place in np.flatnonzero(odd).tolist():
                 wrong.setdefault(place, []).append(name)
         for place, names in wrong.items():

@@ -37,6 +37,7 @@ from barstream.verify.series_number import SeriesNumbers
 from barstream.verify.task import Outcome
 from barstream.verify.tick_block import BLOCK, Blocks
 from barstream.verify.tick_class import Judge
+from barstream.verify.turnover import NOWHERE, turnover_from
 
 _NEVER_US: Final = -(1 << 60)
 _NO_MINUTES: Final = np.empty(0, np.int64)
@@ -115,7 +116,10 @@ class Judgement:
         )
         self._evidence = Evidence(
             self._partition, self.series, snapshot.published, snapshot.refusals,
-            Reach(snapshot.ticks.begin, self._applied, np.array(closed, np.int64)),
+            Reach(
+                snapshot.ticks.begin, self._applied, np.array(closed, np.int64),
+                turnover_from(snapshot.rows.rules),
+            ),
             by.wanted, snapshot.changes, outcome.findings,
         )  # fmt: skip
         self._scan = Scan(self._evidence, snapshot.judge, self._withdrawn)
@@ -174,6 +178,7 @@ class Judgement:
                 f"partition {self._partition}: ticks_rejected holds nothing of ticks below "
                 f"{snapshot.refusals.known_from} any more: {lost:,} of them are unproven"
             )
+        self._tell_without_turnover()
         outcome.bars = {"1m": len(snapshot.published.bars)} | {
             period.timeframe: len(found.bars) for period, found in snapshot.uppers.items()
         }
@@ -182,6 +187,20 @@ class Judgement:
         made = {self.series.names[at] for at in snapshot.published.bars["series"].unique()}
         outcome.series = sum(
             by.wanted.has_series(*name) for name in made | snapshot.rows.series.keys()
+        )
+
+    def _tell_without_turnover(self) -> None:
+        """Bars of a version that did not add it up, and what is made of them: no mistake."""
+        snapshot = self._snapshot
+        every = (snapshot.published, *snapshot.uppers.values())
+        count = sum(found.bars["turnover"].null_count() for found in every)
+        if not count:
+            return
+        is_told = self._evidence.reach.turnover_from != NOWHERE
+        self._outcome.notes.append(
+            f"partition {self._partition}: {count:,} finals have no turnover and no vwap: a "
+            "version that did not add it up made them, or a child of theirs"
+            + ("" if is_told else "; the log does not say from where on they must have one")
         )
 
     def _tell_rejudged(self) -> None:
@@ -213,7 +232,7 @@ class Judgement:
             lambda number, bars: stretches_of(
                 number, snapshot.judge, by.graces, snapshot.beats, ticks, bars
             ),
-            self._outcome.findings, self._withdrawn,
+            self._outcome.findings, self._withdrawn, self._evidence.reach.turnover_from,
         )  # fmt: skip
         for number, name in enumerate(self.series.names):
             if by.wanted.has_series(*name):

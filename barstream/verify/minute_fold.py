@@ -1,7 +1,8 @@
 """Bars straight from ticks, by polars: the independent recomputation.
 
 It follows the contract and shares nothing with `barstream.rules`: open is the price of the earliest
-tick by (event time, offset), close that of the latest, volume the exactly rounded sum.
+tick by (event time, offset), close that of the latest, volume the exactly rounded sum of the sizes,
+turnover that of the products of price and size.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _EXACT: Final = float(1 << 53)
 
 _LARGEST: Final = Fraction(sys.float_info.max)
 #: A float64 has 1,074 places after the point, and sums of them a few hundred digits before it.
-_DECIMAL: Final = re.compile(r"[0-9]{1,400}(\.[0-9]{1,1074})?")
+_DECIMAL: Final = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,1074})?")
 #: Floats that do not overlap, of all that a float64 can say and more.
 _MOST_PARTS: Final = 64
 
@@ -36,6 +37,17 @@ TICK_SCHEMA: Final = {
     "price": pl.Float64,
     "size": pl.Float64,
 }
+_ENDS: Final = (-sys.float_info.max, sys.float_info.max)
+PRODUCT: Final = (pl.col("price") * pl.col("size")).clip(*_ENDS).alias("product")
+"""What a tick costs, rounded once."""
+
+VWAP: Final = (
+    pl.when(pl.col("volume") != 0.0)
+    .then((pl.col("turnover") / pl.col("volume")).clip(*_ENDS) + 0.0)
+    .alias("vwap")
+)
+"""What it is of the two sums; null where there is none."""
+
 #: What is no matter of the ticks of a bar.
 _GIVEN: Final = (
     *BAR_KEY.names, "trading_date", "session", "synthetic", "revision", "close_offset",
@@ -62,8 +74,17 @@ def fold(ticks: pl.DataFrame) -> pl.DataFrame:
         first_offset=pl.col("offset").min(),
         last_offset=pl.col("offset").max(),
     )
-    volume = sums(ordered["size"].to_numpy(), bars["tick_count"].to_numpy())
-    return bars.with_columns(volume=pl.Series(volume, dtype=pl.Float64)).select("bar", *FOLDED)
+    counts = bars["tick_count"].to_numpy()
+    volume = sums(ordered["size"].to_numpy(), counts)
+    turnover = sums(ordered.select(PRODUCT).to_series().to_numpy(), counts)
+    return (
+        bars.with_columns(
+            volume=pl.Series(volume, dtype=pl.Float64),
+            turnover=pl.Series(turnover, dtype=pl.Float64),
+        )
+        .with_columns(VWAP)
+        .select("bar", *FOLDED)
+    )
 
 
 def sums(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -73,8 +94,8 @@ def sums(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.f
     stops = np.cumsum(counts)
     starts = stops - counts
     whole = np.floor(values) == values
-    if whole.all() and float(values.max()) * len(values) < _EXACT:
-        # of -0.0 alone reduceat makes -0.0; volumes start from 0.0
+    if whole.all() and float(np.abs(values).max()) * len(values) < _EXACT:
+        # of -0.0 alone reduceat makes -0.0; sums start from 0.0
         return np.add.reduceat(values, starts) + 0.0
     listed = values.tolist()
     return np.array(
@@ -85,27 +106,31 @@ def sums(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.f
     )
 
 
-def is_exact_sum(text: str, sizes: Sequence[float]) -> bool:
-    """Whether a decimal number is what ``sizes`` add up to, to the last digit."""
+def is_exact_sum(text: str, values: Sequence[float]) -> bool:
+    """Whether a decimal number is what ``values`` add up to, to the last digit."""
     if _DECIMAL.fullmatch(text) is None:
         return False
     left, parts = Fraction(text), list[float]()
     while left:
-        part = float(min(left, _LARGEST)) if left > 0 else float(left)
+        part = float(max(min(left, _LARGEST), -_LARGEST))
         if not part or len(parts) > _MOST_PARTS:
             return False
         parts.append(-part)
         left -= Fraction(part)
     try:
         # rounded once: it is nothing only where nothing is left
-        return math.fsum([*sizes, *parts]) == 0.0
+        return math.fsum([*values, *parts]) == 0.0
     except OverflowError:
-        return sum(map(Fraction, sizes), Fraction(0)) == Fraction(text)
+        return sum(map(Fraction, values), Fraction(0)) == Fraction(text)
 
 
-def rounded_sum(sizes: Sequence[float]) -> float:
+def rounded_sum(values: Sequence[float]) -> float:
     """The exactly rounded sum; the largest float64 where they end, as the contract of bars says."""
     try:
-        return math.fsum(sizes)
-    except OverflowError:
-        return sys.float_info.max
+        return math.fsum(values) + 0.0
+    except OverflowError:  # on the way at least: one of the other sign may bring it back
+        total = sum(map(Fraction, values), Fraction(0))
+        try:
+            return float(total)
+        except OverflowError:
+            return sys.float_info.max if total > 0 else -sys.float_info.max

@@ -13,6 +13,7 @@ from barstream.log.compaction import compacted, since_tombstones
 from barstream.log.finals import SCHEMA, frame_of
 from barstream.log.selection import Selection
 from barstream.log.snapshot import Span, chunks
+from barstream.model.bar_fields import EXACT_FIELDS
 from barstream.model.period import MINUTE
 from barstream.verify.findings import Finding, Findings
 from barstream.verify.series_number import SeriesNumbers
@@ -20,6 +21,7 @@ from barstream.verify.series_number import SeriesNumbers
 _STAMP: Final = "%Y-%m-%dT%H:%M:%SZ"
 #: Columns beside `FIELDS` and `PLACE`: what the key says, and the number of the series.
 _OF_KEY: Final = ("key_broker", "key_symbol", "bucket_us")
+_NO_BITS: Final = -1
 
 
 @dataclass(slots=True)
@@ -31,7 +33,8 @@ class Published:
             ``first_close`` is the close offset of its version of revision 0, null where that
             is gone, ``first_synthetic`` says whether it had ticks, ``made_late`` whether a late
             one made it: it closed right after its last one; ``first_appended_us`` is when it was
-            written, ``first_volume`` its volume, ``first_exact`` that unrounded.
+            written, ``first_volume`` its volume, ``first_volume_exact`` that unrounded; likewise
+            of its turnover.
         before: of each series the last bar before the range, and the last one with ticks.
         unreadable: keys (series, bucket) whose newest record is no bar.
         withdrawn: keys whose newest record is a tombstone, with the close offset of the bar it
@@ -122,11 +125,14 @@ class PublishedReading:
             .unique("key", keep="first", maintain_order=True)
             .select(
                 "key",
+                *(
+                    pl.col(name).alias(f"first_{name}")
+                    for field in EXACT_FIELDS
+                    for name in (field.rounded, field.name)
+                ),
                 first_close="close_offset",
                 first_synthetic="synthetic",
                 made_late=pl.col("last_offset") + 1 == pl.col("close_offset"),
-                first_volume="volume",
-                first_exact="volume_exact",
                 first_appended_us="appended_us",
             )
         )
@@ -296,5 +302,10 @@ def longs(frame: pl.DataFrame, name: str, absent: int = -1) -> np.ndarray[Any, A
 
 
 def float_bits(frame: pl.DataFrame, name: str) -> np.ndarray[Any, Any]:
-    """A column of floats as their 64 bits, shape (n,): equal only where they are identical."""
-    return np.ascontiguousarray(frame[name].fill_null(float("nan")).to_numpy()).view(np.int64)
+    """A column of floats as their 64 bits, shape (n,): equal only where they are identical.
+
+    A null is one of the many that are no number, and not the one that arithmetic gives.
+    """
+    column = frame[name]
+    bits = np.ascontiguousarray(column.fill_null(0.0).to_numpy()).view(np.int64)
+    return np.where(column.is_null().to_numpy(), _NO_BITS, bits)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from barstream.verify.turnover import NOWHERE
+
 Longs = NDArray[np.int64]
 
 
@@ -18,8 +20,10 @@ class Reach:
         begin: first tick offset there is; above 0 ticks may be gone.
         position: ticks below it were applied.
         closed_until_us: by series number; every minute before it is closed.
+        turnover_from: bars with no tick below it have a turnover (`barstream.verify.turnover`).
     """
 
     begin: int
     position: int
     closed_until_us: Longs
+    turnover_from: int = NOWHERE

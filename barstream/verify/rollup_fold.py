@@ -1,7 +1,7 @@
 """Parents from children, by polars: the independent recomputation of upper bars.
 
-Bars with ticks decide prices and times, synthetic ones only where there is no other; the volume is
-the exactly rounded sum of the children's.
+Bars with ticks decide prices and times, synthetic ones only where there is no other; volume and
+turnover are the exactly rounded sums of the children's, the latter null where that of a child is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import polars as pl
 
 from barstream.model.bar_fields import NAMES
 from barstream.model.key import BAR_KEY
-from barstream.verify.minute_fold import sums
+from barstream.verify.minute_fold import VWAP, sums
 
 _VALUES: Final = tuple(name for name in NAMES if name not in BAR_KEY.names)
 #: What a parent is folded from, and what comes of it.
@@ -56,10 +56,17 @@ def roll(children: pl.DataFrame) -> pl.DataFrame:
         .then(pl.col("close_offset").max())
         .alias("close_offset"),
         count=pl.len().cast(pl.Int64),
+        unknown=pl.col("turnover").null_count(),
     )
-    volume = sums(ordered["volume"].to_numpy(), parents["count"].to_numpy())
+    counts = parents["count"].to_numpy()
+    volume = sums(ordered["volume"].to_numpy(), counts)
+    turnover = sums(ordered["turnover"].fill_null(0.0).to_numpy(), counts)
     return (
-        parents.with_columns(volume=pl.Series(volume, dtype=pl.Float64))
+        parents.with_columns(
+            volume=pl.Series(volume, dtype=pl.Float64),
+            turnover=pl.when(pl.col("unknown") == 0).then(pl.Series(turnover, dtype=pl.Float64)),
+        )
+        .with_columns(VWAP)
         .rename({"parent": "bucket_us"})
         .select(CHILD)
     )

@@ -18,14 +18,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from barstream.codecs.topics.withdrawal import Withdrawn, WithdrawnTicks
-from barstream.model.bar_fields import FLOATS
+from barstream.model.bar_fields import EXACT_FIELDS, FLOATS, ExactField
 from barstream.model.time import MINUTE_US, SECOND_US
 from barstream.verify.evidence import Evidence
 from barstream.verify.findings import TICKS_SHOWN, Finding, ShownTick
 from barstream.verify.hours import LONGEST_TOLERANCE_US
 from barstream.verify.minute_fold import (
     FOLDED,
+    PRODUCT,
     TICK_SCHEMA,
+    VWAP,
     fold,
     is_exact_sum,
     rounded_sum,
@@ -41,6 +43,7 @@ from barstream.verify.tick_class import (
     Block,
     Judge,
 )
+from barstream.verify.turnover import may_lack
 from barstream.verify.watermarks import Watermarks
 
 Longs = NDArray[np.int64]
@@ -50,6 +53,8 @@ _REASONS: Final = {
 #: A series is closed up to its latest tick, less the longest grace there is and what comes of
 #: minutes and tolerances.
 _FURTHEST_OPEN_US: Final = 3_600 * SECOND_US + LONGEST_TOLERANCE_US + MINUTE_US
+#: Fields that are sums of floats, and what follows from them.
+_SUMMED: Final = frozenset({*(field.rounded for field in EXACT_FIELDS), "vwap"})
 _SHOWN: Final = ("offset", "time_us", "price", "size")
 #: ``bar``: of its minute, -1 where there is none.
 _LOOSE: Final = {
@@ -160,7 +165,12 @@ class Scan:
         self._bits = {name: float_bits(bars, name) for name in FLOATS}
         self._whole = {name: longs(bars, name) for name in FOLDED if name not in FLOATS}
         self._synthetic = bars["synthetic"].to_numpy()
-        self._states_exact = bars["volume_exact"].is_not_null().to_numpy()
+        self._states_exact = {
+            exact: bars[exact.name].is_not_null().to_numpy() for exact in EXACT_FIELDS
+        }
+        lacks = bars.select(may_lack(reach.turnover_from)).to_series()
+        #: Bars that have no turnover and need none.
+        self._lacks_turnover = pl.Series(np.flatnonzero(lacks.to_numpy()), dtype=pl.Int64)
         self._first_offset = self._whole["first_offset"]
         count = len(bars)
         self._known_series = len(self._series)
@@ -406,7 +416,17 @@ class Scan:
             mask = pl.Series(done)
             complete, self._pending = ticks.filter(mask), ticks.filter(~mask)
         if len(complete):
-            self._compare(fold(complete), complete)
+            self._compare(self._folded(complete), complete)
+
+    def _folded(self, ticks: pl.DataFrame) -> pl.DataFrame:
+        """The fold of ticks, without the turnover of bars that need none."""
+        folded = fold(ticks)
+        if not len(self._lacks_turnover):
+            return folded
+        lacks = pl.col("bar").is_in(self._lacks_turnover.implode())
+        return folded.with_columns(
+            pl.when(~lacks).then(pl.col(name)).alias(name) for name in ("turnover", "vwap")
+        )
 
     def _compare(self, folded: pl.DataFrame, ticks: pl.DataFrame) -> None:
         bar = folded["bar"].to_numpy()
@@ -430,25 +450,27 @@ class Scan:
                 continue
             odd = [name for name, is_so in fields.items() if is_so]
             row = self._published.bars.row(number, named=True)
-            if odd == ["volume"] and _from_rounded(row, mine) is not None:
+            if set(odd) <= _SUMMED and _are_from_rounded(odd, row, mine):
                 continue
             self._differs(number, odd, expected, mine)
-        self._compare_exact(bar[self._states_exact[bar] & ~self._gone[bar]], ticks)
+        for exact, states in self._states_exact.items():
+            self._compare_exact(exact, bar[states[bar] & ~self._gone[bar]], ticks)
 
-    def _compare_exact(self, bars: Longs, ticks: pl.DataFrame) -> None:
-        """A bar that may be revised states its unrounded volume: late ticks are added to that."""
+    def _compare_exact(self, exact: ExactField, bars: Longs, ticks: pl.DataFrame) -> None:
+        """A bar that may be revised states its unrounded sums: late ticks are added to them."""
         if not len(bars):
             return
         ordered = ticks.sort("bar")
+        values = _summed(ordered, exact)
         every = ordered["bar"].to_numpy()
         lows, highs = np.searchsorted(every, bars), np.searchsorted(every, bars, side="right")
         for number, low, high in zip(bars.tolist(), lows.tolist(), highs.tolist(), strict=True):
             row = self._published.bars.row(number, named=True)
-            if is_exact_sum(row["volume_exact"], ordered["size"][low:high].to_list()):
+            if is_exact_sum(row[exact.name], values[low:high].to_list()):
                 continue
             mine = ordered[low:high].sort("time_us", "offset")
-            sizes = _from_rounded(row, mine)
-            if sizes is not None and is_exact_sum(row["volume_exact"], sizes):
+            terms = _from_rounded(exact, row, mine)
+            if terms is not None and is_exact_sum(row[exact.name], terms):
                 continue
             if number in self._with_rejected:
                 continue
@@ -456,9 +478,9 @@ class Scan:
                 self._findings.add(
                     Finding(
                         "difference", "field", self._partition,
-                        "volume_exact must be the sum of the sizes of its ticks",
+                        f"{exact.name} must be the sum of its ticks",
                         *self._series.names[int(self._bar_series[number])], "1m",
-                        row["bucket_us"], None, "volume_exact", None, row["volume_exact"],
+                        row["bucket_us"], None, exact.name, None, row[exact.name],
                         shown_ticks(mine), len(mine),
                     )
                 )  # fmt: skip
@@ -470,7 +492,7 @@ class Scan:
             return False
         row = self._published.bars.row(bar, named=True)
         rejected = pl.concat(near)
-        again = fold(
+        again = self._folded(
             pl.concat([ticks.select(list(TICK_SCHEMA)), rejected.select(list(TICK_SCHEMA))])
         )
         if row["synthetic"] or any(again[name][0] != row[name] for name in FOLDED):
@@ -521,7 +543,7 @@ class Scan:
         if row["synthetic"]:
             return True  # all of its ticks were off session then
         window = pl.col("time_us").is_between(row["open_time"], row["close_time"])
-        again = fold(every.filter(window))
+        again = self._folded(every.filter(window))
         return len(again) == 1 and all(again[name][0] == row[name] for name in FOLDED)
 
     def _is_switched(self, bar: int, row: dict[str, Any]) -> bool:
@@ -615,21 +637,40 @@ class Scan:
         return pl.concat([self.loose, *out]).filter(pl.col("refused"))
 
 
-def _from_rounded(row: dict[str, Any], ticks: pl.DataFrame) -> list[float] | None:
-    """What the volume is the sum of, where late ticks were added to a rounded one.
+def _are_from_rounded(odd: list[str], row: dict[str, Any], ticks: pl.DataFrame) -> bool:
+    """Whether sums, and what follows of them, are those of late ticks added to rounded ones."""
+    if any(exact.rounded in odd and _from_rounded(exact, row, ticks) is None
+           for exact in EXACT_FIELDS):  # fmt: skip
+        return False
+    said = pl.DataFrame({name: [row[name]] for name in ("turnover", "volume")})
+    return bool(said.select(VWAP).item() == row["vwap"])
 
-    A bar that closed while late ticks were rejected does not state its unrounded volume.  None:
-    it was not so, or that does not give the volume.
+
+def _from_rounded(
+    exact: ExactField, row: dict[str, Any], ticks: pl.DataFrame
+) -> list[float] | None:
+    """What a sum is made of, where late ticks were added to a rounded one.
+
+    A bar that closed while late ticks were rejected does not state its unrounded sums.  None: it
+    was not so, or that does not give the one it has.
     """
-    first_close = row["first_close"]
-    if not row["revision"] or first_close is None or row["first_exact"] is not None:
+    first_close, first = row["first_close"], row[f"first_{exact.rounded}"]
+    if not row["revision"] or first_close is None or first is None:
         return None
-    in_time = ticks.filter(pl.col("offset") < first_close)["size"].to_list()
-    late = ticks.filter(pl.col("offset") >= first_close)["size"].to_list()
-    if rounded_sum(in_time) != row["first_volume"]:
+    if row[f"first_{exact.name}"] is not None:
         return None
-    sizes = [row["first_volume"], *late]
-    return sizes if rounded_sum(sizes) == row["volume"] else None
+    values, offsets = _summed(ticks, exact), ticks["offset"]
+    in_time = values.filter(offsets < first_close).to_list()
+    late = values.filter(offsets >= first_close).to_list()
+    if rounded_sum(in_time) != first:
+        return None
+    terms = [first, *late]
+    return terms if rounded_sum(terms) == row[exact.rounded] else None
+
+
+def _summed(ticks: pl.DataFrame, exact: ExactField) -> pl.Series:
+    """What of each tick goes into a sum."""
+    return ticks["size"] if exact.rounded == "volume" else ticks.select(PRODUCT).to_series()
 
 
 def shown_ticks(ticks: pl.DataFrame) -> tuple[ShownTick, ...]:

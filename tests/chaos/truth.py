@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from barstream.codecs.avro.body import decode
+from barstream.codecs.topics.bar import bar_of
 from barstream.codecs.topics.heartbeat import HeartbeatRecord
 from barstream.codecs.topics.heartbeat import decode as decode_heartbeat
 from barstream.market.session import SessionRow
 from tests.pipeline import Pipeline, Record
+from tests.plain_bar import VALUES, in_plain
 from tests.reference.log import LoggedHeartbeat, LoggedTick, applied, events
-from tests.reference.series import PlainSeries
+from tests.reference.series import PlainSeries, rounded_sum
 
 DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
@@ -198,19 +200,11 @@ def _finals(made: Pipeline, truth: Truth) -> list[str]:
     for key in sorted(truth.bars.keys() & found.keys()):
         wanted, bar = truth.bars[key], found[key]
         last = truth.latest.get(key, wanted)
-        seen = {
-            "ohlc": (bar["open"], bar["high"], bar["low"], bar["close"]),
-            "volume": bar["volume"],
-            "count": bar["tick_count"],
-            "times": (bar["open_time"], bar["close_time"]),
-            "synthetic": bar["synthetic"],
-            "date": bar["trading_date"],
-            "session": bar["session"],
-        }
+        seen = in_plain(bar_of(bar))
         problems += [
-            f"{key} {name}: expected {wanted[name]!r}, published {value!r}"
-            for name, value in seen.items()
-            if wanted[name] != value
+            f"{key} {name}: expected {wanted[name]!r}, published {seen[name]!r}"
+            for name in VALUES
+            if wanted[name] != seen[name]
         ]
         first, end, closed = bar["first_offset"], bar["last_offset"], bar["close_offset"]
         if (first, end) != wanted["offsets"][:2]:
@@ -285,6 +279,7 @@ def _folded(children: list[dict[str, Any]]) -> dict[str, Any]:
         "low": min(bar["low"] for bar in priced),
         "close": priced[-1]["close"],
         "volume": math.fsum(bar["volume"] for bar in children),
+        "turnover": rounded_sum(bar["turnover"] for bar in children),
         "tick_count": sum(bar["tick_count"] for bar in children),
         "open_time": priced[0]["open_time"],
         "close_time": priced[-1]["close_time"],

@@ -11,6 +11,7 @@ import pytest
 
 from barstream.codecs.topics.bar import decode_bar
 from barstream.codecs.topics.bar_json import bar_to_json
+from barstream.model.bar_fields import NAMES
 from barstream.model.period import Period
 from tests.functional.minutes import BROKER, Minutes
 from tests.functional.recorded_ticks import (
@@ -25,12 +26,6 @@ from tests.functional.recorded_ticks import (
 from tests.functional.tick_records import MINUTE_US
 
 pytestmark = pytest.mark.kafka
-
-FIELDS = [
-    "broker", "symbol", "bucket_start", "trading_date", "session", "open", "high", "low", "close",
-    "volume", "tick_count", "open_time", "close_time", "synthetic", "revision", "first_offset",
-    "last_offset", "close_offset",
-]  # fmt: skip
 
 
 def in_topic(recorded: Recorded, file: RecordedFile) -> list[dict[str, Any]]:
@@ -210,7 +205,7 @@ def test_the_command_prints_the_bars_of_the_topic(recorded: Recorded, file: Reco
         "bars", file.broker, file.symbol, "--from", "2013-01-01", "--json", "--url", url
     )
     printed = [json.loads(line) for line in out.splitlines()]
-    assert [{name: bar[name] for name in FIELDS} for bar in printed] == in_topic(recorded, file)
+    assert [{name: bar[name] for name in NAMES} for bar in printed] == in_topic(recorded, file)
     assert {bar["status"] for bar in printed} == {"final"}
 
 

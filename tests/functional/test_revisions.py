@@ -72,6 +72,7 @@ def straight(ticks: list[Tick], offsets: list[int], size_us: int) -> dict[int, d
             "tick_count": len(inside), "open_time": inside[0].time_us,
             "close_time": inside[-1].time_us, "synthetic": False,
             "volume": math.fsum(t.size for t in inside),
+            "turnover": math.fsum(t.price * t.size for t in inside),
         }  # fmt: skip
     return found
 
@@ -134,7 +135,8 @@ def test_late_ticks_reach_every_bar_they_belong_to_also_over_a_kill(
                 upper = uppers[place]
                 children = [minutes[m] for m in range(place, place + size_us, MINUTE_US)
                             if m in minutes]  # fmt: skip
-                expected["volume"] = math.fsum(bar["volume"] for bar in children)
+                for name in ("volume", "turnover"):
+                    expected[name] = math.fsum(bar[name] for bar in children)
                 assert {name: upper[name] for name in expected} == expected, (timeframe, place)
                 assert upper["revision"] >= sum(bar["revision"] for bar in children)
         assert any(bar["revision"] > 1 for bar in minutes.values()), "some bars took several"

@@ -114,6 +114,8 @@ _SERIES_VALUES: Final[dict[str, Value]] = {
     "open_bars.open_offset": _time(5, 5, 500), "open_bars.last_tick_offset": _time(6),
     "open_bars.volume": _of(b"", b"\x04\x32\x01", b"\x04\x32\x02", b"\x04", b"\xff\xff\x01",
     b"\0" * 9),
+    "open_bars.turnover": _of(None, b"", b"\x04\x32\x01", b"\x84\x32\x01", b"\x84\x32\x02", b"\x80",
+    b"\xff\xff\x01"),
     "open_bars.tick_count": _time(2, 2, 0), "open_bars.first_offset": _time(5, 5),
     "open_bars.last_offset": _time(9, 9, 4),
 }  # fmt: skip
@@ -208,6 +210,7 @@ def _check_bars(flush: Flush) -> None:
         sound = (
             all(map(math.isfinite, prices)) and min(prices) == bar.low and max(prices) == bar.high
         )
+        sound &= all(each is None or math.isfinite(each) for each in (bar.turnover, bar.vwap))
         if not sound or not math.isfinite(bar.volume) or bar.volume < 0 or bar.tick_count < 0:
             raise BrokenRuleError(f"a bar that no ticks make: {bar}")
 
@@ -245,6 +248,8 @@ _BAR: Final[Node] = parse_wire(load_schema("bar"))
 _BAR_VALUES: Final[dict[str, Value]] = {
     "broker": _of(b"B"), "symbol": _of(b"X", b"Y"), "bucket_start": _time(_AT, _AT + _MINUTE_US),
     "volume_exact": _of(None, None, b"1.5", b"", b"x", b"1." + b"9" * 6_000, b"-1", b"\xc2\xb2"),
+    "turnover": _of(None, 1.5, -1.5), "vwap": _of(None, 1.5),
+    "turnover_exact": _of(None, None, b"-1.5", b"", b"-", b"-1." + b"9" * 6_000, b"--1"),
 }  # fmt: skip
 
 

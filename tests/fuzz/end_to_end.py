@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
+from barstream.codecs.topics.bar import bar_of
 from barstream.codecs.topics.heartbeat import HeartbeatRecord
 from barstream.codecs.topics.heartbeat import encode as encode_heartbeat
 from barstream.market.session import SessionRow
@@ -37,6 +38,7 @@ from tests.fuzz.feeds import (
 )
 from tests.fuzz.reference import RefTick
 from tests.pipeline import Pipeline, Record, WorkerProcess, pipeline, until
+from tests.plain_bar import VALUES, in_plain
 from tests.reference.series import PlainSeries
 
 _COMPRESSIONS: Final = (None, "gzip", "snappy", "lz4", "zstd")
@@ -324,17 +326,11 @@ def _bar_problems(
     problems += [f"{key} not expected" for key in found.keys() - wanted.keys()]
     for key in wanted.keys() & found.keys():
         bar, want = found[key], wanted[key]
-        seen = {
-            "ohlc": (bar["open"], bar["high"], bar["low"], bar["close"]),
-            "volume": bar["volume"],
-            "count": bar["tick_count"],
-            "times": (bar["open_time"], bar["close_time"]),
-            "synthetic": bar["synthetic"],
-        }
+        seen = in_plain(bar_of(bar))
         problems += [
-            f"{key} {part}: expected {want[part]!r}, published {value!r}"
-            for part, value in seen.items()
-            if want[part] != value
+            f"{key} {part}: expected {want[part]!r}, published {seen[part]!r}"
+            for part in VALUES
+            if want[part] != seen[part]
         ]
     return problems
 

@@ -168,7 +168,7 @@ def cases(draw: st.DrawFn) -> Case:
         if draw(st.integers(0, 3)) == 0:
             time = draw(close_edges(rows[name], clock))
             clock = max(clock, time)
-        price = draw(st.integers(90, 110)) / 10
+        price = draw(st.integers(-20, 110)) / 10  # also of a spread
         size = draw(st.sampled_from([0.0, 1.0, 0.1, 0.3, 1e17, 3e-9]))
         garbage = draw(st.integers(0, 9)) == 0
         ticks.append(Tick(offset, name, time, None if garbage else price, size))

@@ -142,7 +142,7 @@ def markets(draw: st.DrawFn, *, exact: bool = True) -> Market:
     offset = 0
     for _, name, time_us in sorted(coming):
         offset += draw(st.sampled_from([1, 1, 3]))
-        price, size = draw(st.integers(90, 110)) / 10, draw(st.sampled_from(sizes))
+        price, size = draw(st.integers(-20, 110)) / 10, draw(st.sampled_from(sizes))
         ticks.append(Tick(offset, name, time_us, price, size))
     end = offset + draw(st.integers(1, 3))
     beats = draw(_beats(sessions, ticks, end, grace))

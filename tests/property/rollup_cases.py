@@ -15,6 +15,7 @@ from barstream.kafka.offsets import Extent
 from barstream.kafka.topics.outputs import OutputTopics
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.bar import Bar
+from barstream.model.bar_fields import NAMES, values_of
 from barstream.model.period import MINUTE, Period
 from barstream.partition.finals_view import FinalsView
 from barstream.partition.machine import MachineOptions, PartitionMachine
@@ -124,16 +125,9 @@ class Worker:
 
 
 def as_row(bar: Bar) -> dict[str, Any]:
-    """The bar by the field names of its schema."""
-    return {
-        "bucket_start": bar.bucket_start_us, "trading_date": bar.trading_date,
-        "session": bar.session, "open": bar.open, "high": bar.high, "low": bar.low,
-        "close": bar.close, "volume": bar.volume, "tick_count": bar.tick_count,
-        "open_time": bar.open_time_us, "close_time": bar.close_time_us,
-        "synthetic": bar.synthetic, "first_offset": bar.first_offset,
-        "last_offset": bar.last_offset, "close_offset": bar.close_offset,
-        "revision": bar.revision,
-    }  # fmt: skip
+    """The bar by the field names of its schema, without those of its series."""
+    row = dict(zip(NAMES, values_of(bar), strict=True))
+    return {name: row[name] for name in NAMES if name not in {"broker", "symbol"}}
 
 
 def rows_by_bucket(bars: Sequence[Bar]) -> list[dict[str, Any]]:

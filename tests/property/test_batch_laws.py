@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barstream.market.schedule import ScheduleIndex, SessionRow
-from barstream.model.bar import Bar
 from barstream.model.tick import Ticks
 from barstream.partition.finals_view import FinalsView
 from barstream.rules.series import FOREVER_US, PartitionState, Rules
 from tests.examples import examples
+from tests.plain_bar import in_plain
 from tests.reference.series import MINUTE, PlainSeries
 from tests.tick_batches import Partition, Taken
 
@@ -64,6 +64,9 @@ def close_edges(draw: st.DrawFn, rows: list[SessionRow], clock: int) -> int:
     return draw(st.sampled_from([row.close_us - 1, row.close_us, middle, end - 1, end]))
 
 
+#: Of what is far below nothing, and of garbage: times a size they are more than a float holds.
+PRICES = st.sampled_from([-37.63, 1e-310, 1e292, -1e292, 1e308])
+
 Event = tuple[str, int, int, float, float]
 
 
@@ -85,7 +88,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         if draw(st.integers(0, 3)) == 0:
             time = draw(close_edges(rows[name], clock))
             clock = max(clock, time)
-        price = draw(st.integers(90, 110)) / 10
+        price = draw(st.one_of(st.integers(-20, 110).map(lambda n: n / 10), PRICES))
         size = draw(st.sampled_from([0.0, 1.0, 0.1, 0.3, 1e17, 3e-9, 123.456]))
         events.append((name, time, 0, price, size))
     return {
@@ -96,16 +99,6 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "cuts": draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events))),
         "gaps": draw(st.lists(st.integers(1, 3), min_size=len(events), max_size=len(events))),
     }
-
-
-def as_plain(bar: Bar) -> dict[str, Any]:
-    return {
-        "bucket": bar.bucket_start_us, "date": bar.trading_date, "session": bar.session,
-        "ohlc": (bar.open, bar.high, bar.low, bar.close), "volume": bar.volume,
-        "count": bar.tick_count, "times": (bar.open_time_us, bar.close_time_us),
-        "offsets": (bar.first_offset, bar.last_offset, bar.close_offset),
-        "synthetic": bar.synthetic, "revision": bar.revision,
-    }  # fmt: skip
 
 
 def run_core(
@@ -184,7 +177,7 @@ def test_any_batching_gives_the_bars_of_one_tick_at_a_time(case: dict[str, Any])
     assert sorted(refused) == sorted(r for s in plain.values() for r in s.rejected)
     assert state.unpriced_minutes == sum(s.unpriced for s in plain.values())
     for name, series in plain.items():
-        finals = [as_plain(bar) for bar in out.finals if bar.symbol == name]
+        finals = [in_plain(bar) for bar in out.finals if bar.symbol == name]
         assert finals == series.finals
         kept = state.get("B", name)
         if kept is not None and kept.last_trading_date is not None:

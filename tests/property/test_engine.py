@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from barstream.errors import LostChunk
 from barstream.model.rejection import Reason
 from tests.examples import examples
+from tests.plain_bar import in_plain
 from tests.property.engine_cases import (
     Beat,
     Case,
@@ -20,7 +21,6 @@ from tests.property.engine_cases import (
     feed,
     finals_of,
 )
-from tests.property.test_batch_laws import as_plain
 
 
 def closing_offsets(case: Case) -> list[int]:
@@ -59,7 +59,7 @@ def test_any_cut_and_any_delivery_before_the_barrier_gives_the_bars_closed_at_th
     )
     found = finals_of(engine)
     for name, series in plain.items():
-        assert [as_plain(bar) for bar in found.get(name, [])] == series.finals
+        assert [in_plain(bar) for bar in found.get(name, [])] == series.finals
     assert counts.early_heartbeats == sum(
         not case.waits(beat) or (at <= case.end and not case.legal(beat))
         for beat, at in zip(case.beats, effective, strict=True)
@@ -87,7 +87,7 @@ def test_a_heartbeat_later_than_its_barrier_closes_at_the_position_reached(
     positions += [case.end] * (len(case.beats) - len(positions))
     found = finals_of(engine)
     for name, series in case.plain(positions).items():
-        assert [as_plain(bar) for bar in found.get(name, [])] == series.finals
+        assert [in_plain(bar) for bar in found.get(name, [])] == series.finals
 
 
 @pytest.mark.law("L7")
@@ -105,7 +105,7 @@ def test_an_early_heartbeat_closes_nothing_and_is_counted(case: Case) -> None:
     found = finals_of(engine)
     silent = Case(case.rows, case.rules, case.ticks, [], case.end)
     for name, series in silent.plain().items():
-        assert [as_plain(bar) for bar in found.get(name, [])] == series.finals
+        assert [in_plain(bar) for bar in found.get(name, [])] == series.finals
 
 
 def run(case: Case, parts: list[tuple[int, int]]) -> Store:

@@ -13,9 +13,9 @@ from barstream.model.period import MINUTE as ONE_MINUTE
 from barstream.model.period import Period
 from barstream.partition.finals_view import FinalsView
 from tests.examples import examples
+from tests.plain_bar import in_plain
 from tests.property.test_batch_laws import (
     NAMES,
-    as_plain,
     close_edges,
     run_core,
     run_plain,
@@ -90,10 +90,10 @@ def test_any_batching_revises_as_one_tick_at_a_time(case: dict[str, Any]) -> Non
     assert state.unpriced_minutes == sum(s.unpriced for s in plain.values())
     versions = {(bar.symbol, bar.bucket_start_us): bar for bar in out.finals}
     for name, series in plain.items():
-        assert [as_plain(bar) for bar in out.finals if bar.symbol == name] == series.finals
+        assert [in_plain(bar) for bar in out.finals if bar.symbol == name] == series.finals
         stand = {minute: bar for minute, bar in series.bars.items() if minute >= kept_from}
         found = book.between(ONE_MINUTE, "B", name, 0, 1 << 60)
-        assert [as_plain(bar) for bar in found] == [stand[minute] for minute in sorted(stand)]
+        assert [in_plain(bar) for bar in found] == [stand[minute] for minute in sorted(stand)]
         kept = state.get("B", name)
         if kept is None or kept.last_trading_date is None:
             continue

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from barstream.model.period import MINUTE
 from tests.examples import examples
+from tests.plain_bar import in_plain
 from tests.property.engine_cases import Case, deliver, feed
 from tests.property.rollup_cases import PERIODS, Disk, Worker
-from tests.property.test_batch_laws import as_plain
 from tests.property.test_engine import closing_offsets
 from tests.property.test_revised_rollups import late_cases
 from tests.property.test_rollup_laws import live_through
@@ -41,7 +41,7 @@ def test_late_ticks_after_a_crash_find_the_bars_that_were_flushed(
     for name, series in case.plain().items():
         stand = [series.bars[minute] for minute in sorted(series.bars)]
         found = worker.finals(MINUTE, name)
-        assert [as_plain(bar) for bar in found.values()] == stand
+        assert [in_plain(bar) for bar in found.values()] == stand
         on_disk = worker.engine.book.between(MINUTE, "B", name, 0, 1 << 60)
         assert on_disk == list(found.values())
 

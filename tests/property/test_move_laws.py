@@ -15,8 +15,9 @@ from typing import Literal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barstream.codecs.avro.body import decode
 from barstream.codecs.ticks.decoder import TickDecoder
+from barstream.codecs.topics.bar import decode_bar
+from barstream.model.bar import Bar
 from barstream.model.key import split_bar_key
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import MINUTE_US
@@ -49,11 +50,11 @@ def copies(case: Case, store: Topics, symbol: str) -> list[Copied]:
     )
 
 
-def published(store: Topics, symbol: str) -> dict[Period, list[dict[str, object]]]:
+def published(store: Topics, symbol: str) -> dict[Period, list[Bar]]:
     rows = {MINUTE: store.finals, **store.uppers}
     return {
         period: [
-            decode("bar", value)
+            decode_bar(value)
             for key, value in sorted(standing(some).items())
             if split_bar_key(key)[1] == symbol
         ]
@@ -62,9 +63,9 @@ def published(store: Topics, symbol: str) -> dict[Period, list[dict[str, object]
 
 
 def moved(
-    case: Case, ticks: Sequence[Copied], finals: dict[Period, list[dict[str, object]]], symbol: str
+    case: Case, ticks: Sequence[Copied], finals: dict[Period, list[Bar]], symbol: str
 ) -> list[tuple[str, int]]:
-    last = max((int(str(row["bucket_start"])) for row in finals[MINUTE]), default=None)
+    last = max((bar.bucket_start_us for bar in finals[MINUTE]), default=None)
     decoder = TickDecoder(TICKS, max_future_skew_us=0)
     made = made_of(
         ("B", symbol), ticks, last, case.rules, case.provider, decoder, PERIODS, NOW_US
@@ -85,10 +86,27 @@ def test_its_bars_come_out_as_they_were(
 
 @settings(max_examples=examples(25), deadline=None)
 @given(st.data(), cases())
+def test_bars_of_a_version_without_turnover_are_no_hindrance(
+    data: st.DataObject, case: Case
+) -> None:
+    store, symbol = lived(case, data), data.draw(st.sampled_from(sorted(case.rows)))
+    finals = {
+        period: [bar.replace(turnover=None) for bar in bars]
+        for period, bars in published(store, symbol).items()
+    }
+    ticks = copies(case, store, symbol)
+    assert moved(case, ticks, finals, symbol) == []
+    for period, bars in finals.items():
+        finals[period] = [bar.replace(turnover=-1.5) for bar in bars]
+    assert (moved(case, ticks, finals, symbol) != []) == any(finals.values())
+
+
+@settings(max_examples=examples(25), deadline=None)
+@given(st.data(), cases())
 def test_where_a_tick_is_gone_it_is_not_moved(data: st.DataObject, case: Case) -> None:
     store, symbol = lived(case, data), data.draw(st.sampled_from(sorted(case.rows)))
     finals, ticks = published(store, symbol), copies(case, store, symbol)
-    inside = {row["bucket_start"] for row in finals[MINUTE] if row["tick_count"]}
+    inside = {bar.bucket_start_us for bar in finals[MINUTE] if bar.tick_count}
     # one off session may be of the same minute
     is_open = case.series(symbol).session
     of_bars = [

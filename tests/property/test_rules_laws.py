@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import inf, nextafter
+from math import inf, nan, nextafter
 from typing import Any
 
 import polars as pl
@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from barstream.codecs.avro.body import decode, encode
+from barstream.codecs.topics.bar import decode_bar
+from barstream.codecs.topics.row_version import ROW_VERSION
 from barstream.codecs.topics.rules import RulesRow
 from barstream.log.rules import Regime, Regimes
 from barstream.log.selection import Selection
@@ -29,9 +31,18 @@ from barstream.rules.series import FOREVER_US
 from barstream.verify.findings import Finding
 from tests.examples import examples
 from tests.property.engine_cases import Store, cuts
-from tests.property.rules_cases import Life, WorkersByClock, differences, judged, lives
+from tests.property.rules_cases import (
+    Life,
+    Topics,
+    WorkersByClock,
+    differences,
+    judged,
+    lives,
+)
 from tests.property.verify_cases import Row, beats_of, series_rows, versions
 
+#: The version of the layout before open bars had a turnover.
+BEFORE_TURNOVER = b"\1\2"
 PERIODS = tuple(map(Period.parse, ("5m", "1h", "1d", "1wk")))
 #: Of a row of rules: where it stands, and what it says of the schedule as a whole.
 _OF_OTHERS: dict[str, Any] = {
@@ -271,6 +282,8 @@ def beyond(life: Life, _: dict[str, Any]) -> dict[str, Any]:
     return {"close_offset": position.next_offset + 1}
 
 
+#: As a bar of a version that did not add it up is read.
+NO_TURNOVER: dict[str, Any] = {"turnover": None, "vwap": None, "turnover_exact": None}
 LIES: dict[str, Plant] = {
     "high": changed(lambda _, row: {"high": row["high"] + 1}, field="high"),
     "open": changed(lambda _, row: {"open": row["open"] + 1}, field="open"),
@@ -278,6 +291,17 @@ LIES: dict[str, Plant] = {
     "volume by one ulp": changed(
         lambda _, row: {"volume": nextafter(row["volume"], inf)}, field="volume"
     ),
+    "turnover by one ulp": changed(
+        lambda _, row: {"turnover": nextafter(row["turnover"], inf)}, field="turnover"
+    ),
+    "vwap by one ulp": changed(
+        lambda _, row: {"vwap": nextafter(row["vwap"], inf)}, field="vwap",
+        of=lambda row: row["vwap"] is not None,
+    ),
+    "a vwap of nothing": changed(
+        lambda _, row: {"vwap": nan}, field="vwap", of=lambda row: row["vwap"] is None
+    ),
+    "no turnover": changed(lambda _, row: NO_TURNOVER, field="turnover"),
     "open time": changed(
         lambda _, row: {"open_time": row["open_time"] + 1}, field="open_time",
         of=lambda row: row["tick_count"] > 0,
@@ -309,6 +333,42 @@ def test_where_rules_change_every_lie_is_named(data: st.DataObject, life: Life) 
         if lie is not None:
             found = judged(lie.life).findings.kept
             assert any(map(lie.is_named, found)), (name, lie, found)
+
+
+def of_two_versions(store: Topics, since: int) -> Topics:
+    """What it would be if a version without turnover had judged what is below ``since``."""
+    series = dict(store.series)
+    for rules in series_rows(store.series).rules:
+        if rules.from_offset < since:
+            series[rules.key] = BEFORE_TURNOVER + series[rules.key].removeprefix(ROW_VERSION)
+    finals = list(store.finals)
+    for at, (key, value) in enumerate(finals):
+        if value is None:
+            continue
+        row = decode("bar", value)
+        first, close = row["first_offset"], row["close_offset"]
+        if close <= since if row["synthetic"] else first < since:
+            finals[at] = key, encode("bar", row | NO_TURNOVER)[:-3]
+    return replace(store, finals=finals, series=series)
+
+
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), lives())
+def test_bars_of_a_version_without_turnover_are_told_and_not_accused(
+    data: st.DataObject, life: Life
+) -> None:
+    """Old version | new version: an open bar goes on without, the next one has it."""
+    rows = series_rows(life.store.series).rules
+    if not rows:
+        return
+    since = data.draw(st.sampled_from([row.from_offset for row in rows]))
+    store = of_two_versions(life.store, since)
+    outcome = judged(replace(life, store=store))
+    assert differences(outcome) == []
+    newest_rows = {key: value for key, value in store.finals if value is not None}
+    count = sum(decode_bar(value).turnover is None for value in newest_rows.values())
+    told = [note for note in outcome.notes if f"{count:,} finals have no turnover" in note]
+    assert bool(told) == bool(count), outcome.notes
 
 
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])

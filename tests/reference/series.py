@@ -1,7 +1,8 @@
 """The definition of a bar, one tick at a time, written to be read and not to be fast.
 
 This is the reference the vectorised core is held to.  It shares no code with it: sessions are
-searched one by one, volume is a list handed to `math.fsum`, and a bar is a list of ticks.
+searched one by one, volume and turnover are lists handed to `math.fsum`, and a bar is a list of
+ticks.
 
 ``finals`` are the bars as they were when they became final; ``bars`` are those that stand, which
 differ once a late tick has revised them (policy revise).
@@ -13,6 +14,7 @@ import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import takewhile
 from typing import Any
 
@@ -21,12 +23,36 @@ from barstream.market.session import SessionRow
 MINUTE = 60_000_000
 
 
-def volume(sizes: Iterable[float]) -> float:
-    """The exactly rounded sum; the largest float where floats end."""
+LARGEST = sys.float_info.max
+
+
+def rounded_sum(values: Iterable[float]) -> float:
+    """Rounded once; the largest float, with its sign, where floats end, and never -0.0."""
+    every = list(values)
     try:
-        return math.fsum(sizes)
+        return math.fsum(every) + 0.0
     except OverflowError:
-        return sys.float_info.max
+        pass
+    # what overflowed on the way may come back
+    exactly = sum(map(Fraction, every), Fraction(0))
+    if abs(exactly) > Fraction(LARGEST):
+        return LARGEST if exactly > 0 else -LARGEST
+    return float(exactly)
+
+
+def turnover(ticks: Iterable[tuple[int, int, float, float]]) -> float:
+    """What the sizes cost at their prices: each product is rounded, then their sum."""
+    return rounded_sum(bounded(price * size) for _, _, price, size in ticks)
+
+
+def vwap(spent: float, volume: float) -> float | None:
+    """Of a turnover and a volume, as they are published."""
+    return bounded(spent / volume) + 0.0 if volume else None
+
+
+def bounded(value: float) -> float:
+    """The largest float, with its sign, where floats end."""
+    return max(-LARGEST, min(value, LARGEST))
 
 
 @dataclass
@@ -144,10 +170,11 @@ class PlainSeries:
         ticks = sorted(ticks)
         prices = [price for _, _, price, _ in ticks]
         offsets = [offset for _, offset, _, _ in ticks]
+        volume, spent = rounded_sum(size for *_, size in ticks), turnover(ticks)
         return {
             "bucket": minute, "date": date, "session": session,
             "ohlc": (prices[0], max(prices), min(prices), prices[-1]),
-            "volume": volume(size for *_, size in ticks), "count": len(ticks),
+            "volume": volume, "turnover": spent, "vwap": vwap(spent, volume), "count": len(ticks),
             "times": (ticks[0][0], ticks[-1][0]),
             "offsets": (min(offsets), max(offsets), close_offset), "synthetic": False,
             "revision": 0,
@@ -156,7 +183,8 @@ class PlainSeries:
     def flat(self, minute: int, row: SessionRow, price: float, close_offset: int) -> dict[str, Any]:
         return {
             "bucket": minute, "date": row.trading_date, "session": row.session,
-            "ohlc": (price, price, price, price), "volume": 0.0, "count": 0,
+            "ohlc": (price, price, price, price), "volume": 0.0, "turnover": 0.0,
+            "vwap": None, "count": 0,
             "times": (None, None), "offsets": (None, None, close_offset), "synthetic": True,
             "revision": 0,
         }  # fmt: skip

@@ -9,8 +9,8 @@ from barstream.codecs.avro.body import decode
 from barstream.codecs.topics.bar import decode_bar
 from barstream.codecs.topics.heartbeat import decode as decode_heartbeat
 from barstream.market.session import SessionRow
-from barstream.model.bar import Bar
 from tests.pipeline import Pipeline, Record
+from tests.plain_bar import in_plain
 from tests.reference.log import LoggedHeartbeat, LoggedTick, applied, events
 from tests.reference.series import PlainSeries
 from tests.replay.replays import newest
@@ -59,17 +59,6 @@ def plain(
         for symbol, one in applied(events(sound, waiting), series_of).items():
             bars.update({(symbol, at): bar for at, bar in one.bars.items()})
     return bars
-
-
-def in_plain(bar: Bar) -> dict[str, Any]:
-    """A bar as `plain` has it."""
-    return {
-        "bucket": bar.bucket_start_us, "date": bar.trading_date, "session": bar.session,
-        "ohlc": (bar.open, bar.high, bar.low, bar.close), "volume": bar.volume,
-        "count": bar.tick_count, "times": (bar.open_time_us, bar.close_time_us),
-        "offsets": (bar.first_offset, bar.last_offset, bar.close_offset),
-        "synthetic": bar.synthetic, "revision": bar.revision,
-    }  # fmt: skip
 
 
 def bars_of(made: Pipeline, topic: str) -> dict[tuple[str, int], dict[str, Any]]:

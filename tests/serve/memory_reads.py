@@ -187,6 +187,7 @@ def make_bar(
         low=round(price - spread, 6),
         close=round(price + spread / 2, 6),
         volume=volume,
+        turnover=volume * round(price, 6),
         tick_count=0 if synthetic else 7,
         open_time_us=None if synthetic else start_us + 250_000,
         close_time_us=None if synthetic else start_us + 59_000_000,

@@ -221,6 +221,21 @@ def test_a_line_with_its_mark_fits_a_terminal_of_80_columns() -> None:
     assert len(lines.line(bar).plain) <= 80
 
 
+def test_the_vwap_is_printed_where_the_terminal_has_room_for_it() -> None:
+    bars = [
+        bar_json(make_bar(TEN_US, 1.5)),
+        bar_json(make_bar(TEN_US, 1.5, synthetic=True)),
+        bar_json(make_bar(TEN_US, 1.5, final=False)),
+    ]
+    narrow, wide = BarLines(bars), BarLines(bars, columns=86)
+    assert "vwap" not in narrow.header().plain
+    assert wide.header().plain.split()[-2:] == ["vwap", "ticks"]
+    assert [wide.line(bar).plain.split()[7] for bar in bars] == ["1.50000", "0", "1.50000"]
+    assert max(len(wide.line(bar).plain) for bar in bars) == 86
+    assert len(wide.line(bars[0]).plain) == len(wide.header().plain)
+    assert "vwap" not in BarLines(bars, columns=85).header().plain
+
+
 def test_an_open_bar_has_the_decimals_of_those_that_are_closed() -> None:
     closed = bar_json(make_bar(TEN_US, 1.5, volume=1234.5))
     zero = bar_json(make_bar(TEN_US, 1.5, volume=0.0))

@@ -486,9 +486,10 @@ def test_code_inside_a_worker_reads_what_http_answers(cluster: Cluster) -> None:
 
 
 def test_a_bar_is_the_same_whether_it_was_here_or_came_over_http(cluster: Cluster) -> None:
-    """The exact volume is kept for revising and is no field of the API; too many are a page."""
+    """Exact sums are kept for revising and are no fields of the API; too many are a page."""
     owner = cluster.holder(1)
     owner.reads.add(bar_of("B", 0).replace(volume_units=5))
+    owner.reads.add(bar_of("B", 1).replace(turnover_units=-5))
     asked = request(symbol="B", limit=50_000)
     pages = [worker.page(asked) for worker in cluster.workers]
     assert pages[0] == pages[1] == pages[2]

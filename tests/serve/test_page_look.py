@@ -353,6 +353,8 @@ def test_volume_is_shown_where_the_feed_has_one(volume: float, shown: bool) -> N
         cells = "[...document.querySelectorAll('#bars .volume')].map(cell => cell.offsetWidth > 0)"
         assert set(await browser.value(cells)) == {shown}
         assert ("Vol" in await browser.value(READOUT)) is shown
+        # what it is the average of, weighted by size, needs one too
+        assert ("VWAP" in await browser.value(READOUT)) is shown
         # the candles have the room to themselves
         assert (await browser.value(LOWEST) > 0.85) is not shown
 

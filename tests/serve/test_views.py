@@ -53,6 +53,8 @@ def test_a_bar_has_the_field_names_of_the_spec_and_times_that_end_in_z(
             "low": 1.0995,
             "close": 1.10025,
             "volume": 10.0,
+            "turnover": 11.0,
+            "vwap": 1.1,
             "tick_count": 7,
             "open_time": "2024-03-04T10:00:00.250000Z",
             "close_time": "2024-03-04T10:00:59.000000Z",

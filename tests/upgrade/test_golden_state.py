@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from barstream.codecs.avro.body import decode
+from barstream.codecs.topics.bar import decode_row
 from barstream.model.time import iso_from_us
 from tests.functional.records import expected, send_ticks
 from tests.functional.tick_records import MINUTE_US, SECOND_US, Tick
@@ -27,7 +27,30 @@ def bars_of(made: Pipeline, symbol: str) -> list[dict[str, Any]]:
     """The minutes of a symbol as they stand, ascending."""
     stand = newest(made, made.names.final_1m)
     prefix = f"B\0{symbol}\0".encode()
-    return [decode("bar", value) for key, value in sorted(stand.items()) if key.startswith(prefix)]
+    return [decode_row(value) for key, value in sorted(stand.items()) if key.startswith(prefix)]
+
+
+def check_turnover(made: Pipeline, ticks: dict[str, list[Tick]]) -> None:
+    """Bars of this version have one; of those that one without began nobody knows it."""
+    since_us = golden.file_ticks("A", 1)[0].time_us // MINUTE_US * MINUTE_US
+    spent: dict[int, float] = {}
+    for tick in ticks["A"]:
+        # prices and sizes are eighths: their products add up as floats do
+        minute_us = tick.time_us // MINUTE_US * MINUTE_US
+        spent[minute_us] = spent.get(minute_us, 0.0) + tick.price * tick.size
+    for bar in bars_of(made, "A"):
+        if bar["bucket_start"] < since_us:
+            # what was filled since, up to the second file, costs nothing
+            assert bar["turnover"] is None or bar["synthetic"], bar
+        else:
+            assert bar["turnover"] == spent.get(bar["bucket_start"], 0.0), bar
+        known = bar["turnover"] is not None and bar["volume"] > 0
+        assert bar["vwap"] == (bar["turnover"] / bar["volume"] if known else None), bar
+    assert {bar["turnover"] for bar in bars_of(made, "A2")} == {None}
+    # its open minute goes on without, and those after it do not
+    fed = [bar["turnover"] is None for bar in bars_of(made, "FEED")]
+    assert fed == sorted(fed, reverse=True)
+    assert set(fed) == {True, False}
 
 
 def read(made: Pipeline, wanted: dict[str, pl.DataFrame], directory: str) -> None:
@@ -79,7 +102,12 @@ def test_it_goes_on_from_what_a_release_left(release: Path, tmp_path: Path) -> N
         kept = {key for key in before if not key.startswith(b"B\0FEED\0")}
         assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
         assert bars_of(made, "DROPPED") == []
-        assert verified(made.settings).findings.kept == []
+        check_turnover(made, ticks)
+        outcome = verified(made.settings)
+        assert outcome.findings.kept == []
+        (note,) = [note for note in outcome.notes if "partition 1" in note]
+        assert "have no turnover and no vwap" in note
+        assert "the log does not say" not in note
         for directory in ("w0", "empty"):
             read(made, wanted, directory)
         assert newest(made, made.names.final_1m) == after

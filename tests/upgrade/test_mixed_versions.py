@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from barstream.codecs.topics.row_version import VERSION as VERSION_OF_ROWS
 from tests.chaos.drill import ALWAYS_OPEN, assert_all_came_out, long_drill, metric, seeded, soon
 from tests.chaos.feed import Feed
 from tests.chaos.runs.alerts import fired, rules_of
@@ -105,6 +107,13 @@ def released(directory: Path) -> Path:
     return source_tree(commit.strip(), directory)
 
 
+def row_version(tree: Path) -> int:
+    """Of the rows that a tree writes."""
+    text = (tree / "barstream" / "codecs" / "topics" / "row_version.py").read_text()
+    (found,) = re.findall(r"^VERSION: Final = (\d+)$", text, re.MULTILINE)
+    return int(found)
+
+
 @pytest.mark.chaos
 @long_drill
 @pytest.mark.timeout(900)
@@ -114,6 +123,11 @@ def test_a_release_and_this_version_take_over_from_each_other_again_and_again(
     """Each in turn is killed or stopped and comes back as either, on the disk it had."""
     random = seeded()
     trees = (released(tmp_path / "release"), ROOT)
+    if (written := row_version(trees[0])) != VERSION_OF_ROWS:
+        pytest.skip(
+            f"the release writes rows of version {written} and refuses those of {VERSION_OF_ROWS}: "
+            "of such an upgrade there is no way back (tests/upgrade/test_golden_state.py)"
+        )
     with pipeline(kafka.bootstrap, unique, tmp_path, **ALWAYS_OPEN) as made:
         feed = Feed(made, random.randrange(1 << 30), rate=2000)
         feed.start()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
+
+import pyarrow as pa
 
 from barstream.codecs.avro.body import decode, decode_batch
 from barstream.model.bar import Bar
-from barstream.model.bar_fields import ATTRIBUTES, NAMES, values_of
+from barstream.model.bar_fields import EXACT_FIELDS, NAMES, STORED, values_of
 from barstream.model.exact_sum import from_decimal, to_decimal
 
-_NULL: Final = b"\0"
+#: What is put behind a body that was written before there were all fields: a null for each.
+#: ``turnover``, ``vwap`` and ``turnover_exact`` came together, ``volume_exact`` before them.
+_MISSING: Final = (b"\0" * 3, b"\0" * 4)
 #: From so many on, columns are faster than one by one.
 _MANY: Final = 12
+_STORED: Final = tuple(field.attribute for field in STORED)
 
 
 def decode_bar(value: bytes) -> Bar:
@@ -21,18 +27,52 @@ def decode_bar(value: bytes) -> Bar:
     Raises:
         ValueError: the bytes are no body of ``bar.avsc``.
     """
+    return bar_of(decode_row(value))
+
+
+def decode_row(value: bytes) -> dict[str, Any]:
+    """The row of ``bar.avsc`` in a record; null what there was not when it was written.
+
+    Raises:
+        ValueError: the bytes are no body of ``bar.avsc``.
+    """
     try:
-        row = decode("bar", value)
+        return decode("bar", value)
     except ValueError:
-        # written before there was `volume_exact`: its body ends where that begins
-        row = decode("bar", value + _NULL)
-    return bar_of((row[name] for name in NAMES), row["volume_exact"])
+        for nulls in _MISSING:
+            with suppress(ValueError):
+                return decode("bar", value + nulls)
+        raise
 
 
-def bar_of(values: Iterable[Any], exact: str | None) -> Bar:
-    """The final bar of the values of `BAR_FIELDS`, in their order, and of ``volume_exact``."""
-    units = None if exact is None else from_decimal(exact)
-    return Bar(**dict(zip(ATTRIBUTES, values, strict=True)), volume_units=units)
+def bar_of(row: dict[str, Any]) -> Bar:
+    """The final bar of a row of ``bar.avsc``."""
+    exact = _exact_of(row[field.name] for field in EXACT_FIELDS)
+    return Bar(**{field.attribute: row[field.name] for field in STORED}, **exact)
+
+
+def _exact_of(said: Iterable[str | None]) -> dict[str, Any]:
+    """Attributes of the exact sums that are said, in the order of `EXACT_FIELDS`."""
+    return {
+        field.attribute: from_decimal(text)
+        for field, text in zip(EXACT_FIELDS, said, strict=True)
+        if text is not None
+    }
+
+
+def decode_columns(values: Sequence[bytes]) -> pa.RecordBatch:
+    """The fields of ``bar.avsc`` of many records, in columns.
+
+    Raises:
+        ValueError: some bytes are no body of ``bar.avsc``.
+    """
+    try:
+        return decode_batch("bar", values)
+    except ValueError:
+        for nulls in _MISSING:
+            with suppress(ValueError):
+                return decode_batch("bar", [value + nulls for value in values])
+        raise
 
 
 def decode_bars(values: Sequence[bytes]) -> list[Bar]:
@@ -44,17 +84,22 @@ def decode_bars(values: Sequence[bytes]) -> list[Bar]:
     if len(values) < _MANY:
         return [decode_bar(value) for value in values]
     try:
-        columns = decode_batch("bar", values).columns
-    except ValueError:  # among them is one from before a field was added, or no bar at all
+        columns = decode_columns(values)
+    except ValueError:  # which one is no bar is said of it alone
         return [decode_bar(value) for value in values]
-    *plain, exact = (column.to_pylist() for column in columns)
-    return [bar_of(row, said) for row, said in zip(zip(*plain, strict=True), exact, strict=True)]
+    stored = [columns.column(field.name).to_pylist() for field in STORED]
+    exact = [columns.column(field.name).to_pylist() for field in EXACT_FIELDS]
+    return [
+        Bar(**dict(zip(_STORED, row, strict=True)), **_exact_of(said))
+        for row, said in zip(zip(*stored, strict=True), zip(*exact, strict=True), strict=True)
+    ]
 
 
 def bar_columns(bars: Sequence[Bar]) -> dict[str, list[Any]]:
     """The fields of ``bar.avsc``, one list a field."""
     values = zip(*map(values_of, bars), strict=True) if bars else ((),) * len(NAMES)
     columns = {name: list(column) for name, column in zip(NAMES, values, strict=True)}
-    exact = [bar.volume_units for bar in bars]
-    columns["volume_exact"] = [None if units is None else to_decimal(units) for units in exact]
+    for field in EXACT_FIELDS:
+        exact = [getattr(bar, field.attribute) for bar in bars]
+        columns[field.name] = [None if units is None else to_decimal(units) for units in exact]
     return columns

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from barstream.model.bar import Bar
-from barstream.model.bar_fields import BAR_FIELDS, NAMES, FieldKind, values_of
+from barstream.model.bar_fields import BAR_FIELDS, NAMES, STORED, FieldKind, values_of
 from barstream.model.time import (
     days_from_iso_date,
     iso_date_from_days,
@@ -32,7 +32,7 @@ _FROM_TEXT: Final[Mapping[FieldKind, Callable[[str], int]]] = {
 def bar_to_json(bar: Bar) -> dict[str, Any]:
     """The fields of ``bar`` by name, ready to be written as JSON; absent ones are null.
 
-    The exact volume is left out: ``volume`` is what it rounds to.
+    Exact sums are left out: ``volume`` and ``turnover`` are what they round to.
     """
     row = dict(zip(NAMES, values_of(bar), strict=True))
     for name, text_of in _AS_TEXT:
@@ -52,7 +52,7 @@ def bar_from_json(row: Mapping[str, Any]) -> Bar:
     close_offset = row["close_offset"]
     status = row.get("status")
     return Bar(
-        **{field.attribute: _read(row[field.name], field.kind) for field in BAR_FIELDS},
+        **{field.attribute: _read(row[field.name], field.kind) for field in STORED},
         final=close_offset is not None if status is None else status == "final",
     )
 

@@ -11,12 +11,14 @@ from typing import Final
 from barstream.errors import BarstreamError
 
 #: Raised with every change of a row that workers of before would misread.
-VERSION: Final = 2
+VERSION: Final = 3
+#: From it on open bars have a turnover, and so has every bar that no earlier version had a part in.
+WITH_TURNOVER: Final = 3
 #: No row without a version begins with it: as Avro has it, a length or an offset of -1.
 _MARK: Final = b"\x01"
 ROW_VERSION: Final = _MARK + bytes([VERSION])
 #: Of rows that do not say.
-_FIRST: Final = 1
+FIRST: Final = 1
 
 
 class RowTooNew(BarstreamError):
@@ -48,11 +50,11 @@ def version_of(value: bytes) -> int:
         ValueError: there is no such version.
     """
     if value[:1] != _MARK:
-        return _FIRST
+        return FIRST
     version = value[1] if len(value) > 1 else 0
     if version > VERSION:
         raise RowTooNew(version)
-    if version <= _FIRST:
+    if version <= FIRST:
         raise ValueError(f"no row is of version {version}")
     return version
 
@@ -63,4 +65,4 @@ def is_first(value: bytes) -> bool:
     Raises:
         RowTooNew, ValueError: see `version_of`.
     """
-    return version_of(value) == _FIRST
+    return version_of(value) == FIRST

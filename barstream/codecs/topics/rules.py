@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, Self
 import orjson
 
 from barstream.codecs.avro.body import decode, encode
-from barstream.codecs.topics.row_version import ROW_VERSION, is_first
+from barstream.codecs.topics.row_version import FIRST, ROW_VERSION, VERSION, version_of
 from barstream.config import Settings
 from barstream.market.schedule import Series
 from barstream.model.time import SECOND_US
@@ -41,6 +41,7 @@ class RulesRow:
         fold_case: whether names were upper-cased; None: written before rows said so.
         is_full: whether so many series had been taken (`barstream.rules.series_limit`) that
             ticks of others were rejected.
+        version: of the layout of the row, and so of what the bars of its worker have; no rule.
         turn: of the rows that begin at one place, how many come before it: worker after worker may
             have come and gone there, each of which closed what its own grace had passed.
     """
@@ -60,6 +61,7 @@ class RulesRow:
     fold_case: bool | None = None
     is_full: bool = False
     turn: int = 0
+    version: int = field(default=VERSION, compare=False)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -165,7 +167,8 @@ def decode_rules(key: bytes, value: bytes) -> RulesRow:
         RowTooNew: a later release has written it.
         ValueError: the bytes are no such row, say what none can, or stand under another key.
     """
-    row = _first_rules(value) if is_first(value) else decode("rules", value)
+    version = version_of(value)
+    row = _first_rules(value) if version == FIRST else decode("rules", value)
     ends = row["schedule"]
     kept = {(each["broker"], each["symbol"]): _by_partition(each["ends"]) for each in row["kept"]}
     found = RulesRow(
@@ -173,7 +176,7 @@ def decode_rules(key: bytes, value: bytes) -> RulesRow:
         row["publish_off_session"], row["decoding"],
         None if ends is None else _by_partition(ends),
         row["sessions"], kept, row["from_offset"], row["heartbeat_offset"],
-        row["rewritten"], row["fold_case"], row["full"], _turn_of(key),
+        row["rewritten"], row["fold_case"], row["full"], _turn_of(key), version,
     )  # fmt: skip
     lengths = found.grace_us, found.max_future_skew_us, found.inactive_after
     places = (

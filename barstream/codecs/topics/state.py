@@ -11,12 +11,18 @@ import fastavro
 
 from barstream.codecs.avro.body import decode, encode, load_schema, without_logical_types
 from barstream.codecs.topics.batch_mark import BatchMark
-from barstream.codecs.topics.row_version import ROW_VERSION, is_first
+from barstream.codecs.topics.row_version import (
+    FIRST,
+    ROW_VERSION,
+    WITH_TURNOVER,
+    is_first,
+    version_of,
+)
 from barstream.codecs.topics.state_checks import check_series
 from barstream.codecs.topics.state_fields import (
+    EXACT,
     OPEN_BAR_NAMES,
     SERIES_FIELDS,
-    VOLUME,
     StateField,
     open_bar_values,
 )
@@ -130,15 +136,21 @@ def decode_series(value: bytes) -> dict[str, Any]:
         RowTooNew: a later release has written it.
         ValueError: the bytes are no row of a series.
     """
-    if is_first(value):
+    version = version_of(value)
+    if version >= WITH_TURNOVER:
+        return decode("series_state", value)
+    if version == FIRST:
         value = ROW_VERSION + value
     try:
-        return decode("series_state", value)
+        row = decode("series_state", value, _before_turnover(has_filled_date=True))
     except ValueError as error:
         try:
-            row = decode("series_state", value, _before_filled_date())
+            row = decode("series_state", value, _before_turnover(has_filled_date=False))
         except ValueError:
             raise error from None
+    row["open_bars"] = [bar | {"turnover": None} for bar in row["open_bars"]]
+    if "filled_date" in row:
+        return row
     woken = row.pop("fill_from") > row["closed_until"]
     # woken, it was not to be filled before the tick that woke it; else no later than the date of
     # the last tick, and of a series without open bars that is it
@@ -146,14 +158,22 @@ def decode_series(value: bytes) -> dict[str, Any]:
 
 
 @cache
-def _before_filled_date() -> Any:
-    """As rows were before: no number of theirs names a branch of the field that came instead."""
+def _before_turnover(*, has_filled_date: bool) -> Any:
+    """As rows were before open bars had a turnover.
+
+    And before there was a filled date: no number of the field that it came for is that of a branch.
+    """
     schema = without_logical_types(load_schema("series_state"))
-    fields = [
-        {"name": "fill_from", "type": "long"} if field["name"] == "filled_date" else field
-        for field in schema["fields"]
-    ]
-    return fastavro.parse_schema({**schema, "fields": fields})
+    *fields, bars = schema["fields"]
+    if not has_filled_date:
+        fields = [
+            {"name": "fill_from", "type": "long"} if field["name"] == "filled_date" else field
+            for field in fields
+        ]
+    item = bars["type"]["items"]
+    item = {**item, "fields": [each for each in item["fields"] if each["name"] != "turnover"]}
+    bars = {**bars, "type": {**bars["type"], "items": item}}
+    return fastavro.parse_schema({**schema, "fields": [*fields, bars]})
 
 
 def restore_series(partition: PartitionState, key: bytes, value: bytes) -> SeriesState:
@@ -181,10 +201,14 @@ def restore_series(partition: PartitionState, key: bytes, value: bytes) -> Serie
 
 def _open_bar(bar: PartialBar) -> dict[str, Any]:
     row = dict(zip(OPEN_BAR_NAMES, open_bar_values(bar), strict=True))
-    return row | {VOLUME: exact_sum.to_bytes(bar.volume_units)}
+    for name in EXACT:
+        units = row[name]
+        row[name] = None if units is None else exact_sum.to_bytes(units)
+    return row
 
 
 def open_bar_of(row: dict[str, Any]) -> PartialBar:
     """The bar of a row ``OpenBar``."""
-    row = row | {VOLUME: exact_sum.from_bytes(row[VOLUME])}
+    sums = {name: None if row[name] is None else exact_sum.from_bytes(row[name]) for name in EXACT}
+    row = row | sums
     return PartialBar(*(row[name] for name in OPEN_BAR_NAMES))

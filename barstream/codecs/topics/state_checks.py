@@ -18,8 +18,8 @@ from barstream.model.key import is_stored_name, series_key
 from barstream.model.time import DAY_US, END_OF_TIME_US, MINUTE_US
 from barstream.rules.series import NEVER_US
 
-#: Bits of more than ``2**50`` sizes of the largest float: what no sum comes to.
-_VOLUME_BITS: Final = exact_sum.UNIT_BITS + 1024 + 50
+#: Bits of more than ``2**50`` of the largest float: what no sum comes to.
+_SUM_BITS: Final = exact_sum.UNIT_BITS + 1024 + 50
 #: Of a tick in the first minute of 1970 the minutes before are closed, by as much as the grace.
 _SLACK_US: Final = 31 * DAY_US
 
@@ -72,7 +72,11 @@ def _check_bar(row: Mapping[str, Any], bar: Mapping[str, Any]) -> None:
     offsets = (bar["open_offset"], bar["last_tick_offset"])
     _must(0 <= first <= min(offsets) and max(offsets) <= last, f"offsets of the bar at {start}")
     _must(1 <= bar["tick_count"] <= last - first + 1, f"tick_count {bar['tick_count']} at {start}")
-    _must(_is_volume(bar["volume"]), f"the volume of the bar at {start} is a sum of sizes")
+    is_volume = exact_sum.is_form(bar["volume"], _SUM_BITS, signed=False)
+    _must(is_volume, f"the volume of the bar at {start} is a sum of sizes")
+    turnover = bar["turnover"]
+    is_turnover = turnover is None or exact_sum.is_form(turnover, _SUM_BITS, signed=True)
+    _must(is_turnover, f"the turnover of the bar at {start} is a sum of floats")
 
 
 def _must(holds: bool, rule: str) -> None:
@@ -86,11 +90,3 @@ def _is_time_or_never(us: int) -> bool:
 
 def _is_date(days: int) -> bool:
     return -1 <= days <= END_OF_TIME_US // DAY_US
-
-
-def _is_volume(data: bytes) -> bool:
-    # zeros are stated in two bytes: a row of ten bytes could ask for a number of 64 kilobits
-    zeros = int.from_bytes(data[:2], "big")
-    if zeros + 8 * len(data) > _VOLUME_BITS + 16:
-        return False
-    return exact_sum.to_bytes(exact_sum.from_bytes(data)) == data

@@ -1,7 +1,8 @@
 """The fields of a series' row and of its open bars: the one list that rows are made and read by.
 
 A field that is added stands here, in ``series_state.avsc`` with a default, and in
-`barstream.rules.series` or `barstream.model.bar.PartialBar`; a test holds them to each other.
+`barstream.rules.series` or `barstream.model.bar.PartialBar`; a test holds them to each other.  Rows
+are of another version then (`barstream.codecs.topics.row_version`).
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ SERIES_FIELDS: Final = (
 )
 """As the schema has them; the open bars come behind."""
 
-VOLUME: Final = "volume"
-"""Of an open bar: exact, and so bytes; see `barstream.model.exact_sum`."""
+EXACT: Final = ("volume", "turnover")
+"""Of an open bar, one behind the other: exact, and so bytes; see `barstream.model.exact_sum`."""
 
 OPEN_BAR_FIELDS: Final[tuple[tuple[str, str], ...]] = (
     ("bucket_start", "bucket_us"),
@@ -67,7 +68,8 @@ OPEN_BAR_FIELDS: Final[tuple[tuple[str, str], ...]] = (
     ("close", "close"),
     ("close_time", "close_time_us"),
     ("last_tick_offset", "close_offset"),
-    (VOLUME, "volume_units"),
+    ("volume", "volume_units"),
+    ("turnover", "turnover_units"),
     ("tick_count", "tick_count"),
     ("first_offset", "first_offset"),
     ("last_offset", "last_offset"),

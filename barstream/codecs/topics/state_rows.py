@@ -2,7 +2,7 @@
 
 A row holds a list of open bars with bytes in them, which is nothing for columns.  But the body of
 an Avro record is the bodies of its fields one after the other.  So the fields before the list, and
-those of the bars before and after their exact volume, are encoded as columns and put together: what
+those of the bars before and after their exact sums, are encoded as columns and put together: what
 `encode_series` makes, byte for byte, in a fraction of the time.
 """
 
@@ -21,10 +21,10 @@ from barstream.codecs.avro.body import load_schema, serialize
 from barstream.codecs.topics.row_version import ROW_VERSION
 from barstream.codecs.topics.state import encode_series
 from barstream.codecs.topics.state_fields import (
+    EXACT,
     OPEN_BAR_FIELDS,
     OPEN_BAR_NAMES,
     SERIES_FIELDS,
-    VOLUME,
 )
 from barstream.model import exact_sum
 from barstream.model.bar import PartialBar
@@ -35,8 +35,10 @@ _NO_MORE: Final = b"\0"
 #: What columns cost once is more than fewer rows than these cost one by one.
 FEW: Final = 50
 _SEVEN_BITS: Final = 0x7F
-_AT: Final = OPEN_BAR_NAMES.index(VOLUME)
-_BEFORE, _AFTER = slice(_AT), slice(_AT + 1, None)
+_AT: Final = OPEN_BAR_NAMES.index(EXACT[0])
+_BEFORE, _AFTER = slice(_AT), slice(_AT + len(EXACT), None)
+#: What a union says before its value.
+_IS_NULL, _IS_BYTES = b"\0", b"\2"
 
 
 class _Part(NamedTuple):
@@ -48,7 +50,7 @@ class _Part(NamedTuple):
 
 @cache
 def _parts() -> tuple[_Part, _Part, _Part]:
-    """The fields from the version to the list, and those of its items around the volume."""
+    """The fields from the version to the list, and those of its items around the exact sums."""
     _, *head, bars = load_schema("series_state")["fields"]
     items = bars["type"]["items"]["fields"]
     return _part(head), _part(items[_BEFORE]), _part(items[_AFTER])
@@ -71,7 +73,7 @@ def encode_series_rows(partition: PartitionState, series: Sequence[SeriesState])
             b"".join,
             zip(
                 _encoded(before, _columns(bars, _BEFORE)),
-                map(_volume, bars),
+                map(_exact, bars),
                 _encoded(after, _columns(bars, _AFTER)),
                 strict=True,
             ),
@@ -88,9 +90,12 @@ def encode_series_rows(partition: PartitionState, series: Sequence[SeriesState])
     return rows
 
 
-def _volume(bar: PartialBar) -> bytes:
-    exactly = exact_sum.to_bytes(bar.volume_units)
-    return _long(len(exactly)) + exactly
+def _exact(bar: PartialBar) -> bytes:
+    volume = exact_sum.to_bytes(bar.volume_units)
+    if bar.turnover_units is None:
+        return b"".join((_long(len(volume)), volume, _IS_NULL))
+    turnover = exact_sum.to_bytes(bar.turnover_units)
+    return b"".join((_long(len(volume)), volume, _IS_BYTES, _long(len(turnover)), turnover))
 
 
 def _encoded(part: _Part, columns: Sequence[Any]) -> list[bytes]:

@@ -196,6 +196,7 @@ export function showReadout(bar, decimals, timeframe, hasVolume) {
     pair("O", bar.open.toFixed(decimals), tone), pair("H", bar.high.toFixed(decimals), tone),
     pair("L", bar.low.toFixed(decimals), tone), pair("C", bar.close.toFixed(decimals), tone),
     ...(hasVolume ? [pair("Vol", volumeText(bar.volume))] : []),
+    ...(bar.vwap == null ? [] : [pair("VWAP", bar.vwap.toFixed(decimals))]),
     pair("", count(bar.tick_count, "tick")), pair("", statusOf(bar)),
   );
 }

@@ -12,7 +12,14 @@ import pytest
 from barstream.codecs.topics.bar import bar_columns
 from barstream.codecs.topics.bar_json import bar_from_json, bar_to_json
 from barstream.model.bar import Bar, synthetic_bar
-from barstream.model.bar_fields import ATTRIBUTES, BAR_FIELDS, NAMES, FieldKind
+from barstream.model.bar_fields import (
+    ATTRIBUTES,
+    BAR_FIELDS,
+    EXACT_FIELDS,
+    NAMES,
+    STORED,
+    FieldKind,
+)
 from barstream.model.key import BAR_KEY
 from barstream.verify.minute_fold import FOLDED
 from barstream.verify.rollup_fold import CHILD, ROLLED
@@ -21,6 +28,7 @@ from tests.bar_page import PAGE, page
 SCHEMA: Final = json.loads(
     (Path(__file__).parents[3] / "barstream" / "schemas" / "bar.avsc").read_text()
 )
+EXACT: Final = [field.name for field in EXACT_FIELDS]
 AVRO: Final = {
     FieldKind.TEXT: "string",
     FieldKind.BUCKET: "long",
@@ -34,15 +42,21 @@ AVRO: Final = {
 
 
 def test_the_bar_has_them_in_this_order() -> None:
-    assert Bar.__struct_fields__ == (*ATTRIBUTES, "final", "volume_units")
+    stored = tuple(field.attribute for field in STORED)
+    exact = tuple(field.attribute for field in EXACT_FIELDS)
+    assert Bar.__struct_fields__ == (*stored, "final", *exact)
+    assert set(ATTRIBUTES) - set(stored) == {"vwap"}
 
 
-def test_the_schema_has_them_in_this_order_with_their_types() -> None:
-    *named, exact = SCHEMA["fields"]
-    assert exact["name"] == "volume_exact"
-    assert [field["name"] for field in named] == list(NAMES)
-    for avro, field in zip(named, BAR_FIELDS, strict=True):
-        kind = avro["type"]
+def test_the_schema_has_them_with_their_types() -> None:
+    """In an order of its own: what is added comes last, whatever it belongs to."""
+    said = {field["name"]: field for field in SCHEMA["fields"]}
+    assert said.keys() == {*NAMES, *EXACT}
+    assert all(said[name]["type"] == ["null", "string"] for name in EXACT)
+    added = SCHEMA["fields"][18:]
+    assert all(field["type"][0] == "null" and field["default"] is None for field in added)
+    for field in BAR_FIELDS:
+        kind = said[field.name]["type"]
         assert (isinstance(kind, list) and kind[0] == "null") == field.nullable
         (kind,) = [each for each in (kind if isinstance(kind, list) else [kind]) if each != "null"]
         assert (kind["type"] if isinstance(kind, dict) else kind) == AVRO[field.kind]
@@ -55,7 +69,7 @@ def test_its_key_is_among_them() -> None:
 def test_what_is_written_as_json_or_in_columns_has_all_of_them() -> None:
     bar = synthetic_bar("B", "X", 1_704_693_600_000_000, 19_730, 1, 1.5, 7)
     assert list(bar_to_json(bar)) == list(NAMES)
-    assert list(bar_columns([bar])) == [*NAMES, "volume_exact"]
+    assert list(bar_columns([bar])) == [*NAMES, *EXACT]
     assert bar_columns([])["open"] == []
     assert bar_from_json(bar_to_json(bar)) == bar
 

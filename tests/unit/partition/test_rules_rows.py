@@ -8,8 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from barstream.codecs.topics.row_version import ROW_VERSION
-from barstream.codecs.topics.rules import RulesRow, changes_of, decode_rules, encode_rules
+from barstream.codecs.topics.row_version import ROW_VERSION, VERSION
+from barstream.codecs.topics.rules import (
+    RulesRow,
+    changes_of,
+    decode_rules,
+    encode_rules,
+    is_rules_key,
+)
 from barstream.config import Settings
 from barstream.config.sections import BarSettings, TickSettings
 from barstream.kafka.offsets import Extent
@@ -20,6 +26,7 @@ from barstream.partition.machine import MachineOptions, PartitionMachine
 from barstream.rules.series import Rules
 from barstream.runtime.restored_state import restore_engine
 from barstream.store.rocksdb import LocalPartition
+from barstream.verify.turnover import NOWHERE, turnover_from
 from tests.property.engine_cases import Store, Tick, feed
 from tests.property.rules_cases import ScheduleTopic
 from tests.property.verify_cases import rules_row, series_rows
@@ -61,6 +68,25 @@ def test_who_takes_over_by_the_rules_there_were_writes_none() -> None:
     for _ in range(3):
         store.flush(started(store, schedule))
     assert [(row.from_offset, row.schedule) for row in told(store)] == [(0, {0: 1})]
+
+
+def test_the_first_worker_of_a_version_says_from_where_on_its_bars_are() -> None:
+    """The rules are the same, and nobody is alarmed; who verifies knows what bars must have."""
+    store, schedule = Store(), loaded()
+    engine = started(store, schedule)
+    feed(engine, [Tick(at, "X", at * SECOND_US, 1.0) for at in range(3)], 0, 3)
+    store.flush(engine)
+    for key in [key for key in store.series if is_rules_key(key)]:
+        store.series[key] = b"\1\2" + store.series[key].removeprefix(ROW_VERSION)
+    assert [row.version for row in told(store)] == [2]
+    assert turnover_from(told(store)) == NOWHERE
+    for _ in range(2):
+        engine = started(store, schedule)
+        assert engine.rules_changed == []
+        store.flush(engine)
+    assert [(row.from_offset, row.version) for row in told(store)] == [(0, 2), (3, VERSION)]
+    assert turnover_from(told(store)) == 3
+    assert len(Regimes.of(told(store), schedule.records, rules_row(RULES))) == 1
 
 
 def test_a_reload_that_finds_the_same_writes_none() -> None:
@@ -188,7 +214,10 @@ def test_settings_that_came_with_a_release_do_not_change_what_records_mean() -> 
 
 
 #: Of what no setting decides.
-PLACES = {"sessions", "kept", "from_offset", "heartbeat_offset", "rewritten", "is_full", "turn"}
+PLACES = {
+    "sessions", "kept", "from_offset", "heartbeat_offset", "rewritten", "is_full", "turn",
+    "version",
+}  # fmt: skip
 #: A digest that is not the one of the defaults.
 ANOTHER = object()
 #: Of each setting that could be a rule: another value, and what the row says because of it.

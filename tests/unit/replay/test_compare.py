@@ -60,14 +60,15 @@ def test_the_same_bytes_are_equal() -> None:
     ("field", "old", "new"),
     [
         ("open", 1.0, 1.25), ("high", 2.0, 2.5), ("low", 0.5, 0.25), ("close", 1.5, 1.75),
-        ("volume", 3.0, 3.5), ("tick_count", 4, 5), ("synthetic", False, True),
+        ("turnover", 3.75, 3.0), ("tick_count", 4, 5), ("synthetic", False, True),
         ("revision", 0, 1), ("first_offset", 0, 1), ("last_offset", 3, 4), ("close_offset", 7, 8),
         ("session", 0, 1),
     ],
 )  # fmt: skip
 def test_every_field_is_compared(field: str, old: object, new: object) -> None:
     found, tally = compared([at(0)], [at(0, **{field: new})])
-    assert [each.changed for each in found] == [{field: (old, new)}]
+    follows = {"vwap": (1.25, 1.0)} if field == "turnover" else {}
+    assert [each.changed for each in found] == [{field: (old, new)} | follows]
     alone = {"close_alone": 1} if field == "close_offset" else {}
     assert tally == {"different": 1} | alone
 
@@ -76,12 +77,32 @@ def test_a_bar_that_closed_elsewhere_and_has_other_values_is_not_close_alone() -
     assert compared([at(0)], [at(0, close_offset=8, low=0.25)])[1] == {"different": 1}
 
 
-def test_the_exact_volume_is_printed_only_where_the_float_does_not_tell() -> None:
+def test_an_exact_sum_is_printed_only_where_the_float_does_not_tell() -> None:
     # of late ticks that were merged the exact sum has hundreds of digits
-    found, _ = compared([at(0)], [at(0, volume=3.5, volume_units=7 << 1000)])
-    assert lines_of(found) == ["B X 1m 1970-01-01T00:00:00Z  different", "  volume: 3.0 -> 3.5"]
-    found, _ = compared([at(0)], [at(0, volume_units=7 << 10)])
-    assert lines_of(found)[1:] == ["  volume_exact: None -> 7168"]
+    found, _ = compared([at(0)], [at(0, volume=3.75, volume_units=7 << 1000)])
+    assert lines_of(found) == [
+        "B X 1m 1970-01-01T00:00:00Z  different", "  volume: 3.0 -> 3.75", "  vwap: 1.25 -> 1.0"
+    ]  # fmt: skip
+    found, _ = compared([at(0)], [at(0, volume_units=7 << 10, turnover_units=-3)])
+    assert lines_of(found)[1:] == ["  volume_exact: None -> 7168", "  turnover_exact: None -> -3"]
+
+
+@pytest.mark.parametrize(
+    ("older", "replayed", "alone"),
+    [
+        ({}, {}, True), ({}, {"turnover_units": 3}, True), ({}, {"low": 0.25}, False),
+        ({"turnover": 3.0}, {}, False), ({}, {"turnover": None, "low": 0.25}, False),
+    ],
+)  # fmt: skip
+def test_bars_that_have_got_a_turnover_are_told_from_the_others(
+    older: dict[str, Any], replayed: dict[str, Any], alone: bool
+) -> None:
+    """After an upgrade a replay differs in that from every bar, and in nothing else."""
+    published = {"turnover": None} | older
+    found, tally = compared([at(0, **published)], [at(0, **replayed)])
+    assert [each.is_turnover_alone for each in found] == [alone]
+    assert tally == {"different": 1} | ({"turnover_alone": 1} if alone else {})
+    assert compared([at(0, turnover=None)], [at(0, turnover=None)])[1] == {"equal": 1}
 
 
 def test_what_late_ticks_after_the_end_of_a_replay_made_or_revised_is_not_compared() -> None:

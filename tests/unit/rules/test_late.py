@@ -165,6 +165,32 @@ def test_the_volume_stays_the_exactly_rounded_sum_of_all_ticks(market: Market) -
     assert market.bar(0).volume == 1e16 + 2
 
 
+def test_so_does_the_turnover_whatever_its_sign(market: Market) -> None:
+    market.batch((at(0), -1.0, 1e16), (at(0), -1.0, 1.0), (at(1), 5.0, 1.0))
+    assert market.bar(0).turnover == -1e16
+    market.tick(at(0), -1.0, 1.0)
+    assert (market.bar(0).turnover, market.bar(0).vwap) == (-1e16 - 2, -1.0)
+
+
+def test_a_late_tick_gives_no_turnover_to_a_final_of_a_version_without(market: Market) -> None:
+    market.batch((at(0), 5.0, 2.0), (at(1), 5.0, 1.0))
+    market.heartbeat(2)
+    for minute in range(3):
+        market.book.put(MINUTE, market.bar(minute).replace(turnover=None))
+    market.tick(at(0), 6.0, 1.0)
+    market.tick(at(2), 7.0, 3.0)
+    assert (market.bar(0).volume, market.bar(0).turnover, market.bar(0).vwap) == (3.0, None, None)
+    assert market.bar(2).turnover == 21.0, "made anew of late ticks alone"
+
+
+def test_a_flat_minute_that_is_revised_costs_nothing_whoever_made_it(market: Market) -> None:
+    market.batch((at(0), 5.0, 2.0), (at(1), 5.0, 1.0))
+    market.heartbeat(2)
+    market.book.put(MINUTE, market.bar(2).replace(turnover=None))
+    market.tick(at(1), 6.0, 1.0)
+    assert (market.bar(2).revision, market.bar(2).turnover) == (1, 0.0)
+
+
 def test_later_fills_go_by_the_revised_close(market: Market) -> None:
     """r|  then late, then closed further: the synthetic bars have the late tick's price."""
     market.tick(at(0), 5.0)

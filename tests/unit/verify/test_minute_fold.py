@@ -42,7 +42,8 @@ def test_open_and_close_go_by_event_time_then_by_offset(rows: tuple[Row, ...]) -
     (bar,) = folded(rows).iter_rows(named=True)
     assert bar == {
         "bar": 7, "open": 5.0, "high": 9.0, "low": 1.0, "close": 4.0, "volume": 10.0,
-        "tick_count": 4, "open_time": 10, "close_time": 30, "first_offset": 0, "last_offset": 3,
+        "turnover": 35.0, "vwap": 3.5, "tick_count": 4, "open_time": 10, "close_time": 30,
+        "first_offset": 0, "last_offset": 3,
     }  # fmt: skip
 
 
@@ -102,9 +103,33 @@ def test_a_price_of_negative_zero_is_the_zero_that_bars_have() -> None:
     assert np.signbit(block.price).tolist() == [False, False, True]
 
 
-def test_an_exact_volume_is_the_sum_to_the_last_digit() -> None:
-    smallest, largest = 5e-324, sys.float_info.max
-    for sizes in ([], [0.1, 0.2], [1e17, 3e-9, 0.3], [smallest, 1.0], [largest, largest, smallest]):
+LARGEST = sys.float_info.max
+
+
+@pytest.mark.parametrize(
+    ("price", "size", "paid"),
+    [(-37.63, 2.0, -75.26), (1e200, 1e200, LARGEST), (-1e200, 1e200, -LARGEST), (-1.5, 0.0, 0.0)],
+)
+def test_a_turnover_is_signed_and_bounded_where_floats_end(
+    price: float, size: float, paid: float
+) -> None:
+    (bar,) = folded([(0, 1, 1, price, size)]).iter_rows(named=True)
+    assert bar["turnover"] == paid
+    assert bar["vwap"] == (max(-LARGEST, min(LARGEST, paid / size)) if size else None)
+    assert math.copysign(1.0, bar["turnover"]) == 1.0 or paid < 0
+
+
+def test_what_overflows_on_the_way_may_come_back() -> None:
+    assert total(1e308, 1e308, -1e308, 0.5) == 1e308
+    assert total(-1e308, -1e308, 0.5) == -LARGEST
+
+
+def test_an_exact_sum_is_that_of_its_terms_to_the_last_digit() -> None:
+    smallest, largest = 5e-324, LARGEST
+    for sizes in (
+        [], [0.1, 0.2], [1e17, 3e-9, 0.3], [smallest, 1.0], [largest, largest, smallest],
+        [-0.1, -0.2], [1e17, -3e-9], [-largest, -largest, smallest], [largest, -largest, 0.1],
+    ):  # fmt: skip
         text = to_decimal(sum(map(units_of, sizes)))
         assert is_exact_sum(text, sizes)
         assert not is_exact_sum(text, [*sizes, smallest])

@@ -11,13 +11,15 @@ import pytest
 from barstream.verify.rollup_fold import CHILD, roll
 
 BASE: dict[str, Any] = {
-    "series": 0, "parent": 0, "trading_date": 3, "session": 1, "volume": 0.0, "tick_count": 0,
+    "series": 0, "parent": 0, "trading_date": 3, "session": 1, "volume": 0.0, "turnover": 0.0,
+    "vwap": None, "tick_count": 0,
     "open_time": None, "close_time": None, "synthetic": True, "revision": 0,
     "first_offset": None, "last_offset": None,
 }  # fmt: skip
 SCHEMA = dict.fromkeys(CHILD, pl.Int64) | {
     "parent": pl.Int64, "open": pl.Float64, "high": pl.Float64, "low": pl.Float64,
-    "close": pl.Float64, "volume": pl.Float64, "synthetic": pl.Boolean,
+    "close": pl.Float64, "volume": pl.Float64, "turnover": pl.Float64,
+    "vwap": pl.Float64, "synthetic": pl.Boolean,
 }  # fmt: skip
 
 
@@ -31,7 +33,8 @@ def real(bucket: int, prices: tuple[float, float, float, float], **fields: Any) 
     """A child with one tick of size 0.1 at its own offset."""
     named = dict(zip(("open", "high", "low", "close"), prices, strict=True))
     return flat(bucket, 0.0) | named | {
-        "synthetic": False, "volume": 0.1, "tick_count": 1, "open_time": bucket,
+        "synthetic": False, "volume": 0.1, "turnover": 0.3, "vwap": 3.0,
+        "tick_count": 1, "open_time": bucket,
         "close_time": bucket, "first_offset": bucket, "last_offset": bucket,
     } | fields  # fmt: skip
 
@@ -70,6 +73,20 @@ def test_a_parent_of_flat_bars_only_is_flat_bars_all_through() -> None:
 def test_the_volume_is_the_exactly_rounded_sum_of_the_childrens() -> None:
     (parent,) = rolled(*(real(at, (1.0, 1.0, 1.0, 1.0)) for at in range(10)))
     assert parent["volume"] == 1.0
+
+
+def test_turnover_is_summed_alike_and_the_vwap_follows_from_both_sums() -> None:
+    (parent,) = rolled(*(real(at, (1.0, 1.0, 1.0, 1.0), turnover=-0.1) for at in range(10)))
+    assert (parent["turnover"], parent["vwap"]) == (-1.0, -1.0)
+    (parent,) = rolled(flat(0, 2.0), flat(1, 2.0))
+    assert (parent["turnover"], parent["vwap"]) == (0.0, None)
+
+
+def test_the_turnover_is_unknown_where_that_of_a_child_is() -> None:
+    prices = (1.0, 1.0, 1.0, 1.0)
+    for unknown in (real(1, prices, turnover=None, vwap=None), flat(1, 1.0, turnover=None)):
+        (parent,) = rolled(real(0, prices), unknown, real(2, prices))
+        assert (parent["turnover"], parent["vwap"]) == (None, None)
 
 
 def test_parents_are_told_apart_by_series_and_bucket() -> None:

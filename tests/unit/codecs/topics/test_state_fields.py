@@ -6,7 +6,12 @@ from dataclasses import fields
 
 from barstream.codecs.avro.body import load_schema
 from barstream.codecs.topics.series_seen import decode, encode
-from barstream.codecs.topics.state_fields import OPEN_BAR_FIELDS, OPEN_BAR_NAMES, SERIES_FIELDS
+from barstream.codecs.topics.state_fields import (
+    EXACT,
+    OPEN_BAR_FIELDS,
+    OPEN_BAR_NAMES,
+    SERIES_FIELDS,
+)
 from barstream.market.universe import SeriesSeen
 from barstream.model.bar import PartialBar
 from barstream.rules.series import PartitionState, Rules, SeriesState
@@ -21,6 +26,9 @@ def test_the_schema_has_them_in_this_order() -> None:
     assert [field["name"] for field in named] == [field.name for field in SERIES_FIELDS]
     items = bars["type"]["items"]["fields"]
     assert [field["name"] for field in items] == list(OPEN_BAR_NAMES)
+    # rows of many series are put together of what lies around these
+    at = OPEN_BAR_NAMES.index(EXACT[0])
+    assert OPEN_BAR_NAMES[at : at + len(EXACT)] == EXACT
 
 
 def test_the_state_of_a_series_is_written_whole() -> None:
