@@ -49,7 +49,7 @@ class Partition:
         """Apply a batch."""
         taken = Taken()
         for part in apply_ticks(self.state, ticks):
-            taken.accepted += part.accepted
+            taken.accepted += 0 if part.accepted is None else len(part.accepted)
             taken.rejected += part.rejected
             taken.touched.update(part.touched)
             for slot, closings in part.closings_by_slot():

@@ -5,12 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from barstream.explain.close_cause import (
-    came_behind_first_tick,
-    is_legal,
-    number_of,
-    used_between,
-)
+from barstream.explain.close_cause import came_behind_first_tick, is_legal
 from barstream.explain.facts import Facts, SeriesFact, Stand
 from barstream.explain.sentences import at, counted, session_words, span
 from barstream.explain.sessions import session_at
@@ -416,8 +411,8 @@ def _passed_in(facts: Facts, row: SeriesFact) -> list[Regime[ScheduleIndex] | No
     used = 0 if stand is None or stand.heartbeat_position is None else stand.heartbeat_position
     found += [
         (
-            used_between(facts, beat)[0],
-            number_of(facts, beat),
+            facts.used_between(beat)[0],
+            facts.number_of(beat),
             1,
             came_behind_first_tick(facts, beat),
         )

@@ -113,8 +113,8 @@ def refusal(facts: Facts, tick: Tick) -> RejectionFact | None:
     That its minute was closed does not follow from these.
     """
     regime = facts.regime_at(tick.offset)
-    skew_us = facts.rules_of(regime).max_future_skew_us
-    if 0 <= tick.appended_us < tick.time_us - skew_us:
+    if is_future(facts, tick):
+        skew_us = facts.rules_of(regime).max_future_skew_us
         return RejectionFact(
             tick,
             Reason.FUTURE,
@@ -127,6 +127,12 @@ def refusal(facts: Facts, tick: Tick) -> RejectionFact | None:
     if not is_open(schedule, tick.time_us):
         return RejectionFact(tick, Reason.OFF_SESSION, f"{_OFF_SESSION}{_since(facts, tick)}")
     return None
+
+
+def is_future(facts: Facts, tick: Tick) -> bool:
+    """Whether its event time lies too far after its record's timestamp."""
+    skew_us = facts.rules_of(facts.regime_at(tick.offset)).max_future_skew_us
+    return 0 <= tick.appended_us < tick.time_us - skew_us
 
 
 def is_open(schedule: SeriesSchedule, time_us: int) -> bool:

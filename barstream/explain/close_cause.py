@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from barstream.explain.acceptance import refusal
-from barstream.explain.facts import Beat, Facts, RuleFacts, Tick, Version
+from barstream.explain.facts import Beat, Facts, Tick, Version
+from barstream.explain.rerun import MinuteClose, close_at, close_before
 from barstream.explain.sentences import at, span
 from barstream.model.bar import Bar
 from barstream.model.time import floor_minute
+from barstream.partition.trace import Cause
 from barstream.rules.heartbeat_due import minute_end_us
 
 By = Literal["watermark", "heartbeat", "late_tick", "grace", "unproven"]
@@ -59,25 +59,9 @@ def passes(facts: Facts, tick: Tick) -> bool:
     return is_past and refusal(facts, tick) is None
 
 
-def _could_close_at(facts: Facts, beat: Beat, offset: int) -> bool:
-    """Whether a heartbeat for the minute or a later one may have been used at a tick offset."""
-    first, last = used_between(facts, beat)
-    return first <= offset <= last and is_legal(facts, beat)
-
-
 def is_used_behind(facts: Facts, beat: Beat, offset: int) -> bool:
     """Whether a heartbeat, and so all that stand behind it, were used above a tick offset."""
-    return is_legal(facts, beat) and used_between(facts, beat)[0] > offset
-
-
-def used_between(facts: Facts, beat: Beat) -> tuple[int, int]:
-    """The tick offsets between which it was used: from its barrier on, and in its regime."""
-    regimes = facts.regimes
-    if regimes is None:
-        return beat.barrier, _NO_END
-    number = number_of(facts, beat)
-    end = regimes.all[number + 1].begin if number + 1 < len(regimes) else _NO_END
-    return max(beat.barrier, regimes.all[number].begin), end
+    return is_legal(facts, beat) and facts.used_between(beat)[0] > offset
 
 
 def closing_of(facts: Facts, version: Version) -> Closing | None:
@@ -85,11 +69,11 @@ def closing_of(facts: Facts, version: Version) -> Closing | None:
     bar = version.bar
     if bar is None or bar.close_offset is None:
         return None
-    close_offset, tick = bar.close_offset, facts.before_close
-    if tick is not None and passes(facts, tick):
-        return _by_tick(facts, tick, close_offset)
-    late = made_late_by(facts, bar)
+    close_offset = bar.close_offset
     at_once = _first_of(facts, _at(facts, close_offset))
+    if at_once is not None and at_once.by == "watermark":
+        return at_once
+    late = made_late_by(facts, bar)
     if late is None:
         return at_once if at_once is not None and not bar.revision else _unproven(facts, bar)
     if at_once is None:
@@ -139,25 +123,22 @@ def _first_tick_below(facts: Facts) -> int:
 
 
 def _at(facts: Facts, offset: int) -> Iterator[Closing]:
-    """What may have closed the minute at a tick offset, in the order in which it happened."""
-    regimes = facts.regimes
-    numbers = [0]
-    if regimes is not None:
-        before = max(0, int(np.searchsorted(regimes.begin, offset, side="left")) - 1)
-        numbers = list(range(before, int(np.searchsorted(regimes.begin, offset, side="right"))))
-    for number in numbers:
-        if number != numbers[0] and (shorter := _by_grace(facts, number, offset)) is not None:
-            yield shorter
-        for beat in facts.beats:
-            if number_of(facts, beat) == number and _could_close_at(facts, beat, offset):
+    """What closed the minute at a tick offset; and what did if that heartbeat was nothing."""
+    without: set[int] = set()
+    while (found := close_at(facts, offset, without)) is not None:
+        closure = found.closure
+        match closure.cause:
+            case Cause.HEARTBEAT:
+                beat = next(beat for beat in facts.beats if beat.offset == closure.offset)
                 yield _by_beat(facts, beat, offset)
-
-
-def number_of(facts: Facts, beat: Beat) -> int:
-    """The number of the regime a heartbeat was taken in."""
-    if facts.regimes is None:
-        return 0
-    return facts.regimes.number_of_heartbeat(beat.offset)
+                without.add(beat.offset)
+            case Cause.GRACE if found.furthest is not None:
+                yield _by_grace(facts, found, found.furthest)
+                return
+            case _:
+                tick = next(tick for tick in facts.until_close if tick.offset == closure.offset)
+                yield _by_tick(facts, tick, offset)
+                return
 
 
 def made_late_by(facts: Facts, bar: Bar) -> Tick | None:
@@ -190,7 +171,7 @@ def was_closed_at(facts: Facts, offset: int) -> bool | None:
     if after is not None and after.close_offset is not None and after.close_offset <= offset:
         return True
     used = [
-        used_between(facts, beat)
+        facts.used_between(beat)
         for beat in facts.beats
         if is_legal(facts, beat) and beat.barrier <= offset
     ]
@@ -221,26 +202,19 @@ def _by_beat(facts: Facts, beat: Beat, close_offset: int) -> Closing:
     return Closing("heartbeat", close_offset, sentence, beat=beat)
 
 
-def _by_grace(facts: Facts, number: int, offset: int) -> Closing | None:
-    """A worker went on at ``offset`` with a shorter grace, by which the minute was over."""
-    if facts.regimes is None:
-        return None
-    before, now = (_rules_of(facts, each) for each in (number - 1, number))
-    reached = facts.furthest
-    if now.grace_us >= before.grace_us or reached is None:
-        return None
-    if facts.placed_us(reached) < now.closes_at_us(facts.bucket_us):
-        return None
+def _by_grace(facts: Facts, found: MinuteClose, reached: Tick) -> Closing:
+    """A worker went on there with a shorter grace, by which the minute was over."""
+    before, now = (
+        facts.rules_of(facts.regime_of(number)) for number in (found.number - 1, found.number)
+    )
+    offset = found.closure.offset
+    closes_us = now.closes_at_us(facts.bucket_us)
     sentence = (
         f"a shorter grace: a worker went on at offset {offset} with {span(now.grace_us)} instead "
         f"of {span(before.grace_us)}, and the tick at offset {reached.offset} with event time "
-        f"{at(reached.time_us)} had passed {at(now.closes_at_us(facts.bucket_us))} (end and grace)"
+        f"{at(reached.time_us)} had passed {at(closes_us)} (end and grace)"
     )
     return Closing("grace", offset, sentence, tick=reached)
-
-
-def _rules_of(facts: Facts, number: int) -> RuleFacts:
-    return facts.rules_of(facts.regime_of(number))
 
 
 def _by_late_tick(facts: Facts, tick: Tick, close_offset: int) -> Closing:
@@ -269,6 +243,12 @@ def _unproven_sentence(facts: Facts, bar: Bar) -> str:
         return (
             f"the first version is not in the log any more; revision {bar.revision} came with the "
             f"late tick at offset {close_offset - 1}"
+        )
+    if (before := close_before(facts, close_offset)) is not None:
+        return (
+            f"the tick at offset {before.offset} passed the end of the minute and the grace, so "
+            f"close_offset should be {before.close_offset} and is {close_offset}: "
+            f"`barstream verify {facts.broker} {facts.symbol}` says more"
         )
     of_minute = [beat for beat in facts.beats if beat.minute_us == facts.bucket_us]
     if of_minute and of_minute[0].barrier > close_offset:

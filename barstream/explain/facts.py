@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from barstream.model.period import Period
 from barstream.model.time import MINUTE_US
 from barstream.rules.heartbeat_due import minute_end_us
 
+_NO_END: Final = 1 << 62
+
 
 @dataclass(frozen=True, slots=True)
 class RuleFacts:
@@ -26,7 +29,7 @@ class RuleFacts:
 
     grace_us: int
     feed_delay_us: int = 0
-    late_policy: str = "reject"
+    late_policy: Literal["reject", "revise"] = "reject"
     inactive_after: int = 5
     heartbeats: bool = True
     max_future_skew_us: int = 5_000_000
@@ -181,10 +184,8 @@ class Facts:
         regimes: the rules its partition was judged by, and from where on; None: those of now.
         ticks: ticks of the bucket in the series' partition, rejected and invalid ones too, by
             offset.
-        before_close: of a final the tick of the series, of any time, before the close offset of
-            its first version; None where there is none or it was rejected.
-        furthest: of a final the accepted tick below that offset with the latest event time, as
-            far as was looked.
+        until_close: of a final the ticks of the minute and of later ones below the close offset of
+            its first version, and the tick just before that; none that the log says was rejected.
         closing_tick: the first accepted tick found that passes the bucket's end and the grace.
         graced: of a bucket without a bar the number of the first regime whose shorter grace had
             passed it where it began; None: there is none.
@@ -218,8 +219,7 @@ class Facts:
     kept_days: float = 30.0
     regimes: Regimes[ScheduleIndex] | None = None
     ticks: tuple[Tick, ...] = ()
-    before_close: Tick | None = None
-    furthest: Tick | None = None
+    until_close: tuple[Tick, ...] = ()
     closing_tick: Tick | None = None
     graced: int | None = None
     woken_by: Tick | None = None
@@ -248,6 +248,15 @@ class Facts:
         return next((one for one in self.finals if one.bar is not None), None)
 
     @property
+    def before_close(self) -> Tick | None:
+        """The tick of the series, of any time, before the close offset of the first version."""
+        bar = None if self.first is None else self.first.bar
+        last = self.until_close[-1] if self.until_close else None
+        if bar is None or bar.close_offset is None or last is None:
+            return None
+        return last if last.offset == bar.close_offset - 1 else None
+
+    @property
     def home(self) -> int | None:
         """The partition its ticks are seen in."""
         return None if self.stand is None else self.stand.partition
@@ -272,14 +281,24 @@ class Facts:
 
     def regime_of_beat(self, beat: Beat) -> Regime[ScheduleIndex] | None:
         """By what a heartbeat was taken; None where the log does not say."""
-        if self.regimes is None:
-            return None
-        return self.regime_of(self.regimes.number_of_heartbeat(beat.offset))
+        return self.regime_of(self.number_of(beat))
 
     def regime_of(self, number: int) -> Regime[ScheduleIndex] | None:
         """One by its number; None where the log does not say."""
         regime = None if self.regimes is None else self.regimes.all[number]
         return None if regime is None or not regime.is_told else regime
+
+    def number_of(self, beat: Beat) -> int:
+        """The number of the regime a heartbeat was taken in."""
+        return 0 if self.regimes is None else self.regimes.number_of_heartbeat(beat.offset)
+
+    def used_between(self, beat: Beat) -> tuple[int, int]:
+        """The tick offsets between which it was used: from its barrier on, and in its regime."""
+        if self.regimes is None:
+            return beat.barrier, _NO_END
+        number, every = self.number_of(beat), self.regimes.all
+        end = every[number + 1].begin if number + 1 < len(every) else _NO_END
+        return max(beat.barrier, every[number].begin), end
 
     def may_have_lost(self, time_us: int, offset: int) -> bool:
         """Whether the log does not say, or not any more, by which sessions something was judged."""

@@ -65,7 +65,8 @@ async def _closed(log: Log, facts: Facts, stand: Stand, decoder: SeriesDecoder) 
         finals_begin=await finals.begin(),
     )
     facts = await _with_ticks(log, facts, stand, rejected, decoder)
-    if facts.before_close is not None and passes(facts, facts.before_close):
+    closing = None if facts.first is None else closing_of(facts, facts.first)
+    if closing is not None and closing.by == "watermark":
         return facts  # the tick closed it, whatever heartbeats say
     return replace(facts, beats=await _beats(log, facts, stand))
 
@@ -150,8 +151,7 @@ async def _with_ticks(
     return replace(
         facts,
         ticks=tuple(_all_ticks(found, mine)),
-        before_close=found.before_close,
-        furthest=found.furthest,
+        until_close=tuple(found.until_close),
         closing_tick=found.closing,
         graced=found.graced,
         elsewhere=tuple(elsewhere),
@@ -169,9 +169,8 @@ def _looked(facts: Facts, rejected: RejectionFacts) -> Looked:
         graces_us += [each.rules.grace_us for each in facts.regimes.all]
     first = None if facts.first is None else facts.first.bar
 
-    def is_accepted(tick: Tick) -> bool:
-        place = tick.partition, tick.offset
-        return place not in rejected.places and refusal(facts, tick) is None
+    def is_recorded(tick: Tick) -> bool:
+        return (tick.partition, tick.offset) in rejected.places
 
     return Looked(
         (low_us, high_us),
@@ -181,8 +180,9 @@ def _looked(facts: Facts, rejected: RejectionFacts) -> Looked:
             high_us + rules.grace_us + rules.feed_delay_us + _MARGIN_US,
         ),
         facts.is_of_minute,
-        lambda tick: (tick.partition, tick.offset) not in rejected.places and passes(facts, tick),
-        is_accepted,
+        lambda tick: not is_recorded(tick) and passes(facts, tick),
+        lambda tick: not is_recorded(tick) and refusal(facts, tick) is None,
+        is_recorded,
         None if first is None else first.close_offset,
         _shorter_graces(facts) if facts.first is None else (),
         facts.placed_us,

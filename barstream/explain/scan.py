@@ -19,7 +19,6 @@ from barstream.rules.series import FOREVER_US
 
 #: So many records that are no tick are kept.
 _UNDATED: Final = 20
-_NEVER: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,7 @@ class Looked:
         is_of_bucket: whether a tick is wanted.
         passes: whether a tick was accepted and closes the bucket.
         is_accepted: whether it was accepted.
+        is_recorded: whether the log says that it was rejected.
         close_offset: of the final; None: there is none.
         graces: number and beginning of each regime with a shorter grace than the one before it, and
             the event time from which on a tick had passed the bucket by it.
@@ -45,6 +45,7 @@ class Looked:
     is_of_bucket: Callable[[Tick], bool]
     passes: Callable[[Tick], bool]
     is_accepted: Callable[[Tick], bool]
+    is_recorded: Callable[[Tick], bool]
     close_offset: int | None = None
     graces: tuple[tuple[int, int, int], ...] = ()
     placed_us: Callable[[Tick], int] = lambda tick: tick.time_us
@@ -52,7 +53,13 @@ class Looked:
 
 #: Every tick there is; none of them closes anything.
 EVERY_TICK: Final = Looked(
-    (0, FOREVER_US), FOREVER_US, (0, 0), lambda _: True, lambda _: False, lambda _: False
+    (0, FOREVER_US),
+    FOREVER_US,
+    (0, 0),
+    lambda _: True,
+    lambda _: False,
+    lambda _: False,
+    lambda _: False,
 )
 
 
@@ -62,8 +69,8 @@ class FoundTicks:
 
     Attributes:
         closing: the first tick that closes the bucket.
-        before_close: the tick just before the close offset.
-        furthest: the accepted tick below it with the latest event time, if that can close.
+        until_close: those of the bucket and of later ones below the close offset, and the one just
+            before that.
         graced: the first regime whose shorter grace had passed the bucket where it began.
     """
 
@@ -71,8 +78,7 @@ class FoundTicks:
     invalid: list[RejectionFact] = field(default_factory=list)
     undated: list[RejectionFact] = field(default_factory=list)
     closing: Tick | None = None
-    before_close: Tick | None = None
-    furthest: Tick | None = None
+    until_close: list[Tick] = field(default_factory=list)
     graced: int | None = None
     append_times: bool = True
 
@@ -151,15 +157,12 @@ def _take_closing(
     if looked.close_offset is None:
         return
     offsets = chunk.offsets[mine.at]
-    for row in np.flatnonzero(sound & (offsets == looked.close_offset - 1)).tolist():
+    below = (mine.time_us >= looked.bucket[0]) & (offsets < looked.close_offset)
+    below |= offsets == looked.close_offset - 1
+    for row in np.flatnonzero(sound & below).tolist():
         tick = _tick(chunk, mine, row)
-        found.before_close = tick if looked.is_accepted(tick) else None
-    highest_us = -_NEVER if found.furthest is None else found.furthest.time_us
-    for row in reaches:
-        if offsets[row] < looked.close_offset and mine.time_us[row] > highest_us:
-            tick = _tick(chunk, mine, row)
-            if looked.is_accepted(tick):
-                found.furthest, highest_us = tick, tick.time_us
+        if not looked.is_recorded(tick):
+            found.until_close.append(tick)
 
 
 def _take_grace(

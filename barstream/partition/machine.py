@@ -26,6 +26,7 @@ from barstream.codecs.topics.withdrawal import Withdrawn
 from barstream.errors import LostChunk, StateUnusable
 from barstream.market.schedule import MarketScheduleProvider
 from barstream.model.bar import Bar
+from barstream.model.key import series_key
 from barstream.model.period import MINUTE, Period
 from barstream.model.rejection import Reason
 from barstream.model.tick import Ticks
@@ -37,7 +38,8 @@ from barstream.partition.late_budget import MOST_BARS, late_cut
 from barstream.partition.missing_rollups import missing
 from barstream.partition.outbox import FULL_BACKLOG, Emission, Outbox, RejectedTick
 from barstream.partition.series_gate import PartitionOf, SeriesGate
-from barstream.rules.close import close_series
+from barstream.partition.trace import Cause, Closure, Fate, Trace
+from barstream.rules.close import Gap, close_series
 from barstream.rules.late import revise
 from barstream.rules.late_share import ArrivalCounter
 from barstream.rules.rollup import RollUp, RollUps
@@ -106,6 +108,8 @@ class PartitionMachine:
         self.rollups = RollUps(self.state, options.periods, self.book)
         self.outbox = Outbox(self.state, self._live_rollups)
         self.counts = Counts()
+        #: Is told what is decided of its series; None: nobody asks.
+        self.trace: Trace | None = None
         self._arrivals = ArrivalCounter()
         self._live_periods = tuple(options.live_periods)
         self._rules = rules
@@ -154,6 +158,8 @@ class PartitionMachine:
         columns, _ = self.withdrawn.split(columns, chunk.offsets)
         ticks = self._ticks(chunk, columns, now_us, start, at_end=at_end)
         self.position = start
+        if self.trace is not None:
+            self.trace.begin_chunk(chunk, columns)
         rewritten = 0
         while (
             self.position < chunk.next_offset
@@ -171,7 +177,11 @@ class PartitionMachine:
         for at, reason, detail in columns.rejected:
             if start <= (offset := int(chunk.offsets[at])) < self.position:
                 self._reject(chunk, at, offset, reason, detail)
+                if self.trace is not None and chunk.keys[at] == series_key(*self.trace.name):
+                    self.trace.refuse_record(offset, reason)
         self.last_batch = chunk.last_batch(self.position)
+        if self.trace is not None:
+            self.trace.end_chunk()
         return self.position >= chunk.next_offset and not self._may_release
 
     def _ticks(
@@ -235,11 +245,15 @@ class PartitionMachine:
         ticks, rejected = self.gate.refuse(ticks)
         late: list[tuple[NDArray[np.int64], Reason]] = []
         for part in apply_ticks(self.state, ticks):
-            self.counts.accepted += part.accepted
+            if part.accepted is not None:
+                self.counts.accepted += len(part.accepted)
+                if self.trace is not None:
+                    self.trace.accept(part.accepted)
             self.outbox.touch(part.touched)
             rejected += part.rejected
             for slot, closings in part.closings_by_slot():
-                self.counts.watermark_finals += self._close(self.state.series[slot], closings)
+                series = self.state.series[slot]
+                self.counts.watermark_finals += self._close(series, closings, Cause.WATERMARK)
             if part.late is not None:
                 merged, refused = self._revise(part.late)
                 late.append((merged, Reason.LATE))
@@ -248,6 +262,8 @@ class PartitionMachine:
             self._arrivals.count(self.state, ticks, rejected + late, self.counts.arrivals)
         for offsets, reason in rejected:
             self._reject_offsets(chunk, offsets, reason)
+        if self.trace is not None:
+            self.trace.refuse(rejected)
 
     def _revise(self, late: Ticks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Merge late ticks into finals; the offsets of those merged, and of those refused.
@@ -267,8 +283,13 @@ class PartitionMachine:
             self.outbox.add_finals(change.new for change in changes)
             self._emit(self.rollups.revise(series, changes))
             self._judge(series)
+            if self.trace is not None and self.trace.is_of(series):
+                self.trace.rewrite(changes)
         self.counts.accepted += len(done.merged)
-        return np.array(done.merged, np.int64), np.array(done.rejected, np.int64)
+        merged = np.array(done.merged, np.int64)
+        if self.trace is not None:
+            self.trace.accept(late.take(np.isin(late.offset, merged)), is_late=True)
+        return merged, np.array(done.rejected, np.int64)
 
     def _whole_from_us(self, broker: str, symbol: str) -> int | None:
         """Minutes before this are refused late ticks: an upper bar could not follow."""
@@ -305,10 +326,14 @@ class PartitionMachine:
         due_us = heartbeat.minute_us + MINUTE_US + self._rules.grace_us
         if NEVER_US < heartbeat.appended_us < due_us:
             self.counts.early_heartbeats += 1
-            return
-        if self.withdrawn.holds_heartbeat(heartbeat.broker, heartbeat.symbol, heartbeat.offset):
-            return
-        self.waiting.add(heartbeat)
+            fate = Fate.EARLY
+        elif self.withdrawn.holds_heartbeat(heartbeat.broker, heartbeat.symbol, heartbeat.offset):
+            fate = Fate.WITHDRAWN
+        else:
+            self.waiting.add(heartbeat)
+            fate = Fate.WAITING
+        if self.trace is not None:
+            self.trace.note(heartbeat, fate, self.position)
 
     def heartbeats_read(self, next_offset: int) -> None:
         """The ``hb_1m`` partition has been read up to ``next_offset``."""
@@ -327,22 +352,31 @@ class PartitionMachine:
             return
         self._use_schedule()
         for heartbeat in self.waiting.release(self.position):
-            if self._comes_early(heartbeat):
-                self.counts.early_heartbeats += 1
-                continue
-            series = self.state.get(heartbeat.broker, heartbeat.symbol)
-            if series is None or series.first_tick_us == NEVER_US:
-                self.counts.unpriced_minutes += 1
-                continue
-            until_us = heartbeat.minute_us + MINUTE_US
-            if until_us > self.state.closed_until_us[series.slot]:
-                self.outbox.touch((series.slot,))
-            # also of a minute closed before: the last of a week is sent again when the week is over
-            self.counts.heartbeat_finals += self._close(
-                series, ((until_us, self.position),), heartbeat.appended_us
-            )
+            fate = self._use(heartbeat, self.position)
+            if self.trace is not None:
+                self.trace.note(heartbeat, fate, self.position)
             if self.outbox.backlog >= FULL_BACKLOG:
                 break
+
+    def _use(self, heartbeat: QueuedHeartbeat, position: int) -> Fate:
+        """Close what a heartbeat closes whose barrier has been applied."""
+        if self._comes_early(heartbeat):
+            self.counts.early_heartbeats += 1
+            return Fate.EARLY
+        series = self.state.get(heartbeat.broker, heartbeat.symbol)
+        if series is None or series.first_tick_us == NEVER_US:
+            self.counts.unpriced_minutes += 1
+            return Fate.UNPRICED
+        until_us = heartbeat.minute_us + MINUTE_US
+        fate = Fate.PASSED
+        if until_us > self.state.closed_until_us[series.slot]:
+            self.outbox.touch((series.slot,))
+            fate = Fate.CLOSED
+        # also of a minute closed before: the last of a week is sent again when the week is over
+        self.counts.heartbeat_finals += self._close(
+            series, ((until_us, position),), Cause.HEARTBEAT, heartbeat
+        )
+        return fate
 
     def _comes_early(self, heartbeat: QueuedHeartbeat) -> bool:
         """Whether ticks within the close tolerance might still have come when it was appended."""
@@ -358,18 +392,35 @@ class PartitionMachine:
         self,
         series: SeriesState,
         closings: Iterable[tuple[int, int]],
-        evidence_us: int = NEVER_US,
+        cause: Cause,
+        heartbeat: QueuedHeartbeat | None = None,
     ) -> int:
         """Through here everything becomes final, whatever the cause; how many minutes did.
 
         Args:
             series: of which minutes are closed.
             closings: minutes (exclusive) up to which, each with its close offset; ascending.
-            evidence_us: an instant that has passed in the log: append time of a heartbeat.
+            cause: of all of them.
+            heartbeat: the one that is the cause; its append time is evidence that an instant has
+                passed in the log.
         """
         finals: list[Bar] = []
+        trace = self.trace if self.trace is not None and self.trace.is_of(series) else None
         for until_us, close_offset in closings:
-            finals += close_series(self.state, series, until_us, close_offset)
+            if trace is None:
+                finals += close_series(self.state, series, until_us, close_offset)
+                continue
+            start_us, gaps = int(self.state.closed_until_us[series.slot]), list[Gap]()
+            made = close_series(self.state, series, until_us, close_offset, gaps)
+            finals += made
+            if until_us > start_us:
+                offset = close_offset if heartbeat is None else heartbeat.offset
+                if cause is Cause.WATERMARK:
+                    offset = close_offset - 1
+                minutes = tuple(bar.bucket_start_us for bar in made)
+                trace.close(
+                    Closure(start_us, until_us, cause, offset, close_offset, minutes, tuple(gaps))
+                )
         if finals:
             self._fill(series)
             for bar in finals:
@@ -377,7 +428,7 @@ class PartitionMachine:
                 self.counts.synthetic += bar.synthetic
             self.outbox.add_finals(finals)
             self._emit(self.rollups.add(series, finals))
-        self._judge(series, evidence_us)
+        self._judge(series, NEVER_US if heartbeat is None else heartbeat.appended_us)
         return len(finals)
 
     def _judge(self, series: SeriesState, evidence_us: int = NEVER_US) -> None:
@@ -462,7 +513,7 @@ class PartitionMachine:
             if until_us > max(NEVER_US, int(self.state.closed_until_us[series.slot])):
                 self.outbox.touch((series.slot,))
                 self.counts.watermark_finals += self._close(
-                    series, ((until_us, self.position or 0),)
+                    series, ((until_us, self.position or 0),), Cause.GRACE
                 )
 
     # -- state put back ---------------------------------------------------------------------------

@@ -16,12 +16,13 @@ from barstream.partition.machine import PartitionMachine
 from barstream.replay.close_record import SERIES
 from barstream.rules.series import NEVER_US
 
-_COLUMNS: Final = ["offset", *SERIES, "bucket_start", "barrier", "appended_us", "regime"]
+#: Of what `Beats` gives, as rows.
+COLUMNS: Final = ["offset", *SERIES, "bucket_start", "barrier", "appended_us", "regime"]
 
 
 def from_log(heartbeats: pl.DataFrame) -> pl.DataFrame:
     """Heartbeats as a worker takes them that never lags: in log order, each at its barrier."""
-    return heartbeats.sort("offset").with_columns(regime=pl.lit(0)).select(_COLUMNS)
+    return heartbeats.sort("offset").with_columns(regime=pl.lit(0)).select(COLUMNS)
 
 
 def from_finals(
@@ -57,9 +58,9 @@ def from_finals(
     # one that closed something all the same has its recorded closes
     sent = sent.filter(pl.col("first_tick").is_null() | (pl.col("barrier") > pl.col("first_tick")))
     sent = sent.with_columns(pl.max_horizontal("barrier", "close_offset").alias("barrier"))
-    sent = sent.select(*_COLUMNS, pl.lit(0).alias("kind"))
-    both = pl.concat([recorded.select(*_COLUMNS, "kind"), sent])
-    return both.sort("regime", "barrier", "kind", "offset").select(_COLUMNS)
+    sent = sent.select(*COLUMNS, pl.lit(0).alias("kind"))
+    both = pl.concat([recorded.select(*COLUMNS, "kind"), sent])
+    return both.sort("regime", "barrier", "kind", "offset").select(COLUMNS)
 
 
 def _regimes_of(

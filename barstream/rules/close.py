@@ -7,6 +7,7 @@ ascending order, and fills every in-session minute between the last final and it
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 from barstream.market.schedule import Session, minutes_between
 from barstream.model.bar import Bar, synthetic_bar
@@ -14,8 +15,26 @@ from barstream.model.time import MINUTE_US
 from barstream.rules.series import NEVER_US, PartitionState, SeriesState
 
 
+class Gap(NamedTuple):
+    """Minutes in session that are closed without a bar.
+
+    Attributes:
+        minutes: starts, of one session.
+        why: no price came before them, or the series was asleep.
+        after: of a sleep the trading date of the last bar with ticks.
+    """
+
+    minutes: range
+    why: Literal["no_price", "asleep"]
+    after: int | None = None
+
+
 def close_series(
-    partition: PartitionState, series: SeriesState, until_us: int, close_offset: int
+    partition: PartitionState,
+    series: SeriesState,
+    until_us: int,
+    close_offset: int,
+    gaps: list[Gap] | None = None,
 ) -> list[Bar]:
     """Close every minute of ``series`` that starts before ``until_us``.
 
@@ -27,6 +46,7 @@ def close_series(
         series: the series.
         until_us: a minute start, exclusive.
         close_offset: offset (exclusive) up to which ticks could enter the bars closed here.
+        gaps: takes the minutes that are passed over; None: nobody asks.
 
     Returns:
         The finals, ascending; none of what was closed before, nor of what has no price yet.
@@ -43,7 +63,7 @@ def close_series(
         due.sort()
     for bucket in due:
         if bucket > start_us:
-            _fill(partition, series, start_us, bucket, close_offset, finals)
+            _fill(partition, series, start_us, bucket, close_offset, finals, gaps)
         bar = open_bars.pop(bucket).to_bar(
             series.broker, series.symbol, close_offset, revisable=revisable
         )
@@ -53,7 +73,7 @@ def close_series(
         finals.append(bar)
         start_us = bucket + MINUTE_US
     if start_us < until_us:
-        _fill(partition, series, start_us, until_us, close_offset, finals)
+        _fill(partition, series, start_us, until_us, close_offset, finals, gaps)
     return finals
 
 
@@ -64,17 +84,26 @@ def _fill(
     until_us: int,
     close_offset: int,
     finals: list[Bar],
+    gaps: list[Gap] | None,
 ) -> None:
     """Synthetic finals for the in-session minutes in [start_us, until_us), none with ticks."""
     schedule = series.schedule
     price = series.previous_close
-    until_us = min(until_us, series.filled_until_us)
     # before the first tick nothing is known of the series, not even since when it is open
-    if schedule is None or start_us == NEVER_US or start_us >= until_us:
+    if schedule is None or start_us == NEVER_US:
+        return
+    asleep_us = max(start_us, series.filled_until_us)
+    if gaps is not None and asleep_us < until_us:
+        slept = minutes_between(schedule, asleep_us, until_us)
+        gaps.extend(Gap(minutes, "asleep", series.filled_date) for _, minutes in slept)
+    until_us = min(until_us, asleep_us)
+    if start_us >= until_us:
         return
     for session, minutes in minutes_between(schedule, start_us, until_us):
         if price is None:
             partition.unpriced_minutes += len(minutes)
+            if gaps is not None:
+                gaps.append(Gap(minutes, "no_price"))
             continue
         finals.extend(flat_bars(series, session, minutes, price, close_offset))
 

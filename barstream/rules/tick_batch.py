@@ -44,7 +44,8 @@ class Applied:
     asked for.
     """
 
-    accepted: int = 0
+    #: Those that entered open bars, sorted by series and in offset order within one.
+    accepted: Ticks | None = None
     #: Offsets of refused ticks, ascending within a part, and why.
     rejected: list[tuple[Ints, Reason]] = field(default_factory=list)
     #: Slots of series whose state changed, ascending.
@@ -127,7 +128,7 @@ def _apply_sorted(partition: PartitionState, ticks: Ticks) -> tuple[Applied, Tic
         if len(ticks):
             runs = Segments.of(ticks.slot)
     if len(ticks):
-        out.accepted = len(ticks)
+        out.accepted = ticks
         out.touched = runs.value.tolist()
         merge_bars(partition, ticks)
         # each tick's watermark closes what it has passed; the close offset is one past that tick

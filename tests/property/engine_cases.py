@@ -132,7 +132,7 @@ class Case:
         beats = [
             LoggedHeartbeat(
                 beat.symbol, beat.minute_us, beat.barrier, beat.appended_us,
-                delivered_at[i] if delivered_at else 0, self.legal(beat),
+                delivered_at[i] if delivered_at else 0, self.legal(beat), beat.offset,
             )
             for i, beat in enumerate(self.beats)
             if self.waits(beat)

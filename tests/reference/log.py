@@ -29,7 +29,8 @@ class LoggedTick(NamedTuple):
 class LoggedHeartbeat(NamedTuple):
     """A heartbeat; one that ``closes`` nothing came too early, and holds up those behind it.
 
-    ``came_at`` is the tick offset up to which a worker had applied when it read it.
+    ``came_at`` is the tick offset up to which a worker had applied when it read it; ``offset`` is
+    its own.
     """
 
     symbol: str
@@ -38,6 +39,7 @@ class LoggedHeartbeat(NamedTuple):
     appended_us: int = -1
     came_at: int = 0
     closes: bool = True
+    offset: int = -1
 
 
 Event = tuple[int, int, LoggedTick | LoggedHeartbeat]

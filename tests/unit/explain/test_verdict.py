@@ -59,9 +59,24 @@ def test_ticks_at_or_after_the_close_offset_and_rejected_ones_are_not_in_the_bar
 def test_the_tick_before_the_close_offset_closed_it_when_it_passes_the_grace() -> None:
     closing = tick(3, minute(2) + 5 * SECOND_US)
     beats = (beat(0, AT, 4),)
-    found = explain(facts(AT, finals=(version(BAR),), before_close=closing, beats=beats))
+    found = explain(facts(AT, finals=(version(BAR),), until_close=(closing,), beats=beats))
     assert found.closing is not None
     assert (found.closing.by, found.closing.tick) == ("watermark", closing)
+
+
+def test_a_tick_from_the_future_closed_nothing() -> None:
+    ahead = replace(tick(3, minute(2) + 5 * SECOND_US), appended_us=AT)
+    closing = explain(facts(AT, finals=(version(BAR),), until_close=(ahead,))).closing
+    assert closing is not None
+    assert closing.by == "unproven"
+
+
+def test_where_the_rules_are_not_told_the_published_close_says_which_tick_it_was() -> None:
+    # by the grace of now the tick at 1 had passed the minute; then it was longer
+    ticks = tick(1, minute(2) + 5 * SECOND_US), tick(3, minute(3))
+    closing = explain(facts(AT, finals=(version(BAR),), until_close=ticks)).closing
+    assert closing is not None
+    assert (closing.by, closing.tick) == ("watermark", ticks[1])
 
 
 def test_a_tick_anywhere_else_did_not_close_it_whatever_its_time() -> None:
@@ -103,7 +118,7 @@ def test_the_oldest_version_says_what_closed_it_and_a_revision_alone_only_what_r
     closing = tick(3, minute(2) + 5 * SECOND_US)
     ticks = (*TICKS, late)
     both = facts(
-        AT, finals=(version(BAR), version(revised, 1)), before_close=closing, ticks=ticks,
+        AT, finals=(version(BAR), version(revised, 1)), until_close=(closing,), ticks=ticks,
         rules=revise,
     )  # fmt: skip
     found = explain(both)
@@ -111,7 +126,7 @@ def test_the_oldest_version_says_what_closed_it_and_a_revision_alone_only_what_r
     assert found.closing.by == "watermark"
     assert found.parts is not None
     assert found.parts.high == late
-    alone = explain(replace(both, finals=(version(revised, 1),), before_close=late))
+    alone = explain(replace(both, finals=(version(revised, 1),), until_close=(late,)))
     assert alone.closing is not None
     assert alone.closing.by == "unproven"
     assert "late tick at offset 8" in alone.closing.sentence
@@ -121,7 +136,7 @@ def test_a_bar_that_a_late_tick_made() -> None:
     late = tick(8, AT + 1, 9.0)
     one = bar(AT, 9, 9.0, first_offset=8, last_offset=8)
     revise = RuleFacts(5 * SECOND_US, late_policy="revise")
-    known = facts(AT, finals=(version(one),), ticks=(late,), rules=revise, before_close=late)
+    known = facts(AT, finals=(version(one),), ticks=(late,), rules=revise, until_close=(late,))
     found = explain(known)
     assert found.closing is not None
     assert (found.closing.by, found.closing.tick) == ("late_tick", late)
@@ -145,7 +160,7 @@ def test_a_minute_filled_after_a_bar_that_a_late_tick_made() -> None:
     late = tick(8, AT + 1, 9.0)
     flat = bar(minute(2), 9, 9.0, synthetic=True, tick_count=0, first_offset=None, last_offset=None)
     revise = RuleFacts(5 * SECOND_US, late_policy="revise")
-    known = facts(minute(2), finals=(version(flat),), rules=revise, before_close=late)
+    known = facts(minute(2), finals=(version(flat),), rules=revise, until_close=(late,))
     closing = explain(known).closing
     assert closing is not None
     assert (closing.by, closing.tick) == ("late_tick", late)
@@ -203,8 +218,8 @@ def test_a_shorter_grace_that_a_worker_went_on_with_closed_it() -> None:
     reached = tick(3, minute(2) + 10 * SECOND_US)
     regimes = in_turn((0, 0, 60, SCHEDULE), (4, 1, 5, SCHEDULE))
     known = facts(
-        AT, finals=(version(BAR),), ticks=TICKS, regimes=regimes, before_close=reached,
-        furthest=reached,
+        AT, finals=(version(BAR),), ticks=TICKS, regimes=regimes,
+        until_close=(tick(2, minute(2) + 6 * SECOND_US), reached),
     )  # fmt: skip
     closing = explain(known).closing
     assert closing is not None
@@ -220,9 +235,27 @@ def test_a_shorter_grace_that_a_worker_went_on_with_closed_it() -> None:
     assert behind.by == "grace"
 
 
+def test_a_bar_that_should_have_closed_before_is_sent_to_verify() -> None:
+    # 5 s of grace all along: the tick at 3 closes 06:01, and the bar says 9
+    passed = tick(3, minute(2) + 5 * SECOND_US)
+    wrong = facts(
+        AT, finals=(version(BAR.replace(close_offset=9)),), ticks=TICKS, until_close=(passed,),
+        regimes=in_turn((0, 0, 5, SCHEDULE)),
+    )  # fmt: skip
+    closing = explain(wrong).closing
+    assert closing is not None
+    assert closing.by == "unproven"
+    assert "offset 3" in closing.sentence
+    assert "should be 4 and is 9: `barstream verify B S`" in closing.sentence
+    # by rules that the log does not tell, nobody is accused
+    untold = explain(replace(wrong, regimes=None)).closing
+    assert untold is not None
+    assert "should be" not in untold.sentence
+
+
 def test_a_heartbeat_that_was_used_before_the_next_worker_took_over_closes_nothing_after() -> None:
-    for begin, by in ((3, "unproven"), (4, "heartbeat")):
-        regimes = in_turn((0, 0, 5, SCHEDULE), (begin, 1, 6, SCHEDULE))
+    for begin, grace_s, by in ((3, 6, "unproven"), (3, 5, "unproven"), (4, 6, "heartbeat")):
+        regimes = in_turn((0, 0, 5, SCHEDULE), (begin, 1, grace_s, SCHEDULE))
         known = facts(
             AT, finals=(version(BAR),), ticks=TICKS, regimes=regimes, beats=(beat(0, AT, 1),)
         )
