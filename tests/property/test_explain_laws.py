@@ -19,23 +19,31 @@ from barstream.explain.facts import Facts
 from barstream.explain.report import closed_by, report
 from barstream.explain.rollups import UpperExplanation, UpperFacts, explain_upper
 from barstream.explain.run import gather, last_minute
+from barstream.explain.topics import Log
 from barstream.explain.verdict import Explanation, explain
 from barstream.market.schedule import SessionRow
-from barstream.model.key import NameRule, bar_key
+from barstream.model.key import NameRule, bar_key, series_key
 from barstream.model.period import MINUTE, Period
 from barstream.model.time import MINUTE_US
 from barstream.rules.series import Rules
 from tests.examples import examples
-from tests.memory_kafka import reading_from
+from tests.memory_kafka import MemoryKafka, reading_from
 from tests.property.engine_cases import Beat, Case, Tick
 from tests.property.explain_cases import Minute, NarratedWorkers, Truth, Version, log_of
-from tests.property.rules_cases import Life, ScheduleTopic, Topics, lives
+from tests.property.rules_cases import Life, ScheduleTopic, Topics, lives, value_of
 
 PERIODS = tuple(map(Period.parse, ("5m", "1h")))
 
 
 def explained(life: Life, minutes: Sequence[Minute]) -> list[tuple[Facts, Explanation]]:
     """What explain says of some minutes."""
+    return explained_from(*log_of(life), minutes)
+
+
+def explained_from(
+    log: Log, kafka: MemoryKafka, minutes: Sequence[Minute]
+) -> list[tuple[Facts, Explanation]]:
+    """The same, of topics as they are."""
 
     async def ask() -> list[tuple[Facts, Explanation]]:
         found = []
@@ -46,7 +54,6 @@ def explained(life: Life, minutes: Sequence[Minute]) -> list[tuple[Facts, Explan
             found.append((facts, explain(facts)))
         return found
 
-    log, kafka = log_of(life)
     with reading_from(kafka):
         return asyncio.run(ask())
 
@@ -375,6 +382,23 @@ def test_of_heartbeats_that_may_have_come_before_the_first_tick_each_is_named() 
     assert found.closing is not None
     named = [f"the heartbeat at offset {beat.offset}" in found.closing.sentence for beat in beats]
     assert (found.closing.by, named) == ("unproven", [True, True, True])
+
+
+def test_a_tick_that_the_log_says_was_rejected_closed_nothing() -> None:
+    # ticks in 1 and 4, the second closes 1; then a record says that it was rejected
+    case = Case({"S": sessions(0)}, Rules(), ticks_at(1.1, 4.5), [], 2)
+    life = lived(case)
+    for is_recorded, cause in ((False, "watermark"), (True, "unproven")):
+        log, kafka = log_of(life)
+        names, tick = log.cluster.names, case.ticks[1]
+        said = {"topic": names.ticks, "partition": "0", "offset": "1", "reason": "partition"}
+        headers = [(name, text.encode()) for name, text in said.items()]
+        if is_recorded:
+            rejected = kafka.topic(names.ticks_rejected)
+            rejected.append(300_000, series_key("B", "S"), value_of(tick), headers)
+        ((_, found),) = explained_from(log, kafka, [("S", MINUTE_US)])
+        assert found.closing is not None
+        assert found.closing.by == cause
 
 
 def test_a_tick_behind_the_close_that_is_not_applied_yet_is_waiting() -> None:
