@@ -28,6 +28,7 @@ from barstream.partition.trace import (
 )
 from barstream.rules.series import Rules
 from tests.examples import examples
+from tests.plain_bar import in_plain
 from tests.property.engine_cases import (
     Beat,
     Case,
@@ -39,7 +40,6 @@ from tests.property.engine_cases import (
     feed,
     finals_of,
 )
-from tests.property.test_batch_laws import as_plain
 from tests.reference.log import LoggedTick
 from tests.reference.series import MINUTE, PlainSeries
 
@@ -208,7 +208,7 @@ def test_a_trace_tells_of_each_minute_what_the_definition_does(
     _beats_hold(case, name, engine, plain, told)
     series = case.plain(positions)[name]
     if policy == "reject":
-        assert [as_plain(bar) for bar in finals_of(engine).get(name, [])] == series.finals
+        assert [in_plain(bar) for bar in finals_of(engine).get(name, [])] == series.finals
     assert sum(why == "no_price" for why in told.passed.values()) == series.unpriced
 
 
