@@ -80,7 +80,7 @@ def changed(draw: st.DrawFn, sessions: list[Session], closed_us: int) -> list[Se
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), schedules(), st.integers(0, 3))
 def test_upper_bars_are_folds_of_their_minutes_and_complete_by_the_newest_schedule(
     data: st.DataObject, sessions: list[Session], changes: int
