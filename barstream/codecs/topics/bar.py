@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
@@ -19,6 +19,7 @@ _MISSING: Final = (b"\0" * 3, b"\0" * 4)
 #: From so many on, columns are faster than one by one.
 _MANY: Final = 12
 _STORED: Final = tuple(field.attribute for field in STORED)
+_Read = TypeVar("_Read")
 
 
 def decode_bar(value: bytes) -> Bar:
@@ -36,12 +37,17 @@ def decode_row(value: bytes) -> dict[str, Any]:
     Raises:
         ValueError: the bytes are no body of ``bar.avsc``.
     """
+    return _completed(lambda nulls: decode("bar", value + nulls))
+
+
+def _completed(read: Callable[[bytes], _Read]) -> _Read:
+    """What ``read`` makes of bodies with nothing, or nulls of fields they lack, behind each."""
     try:
-        return decode("bar", value)
+        return read(b"")
     except ValueError:
         for nulls in _MISSING:
             with suppress(ValueError):
-                return decode("bar", value + nulls)
+                return read(nulls)
         raise
 
 
@@ -66,13 +72,9 @@ def decode_columns(values: Sequence[bytes]) -> pa.RecordBatch:
     Raises:
         ValueError: some bytes are no body of ``bar.avsc``.
     """
-    try:
-        return decode_batch("bar", values)
-    except ValueError:
-        for nulls in _MISSING:
-            with suppress(ValueError):
-                return decode_batch("bar", [value + nulls for value in values])
-        raise
+    return _completed(
+        lambda nulls: decode_batch("bar", [value + nulls for value in values] if nulls else values)
+    )
 
 
 def decode_bars(values: Sequence[bytes]) -> list[Bar]:
